@@ -1,0 +1,19 @@
+/*
+ * compiler.h - the compiler attributes the whole tree uses
+ *
+ * What:      short names for GNU C attributes, so that headers stay readable.
+ * Errors:    none.                                               Blocks: never.
+ */
+#ifndef BASE_COMPILER_H
+#define BASE_COMPILER_H
+
+#define CHECK_RESULT __attribute__((warn_unused_result))
+#define PRINTF_LIKE(FMT, ARGS) __attribute__((format(printf, FMT, ARGS)))
+#define UNUSED __attribute__((unused))
+
+/* CLEANUP(fn) T *x = ...: fn(&x) runs when x goes out of scope. */
+#define CLEANUP(FN) __attribute__((cleanup(FN)))
+
+#define ARRAY_SIZE(A) (sizeof(A) / sizeof((A)[0]))
+
+#endif

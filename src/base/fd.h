@@ -1,0 +1,40 @@
+/*
+ * fd.h - file descriptors: closing, duplicating, sanity at start
+ *
+ * What:      small wrappers that keep the CLOEXEC and "-1 is none" rules.
+ * Threads:   any, except fd_sanitize() (start only).             GIL: not used.
+ * Errors:    0 or -errno; logs nothing.                          Blocks: never.
+ */
+#ifndef BASE_FD_H
+#define BASE_FD_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+
+/* Closes *fd unless it is -1 and sets it to -1. Usable with CLEANUP(). */
+void fd_close(int *fd);
+
+/* Opens /dev/null on each of 0, 1, 2 that is closed, so that no file opened
+ * later can land there. Sets bit n of *ret_was_closed for each such n. */
+CHECK_RESULT int fd_sanitize(unsigned *ret_was_closed);
+
+/* A CLOEXEC duplicate of fd numbered 3 or above; < 0 is -errno. */
+CHECK_RESULT int fd_dup_high(int fd);
+
+/* Points target (0, 1 or 2) at what fd refers to; target is inherited. */
+CHECK_RESULT int fd_redirect(int fd, int target);
+
+/* True where both descriptors are open and name the same file or pipe. */
+bool fd_same(int a, int b);
+
+/* True where fd is a listening socket (SO_ACCEPTCONN). */
+bool fd_is_listening(int fd);
+
+/* Sets O_NONBLOCK on the open file description. */
+CHECK_RESULT int fd_set_nonblock(int fd);
+
+/* Sets FD_CLOEXEC on all descriptors from lowest up. */
+void fd_cloexec_from(int lowest);
+
+#endif

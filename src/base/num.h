@@ -1,0 +1,27 @@
+/*
+ * num.h - strict parsing of numbers, sizes and times
+ *
+ * What:      whole-string parsers: no blanks, no sign, no trailing bytes.
+ * Threads:   any.                                                GIL: not used.
+ * Errors:    0, -EINVAL (not of the form), -ERANGE (too large); the result is
+ *            written only on success; logs nothing.              Blocks: never.
+ */
+#ifndef BASE_NUM_H
+#define BASE_NUM_H
+
+#include "base/compiler.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decimal digits only, at most max. */
+CHECK_RESULT int num_parse(const char *s, size_t n, uint64_t max,
+                           uint64_t *ret_value);
+
+/* A size in bytes: digits, then nothing or one of k m g (powers of 1024). */
+CHECK_RESULT int num_parse_size(const char *s, uint64_t *ret_bytes);
+
+/* A time: digits, then ms, s or m; without a unit seconds. */
+CHECK_RESULT int num_parse_time(const char *s, int64_t *ret_ms);
+
+#endif

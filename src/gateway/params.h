@@ -1,0 +1,70 @@
+/*
+ * params.h - the CGI variables of one request, merged and mended
+ *
+ * What:      what the server sent (environment or FastCGI PARAMS) goes in raw
+ *            and in order; what PEP 3333 wants comes out: duplicates merged,
+ *            servers' quirks mended, required names always there.
+ * Owner:     the request. Names and values are borrowed from the caller's bytes,
+ *            except merged and made-up ones, which the params own.
+ * Lifetime:  params_clear() ends all values; the memory is kept for the next.
+ * Threads:   one at a time.                                      GIL: not used.
+ * Errors:    0 or -ENOMEM; logs nothing.                         Blocks: never.
+ * Standards: RFC 3875, 4.1; PEP 3333, environ Variables.
+ */
+#ifndef GATEWAY_PARAMS_H
+#define GATEWAY_PARAMS_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct param {
+    const char *name;  /* not NUL-terminated */
+    const char *value; /* NULL: dropped, to be skipped */
+    uint32_t name_len;
+    uint32_t value_len;
+    uint32_t hash; /* params_hash(name) */
+};
+
+struct params {
+    struct param *v; /* n entries in the order of first appearance */
+    size_t n, cap;
+    uint32_t *slots; /* open addressing: hash -> index + 1 */
+    size_t nslots;   /* power of two */
+    void **owned;    /* malloc'ed values */
+    size_t nowned, owned_cap;
+};
+
+void params_init(struct params *p);
+void params_fini(struct params *p);
+void params_clear(struct params *p);
+
+uint32_t params_hash(const char *name, size_t n);
+
+/* Adds one raw variable. A name seen before: HTTP_* are joined with ", "
+ * (HTTP_COOKIE "; "); of HTTP_HOST, HTTP_AUTHORIZATION and all others the last
+ * wins. */
+CHECK_RESULT int params_add(struct params *p, const char *name, size_t nname,
+                            const char *value, size_t nvalue);
+
+/* NULL where absent or dropped. */
+const struct param *params_get(const struct params *p, const char *name);
+
+/* True where the variable is there and has exactly this value. */
+bool params_is(const struct params *p, const char *name, const char *value);
+
+/* Applies all rules of the architecture's "environ" section; call once after
+ * the last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400),
+ * or -ENOENT (the path lies outside --mount: answer 404). */
+CHECK_RESULT int params_mend(struct params *p, const struct config *config);
+
+/* After params_mend(): CONTENT_LENGTH, or -1 where unknown. */
+int64_t params_content_length(const struct params *p);
+
+/* After params_mend(): true for https. */
+bool params_is_https(const struct params *p);
+
+#endif

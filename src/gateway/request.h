@@ -1,0 +1,104 @@
+/*
+ * request.h - one request: its variables, its body, its response, its log
+ *
+ * What:      what the WSGI side sees of a request, whatever carried it here.
+ * Owner:     the transport (gateway/cgi, gateway/fcgi) that fills it.
+ * Lifetime:  one request; Python objects that outlive it must not touch it.
+ * Threads:   the thread that runs the request.
+ * GIL:       not used here. Before a call would wait, or copies very much,
+ *            hooks.enter() runs, afterwards hooks.leave(): the WSGI side releases
+ *            and takes the GIL there.
+ * Errors:    0 or -errno.                                  Blocks: see each.
+ * Standards: RFC 3875; FastCGI 1.0, 6.
+ */
+#ifndef GATEWAY_REQUEST_H
+#define GATEWAY_REQUEST_H
+
+#include "base/compiler.h"
+#include "base/log.h"
+#include "conf/config.h"
+#include "gateway/params.h"
+#include "gateway/response.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct transport; /* gateway/transport.h: only for transports */
+
+/* The numbers are FastCGI's. */
+enum request_role { ROLE_RESPONDER = 1, ROLE_AUTHORIZER = 2, ROLE_FILTER = 3 };
+
+enum request_stream { STREAM_STDIN, STREAM_DATA };
+
+/* What the WSGI side wants done around waits. enter may be NULL: nothing. */
+struct wait_hooks {
+    void (*enter)(void *arg);
+    void (*leave)(void *arg);
+    void *arg;
+};
+
+#define REQUEST_ID_LEN 12
+
+struct request {
+    const struct transport *transport;
+    const struct config *config;
+    enum request_role role;
+    struct params params;
+    struct response response;
+    struct wait_hooks hooks;
+    int64_t content_length; /* -1 = not known */
+    uint64_t body_read;     /* bytes of STDIN handed out */
+    int body_error;         /* sticky: -errno, 0 = none */
+    bool body_eof;          /* the end of STDIN has been handed out */
+    bool input_terminated;  /* wsgi.input_terminated */
+    bool is_cgi;            /* run_once */
+    bool errors_to_server;  /* FCGI_STDERR, else fd 2 */
+    int exit_status;        /* appStatus, or the CGI exit code */
+    char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
+};
+
+void request_init(struct request *q, const struct transport *transport,
+                  const struct config *config);
+void request_fini(struct request *q);
+/* For the next request on the same struct. */
+void request_clear(struct request *q);
+
+/* To be called when all params were added: mends them, sets content_length,
+ * errors_to_server, response.is_head. 0; or the response has been given (400,
+ * 404, 413) and the result is -EBADMSG: do not call the application. */
+CHECK_RESULT int request_prepare(struct request *q);
+
+/* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno
+ * where it was cut short or timed out: -ECONNABORTED (FCGI_ABORT_REQUEST),
+ * -EPIPE (the connection ended before the body did), -ETIMEDOUT, -EMSGSIZE
+ * (--limit-body passed), -ENODATA (the end of the stream before
+ * CONTENT_LENGTH). Never more than CONTENT_LENGTH. Returns as soon as any bytes
+ * are there. May block up to --body-timeout without a byte.
+ * STREAM_DATA only for ROLE_FILTER, and after STDIN has been read to its end
+ * (what is left of it is then dropped). */
+CHECK_RESULT ssize_t request_read(struct request *q, enum request_stream s,
+                                  void *to, size_t size);
+
+/* A sentence for the errors above ("the client went away before ..."). */
+const char *request_read_strerror(int err);
+
+/* True when nobody will read the response any more. Never blocks. */
+bool request_peer_gone(struct request *q);
+
+/* Whole lines of the application (wsgi.errors, print, tracebacks) to where
+ * --errors-to says. */
+void request_errors(struct request *q, const char *lines, size_t n);
+
+/* One log line about this request, "[id]" in front, by the same way. */
+void request_log(struct request *q, enum log_level level, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+/* The id shown on a 500 page and in the log; made at the first call. */
+const char *request_id(struct request *q);
+
+/* "GET /path" for log lines: cut, escaped; to is always terminated. */
+void request_line(const struct request *q, char *to, size_t size);
+
+#endif

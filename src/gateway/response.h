@@ -1,0 +1,129 @@
+/*
+ * response.h - the head and body of one response, in CGI's form
+ *
+ * What:      states NONE -> SET (status and headers held) -> SENT (head on the
+ *            wire) -> DONE or ABORTED. Holds the head until the first non-empty
+ *            block; enforces Content-Length; drops bodies of HEAD, 204, 304.
+ * Owner:     the request.
+ * Lifetime:  one request.
+ * Threads:   the request's thread.      GIL: not used itself; the request's wait
+ *            hooks (request.h) run around every wait.
+ * Errors:    0, a positive enum response_error, or -errno of the peer
+ *            (-EPIPE, -ECONNRESET, -ETIMEDOUT, -ECONNABORTED: client is gone).
+ * Blocks:    while the peer does not read, up to --write-timeout without
+ *            progress.
+ * Standards: RFC 3875, 6; PEP 3333; RFC 7230, 3.2.6 (token).
+ */
+#ifndef GATEWAY_RESPONSE_H
+#define GATEWAY_RESPONSE_H
+
+#include "base/buf.h"
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct request;
+
+enum response_error {
+    RESPONSE_OK,
+    RESPONSE_BAD_STATUS,         /* not "999 Reason" */
+    RESPONSE_BAD_NAME,           /* header name is not a token */
+    RESPONSE_BAD_VALUE,          /* control character in a header value */
+    RESPONSE_BAD_STATUS_CHAR,    /* control character in the status */
+    RESPONSE_HOP_BY_HOP,         /* Connection, Transfer-Encoding, ... */
+    RESPONSE_BAD_CONTENT_LENGTH, /* not digits, or given twice and different */
+    RESPONSE_TWICE,              /* Status, Content-Type, Location repeated */
+    RESPONSE_NO_MEMORY,
+    RESPONSE_FULL, /* Content-Length reached: stop iterating */
+    RESPONSE_ERROR_MAX
+};
+
+enum response_state { RESPONSE_NONE, RESPONSE_SET, RESPONSE_SENT,
+                      RESPONSE_DONE, RESPONSE_ABORTED };
+
+struct response {
+    enum response_state state;
+    int status;             /* 0 = none set */
+    bool is_head;           /* HEAD request */
+    bool has_body;          /* false for HEAD, 204, 304 and 1xx */
+    bool has_length;        /* content_length is the application's */
+    bool has_location, has_type;
+    uint64_t content_length;
+    uint64_t sent;          /* bytes of body given to the transport */
+    char status_line[128];  /* "200 OK" for the log, cut */
+    struct buf status_text; /* "Status: 200 OK\r\n" */
+    struct buf location;    /* "Location: ...\r\n" */
+    struct buf fields;      /* all other header lines */
+    struct buf head;        /* the assembled head */
+};
+
+void response_init(struct response *r);
+void response_fini(struct response *r);
+/* For the next request; memory is kept up to a bound. */
+void response_clear(struct response *r, bool is_head);
+
+/* A message for a positive result of the functions below. */
+const char *response_strerror(enum response_error e);
+
+/* -- setting the head (start_response) ------------------------------------ */
+
+/* Forgets status and headers that were set; only before the head is sent. */
+void response_reset(struct response *r);
+
+/* "200 OK" (also "200" and "200 "); latin-1 bytes. State NONE -> SET. */
+CHECK_RESULT int response_set_status(struct response *r, const char *s,
+                                     size_t n);
+
+/* Adds one header, validated. An application's own "Status" header is dropped
+ * (the status given to start_response is the one that counts). */
+CHECK_RESULT int response_add_header(struct response *r, const char *name,
+                                     size_t nname, const char *value,
+                                     size_t nvalue);
+
+/* -- sending ---------------------------------------------------------------- */
+
+/* True once bytes of the head have been given to the transport. */
+bool response_head_sent(const struct response *r);
+
+/* Sends one block at once (head first where it is not out). Empty blocks are
+ * nothing. 0, RESPONSE_FULL when Content-Length is now reached or no body is
+ * allowed (the rest of the block was cut), or -errno. Use response_overrun() to
+ * tell an exact fit from a cut. */
+CHECK_RESULT int response_write(struct request *q, const void *block, size_t n);
+
+/* The whole body in one go, and the end of the response: head, blocks and end
+ * leave in as few system calls as possible. Content-Length is added where it is
+ * missing and allowed. The blocks are only read. 0 or -errno. */
+CHECK_RESULT int response_write_all(struct request *q,
+                                    const struct iovec *blocks, size_t nblocks);
+
+/* Sends count bytes of fd from offset (sendfile). *ret_sent is what left.
+ * The file may turn out shorter. 0, RESPONSE_FULL or -errno; -EINVAL where
+ * the descriptor cannot be sent this way and nothing was sent (read instead). */
+CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
+                                    uint64_t count, uint64_t *ret_sent);
+
+/* Ends the response: sends a head that is still held. 0, or -errno; -EMSGSIZE
+ * when fewer bytes than Content-Length were sent: the response has then been
+ * aborted, so that the client sees a broken transfer. */
+CHECK_RESULT int response_finish(struct request *q);
+
+/* Ends it so that the client can notice (no END_REQUEST; CGI: exit code 1). */
+void response_abort(struct request *q);
+
+/* A whole error response, where the head is not out yet; else aborts. status is
+ * "500 Internal Server Error"; html is a complete page. exit status becomes 1
+ * for 5xx. Errors of the peer are ignored. */
+void response_error_page(struct request *q, const char *status,
+                         const char *html, size_t n);
+
+/* The same with a small page made of the status and one sentence (plain text,
+ * escaped here); id is shown where it is not NULL. */
+void response_error(struct request *q, const char *status, const char *sentence,
+                    const char *id);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * transport.h - what carries a request: CGI or FastCGI, chosen once
+ *
+ * What:      the five things that differ between transports. Only gateway/ uses
+ *            them; the WSGI side calls request_*() and response_*().
+ * Threads:   the request's thread.        GIL: hooks run around every wait.
+ * Errors:    0 or -errno.                 Blocks: read and send may.
+ */
+#ifndef GATEWAY_TRANSPORT_H
+#define GATEWAY_TRANSPORT_H
+
+#include "gateway/request.h"
+
+#include <sys/uio.h>
+
+enum { SEND_END = 1 }; /* nothing follows: finish the response */
+
+struct transport {
+    const char *name;  /* "cgi", "fastcgi" */
+    bool status_first; /* else Location before Status (HAProxy) */
+    /* > 0; 0 = the stream's own end; -errno. */
+    ssize_t (*read)(struct request *, enum request_stream, void *, size_t);
+    /* All of the blocks. The array may be changed. */
+    int (*send)(struct request *, struct iovec *blocks, size_t n, int flags);
+    /* Up to count bytes of fd from offset, head (may be empty) first. */
+    int (*send_file)(struct request *, struct iovec head, int fd, off_t offset,
+                     uint64_t count, uint64_t *ret_sent);
+    void (*abort)(struct request *);
+    bool (*peer_gone)(struct request *);
+    void (*errors)(struct request *, const char *lines, size_t n);
+};
+
+/* Waits for events (POLLIN, POLLOUT) on fd until the absolute time deadline_ms
+ * of clock_ms(), with the request's hooks around the wait. Returns the revents,
+ * or -ETIMEDOUT or -errno. EINTR is retried. */
+CHECK_RESULT int transport_wait(struct request *q, int fd, short events,
+                                int64_t deadline_ms);
+
+#endif

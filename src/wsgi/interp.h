@@ -1,0 +1,38 @@
+/*
+ * interp.h - the embedded Python: start, request threads, the end
+ *
+ * What:      initialises CPython as the virtualenv's (or the system's) python
+ *            would be, and ends it without Py_FinalizeEx but with nothing lost.
+ * Owner:     the process; once.
+ * Lifetime:  interp_start() to interp_finish().
+ * Threads:   start and finish in the main thread.
+ * GIL:       interp_start() returns with the GIL released (the main thread's
+ *            state kept for wsgi_thread_new()); finish takes it.
+ * Errors:    a sysexits code; one plain sentence has been logged.
+ * Blocks:    start: file system; finish: until non-daemon threads ended.
+ */
+#ifndef WSGI_INTERP_H
+#define WSGI_INTERP_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+
+/* Checks --venv (version, readable, encodings found) and PYTHONHOME before any
+ * Python runs. 0 or EX_CONFIG (78). */
+CHECK_RESULT int interp_check(const struct config *config);
+
+/* Starts Python. script is sys.argv[0] and may be NULL. 0 or EX_SOFTWARE. */
+CHECK_RESULT int interp_start(const struct config *config, const char *script);
+
+/* threading shutdown, atexit, flush of every open writer, fflush. Afterwards the
+ * caller leaves by _exit(); Python must not be used again. */
+void interp_finish(void);
+
+/* "3.11.2, static" for --version and --explain. */
+const char *interp_version(void);
+
+/* Absolute path of the interpreter that a start with this config would be. */
+CHECK_RESULT int interp_executable(const struct config *config, char *to,
+                                   size_t size);
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * python.h - <Python.h> and what CPython 3.9 to 3.14 spell differently
+ *
+ * What:      the only include of <Python.h>: later versions' names for earlier
+ *            ones, scope cleanup for references, exceptions as objects.
+ * Threads:   any.                                    GIL: held, for everything.
+ * Errors:    CPython's convention.                                Blocks: never.
+ */
+#ifndef WSGI_PYTHON_H
+#define WSGI_PYTHON_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "base/compiler.h"
+
+#include <assert.h>
+
+#if PY_VERSION_HEX < 0x03090000
+#error "CPython 3.9 or later is needed"
+#endif
+
+#if PY_VERSION_HEX < 0x030A0000
+static inline PyObject *
+Py_NewRef(PyObject *o)
+{
+    Py_INCREF(o);
+    return o;
+}
+
+static inline PyObject *
+Py_XNewRef(PyObject *o)
+{
+    Py_XINCREF(o);
+    return o;
+}
+
+static inline int
+PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value)
+{
+    Py_XINCREF(value);
+    int r = value == NULL ? -1 : PyModule_AddObject(module, name, value);
+    if (r < 0)
+        Py_XDECREF(value);
+    return r;
+}
+
+#define Py_TPFLAGS_IMMUTABLETYPE 0UL
+#define Py_TPFLAGS_DISALLOW_INSTANTIATION 0UL
+#endif
+
+#if PY_VERSION_HEX < 0x030C0000
+#include <structmember.h>
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_T_OBJECT_EX T_OBJECT_EX
+#define Py_READONLY READONLY
+#endif
+
+#if PY_VERSION_HEX < 0x030D0000
+#define PyObject_GetOptionalAttr(O, NAME, RET) \
+    _PyObject_LookupAttr((O), (NAME), (RET))
+#endif
+
+/* First statement of a function that needs the GIL and is called from afar. */
+#define ASSERT_GIL() assert(PyGILState_Check())
+
+/* CLEANUP(py_clear) PyObject *x = ...: a reference that ends with its scope. */
+static inline void
+py_clear(PyObject **o)
+{
+    Py_CLEAR(*o);
+}
+
+/* Hands a reference over: return py_take(&x). */
+static inline PyObject *
+py_take(PyObject **o)
+{
+    PyObject *taken = *o;
+    *o = NULL;
+    return taken;
+}
+
+/* The current exception as a normalised object with __traceback__ set, and the
+ * error indicator cleared. New reference, NULL where there is none. */
+static inline PyObject *
+py_catch(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        (void)PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Raises exc again, its traceback kept; takes the reference. */
+static inline void
+py_rethrow(PyObject *exc)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exc);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exc)), exc,
+                  PyException_GetTraceback(exc));
+#endif
+}
+
+#endif

@@ -1,0 +1,239 @@
+# wsgi-cgi - GNU make, no configure. "make help" lists the targets.
+#
+# Variables worth setting on the command line:
+#   PYTHON=/path/to/python3   embed this one (default: pkg-config python3-embed)
+#   LINK=static|shared        libpython; default: static where it is whole
+#   FCGI=static|shared        libfcgi; default: static where it exists
+#   VARIANT=release|debug|asan|tsan     BUILD=DIR     CC, CFLAGS, LDFLAGS
+#   PREFIX, DESTDIR           V=1 shows the commands
+
+VERSION := 0.1.0
+
+VARIANT ?= release
+BUILD   ?= build/$(VARIANT)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+FCGI    ?=
+LINK    ?=
+PYTHON  ?=
+V       ?=
+# The tests and lint scripts run on the system's python3: a first python3 on
+# PATH of another kind has none of the packages they need.
+TEST_PYTHON ?= /usr/bin/python3
+PYTEST_ARGS ?=
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(V),,@)
+SUBMAKE = $(MAKE) --no-print-directory
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# --- sources, lowest layer first: a file may include its own layer and lower --
+
+SRC_base    := buf clock fd log num
+SRC_conf    := config options
+SRC_net     := allow conn listener poller
+SRC_gateway := cgi fcgi fcgi_gate fcgi_os params path request response spool
+SRC_wsgi    := bytecode environ errors file_wrapper handler input interp \
+               loader module page start_response venv
+SRC_proc    := control signals worker worker_pool
+
+layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
+# What needs no Python: linked into every unit test as one archive.
+SRC_core := $(foreach l,base conf net gateway,$(call layer,$(l)))
+SRC      := $(wildcard src/main.c) $(SRC_core) $(call layer,wsgi) \
+            $(call layer,proc)
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+
+OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o)
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
+PROGRAM  := $(BUILD)/wsgi-cgi
+
+# --- what is built only after the packages are there --------------------------
+
+# These goals must work on a machine that has nothing but make: they look for
+# no Python and no compiler, and start a second make where they build.
+BARE := help clean dist uninstall deps deps-test deps-lint demo check \
+        check-asan check-tsan lint lint-light lint-layers lint-banned \
+        lint-length lint-man lint-shell lint-selftest format format-check
+ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
+
+include $(BUILD)/python.mk
+
+python_asked := PYTHON=$(PYTHON) LINK=$(LINK) CC=$(CC)
+python_stamp := $(shell stat -Lc %n:%s:%Y $(PYTHON_INPUTS) 2>/dev/null)
+ifneq ($(strip $(PYTHON_ASKED) $(PYTHON_STAMP)),\
+$(strip $(python_asked) $(python_stamp)))
+$(BUILD)/python.mk: FORCE
+endif
+
+has_archive = $(findstring /,$(shell $(CC) -print-file-name=lib$(1).a))
+ifeq ($(FCGI),)
+fcgi_mode := $(if $(call has_archive,fcgi),static,shared)
+else
+fcgi_mode := $(FCGI)
+endif
+ifeq ($(fcgi_mode),static)
+FCGI_LIBS := -l:libfcgi.a -Wl,--exclude-libs,libfcgi.a
+else ifeq ($(fcgi_mode),shared)
+FCGI_LIBS := -lfcgi
+else
+$(error FCGI is '$(FCGI)'; it can be static, shared or empty)
+endif
+
+is_clang := $(findstring clang,$(shell $(CC) --version))
+# Level 3 needs glibc 2.34 and gcc 12 or clang; asking for too much warns.
+fortify := $(shell echo '\#include <features.h>' | $(CC) -O2 -Werror -E \
+    -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 - >/dev/null 2>&1 && echo 3 || echo 2)
+endif
+
+$(BUILD)/python.mk: tools/python-probe
+	$(Q)PYTHON='$(PYTHON)' LINK='$(LINK)' CC='$(CC)' \
+	    tools/python-probe $(BUILD)
+
+# --- flags: ours in PROG_*; CFLAGS and LDFLAGS are the user's ------------------
+
+CFLAGS_release := -O2 -g
+CFLAGS_debug   := -Og -g3
+CFLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+                  -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -g -fsanitize=thread
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+    -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef \
+    -Wformat=2 -Wvla -Wnull-dereference -Wconversion -Wsign-conversion \
+    -Wswitch-enum -fno-common
+ifeq ($(is_clang),)
+WARNINGS += -Wduplicated-cond -Wduplicated-branches -Wlogical-op \
+    -Wimplicit-fallthrough=5
+else
+WARNINGS += -Wimplicit-fallthrough
+endif
+
+ifeq ($(VARIANT),release)
+HARDEN_CFLAGS  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(fortify) \
+                  -fstack-protector-strong
+HARDEN_LDFLAGS := -Wl,-z,relro,-z,now
+endif
+
+# The static libpython is not PIC, so nothing can be PIE then.
+ifeq ($(PYTHON_MODE),shared)
+PIE_CFLAGS  := -fPIE
+PIE_LDFLAGS := -pie
+link_static := 0
+else
+PIE_CFLAGS  := -fno-pie
+PIE_LDFLAGS := -no-pie
+link_static := 1
+endif
+
+# Hidden: the program exports Python's symbols to extension modules; ours must
+# not stand in for functions of the same name in somebody's library.
+PROG_CPPFLAGS := -Isrc -I$(BUILD) -D_GNU_SOURCE
+PROG_CFLAGS = -std=gnu17 $(WARNINGS) $(CFLAGS_$(VARIANT)) $(HARDEN_CFLAGS) \
+    $(PIE_CFLAGS) -fvisibility=hidden -pthread -MMD -MP $(EXTRA_CFLAGS)
+PROG_LDFLAGS = $(filter -fsanitize% -fno-sanitize%,$(CFLAGS_$(VARIANT))) \
+    $(HARDEN_LDFLAGS) -pthread
+
+COMPILE = $(CC) $(PROG_CPPFLAGS) $(CPPFLAGS) $(PROG_CFLAGS) $(CFLAGS)
+
+# --- building -----------------------------------------------------------------
+
+all: $(PROGRAM) ## build the program (the default)
+
+objects: $(OBJ) # everything compiled, nothing linked: for lint
+
+$(PROGRAM): $(OBJ) $(BUILD)/settings
+	@echo '  LINK    $@'
+	$(Q)$(CC) $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) -o $@ $(OBJ) \
+	    $(if $(PYTHON_STUB),$(PYTHON_CFLAGS) -fno-pie $(PYTHON_STUB)) \
+	    $(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS)
+
+$(BUILD)/obj/%.o: src/%.c $(BUILD)/settings $(BUILD)/config.h
+	@echo '  CC      $<'
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -c $< -o $@
+
+$(BUILD)/obj/wsgi/%.o: PROG_CPPFLAGS += $(PYTHON_CFLAGS)
+ifeq ($(fcgi_mode),shared)
+# libfcgi.so must find our OS_* functions in the program.
+$(BUILD)/obj/gateway/fcgi_os.o: PROG_CFLAGS += -fvisibility=default
+endif
+
+# Rewritten only when the words in it change; then everything is compiled anew.
+$(BUILD)/settings: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(COMPILE) $(PYTHON_CFLAGS) $(PROG_LDFLAGS) $(LDFLAGS)' \
+	    '$(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS) $(PYTHON_STAMP)' \
+	    | cmp -s - $@ || \
+	printf '%s\n' '$(COMPILE) $(PYTHON_CFLAGS) $(PROG_LDFLAGS) $(LDFLAGS)' \
+	    '$(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS) $(PYTHON_STAMP)' >$@
+
+$(BUILD)/config.h: $(BUILD)/python.mk Makefile
+	@printf '%s\n' '/* Written by the Makefile. */' \
+	    '#ifndef WSGI_CGI_CONFIG_H' '#define WSGI_CGI_CONFIG_H' \
+	    '#define WSGI_CGI_VERSION "$(VERSION)"' \
+	    '#define WSGI_CGI_PYTHON_EXE "$(PYTHON_EXE)"' \
+	    '#define WSGI_CGI_LINK_STATIC $(link_static)' '#endif' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+FORCE:
+.PHONY: FORCE all objects install uninstall clean dist help
+
+install: $(PROGRAM) ## install below DESTDIR and PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man7 \
+	    $(DESTDIR)$(PREFIX)/share/doc/wsgi-cgi/examples
+	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/wsgi-cgi
+	for page in $(wildcard man/*.1 man/*.7); do install -m 644 $$page \
+	    $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
+	cp -R $(wildcard examples/*) \
+	    $(DESTDIR)$(PREFIX)/share/doc/wsgi-cgi/examples/
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/wsgi-cgi
+	for page in $(notdir $(wildcard man/*.1 man/*.7)); do \
+	    rm -f $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page; done
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/wsgi-cgi
+
+clean: ## remove this variant's build folder
+	rm -rf $(BUILD)
+
+dist: ## pack the committed tree as wsgi-cgi-VERSION.tar.gz
+	@mkdir -p $(BUILD)
+	git archive --format=tar.gz --prefix=wsgi-cgi-$(VERSION)/ \
+	    -o $(BUILD)/wsgi-cgi-$(VERSION).tar.gz HEAD
+	@echo $(BUILD)/wsgi-cgi-$(VERSION).tar.gz
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' \
+	    $(firstword $(MAKEFILE_LIST))
+
+# --- tests --------------------------------------------------------------------
+
+.PHONY: check unit check-unit check-gateway
+
+$(BUILD)/libcore.a: $(CORE_OBJ)
+	@echo '  AR      $@'
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(CORE_OBJ)
+
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libcore.a $(BUILD)/settings
+	@echo '  CC      $<'
+	@mkdir -p $(@D)
+	$(Q)$(COMPILE) -Itests/unit $< $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) \
+	    $(BUILD)/libcore.a $(FCGI_LIBS) -lcmocka -o $@
+
+unit: $(UNIT)
+
+check-unit: unit ## run the cmocka programs of tests/unit
+	@status=0; for test in $(UNIT); do \
+	    $$test || { status=1; echo "FAILED: $$test" >&2; }; \
+	done; exit $$status
+
+-include $(OBJ:.o=.d) $(UNIT:=.d)

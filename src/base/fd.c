@@ -1,0 +1,147 @@
+/*
+ * fd.c - file descriptors: closing, duplicating, sanity at start
+ */
+#include "base/fd.h"
+#include "base/num.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Newer than some C libraries we build against. */
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+void
+fd_close(int *fd)
+{
+    if (*fd >= 0) {
+        int saved = errno;
+        /* Not repeated on EINTR: Linux has released the number by then, and
+         * another thread may own it already. */
+        (void)close(*fd);
+        errno = saved;
+    }
+    *fd = -1;
+}
+
+int
+fd_sanitize(unsigned *ret_was_closed)
+{
+    unsigned was_closed = 0;
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) {
+            continue;
+        }
+        /* All lower numbers are open by now, so that open() returns fd.
+         * Without O_CLOEXEC: programs the application starts need it too. */
+        int opened = open("/dev/null", O_RDWR);
+        if (opened < 0) {
+            return -errno;
+        }
+        was_closed |= 1U << fd;
+    }
+    *ret_was_closed = was_closed;
+    return 0;
+}
+
+int
+fd_dup_high(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    return copy < 0 ? -errno : copy;
+}
+
+int
+fd_redirect(int fd, int target)
+{
+    if (fd == target) {
+        /* dup2() would leave a FD_CLOEXEC in place here. */
+        return fcntl(fd, F_SETFD, 0) < 0 ? -errno : 0;
+    }
+    while (dup2(fd, target) < 0) {
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+bool
+fd_same(int a, int b)
+{
+    struct stat sa;
+    struct stat sb;
+    return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 &&
+           sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+}
+
+bool
+fd_is_listening(int fd)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 &&
+           value != 0;
+}
+
+int
+fd_set_nonblock(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0) {
+        return -errno;
+    }
+    if ((flags & O_NONBLOCK) == 0 &&
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+static void
+set_cloexec(int fd)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) == 0) {
+        (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+    }
+}
+
+void
+fd_cloexec_from(int lowest)
+{
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, (unsigned)lowest, UINT_MAX,
+                CLOSE_RANGE_CLOEXEC) == 0) {
+        return;
+    }
+#endif
+    /* A kernel before 5.11, or a sandbox that refuses the call. */
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL) {
+        long max = sysconf(_SC_OPEN_MAX);
+        for (int fd = lowest; fd < (max > 0 && max < 65536 ? max : 65536);
+             fd++) {
+            set_cloexec(fd);
+        }
+        return;
+    }
+    const struct dirent *e;
+    while ((e = readdir(dir)) != NULL) {
+        uint64_t fd;
+        if (num_parse(e->d_name, strlen(e->d_name), INT_MAX, &fd) == 0 &&
+            (int)fd >= lowest) {
+            set_cloexec((int)fd);
+        }
+    }
+    (void)closedir(dir);
+}

@@ -36,6 +36,8 @@ struct params {
     size_t nslots;   /* power of two */
     void **owned;    /* malloc'ed values */
     size_t nowned, owned_cap;
+    bool script_is_file; /* set by CGI: SCRIPT_NAME names a script on disk, so
+                          * it is never the whole path of the URL */
 };
 
 void params_init(struct params *p);

@@ -20,6 +20,7 @@
 #include "gateway/params.h"
 #include "gateway/response.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,8 @@ struct request {
     bool input_terminated;  /* wsgi.input_terminated */
     bool is_cgi;            /* run_once */
     bool errors_to_server;  /* FCGI_STDERR, else fd 2 */
+    bool used_write;        /* blocks were sent one by one */
+    pthread_t owner;        /* the thread that runs it */
     int exit_status;        /* appStatus, or the CGI exit code */
     char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
 };
@@ -88,7 +91,7 @@ const char *request_read_strerror(int err);
 bool request_peer_gone(struct request *q);
 
 /* Whole lines of the application (wsgi.errors, print, tracebacks) to where
- * --errors-to says. */
+ * --errors-to says. From a thread that is not the request's: to fd 2. */
 void request_errors(struct request *q, const char *lines, size_t n);
 
 /* One log line about this request, "[id]" in front, by the same way. */

@@ -54,7 +54,7 @@ struct response {
     bool has_location, has_type;
     uint64_t content_length;
     uint64_t sent;          /* bytes of body given to the transport */
-    char status_line[128];  /* "200 OK" for the log, cut */
+    bool cut;               /* a block went beyond Content-Length */
     struct buf status_text; /* "Status: 200 OK\r\n" */
     struct buf location;    /* "Location: ...\r\n" */
     struct buf fields;      /* all other header lines */
@@ -91,8 +91,9 @@ bool response_head_sent(const struct response *r);
 
 /* Sends one block at once (head first where it is not out). Empty blocks are
  * nothing. 0, RESPONSE_FULL when Content-Length is now reached or no body is
- * allowed (the rest of the block was cut), or -errno. Use response_overrun() to
- * tell an exact fit from a cut. */
+ * allowed; response.cut then tells whether something of this block did not fit.
+ * -errno where the peer is gone; -EBUSY from a thread that is not the
+ * request's. */
 CHECK_RESULT int response_write(struct request *q, const void *block, size_t n);
 
 /* The whole body in one go, and the end of the response: head, blocks and end

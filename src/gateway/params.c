@@ -1,0 +1,448 @@
+#include "gateway/params.h"
+
+#include "base/num.h"
+#include "gateway/path.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { MIN_PARAMS = 64 };
+
+void params_init(struct params *p)
+{
+    memset(p, 0, sizeof *p);
+}
+
+void params_clear(struct params *p)
+{
+    for (size_t i = 0; i < p->nowned; i++) {
+        free(p->owned[i]);
+    }
+    p->nowned = 0;
+    if (p->n > 0) {
+        memset(p->slots, 0, p->nslots * sizeof *p->slots);
+    }
+    p->n = 0;
+    p->script_is_file = false;
+}
+
+void params_fini(struct params *p)
+{
+    params_clear(p);
+    free(p->v);
+    free(p->slots);
+    free(p->owned);
+    memset(p, 0, sizeof *p);
+}
+
+/* FNV-1a: the names are short and few, and known to the sender anyway. */
+uint32_t params_hash(const char *name, size_t n)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < n; i++) {
+        h = (h ^ (unsigned char)name[i]) * 16777619u;
+    }
+    return h;
+}
+
+/* The slot where the name is, or the free one where it would go. */
+static uint32_t *slot_of(const struct params *p, const char *name, size_t n,
+                         uint32_t hash)
+{
+    size_t mask = p->nslots - 1;
+    size_t i = hash & mask;
+
+    for (;; i = (i + 1) & mask) {
+        uint32_t k = p->slots[i];
+        if (k == 0) {
+            return &p->slots[i];
+        }
+        const struct param *e = &p->v[k - 1];
+        if (e->hash == hash && e->name_len == n &&
+            memcmp(e->name, name, n) == 0) {
+            return &p->slots[i];
+        }
+    }
+}
+
+static int grow(struct params *p)
+{
+    size_t cap = p->cap == 0 ? MIN_PARAMS : p->cap * 2;
+    struct param *v = realloc(p->v, cap * sizeof *v);
+    if (v == NULL) {
+        return -ENOMEM;
+    }
+    p->v = v;
+    uint32_t *slots = calloc(cap * 2, sizeof *slots);
+    if (slots == NULL) {
+        return -ENOMEM;
+    }
+    free(p->slots);
+    p->slots = slots;
+    p->nslots = cap * 2;
+    p->cap = cap;
+    for (size_t i = 0; i < p->n; i++) {
+        *slot_of(p, v[i].name, v[i].name_len, v[i].hash) = (uint32_t)i + 1;
+    }
+    return 0;
+}
+
+/* Memory for a value of n bytes that lives until params_clear(). */
+static char *own(struct params *p, size_t n)
+{
+    if (p->nowned == p->owned_cap) {
+        size_t cap = p->owned_cap == 0 ? 16 : p->owned_cap * 2;
+        void **o = realloc(p->owned, cap * sizeof *o);
+        if (o == NULL) {
+            return NULL;
+        }
+        p->owned = o;
+        p->owned_cap = cap;
+    }
+    char *mem = malloc(n + 1);
+    if (mem != NULL) {
+        p->owned[p->nowned++] = mem;
+    }
+    return mem;
+}
+
+static bool name_is(const struct param *e, const char *name)
+{
+    size_t n = strlen(name);
+    return e->name_len == n && memcmp(e->name, name, n) == 0;
+}
+
+/* Joining is for repeated request headers only: of a configuration parameter
+ * sent twice the last one is the operator's word. */
+static const char *joiner(const struct param *e)
+{
+    if (e->name_len < 5 || memcmp(e->name, "HTTP_", 5) != 0 ||
+        name_is(e, "HTTP_HOST") || name_is(e, "HTTP_AUTHORIZATION")) {
+        return NULL;
+    }
+    return name_is(e, "HTTP_COOKIE") ? "; " : ", ";
+}
+
+static int merge(struct params *p, struct param *e, const char *value, size_t n)
+{
+    const char *sep = joiner(e);
+
+    if (sep == NULL) {
+        e->value = value;
+        e->value_len = (uint32_t)n;
+        return 0;
+    }
+    char *mem = own(p, e->value_len + 2 + n);
+    if (mem == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(mem, e->value, e->value_len);
+    memcpy(mem + e->value_len, sep, 2);
+    memcpy(mem + e->value_len + 2, value, n);
+    e->value = mem;
+    e->value_len += 2 + (uint32_t)n;
+    return 0;
+}
+
+int params_add(struct params *p, const char *name, size_t nname,
+               const char *value, size_t nvalue)
+{
+    if (p->n == p->cap) {
+        int r = grow(p);
+        if (r < 0) {
+            return r;
+        }
+    }
+    uint32_t hash = params_hash(name, nname);
+    uint32_t *slot = slot_of(p, name, nname, hash);
+    if (*slot != 0) {
+        struct param *e = &p->v[*slot - 1];
+        if (e->value != NULL) {
+            return merge(p, e, value, nvalue);
+        }
+        e->value = value;
+        e->value_len = (uint32_t)nvalue;
+        return 0;
+    }
+    p->v[p->n++] = (struct param){name, value, (uint32_t)nname,
+                                  (uint32_t)nvalue, hash};
+    *slot = (uint32_t)p->n;
+    return 0;
+}
+
+static struct param *find(const struct params *p, const char *name)
+{
+    size_t n = strlen(name);
+
+    if (p->n == 0) {
+        return NULL;
+    }
+    uint32_t k = *slot_of(p, name, n, params_hash(name, n));
+    return k == 0 || p->v[k - 1].value == NULL ? NULL : &p->v[k - 1];
+}
+
+const struct param *params_get(const struct params *p, const char *name)
+{
+    return find(p, name);
+}
+
+bool params_is(const struct params *p, const char *name, const char *value)
+{
+    const struct param *e = find(p, name);
+    size_t n = strlen(value);
+    return e != NULL && e->value_len == n && memcmp(e->value, value, n) == 0;
+}
+
+/* -- mending ---------------------------------------------------------------- */
+
+static void drop(struct params *p, const char *name)
+{
+    struct param *e = find(p, name);
+    if (e != NULL) {
+        e->value = NULL;
+    }
+}
+
+static void drop_if_empty(struct params *p, const char *name)
+{
+    struct param *e = find(p, name);
+    if (e != NULL && e->value_len == 0) {
+        e->value = NULL;
+    }
+}
+
+/* Sets a variable, whatever it was; name and value must outlive the request. */
+static int set(struct params *p, const char *name, const char *value, size_t n)
+{
+    struct param *e = find(p, name);
+    if (e != NULL) {
+        e->value = value;
+        e->value_len = (uint32_t)n;
+        return 0;
+    }
+    return params_add(p, name, strlen(name), value, n);
+}
+
+static struct path_part part(const struct params *p, const char *name)
+{
+    const struct param *e = find(p, name);
+    return e == NULL ? (struct path_part){NULL, 0}
+                     : (struct path_part){e->value, e->value_len};
+}
+
+static int mend_length(struct params *p)
+{
+    const struct param *e = find(p, "CONTENT_LENGTH");
+    uint64_t n;
+
+    if (e == NULL) {
+        return 0;
+    }
+    if (num_parse(e->value, e->value_len, INT64_MAX, &n) < 0) {
+        drop(p, "CONTENT_LENGTH"); /* "", "-1" (Caddy), "5abc" */
+        return 0;
+    }
+    /* The server has decoded the body already. */
+    drop(p, "HTTP_TRANSFER_ENCODING");
+    return 0;
+}
+
+/* Apache hides Authorization, but mod_rewrite setups leave it under another
+ * name, and mod_fcgid's FcgidPassHeader under the header's own. */
+static int mend_authorization(struct params *p)
+{
+    static const char *const other[] = {"REDIRECT_HTTP_AUTHORIZATION",
+                                        "Authorization"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(other); i++) {
+        const struct param *e = find(p, other[i]);
+        const struct param *have = find(p, "HTTP_AUTHORIZATION");
+        if (e != NULL && (have == NULL || have->value_len == 0)) {
+            int r = set(p, "HTTP_AUTHORIZATION", e->value, e->value_len);
+            if (r < 0) {
+                return r;
+            }
+        }
+    }
+    drop(p, "Authorization");
+    return 0;
+}
+
+/* Length of the host in "host", "host:port", "[v6]:port", "[v6]"; a bare v6
+ * address has more than one colon and no port. */
+static size_t host_len(const char *s, size_t n)
+{
+    if (n > 0 && s[0] == '[') {
+        const char *end = memchr(s, ']', n);
+        return end == NULL ? n : (size_t)(end - s) + 1;
+    }
+    const char *colon = memchr(s, ':', n);
+    if (colon == NULL ||
+        memchr(colon + 1, ':', n - (size_t)(colon - s) - 1) != NULL) {
+        return n;
+    }
+    return (size_t)(colon - s);
+}
+
+static int mend_server(struct params *p)
+{
+    struct path_part host = part(p, "HTTP_HOST");
+    struct path_part name = part(p, "SERVER_NAME");
+    struct path_part port = part(p, "SERVER_PORT");
+    struct path_part from_host = {NULL, 0};
+    int r = 0;
+
+    if (host.n > 0) {
+        size_t n = host_len(host.s, host.n);
+        if (n + 1 < host.n && host.s[n] == ':') {
+            from_host = (struct path_part){host.s + n + 1, host.n - n - 1};
+        }
+        host.n = n;
+    }
+    if (name.n == 0) {
+        name = host.n > 0 ? host : part(p, "SERVER_ADDR");
+    }
+    if (name.n == 0) {
+        name = (struct path_part){"localhost", 9};
+    }
+    name.n = host_len(name.s, name.n); /* HAProxy, mini_httpd: with the port */
+    r = set(p, "SERVER_NAME", name.s, name.n);
+    if (r == 0 && port.n == 0) {
+        port = from_host.n > 0        ? from_host
+               : params_is_https(p) ? (struct path_part){"443", 3}
+                                      : (struct path_part){"80", 2};
+        r = set(p, "SERVER_PORT", port.s, port.n);
+    }
+    if (r == 0 && part(p, "SERVER_PROTOCOL").n == 0) {
+        r = set(p, "SERVER_PROTOCOL", "HTTP/1.0", 8);
+    }
+    return r;
+}
+
+static int set_path(struct params *p, struct path_part script,
+                    struct path_part info)
+{
+    /* PEP 3333: an application at the root has SCRIPT_NAME "", and then there
+     * is no URL without a path. */
+    if (script.n == 1 && script.s[0] == '/') {
+        if (info.n > 0 && info.s[0] == '/') {
+            script.n = 0;
+        }
+        else if (info.n == 0) {
+            info = script;
+            script = (struct path_part){"", 0};
+        }
+        else {
+            char *mem = own(p, info.n + 1);
+            if (mem == NULL) {
+                return -ENOMEM;
+            }
+            mem[0] = '/';
+            memcpy(mem + 1, info.s, info.n);
+            info = (struct path_part){mem, info.n + 1};
+            script = (struct path_part){"", 0};
+        }
+    }
+    if (script.n == 0 && info.n == 0) {
+        info = (struct path_part){"/", 1};
+    }
+    if (info.n > 0 && info.s[0] != '/') {
+        return -ENOENT; /* "/app" + "le/x" of a prefix match by string */
+    }
+    int r = set(p, "SCRIPT_NAME", script.s == NULL ? "" : script.s, script.n);
+    return r < 0 ? r
+                 : set(p, "PATH_INFO", info.s == NULL ? "" : info.s, info.n);
+}
+
+static int mend_path(struct params *p, const char *mount)
+{
+    struct path_part script = part(p, "SCRIPT_NAME");
+    struct path_part info = part(p, "PATH_INFO");
+
+    if (mount != NULL) {
+        char *mem = own(p, script.n + info.n);
+        if (mem == NULL) {
+            return -ENOMEM;
+        }
+        if (script.n > 0) {
+            memcpy(mem, script.s, script.n);
+        }
+        if (info.n > 0) {
+            memcpy(mem + script.n, info.s, info.n);
+        }
+        struct path_part joined = {mem, script.n + info.n};
+        int r = path_split_at_mount(mount, joined, &script, &info);
+        return r < 0 ? r : set_path(p, script, info);
+    }
+    if (info.s == NULL && script.n > 0) {
+        struct path_hints hints = {
+            .server_software = part(p, "SERVER_SOFTWARE"),
+            .script_filename = part(p, "SCRIPT_FILENAME"),
+            .document_root = part(p, "DOCUMENT_ROOT"),
+            .context_document_root = part(p, "CONTEXT_DOCUMENT_ROOT"),
+            .context_prefix = part(p, "CONTEXT_PREFIX"),
+            .script_is_file = p->script_is_file,
+        };
+        if (path_script_is_whole(script, &hints)) {
+            info = script;
+            script = (struct path_part){"", 0};
+        }
+    }
+    return set_path(p, script, info);
+}
+
+int params_mend(struct params *p, const struct config *config)
+{
+    int r;
+
+    if (part(p, "REQUEST_METHOD").n == 0) {
+        return -EBADMSG;
+    }
+    /* The client's "Proxy:" header must never look like a proxy setting
+     * (httpoxy). The HTTP_ copies of length and type are not PEP 3333's. */
+    drop(p, "HTTP_PROXY");
+    drop(p, "HTTP_CONTENT_LENGTH");
+    drop(p, "HTTP_CONTENT_TYPE");
+    drop_if_empty(p, "CONTENT_TYPE");
+    drop_if_empty(p, "REMOTE_USER");
+    drop_if_empty(p, "AUTH_TYPE");
+    if ((r = mend_length(p)) < 0 || (r = mend_authorization(p)) < 0 ||
+        (r = mend_server(p)) < 0) {
+        return r;
+    }
+    if (part(p, "QUERY_STRING").s == NULL &&
+        (r = set(p, "QUERY_STRING", "", 0)) < 0) {
+        return r;
+    }
+    return mend_path(p, config->mount);
+}
+
+int64_t params_content_length(const struct params *p)
+{
+    const struct param *e = find(p, "CONTENT_LENGTH");
+    uint64_t n;
+
+    if (e == NULL || num_parse(e->value, e->value_len, INT64_MAX, &n) < 0) {
+        return -1;
+    }
+    return (int64_t)n;
+}
+
+static bool value_is(struct path_part v, const char *word)
+{
+    return v.n == strlen(word) && strncasecmp(v.s, word, v.n) == 0;
+}
+
+bool params_is_https(const struct params *p)
+{
+    struct path_part https = part(p, "HTTPS");
+
+    if (https.n > 0) {
+        return value_is(https, "on") || value_is(https, "1") ||
+               value_is(https, "yes");
+    }
+    return value_is(part(p, "REQUEST_SCHEME"), "https");
+}

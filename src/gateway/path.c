@@ -1,0 +1,122 @@
+#include "gateway/path.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+static bool starts_with(struct path_part p, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return p.s != NULL && p.n >= n && memcmp(p.s, prefix, n) == 0;
+}
+
+int path_split_at_mount(const char *mount, struct path_part joined,
+                        struct path_part *ret_script,
+                        struct path_part *ret_info)
+{
+    size_t n = strlen(mount);
+
+    if (!starts_with(joined, mount)) {
+        return -ENOENT;
+    }
+    /* "/apple" is not below "/app". */
+    if (n > 0 && joined.n > n && joined.s[n] != '/') {
+        return -ENOENT;
+    }
+    *ret_script = (struct path_part){joined.s, n};
+    *ret_info = (struct path_part){joined.s + n, joined.n - n};
+    return 0;
+}
+
+static struct path_part without_slashes(struct path_part p)
+{
+    while (p.n > 0 && *p.s == '/') {
+        p.s++;
+        p.n--;
+    }
+    return p;
+}
+
+/* Is path dir itself or below it? Leading slashes do not count: Apache writes
+ * proxy:fcgi://host/path and proxy:fcgi://host//path for the same thing. */
+static bool is_below(struct path_part path, struct path_part dir)
+{
+    path = without_slashes(path);
+    dir = without_slashes(dir);
+    while (dir.n > 0 && dir.s[dir.n - 1] == '/') {
+        dir.n--;
+    }
+    if (dir.n == 0 || path.n < dir.n || memcmp(path.s, dir.s, dir.n) != 0) {
+        return false;
+    }
+    return path.n == dir.n || path.s[dir.n] == '/';
+}
+
+/* "proxy:fcgi://host:port/path" -> "/path"; anything else as it is. */
+static struct path_part without_proxy(struct path_part p)
+{
+    static const char *const schemes[] = {"proxy:fcgi://", "proxy:balancer://"};
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t n = strlen(schemes[i]);
+        if (starts_with(p, schemes[i])) {
+            const char *slash = memchr(p.s + n, '/', p.n - n);
+            if (slash == NULL) {
+                return (struct path_part){p.s + p.n, 0};
+            }
+            return (struct path_part){slash, p.n - (size_t)(slash - p.s)};
+        }
+    }
+    return p;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Is plain what encoded says after %-decoding? */
+static bool equals_decoded(struct path_part encoded, struct path_part plain)
+{
+    size_t j = 0;
+
+    for (size_t i = 0; i < encoded.n; i++, j++) {
+        unsigned char c = (unsigned char)encoded.s[i];
+        if (c == '%' && i + 2 < encoded.n && hex_digit(encoded.s[i + 1]) >= 0 &&
+            hex_digit(encoded.s[i + 2]) >= 0) {
+            c = (unsigned char)(hex_digit(encoded.s[i + 1]) * 16 +
+                                hex_digit(encoded.s[i + 2]));
+            i += 2;
+        }
+        if (j >= plain.n || (unsigned char)plain.s[j] != c) {
+            return false;
+        }
+    }
+    return j == plain.n;
+}
+
+bool path_script_is_whole(struct path_part script,
+                          const struct path_hints *hints)
+{
+    struct path_part file = hints->script_filename;
+
+    if (hints->script_is_file) {
+        return false;
+    }
+    if (starts_with(hints->server_software, "nginx/")) {
+        return true;
+    }
+    /* Apache's mod_proxy_fcgi: there is no script where the made-up file name
+     * lies outside the document root. */
+    if (!starts_with(file, "proxy:") &&
+        !(hints->context_prefix.s != NULL && equals_decoded(file, script))) {
+        return false;
+    }
+    file = without_proxy(file);
+    return !is_below(file, hints->document_root) &&
+           !is_below(file, hints->context_document_root);
+}

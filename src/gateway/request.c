@@ -1,0 +1,306 @@
+#include "gateway/request.h"
+
+#include "base/clock.h"
+#include "gateway/transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { LOG_TEXT_MAX = 64 << 10 };
+
+void request_init(struct request *q, const struct transport *transport,
+                  const struct config *config)
+{
+    memset(q, 0, sizeof *q);
+    q->transport = transport;
+    q->config = config;
+    params_init(&q->params);
+    response_init(&q->response);
+    request_clear(q);
+}
+
+void request_fini(struct request *q)
+{
+    params_fini(&q->params);
+    response_fini(&q->response);
+}
+
+void request_clear(struct request *q)
+{
+    params_clear(&q->params);
+    response_clear(&q->response, false);
+    q->role = ROLE_RESPONDER;
+    q->content_length = -1;
+    q->body_read = 0;
+    q->body_error = 0;
+    q->body_eof = false;
+    q->input_terminated = false;
+    q->errors_to_server = false;
+    q->used_write = false;
+    q->owner = pthread_self();
+    q->exit_status = 0;
+    q->id[0] = '\0';
+}
+
+/* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. */
+static bool wants_errors(const struct request *q)
+{
+    static const char haproxy[] = "HAProxy";
+    const struct param *e;
+
+    switch (q->config->errors_to) {
+    case ERRORS_TO_SERVER:
+        return true;
+    case ERRORS_TO_STDERR:
+        return false;
+    case ERRORS_TO_AUTO:
+        break;
+    }
+    e = params_get(&q->params, "SERVER_SOFTWARE");
+    return e == NULL || e->value_len < sizeof haproxy - 1 ||
+           memcmp(e->value, haproxy, sizeof haproxy - 1) != 0;
+}
+
+int request_prepare(struct request *q)
+{
+    int r = params_mend(&q->params, q->config);
+
+    q->errors_to_server = wants_errors(q);
+    q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
+    response_reset(&q->response);
+    switch (r) {
+    case 0:
+        break;
+    case -EBADMSG:
+        response_error(q, "400 Bad Request",
+                       "The web server sent no REQUEST_METHOD.", NULL);
+        return -EBADMSG;
+    case -ENOENT:
+        response_error(q, "404 Not Found",
+                       "There is no application at this path.", NULL);
+        return -EBADMSG;
+    default:
+        response_error(q, "500 Internal Server Error", "Out of memory.",
+                       request_id(q));
+        return -EBADMSG;
+    }
+    q->content_length = params_content_length(&q->params);
+    if (q->config->limit_body > 0 && q->content_length > 0 &&
+        (uint64_t)q->content_length > q->config->limit_body) {
+        response_error(q, "413 Content Too Large",
+                       "The request's body is larger than this server takes.",
+                       NULL);
+        return -EBADMSG;
+    }
+    /* FastCGI marks the end of STDIN; in CGI mode nothing does. */
+    q->input_terminated = !q->is_cgi || q->content_length >= 0;
+    return 0;
+}
+
+/* -- the body ----------------------------------------------------------------- */
+
+static ssize_t read_stdin(struct request *q, void *to, size_t size)
+{
+    uint64_t limit = q->config->limit_body;
+    ssize_t n;
+
+    if (q->content_length >= 0) {
+        uint64_t left = (uint64_t)q->content_length - q->body_read;
+        if (left == 0) {
+            q->body_eof = true;
+            return 0;
+        }
+        if (size > left) {
+            size = (size_t)left;
+        }
+    }
+    else if (q->is_cgi) {
+        /* RFC 3875, 4.2: without a length there is no body; stdin may be a
+         * terminal or a socket that never ends. */
+        q->body_eof = true;
+        return 0;
+    }
+    n = q->transport->read(q, STREAM_STDIN, to, size);
+    if (n == 0 && q->content_length >= 0) {
+        return -ENODATA; /* FastCGI, 6.2: shorter than CONTENT_LENGTH */
+    }
+    if (n == 0) {
+        q->body_eof = true;
+    }
+    if (n > 0) {
+        q->body_read += (uint64_t)n;
+        if (limit > 0 && q->body_read > limit) {
+            return -EMSGSIZE;
+        }
+    }
+    return n;
+}
+
+ssize_t request_read(struct request *q, enum request_stream s, void *to,
+                     size_t size)
+{
+    ssize_t n;
+
+    if (q->body_error != 0) {
+        return q->body_error;
+    }
+    if (size == 0) {
+        return 0;
+    }
+    if (s == STREAM_DATA) {
+        n = q->role == ROLE_FILTER ? q->transport->read(q, s, to, size) : 0;
+    }
+    else {
+        n = q->body_eof ? 0 : read_stdin(q, to, size);
+    }
+    if (n < 0) {
+        q->body_error = (int)n;
+    }
+    return n;
+}
+
+const char *request_read_strerror(int err)
+{
+    switch (err) {
+    case -ECONNABORTED:
+        return "the web server aborted the request";
+    case -EPIPE:
+    case -ECONNRESET:
+        return "the client went away before the whole body had arrived";
+    case -ENODATA:
+        return "the body is shorter than CONTENT_LENGTH";
+    case -ETIMEDOUT:
+        return "no byte of the body arrived within --body-timeout";
+    case -EMSGSIZE:
+        return "the body is larger than --limit-body";
+    default:
+        return strerror(-err);
+    }
+}
+
+bool request_peer_gone(struct request *q)
+{
+    return q->transport->peer_gone(q);
+}
+
+int transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    int result;
+
+    if (q->hooks.enter != NULL) {
+        q->hooks.enter(q->hooks.arg);
+    }
+    for (;;) {
+        int64_t left = deadline_ms - clock_ms();
+        if (left <= 0) {
+            result = -ETIMEDOUT;
+            break;
+        }
+        int n = poll(&p, 1, left > 60000 ? 60000 : (int)left);
+        if (n > 0) {
+            result = p.revents;
+            break;
+        }
+        if (n < 0 && errno != EINTR) {
+            result = -errno;
+            break;
+        }
+    }
+    if (q->hooks.leave != NULL) {
+        q->hooks.leave(q->hooks.arg);
+    }
+    return result;
+}
+
+/* -- the log -------------------------------------------------------------------- */
+
+void request_errors(struct request *q, const char *lines, size_t n)
+{
+    if (n == 0) {
+        return;
+    }
+    if (q->errors_to_server && pthread_equal(q->owner, pthread_self())) {
+        q->transport->errors(q, lines, n);
+    }
+    else {
+        log_raw(lines, n);
+    }
+}
+
+void request_log(struct request *q, enum log_level level, const char *fmt, ...)
+{
+    struct buf text, line;
+    char shown[200], body[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(body, sizeof body, fmt, ap);
+    va_end(ap);
+    request_line(q, shown, sizeof shown);
+    buf_init(&text, LOG_TEXT_MAX);
+    buf_init(&line, LOG_TEXT_MAX);
+    if (buf_printf(&text, "[%s] %s: %s", request_id(q), shown, body) == 0 &&
+        buf_add(&text, "", 1) == 0 &&
+        log_format(&line, level, text.data) == 0) {
+        request_errors(q, line.data, line.len);
+    }
+    buf_fini(&text);
+    buf_fini(&line);
+}
+
+const char *request_id(struct request *q)
+{
+    /* Letters and digits that are not mistaken for one another. */
+    static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
+    unsigned char raw[REQUEST_ID_LEN];
+
+    if (q->id[0] != '\0') {
+        return q->id;
+    }
+    if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
+        /* Early boot: time and process are unique enough for a log. */
+        uint64_t x = (uint64_t)clock_ms() * 1000003u + (uint64_t)getpid();
+        for (size_t i = 0; i < sizeof raw; i++, x = x * 6364136223846793005u + 1) {
+            raw[i] = (unsigned char)(x >> 56);
+        }
+    }
+    for (size_t i = 0; i < sizeof raw; i++) {
+        q->id[i] = digits[raw[i] % (sizeof digits - 1)];
+    }
+    q->id[REQUEST_ID_LEN] = '\0';
+    return q->id;
+}
+
+/* Bytes that could forge a log line or upset a terminal become "?". */
+static size_t add_safe(char *to, size_t at, size_t size, const struct param *e)
+{
+    for (size_t i = 0; e != NULL && i < e->value_len && at + 1 < size; i++) {
+        unsigned char c = (unsigned char)e->value[i];
+        to[at++] = (char)(c < 0x20 || c == 0x7f ? '?' : c);
+    }
+    return at;
+}
+
+void request_line(const struct request *q, char *to, size_t size)
+{
+    const struct param *uri = params_get(&q->params, "REQUEST_URI");
+    size_t n = add_safe(to, 0, size, params_get(&q->params, "REQUEST_METHOD"));
+
+    if (n + 1 < size) {
+        to[n++] = ' ';
+    }
+    if (uri != NULL) {
+        n = add_safe(to, n, size, uri);
+    }
+    else {
+        n = add_safe(to, n, size, params_get(&q->params, "SCRIPT_NAME"));
+        n = add_safe(to, n, size, params_get(&q->params, "PATH_INFO"));
+    }
+    to[n] = '\0';
+}

@@ -1,0 +1,615 @@
+#include "gateway/response.h"
+
+#include "base/num.h"
+#include "gateway/transport.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    HEAD_MAX = 16 << 20, /* nothing real is larger; a bound for a loop */
+    KEEP_MAX = 64 << 10  /* memory kept from one request to the next */
+};
+
+void response_init(struct response *r)
+{
+    memset(r, 0, sizeof *r);
+    buf_init(&r->status_text, HEAD_MAX);
+    buf_init(&r->location, HEAD_MAX);
+    buf_init(&r->fields, HEAD_MAX);
+    buf_init(&r->head, HEAD_MAX);
+}
+
+void response_fini(struct response *r)
+{
+    buf_fini(&r->status_text);
+    buf_fini(&r->location);
+    buf_fini(&r->fields);
+    buf_fini(&r->head);
+}
+
+static void clear_buf(struct buf *b)
+{
+    b->len = 0;
+    if (b->cap > KEEP_MAX) {
+        buf_fini(b);
+    }
+}
+
+void response_reset(struct response *r)
+{
+    r->state = RESPONSE_NONE;
+    r->status = 0;
+    r->has_body = !r->is_head;
+    r->has_length = r->has_location = r->has_type = false;
+    r->content_length = 0;
+    r->status_text.len = 0;
+    r->location.len = 0;
+    r->fields.len = 0;
+    r->head.len = 0;
+}
+
+void response_clear(struct response *r, bool is_head)
+{
+    clear_buf(&r->status_text);
+    clear_buf(&r->location);
+    clear_buf(&r->fields);
+    clear_buf(&r->head);
+    r->is_head = is_head;
+    r->sent = 0;
+    r->cut = false;
+    response_reset(r);
+}
+
+const char *response_strerror(enum response_error e)
+{
+    static const char *const text[RESPONSE_ERROR_MAX] = {
+        [RESPONSE_OK] = "no error",
+        [RESPONSE_BAD_STATUS] =
+            "the status must be three digits, a space and a reason",
+        [RESPONSE_BAD_NAME] = "the header's name is not an HTTP token",
+        [RESPONSE_BAD_VALUE] = "the header's value has a control character",
+        [RESPONSE_BAD_STATUS_CHAR] = "the status has a control character",
+        [RESPONSE_HOP_BY_HOP] =
+            "hop-by-hop headers are the web server's business",
+        [RESPONSE_BAD_CONTENT_LENGTH] =
+            "Content-Length must be one number of digits",
+        [RESPONSE_TWICE] = "this header may be given only once",
+        [RESPONSE_NO_MEMORY] = "out of memory",
+        [RESPONSE_FULL] = "Content-Length bytes have been sent",
+    };
+    return e < 0 || e >= RESPONSE_ERROR_MAX ? "unknown error" : text[e];
+}
+
+/* -- setting the head -------------------------------------------------------- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Control characters end a line or the head somewhere: none may pass. */
+static bool has_control(const char *s, size_t n, bool allow_tab)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if ((c < 0x20 && !(c == '\t' && allow_tab)) || c == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int response_set_status(struct response *r, const char *s, size_t n)
+{
+    if (n < 3 || !is_digit(s[0]) || !is_digit(s[1]) || !is_digit(s[2]) ||
+        (n > 3 && s[3] != ' ')) {
+        return RESPONSE_BAD_STATUS;
+    }
+    /* 1xx is never a final answer, and no server takes it as one. */
+    int status = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
+    if (status < 200) {
+        return RESPONSE_BAD_STATUS;
+    }
+    if (has_control(s, n, false)) {
+        return RESPONSE_BAD_STATUS_CHAR;
+    }
+    r->status_text.len = 0;
+    if (buf_add(&r->status_text, "Status: ", 8) < 0 ||
+        buf_add(&r->status_text, s, n) < 0 ||
+        (n == 3 && buf_add(&r->status_text, " ", 1) < 0) ||
+        buf_add(&r->status_text, "\r\n", 2) < 0) {
+        return RESPONSE_NO_MEMORY;
+    }
+    r->status = status;
+    r->has_body = !r->is_head && status != 204 && status != 304;
+    r->state = RESPONSE_SET;
+    return RESPONSE_OK;
+}
+
+/* RFC 7230, 3.2.6. */
+static bool is_token(const char *s, size_t n)
+{
+    static const char special[] = "!#$%&'*+-.^_`|~";
+
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i];
+        char lower = (char)(c | 0x20);
+        if (!is_digit(c) && !(lower >= 'a' && lower <= 'z') &&
+            (c == '\0' || strchr(special, c) == NULL)) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+static bool name_is(const char *name, size_t n, const char *what)
+{
+    return n == strlen(what) && strncasecmp(name, what, n) == 0;
+}
+
+static bool is_hop_by_hop(const char *name, size_t n)
+{
+    static const char *const names[] = {
+        "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+        "TE", "Trailer", "Trailers", "Transfer-Encoding", "Upgrade"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (name_is(name, n, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int set_length(struct response *r, const char *value, size_t n)
+{
+    uint64_t length;
+
+    while (n > 0 && value[0] == ' ') {
+        value++;
+        n--;
+    }
+    while (n > 0 && value[n - 1] == ' ') {
+        n--;
+    }
+    if (num_parse(value, n, INT64_MAX, &length) < 0 ||
+        (r->has_length && r->content_length != length)) {
+        return RESPONSE_BAD_CONTENT_LENGTH;
+    }
+    r->has_length = true;
+    r->content_length = length;
+    return RESPONSE_OK;
+}
+
+static int add_line(struct buf *to, const char *name, size_t nname,
+                    const char *value, size_t nvalue)
+{
+    if (buf_reserve(to, nname + nvalue + 4) < 0) {
+        return RESPONSE_NO_MEMORY;
+    }
+    char *p = to->data + to->len;
+    memcpy(p, name, nname);
+    p += nname;
+    *p++ = ':';
+    *p++ = ' ';
+    memcpy(p, value, nvalue);
+    p += nvalue;
+    *p++ = '\r';
+    *p = '\n';
+    to->len += nname + nvalue + 4;
+    return RESPONSE_OK;
+}
+
+/* The headers that mean something to CGI; *ret_to is where the line goes, NULL
+ * where it goes nowhere. */
+static int special_header(struct response *r, const char *name, size_t nname,
+                          const char *value, size_t nvalue, struct buf **ret_to)
+{
+    if (is_hop_by_hop(name, nname)) {
+        return RESPONSE_HOP_BY_HOP;
+    }
+    if (name_is(name, nname, "Status")) {
+        *ret_to = NULL;
+    }
+    else if (name_is(name, nname, "Location")) {
+        if (r->has_location) {
+            return RESPONSE_TWICE;
+        }
+        r->has_location = true;
+        *ret_to = &r->location;
+    }
+    else if (name_is(name, nname, "Content-Type")) {
+        if (r->has_type) {
+            return RESPONSE_TWICE;
+        }
+        r->has_type = true;
+    }
+    else if (name_is(name, nname, "Content-Length")) {
+        bool again = r->has_length;
+        int e = set_length(r, value, nvalue);
+        if (e != RESPONSE_OK) {
+            return e;
+        }
+        if (again) {
+            *ret_to = NULL; /* the same length twice: once is enough */
+        }
+    }
+    return RESPONSE_OK;
+}
+
+int response_add_header(struct response *r, const char *name, size_t nname,
+                        const char *value, size_t nvalue)
+{
+    struct buf *to = &r->fields;
+
+    if (!is_token(name, nname)) {
+        return RESPONSE_BAD_NAME;
+    }
+    if (has_control(value, nvalue, true)) {
+        return RESPONSE_BAD_VALUE;
+    }
+    int e = special_header(r, name, nname, value, nvalue, &to);
+    if (e != RESPONSE_OK || to == NULL) {
+        return e;
+    }
+    return add_line(to, name, nname, value, nvalue);
+}
+
+/* -- sending ----------------------------------------------------------------- */
+
+bool response_head_sent(const struct response *r)
+{
+    return r->state == RESPONSE_SENT || r->state == RESPONSE_DONE;
+}
+
+/* CGI wants Status in the first line (busybox httpd reads it nowhere else);
+ * FastCGI wants Location before Status (HAProxy makes a Status 201, 303 or 307
+ * that stands before a Location a 302). */
+static int assemble_head(struct request *q)
+{
+    struct response *r = &q->response;
+    const struct buf *order[3] = {&r->location, &r->status_text, &r->fields};
+
+    if (q->transport->status_first) {
+        order[0] = &r->status_text;
+        order[1] = &r->location;
+    }
+    r->head.len = 0;
+    if (buf_reserve(&r->head, r->status_text.len + r->location.len +
+                                  r->fields.len + 2) < 0) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        if (order[i]->len > 0) {
+            memcpy(r->head.data + r->head.len, order[i]->data, order[i]->len);
+            r->head.len += order[i]->len;
+        }
+    }
+    memcpy(r->head.data + r->head.len, "\r\n", 2);
+    r->head.len += 2;
+    return 0;
+}
+
+/* After a failed write nothing more can be said to this peer. */
+static int failed(struct request *q, int err)
+{
+    response_abort(q);
+    return err;
+}
+
+static int check_owner(const struct request *q)
+{
+    return pthread_equal(q->owner, pthread_self()) ? 0 : -EBUSY;
+}
+
+/* Sends blocks[1..n]; blocks[0] is room for the head. */
+static int send_blocks(struct request *q, struct iovec *blocks, size_t n,
+                       int flags)
+{
+    struct response *r = &q->response;
+
+    if (r->state == RESPONSE_SENT) {
+        blocks++;
+        n--;
+    }
+    else {
+        int e = assemble_head(q);
+        if (e < 0) {
+            return failed(q, e);
+        }
+        blocks[0] = (struct iovec){r->head.data, r->head.len};
+        r->state = RESPONSE_SENT;
+    }
+    int e = q->transport->send(q, blocks, n, flags);
+    if (e < 0) {
+        return failed(q, e);
+    }
+    if ((flags & SEND_END) != 0) {
+        r->state = RESPONSE_DONE;
+    }
+    return 0;
+}
+
+/* How much of n more body bytes may go out. */
+static size_t allowed(struct response *r, size_t n)
+{
+    if (!r->has_body) {
+        return 0;
+    }
+    if (r->has_length && n > r->content_length - r->sent) {
+        r->cut = true;
+        return (size_t)(r->content_length - r->sent);
+    }
+    return n;
+}
+
+static bool is_full(const struct response *r)
+{
+    return !r->has_body || (r->has_length && r->sent == r->content_length);
+}
+
+/* Without a Content-Length a zero-length block is nothing; so is one where no
+ * body may follow: the head then waits for response_finish(). */
+int response_write(struct request *q, const void *block, size_t n)
+{
+    struct response *r = &q->response;
+    int e = check_owner(q);
+
+    if (e < 0) {
+        return e;
+    }
+    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
+        return -EPIPE;
+    }
+    q->used_write = true;
+    r->cut = false;
+    if (n == 0) {
+        return 0;
+    }
+    if (!r->has_body) {
+        return RESPONSE_FULL;
+    }
+    n = allowed(r, n);
+    if (n > 0) {
+        struct iovec v[2] = {[1] = {(void *)(uintptr_t)block, n}};
+        e = send_blocks(q, v, 2, 0);
+        if (e < 0) {
+            return e;
+        }
+        r->sent += n;
+    }
+    return is_full(r) ? RESPONSE_FULL : 0;
+}
+
+static int add_length(struct response *r, uint64_t length)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)length);
+
+    r->has_length = true;
+    r->content_length = length;
+    return add_line(&r->fields, "Content-Length", 14, text, (size_t)n) ==
+                   RESPONSE_OK
+               ? 0
+               : -ENOMEM;
+}
+
+static int send_all(struct request *q, struct iovec *v,
+                    const struct iovec *blocks, size_t nblocks)
+{
+    struct response *r = &q->response;
+    size_t n = 1;
+
+    for (size_t i = 0; i < nblocks; i++) {
+        size_t len = allowed(r, blocks[i].iov_len);
+        if (len > 0) {
+            v[n++] = (struct iovec){blocks[i].iov_base, len};
+            r->sent += len;
+        }
+    }
+    if (r->has_length && r->has_body && r->sent < r->content_length) {
+        int e = send_blocks(q, v, n, 0);
+        return e < 0 ? e : response_finish(q);
+    }
+    return send_blocks(q, v, n, SEND_END);
+}
+
+int response_write_all(struct request *q, const struct iovec *blocks,
+                       size_t nblocks)
+{
+    struct response *r = &q->response;
+    struct iovec few[16];
+    int e = check_owner(q);
+
+    if (e < 0) {
+        return e;
+    }
+    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
+        return -EPIPE;
+    }
+    if (r->state == RESPONSE_SET && r->has_body && !r->has_length &&
+        q->role != ROLE_AUTHORIZER) {
+        uint64_t total = 0;
+        for (size_t i = 0; i < nblocks; i++) {
+            total += blocks[i].iov_len;
+        }
+        if ((e = add_length(r, total)) < 0) {
+            return failed(q, e);
+        }
+    }
+    if (nblocks < ARRAY_SIZE(few)) {
+        return send_all(q, few, blocks, nblocks);
+    }
+    struct iovec *v = calloc(nblocks + 1, sizeof *v);
+    if (v == NULL) {
+        return failed(q, -ENOMEM);
+    }
+    e = send_all(q, v, blocks, nblocks);
+    free(v);
+    return e;
+}
+
+int response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
+                       uint64_t *ret_sent)
+{
+    struct response *r = &q->response;
+    struct iovec head = {NULL, 0};
+    int e = check_owner(q);
+
+    *ret_sent = 0;
+    if (e < 0) {
+        return e;
+    }
+    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
+        return -EPIPE;
+    }
+    if (!r->has_body) {
+        return RESPONSE_FULL;
+    }
+    if (r->has_length && count > r->content_length - r->sent) {
+        count = r->content_length - r->sent;
+    }
+    if (count == 0 || q->transport->send_file == NULL) {
+        return count == 0 ? (is_full(r) ? RESPONSE_FULL : 0) : -EINVAL;
+    }
+    if (r->state == RESPONSE_SET) {
+        if ((e = assemble_head(q)) < 0) {
+            return failed(q, e);
+        }
+        head = (struct iovec){r->head.data, r->head.len};
+    }
+    e = q->transport->send_file(q, head, fd, offset, count, ret_sent);
+    if (e == -EINVAL) {
+        return e; /* nothing was sent: the caller reads and writes */
+    }
+    r->state = RESPONSE_SENT;
+    r->sent += *ret_sent;
+    return e < 0 ? failed(q, e) : is_full(r) ? RESPONSE_FULL : 0;
+}
+
+int response_finish(struct request *q)
+{
+    struct response *r = &q->response;
+    struct iovec v[1];
+    int e = check_owner(q);
+
+    if (e < 0) {
+        return e;
+    }
+    if (r->state == RESPONSE_DONE) {
+        return 0;
+    }
+    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
+        return -EPIPE;
+    }
+    if (r->has_length && r->has_body && r->sent < r->content_length) {
+        if (r->state == RESPONSE_SET && (e = send_blocks(q, v, 1, 0)) < 0) {
+            return e;
+        }
+        response_abort(q);
+        return -EMSGSIZE;
+    }
+    return send_blocks(q, v, 1, SEND_END);
+}
+
+void response_abort(struct request *q)
+{
+    struct response *r = &q->response;
+
+    if (r->state != RESPONSE_DONE && r->state != RESPONSE_ABORTED) {
+        r->state = RESPONSE_ABORTED;
+        q->exit_status = 1;
+        q->transport->abort(q);
+    }
+}
+
+/* -- error pages ------------------------------------------------------------- */
+
+void response_error_page(struct request *q, const char *status,
+                         const char *html, size_t n)
+{
+    static const char type[] = "text/html; charset=utf-8";
+    struct response *r = &q->response;
+
+    if (status[0] == '5') {
+        q->exit_status = 1;
+    }
+    if (r->state != RESPONSE_NONE && r->state != RESPONSE_SET) {
+        response_abort(q);
+        return;
+    }
+    response_reset(r);
+    r->sent = 0;
+    if (response_set_status(r, status, strlen(status)) != RESPONSE_OK ||
+        response_add_header(r, "Content-Type", 12, type, sizeof type - 1) !=
+            RESPONSE_OK ||
+        response_add_header(r, "Cache-Control", 13, "no-store", 8) !=
+            RESPONSE_OK) {
+        response_abort(q);
+        return;
+    }
+    struct iovec body = {(void *)(uintptr_t)html, n};
+    (void)response_write_all(q, &body, 1); /* the peer may be gone: no matter */
+}
+
+static int add_escaped(struct buf *b, const char *text)
+{
+    int e = 0;
+
+    for (; e == 0 && *text != '\0'; text++) {
+        switch (*text) {
+        case '<':
+            e = buf_add_str(b, "&lt;");
+            break;
+        case '>':
+            e = buf_add_str(b, "&gt;");
+            break;
+        case '&':
+            e = buf_add_str(b, "&amp;");
+            break;
+        default:
+            e = buf_add(b, text, 1);
+        }
+    }
+    return e;
+}
+
+static int small_page(struct buf *b, const char *status, const char *sentence,
+                      const char *id)
+{
+    int e;
+
+    if ((e = buf_add_str(b, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n"
+                            "<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
+                            "content=\"width=device-width\">\n<title>")) < 0 ||
+        (e = add_escaped(b, status)) < 0 ||
+        (e = buf_add_str(b, "</title>\n</head>\n<body>\n<h1>")) < 0 ||
+        (e = add_escaped(b, status)) < 0 ||
+        (e = buf_add_str(b, "</h1>\n<p>")) < 0 ||
+        (e = add_escaped(b, sentence)) < 0 ||
+        (e = buf_add_str(b, "</p>\n")) < 0) {
+        return e;
+    }
+    if (id != NULL &&
+        (e = buf_printf(b, "<p>Error id: <code>%s</code></p>\n", id)) < 0) {
+        return e;
+    }
+    return buf_add_str(b, "</body>\n</html>\n");
+}
+
+void response_error(struct request *q, const char *status, const char *sentence,
+                    const char *id)
+{
+    struct buf page;
+
+    buf_init(&page, KEEP_MAX);
+    if (small_page(&page, status, sentence, id) < 0) {
+        page.len = 0; /* no memory: the status alone has to do */
+    }
+    response_error_page(q, status, page.data, page.len);
+    buf_fini(&page);
+}

@@ -1,0 +1,9 @@
+#!/usr/local/bin/wsgi-cgi
+"""The entry point of a small Django project. This folder is on sys.path."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
+application = get_wsgi_application()

@@ -1,0 +1,7 @@
+#!/bin/sh
+# spawn-fcgi makes the socket, and the application answers on it. -n keeps it in
+# the foreground, with standard error where it was: run this from a supervisor
+# (supervisor-spawn-fcgi.conf). Without -n standard error is /dev/null, and
+# nothing starts the application again when it has ended.
+exec spawn-fcgi -n -s /run/wsgi-cgi/app.sock -M 0660 -- \
+    /usr/local/bin/wsgi-cgi --threads 4 /srv/app/app.py

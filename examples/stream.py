@@ -1,0 +1,41 @@
+#!/usr/local/bin/wsgi-cgi
+"""A response that is made while it is sent: "?lines=5&pause=0.5".
+
+Each block that a generator yields is handed to the web server before the next
+one is asked for. The server may hold it back all the same: nginx with
+"X-Accel-Buffering: no", lighttpd with server.stream-response-body = 2 do not.
+When the client goes away, the generator is closed: its "finally" runs.
+"""
+
+import time
+from urllib.parse import parse_qs
+
+
+def number(query, name, default, limit):
+    try:
+        value = float(query[name][0])
+    except (KeyError, ValueError):
+        return default
+    return min(max(value, 0), limit)
+
+
+def application(environ, start_response):
+    query = parse_qs(environ["QUERY_STRING"])
+    lines = int(number(query, "lines", 5, 100_000))
+    pause = number(query, "pause", 0.5, 10)
+    errors = environ["wsgi.errors"]
+
+    def blocks():
+        made = 0
+        try:
+            while made < lines:
+                if made:
+                    time.sleep(pause)
+                made += 1
+                yield b"line %d\n" % made
+        finally:
+            errors.write("stream: %d of %d lines\n" % (made, lines))
+
+    start_response("200 OK", [("Content-Type", "text/plain"),
+                              ("X-Accel-Buffering", "no")])
+    return blocks()

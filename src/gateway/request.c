@@ -66,6 +66,32 @@ static bool wants_errors(const struct request *q)
            memcmp(e->value, haproxy, sizeof haproxy - 1) != 0;
 }
 
+/* FastCGI marks the end of STDIN; in CGI mode only CONTENT_LENGTH tells it. A
+ * chunked upload without a length: Apache's mod_cgid ends stdin behind the body;
+ * of others nothing is known but that some send none, and an empty body that
+ * should not be empty must not reach the application. */
+static int check_framing(struct request *q)
+{
+    const struct param *e = params_get(&q->params, "SERVER_SOFTWARE");
+
+    q->input_terminated = true;
+    if (!q->is_cgi || q->content_length >= 0) {
+        return 0;
+    }
+    q->input_terminated = false;
+    if (params_get(&q->params, "HTTP_TRANSFER_ENCODING") == NULL) {
+        return 0;
+    }
+    if (e != NULL && e->value_len >= 6 && memcmp(e->value, "Apache", 6) == 0) {
+        q->input_terminated = true;
+        return 0;
+    }
+    response_error(q, "411 Length Required",
+                   "This server takes no request bodies without a length.",
+                   NULL);
+    return -EBADMSG;
+}
+
 int request_prepare(struct request *q)
 {
     int r = params_mend(&q->params, q->config);
@@ -97,9 +123,7 @@ int request_prepare(struct request *q)
                        NULL);
         return -EBADMSG;
     }
-    /* FastCGI marks the end of STDIN; in CGI mode nothing does. */
-    q->input_terminated = !q->is_cgi || q->content_length >= 0;
-    return 0;
+    return check_framing(q);
 }
 
 /* -- the body ----------------------------------------------------------------- */
@@ -119,7 +143,7 @@ static ssize_t read_stdin(struct request *q, void *to, size_t size)
             size = (size_t)left;
         }
     }
-    else if (q->is_cgi) {
+    else if (!q->input_terminated) {
         /* RFC 3875, 4.2: without a length there is no body; stdin may be a
          * terminal or a socket that never ends. */
         q->body_eof = true;

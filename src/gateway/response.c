@@ -553,7 +553,9 @@ void response_error_page(struct request *q, const char *status,
         return;
     }
     struct iovec body = {(void *)(uintptr_t)html, n};
-    (void)response_write_all(q, &body, 1); /* the peer may be gone: no matter */
+    if (response_write_all(q, &body, 1) < 0) {
+        return; /* the peer is gone, and with it whoever wanted the page */
+    }
 }
 
 static int add_escaped(struct buf *b, const char *text)

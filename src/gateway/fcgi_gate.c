@@ -1,0 +1,300 @@
+#include "gateway/fcgi_gate.h"
+
+#include <fastcgi.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { COMPACT_GAP = 64 << 10 };
+
+void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
+{
+    h[0] = FCGI_VERSION_1;
+    h[1] = (uint8_t)type;
+    h[2] = (uint8_t)(id >> 8);
+    h[3] = (uint8_t)id;
+    h[4] = (uint8_t)(n >> 8);
+    h[5] = (uint8_t)n;
+    h[6] = 0;
+    h[7] = 0;
+}
+
+/* One length of a name-value pair (3.4). False where it is cut off. */
+static bool take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
+{
+    const uint8_t *s = *p;
+
+    if (s >= end || (s[0] > 127 && end - s < 4)) {
+        return false;
+    }
+    if (s[0] <= 127) {
+        *ret_n = s[0];
+        *p = s + 1;
+        return true;
+    }
+    *ret_n = (size_t)(s[0] & 127) << 24 | (size_t)s[1] << 16 |
+             (size_t)s[2] << 8 | s[3];
+    *p = s + 4;
+    return true;
+}
+
+struct pair {
+    const uint8_t *name, *value;
+    size_t nname, nvalue;
+};
+
+static bool take_pair(const uint8_t **p, const uint8_t *end, struct pair *ret)
+{
+    if (!take_length(p, end, &ret->nname) ||
+        !take_length(p, end, &ret->nvalue)) {
+        return false;
+    }
+    /* Each length is below 2^31: the sum cannot wrap in 64 bits. */
+    if (ret->nname + ret->nvalue > (size_t)(end - *p)) {
+        return false;
+    }
+    ret->name = *p;
+    ret->value = *p + ret->nname;
+    *p += ret->nname + ret->nvalue;
+    return true;
+}
+
+bool fcgi_params_ok(const uint8_t *p, size_t n)
+{
+    const uint8_t *end = p + n;
+    struct pair pair;
+
+    while (p < end) {
+        if (!take_pair(&p, end, &pair) || pair.nname == 0 ||
+            memchr(pair.name, '=', pair.nname) != NULL ||
+            memchr(pair.name, 0, pair.nname + pair.nvalue) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* -- answers ------------------------------------------------------------------ */
+
+static enum gate_result end_request(struct buf *reply, unsigned id,
+                                    unsigned protocol_status, bool keep)
+{
+    uint8_t r[FCGI_HEADER + 8] = {0};
+
+    fcgi_header(r, FCGI_END_REQUEST, id, 8);
+    r[FCGI_HEADER + 4] = (uint8_t)protocol_status;
+    if (buf_add(reply, r, sizeof r) < 0 || !keep) {
+        return GATE_CLOSE;
+    }
+    return GATE_MORE;
+}
+
+static bool is_name(const struct pair *p, const char *name)
+{
+    return p->nname == strlen(name) && memcmp(p->name, name, p->nname) == 0;
+}
+
+static int add_value(uint8_t *to, const char *name, unsigned value)
+{
+    char digits[16];
+    int n = snprintf(digits, sizeof digits, "%u", value);
+    size_t nname = strlen(name);
+
+    to[0] = (uint8_t)nname;
+    to[1] = (uint8_t)n;
+    memcpy(to + 2, name, nname);
+    memcpy(to + 2 + nname, digits, (size_t)n);
+    return 2 + (int)nname + n;
+}
+
+/* 4.1: the names asked for, each once; unknown ones are left out. */
+static enum gate_result get_values(const uint8_t *p, size_t n,
+                                   struct buf *reply,
+                                   const struct fcgi_limits *limits)
+{
+    const struct {
+        const char *name;
+        unsigned value;
+    } known[] = {{FCGI_MAX_CONNS, limits->max_conns},
+                 {FCGI_MAX_REQS, limits->max_reqs},
+                 {FCGI_MPXS_CONNS, 0}};
+    bool given[ARRAY_SIZE(known)] = {false};
+    uint8_t r[FCGI_HEADER + 128];
+    const uint8_t *end = p + n;
+    size_t len = FCGI_HEADER;
+    struct pair pair;
+
+    while (p < end) {
+        if (!take_pair(&p, end, &pair)) {
+            return GATE_CLOSE;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+            if (!given[i] && is_name(&pair, known[i].name)) {
+                given[i] = true;
+                len += (size_t)add_value(r + len, known[i].name,
+                                         known[i].value);
+            }
+        }
+    }
+    fcgi_header(r, FCGI_GET_VALUES_RESULT, 0, len - FCGI_HEADER);
+    return buf_add(reply, r, len) < 0 ? GATE_CLOSE : GATE_MORE;
+}
+
+static enum gate_result management(const uint8_t *h, struct buf *reply,
+                                   const struct fcgi_limits *limits)
+{
+    uint8_t r[FCGI_HEADER + 8] = {0};
+
+    if (h[1] == FCGI_GET_VALUES) {
+        return get_values(h + FCGI_HEADER, fcgi_u16(h + 4), reply, limits);
+    }
+    fcgi_header(r, FCGI_UNKNOWN_TYPE, 0, 8);
+    r[FCGI_HEADER] = h[1];
+    return buf_add(reply, r, sizeof r) < 0 ? GATE_CLOSE : GATE_MORE;
+}
+
+enum gate_result fcgi_gate_answer(const struct fcgi_gate *g,
+                                  const uint8_t *record, struct buf *reply,
+                                  const struct fcgi_limits *limits)
+{
+    unsigned id = fcgi_u16(record + 2);
+
+    if (id == 0) {
+        return management(record, reply, limits);
+    }
+    if (record[1] == FCGI_BEGIN_REQUEST && id != g->id) {
+        return end_request(reply, id, FCGI_CANT_MPX_CONN, true);
+    }
+    return GATE_MORE;
+}
+
+/* -- the head of a request ------------------------------------------------------ */
+
+void fcgi_gate_reset(struct fcgi_gate *g)
+{
+    size_t pos = g->pos;
+
+    memset(g, 0, sizeof *g);
+    g->pos = pos;
+}
+
+void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
+{
+    size_t rest = in->len - g->pos;
+
+    if (g->id == 0) {
+        g->params_len = 0;
+    }
+    if (g->pos == g->params_len && g->params_at == 0) {
+        return;
+    }
+    if (g->params_len > 0) {
+        memmove(in->data, in->data + g->params_at, g->params_len);
+    }
+    if (rest > 0) {
+        memmove(in->data + g->params_len, in->data + g->pos, rest);
+    }
+    g->params_at = 0;
+    g->pos = g->params_len;
+    in->len = g->params_len + rest;
+}
+
+static enum gate_result begin(struct fcgi_gate *g, const uint8_t *h,
+                              struct buf *reply)
+{
+    unsigned id = fcgi_u16(h + 2), role;
+
+    if (fcgi_u16(h + 4) != 8) {
+        return GATE_CLOSE;
+    }
+    role = fcgi_u16(h + FCGI_HEADER);
+    bool keep = (h[FCGI_HEADER + 2] & FCGI_KEEP_CONN) != 0;
+    if (role < FCGI_RESPONDER || role > FCGI_FILTER) {
+        return end_request(reply, id, FCGI_UNKNOWN_ROLE, keep);
+    }
+    g->id = (uint16_t)id;
+    g->role = (uint8_t)role;
+    g->keep = keep;
+    g->params_len = 0;
+    return GATE_MORE;
+}
+
+/* Adds one PARAMS record's content to what is there already: where the records
+ * lie back to back only their headers come between, so it moves down. */
+static enum gate_result params(struct fcgi_gate *g, struct buf *in, size_t at,
+                               size_t n, const struct fcgi_limits *limits)
+{
+    if (n == 0) {
+        const uint8_t *p = (const uint8_t *)in->data + g->params_at;
+        return g->params_len > 0 && fcgi_params_ok(p, g->params_len)
+                   ? GATE_READY
+                   : GATE_CLOSE;
+    }
+    if (g->params_len + n > limits->head) {
+        return GATE_CLOSE;
+    }
+    if (g->params_len == 0) {
+        g->params_at = at;
+    }
+    else {
+        memmove(in->data + g->params_at + g->params_len, in->data + at, n);
+    }
+    g->params_len += n;
+    return GATE_MORE;
+}
+
+static enum gate_result record(struct fcgi_gate *g, struct buf *in, size_t at,
+                               struct buf *reply,
+                               const struct fcgi_limits *limits)
+{
+    const uint8_t *h = (const uint8_t *)in->data + at;
+    unsigned id = fcgi_u16(h + 2);
+
+    if (id == 0 || (g->id != 0 && id != g->id)) {
+        return fcgi_gate_answer(g, h, reply, limits);
+    }
+    if (g->id == 0) {
+        /* Anything but BEGIN is left over from an earlier request (3.3). */
+        return h[1] == FCGI_BEGIN_REQUEST ? begin(g, h, reply) : GATE_MORE;
+    }
+    if (h[1] == FCGI_ABORT_REQUEST) {
+        bool keep = g->keep;
+        g->id = 0;
+        g->params_len = 0;
+        return end_request(reply, id, FCGI_REQUEST_COMPLETE, keep);
+    }
+    if (h[1] != FCGI_PARAMS) {
+        return GATE_CLOSE;
+    }
+    return params(g, in, at + FCGI_HEADER, fcgi_u16(h + 4), limits);
+}
+
+enum gate_result fcgi_gate_scan(struct fcgi_gate *g, struct buf *in,
+                                struct buf *reply,
+                                const struct fcgi_limits *limits)
+{
+    while (in->len > g->pos) {
+        size_t at = g->pos, have = in->len - at;
+        const uint8_t *h = (const uint8_t *)in->data + at;
+        if (h[0] != FCGI_VERSION_1) {
+            return GATE_CLOSE;
+        }
+        if (have < FCGI_HEADER ||
+            have < FCGI_HEADER + fcgi_u16(h + 4) + (size_t)h[6]) {
+            break;
+        }
+        g->pos = at + FCGI_HEADER + fcgi_u16(h + 4) + h[6];
+        enum gate_result r = record(g, in, at, reply, limits);
+        if (r != GATE_MORE) {
+            return r;
+        }
+    }
+    /* Dropped records and padding must not make the input grow. */
+    if (g->pos - (g->id == 0 ? 0 : g->params_at + g->params_len) >
+        COMPACT_GAP) {
+        fcgi_gate_compact(g, in);
+    }
+    if (g->pos == in->len && g->id == 0) {
+        g->pos = in->len = 0;
+    }
+    return GATE_MORE;
+}

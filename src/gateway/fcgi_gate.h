@@ -1,0 +1,81 @@
+/*
+ * fcgi_gate.h - what stands between a FastCGI peer and everything behind it
+ *
+ * What:      reads records until BEGIN_REQUEST and all PARAMS of one request are
+ *            there and valid; answers management records, unknown roles, second
+ *            BEGINs and stale ABORTs itself. Only then does libfcgi, a thread or
+ *            Python learn of the request.
+ * Owner:     the connection.
+ * Lifetime:  as long as the connection; fcgi_gate_reset() between requests.
+ * Threads:   whoever owns the connection.                        GIL: not used.
+ * Errors:    GATE_CLOSE: this peer does not speak FastCGI, or too much of it.
+ * Blocks:    never: it works on bytes that have arrived.
+ * Standards: FastCGI 1.0, 3.3, 3.4, 4, 5.
+ */
+#ifndef GATEWAY_FCGI_GATE_H
+#define GATEWAY_FCGI_GATE_H
+
+#include "base/buf.h"
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FCGI_HEADER = 8, FCGI_RECORD_MAX = 8 + 65535 + 255 };
+
+/* The most content we put into one record: a multiple of 8, no padding. */
+enum { FCGI_PIECE = 65528 };
+
+enum gate_result { GATE_CLOSE = -1, GATE_MORE = 0, GATE_READY = 1 };
+
+/* What GET_VALUES is answered, and what a peer may make us hold. */
+struct fcgi_limits {
+    uint64_t head;      /* bytes of PARAMS in one request */
+    unsigned max_conns; /* FCGI_MAX_CONNS */
+    unsigned max_reqs;  /* FCGI_MAX_REQS */
+};
+
+struct fcgi_gate {
+    size_t pos;        /* in the input: first byte not scanned yet */
+    size_t params_at;  /* in the input: the PARAMS content, merged */
+    size_t params_len;
+    uint16_t id;       /* 0 = between requests */
+    uint8_t role;
+    bool keep;         /* FCGI_KEEP_CONN of the current request */
+};
+
+/* Takes records from in[pos..len). GATE_READY: id, role, keep and the PARAMS
+ * content in[params_at..params_at + params_len) are set and checked, pos is
+ * behind the head. GATE_MORE: more bytes are needed. Answers for the peer are
+ * added to reply (to be sent in every case). */
+CHECK_RESULT enum gate_result fcgi_gate_scan(struct fcgi_gate *g,
+                                             struct buf *in, struct buf *reply,
+                                             const struct fcgi_limits *limits);
+
+/* Between requests again; bytes that have arrived stay. */
+void fcgi_gate_reset(struct fcgi_gate *g);
+
+/* Moves what is still needed of in to its front. */
+void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in);
+
+/* Answers one complete record that is not of the current request id while that
+ * request runs (management, a second BEGIN); anything else is ignored. */
+CHECK_RESULT enum gate_result
+fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
+                 struct buf *reply, const struct fcgi_limits *limits);
+
+/* Writes a record header. */
+void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n);
+
+/* The two bytes at p as a number. */
+static inline unsigned fcgi_u16(const uint8_t *p)
+{
+    return (unsigned)p[0] << 8 | p[1];
+}
+
+/* True where every name and value length fits, no name is empty or has "=", and
+ * there is no NUL: what libfcgi can be given without harm. */
+bool fcgi_params_ok(const uint8_t *p, size_t n);
+
+#endif

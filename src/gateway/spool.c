@@ -1,0 +1,119 @@
+#include "gateway/spool.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void spool_init(struct spool *s)
+{
+    memset(s, 0, sizeof *s);
+    buf_init(&s->mem, SPOOL_MEMORY);
+    s->fd = -1;
+}
+
+void spool_fini(struct spool *s)
+{
+    buf_fini(&s->mem);
+    fd_close(&s->fd);
+    spool_init(s);
+}
+
+uint64_t spool_size(const struct spool *s)
+{
+    return s->mem.len - s->mem_read + (s->written - s->file_read);
+}
+
+/* A file without a name, so that nothing is left behind however we end. */
+static int open_file(void)
+{
+    const char *dir = getenv("TMPDIR");
+    char path[256];
+    int fd;
+
+    if (dir == NULL || dir[0] != '/') {
+        dir = "/tmp";
+    }
+    fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+        return fd;
+    }
+    /* A file system without O_TMPFILE. */
+    if ((size_t)snprintf(path, sizeof path, "%s/wsgi-cgi.XXXXXX", dir) >=
+        sizeof path) {
+        return -ENAMETOOLONG;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    (void)unlink(path);
+    return fd;
+}
+
+static int write_file(struct spool *s, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t k = pwrite(s->fd, p, n, (off_t)s->written);
+        if (k < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return -errno;
+        }
+        p += k;
+        n -= (size_t)k;
+        s->written += (uint64_t)k;
+    }
+    return 0;
+}
+
+/* Memory holds the oldest bytes; once a file exists all new ones go there. */
+int spool_write(struct spool *s, const void *bytes, size_t n)
+{
+    if (s->fd < 0 && s->mem.len + n <= SPOOL_MEMORY) {
+        return buf_add(&s->mem, bytes, n);
+    }
+    if (s->fd < 0) {
+        int fd = open_file();
+        if (fd < 0) {
+            return fd;
+        }
+        s->fd = fd;
+    }
+    return write_file(s, bytes, n);
+}
+
+ssize_t spool_read(struct spool *s, void *to, size_t size)
+{
+    size_t in_mem = s->mem.len - s->mem_read;
+
+    if (in_mem > 0) {
+        if (size > in_mem) {
+            size = in_mem;
+        }
+        memcpy(to, s->mem.data + s->mem_read, size);
+        s->mem_read += size;
+        if (s->mem_read == s->mem.len) {
+            s->mem.len = s->mem_read = 0;
+        }
+        return (ssize_t)size;
+    }
+    if (s->written == s->file_read) {
+        return 0;
+    }
+    for (;;) {
+        ssize_t k = pread(s->fd, to, size, (off_t)s->file_read);
+        if (k >= 0) {
+            s->file_read += (uint64_t)k;
+            return k;
+        }
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+}

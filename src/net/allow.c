@@ -1,0 +1,112 @@
+#include "net/allow.h"
+
+#include "base/num.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+static int parse(const char *text, struct allow_block *ret)
+{
+    char address[INET6_ADDRSTRLEN + 1];
+    const char *slash = strchr(text, '/');
+    size_t n = slash == NULL ? strlen(text) : (size_t)(slash - text);
+    uint64_t bits = 128;
+    unsigned base = 0;
+
+    if (n >= sizeof address) {
+        return -EINVAL;
+    }
+    memcpy(address, text, n);
+    address[n] = '\0';
+    if (inet_pton(AF_INET, address, ret->address + 12) == 1) {
+        memcpy(ret->address, mapped, sizeof mapped);
+        base = 96;
+    }
+    else if (inet_pton(AF_INET6, address, ret->address) != 1) {
+        return -EINVAL;
+    }
+    if (slash != NULL) {
+        if (num_parse(slash + 1, strlen(slash + 1), 128 - base, &bits) < 0) {
+            return -EINVAL;
+        }
+        bits += base;
+    }
+    ret->bits = (unsigned)bits;
+    return 0;
+}
+
+int allow_add(struct allow *a, const char *text)
+{
+    struct allow_block block;
+
+    if (strcmp(text, "any") == 0) {
+        a->any = true;
+        return 0;
+    }
+    int e = parse(text, &block);
+    if (e < 0) {
+        return e;
+    }
+    struct allow_block *v = realloc(a->blocks, (a->n + 1) * sizeof *v);
+    if (v == NULL) {
+        return -ENOMEM;
+    }
+    v[a->n++] = block;
+    a->blocks = v;
+    return 0;
+}
+
+void allow_fini(struct allow *a)
+{
+    free(a->blocks);
+    memset(a, 0, sizeof *a);
+}
+
+bool allow_is_empty(const struct allow *a)
+{
+    return a->n == 0 && !a->any;
+}
+
+static bool matches(const struct allow_block *b, const uint8_t address[16])
+{
+    unsigned whole = b->bits / 8, rest = b->bits % 8;
+
+    if (memcmp(b->address, address, whole) != 0) {
+        return false;
+    }
+    return rest == 0 ||
+           ((b->address[whole] ^ address[whole]) >> (8 - rest)) == 0;
+}
+
+bool allow_peer(const struct allow *a, const struct sockaddr_storage *peer)
+{
+    uint8_t address[16];
+    const void *p = peer;
+
+    if (a->any || a->n == 0) {
+        return true;
+    }
+    if (peer->ss_family == AF_INET) {
+        const struct sockaddr_in *in = p;
+        memcpy(address, mapped, sizeof mapped);
+        memcpy(address + 12, &in->sin_addr, 4);
+    }
+    else if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = p;
+        memcpy(address, &in6->sin6_addr, 16);
+    }
+    else {
+        return true;
+    }
+    for (size_t i = 0; i < a->n; i++) {
+        if (matches(&a->blocks[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,146 @@
+#include "net/conn.h"
+
+#include "base/fd.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+struct conn_table {
+    char *entries;
+    size_t max, entry_size;
+    atomic_int top; /* highest descriptor ever used + 1 */
+};
+
+struct conn_table *conn_table_new(size_t max, size_t entry_size)
+{
+    struct conn_table *t = calloc(1, sizeof *t);
+
+    if (t == NULL) {
+        return NULL;
+    }
+    t->max = max;
+    t->entry_size = (entry_size + 15) & ~(size_t)15;
+    t->entries = mmap(NULL, max * t->entry_size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (t->entries == MAP_FAILED) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void conn_table_free(struct conn_table **t)
+{
+    if (*t != NULL) {
+        (void)munmap((*t)->entries, (*t)->max * (*t)->entry_size);
+        free(*t);
+        *t = NULL;
+    }
+}
+
+size_t conn_table_max(const struct conn_table *t)
+{
+    return t->max;
+}
+
+static struct conn *entry(const struct conn_table *t, int fd)
+{
+    void *p = t->entries + (size_t)fd * t->entry_size;
+    return p;
+}
+
+int conn_fd(const struct conn_table *t, const struct conn *c)
+{
+    const void *p = c;
+    return (int)((size_t)((const char *)p - t->entries) / t->entry_size);
+}
+
+struct conn *conn_open(struct conn_table *t, int fd)
+{
+    if (fd < 0 || (size_t)fd >= t->max) {
+        return NULL;
+    }
+    struct conn *c = entry(t, fd);
+    c->in_poller = false;
+    c->has_send_timeout = false;
+    atomic_fetch_add(&c->generation, 1);
+    atomic_store(&c->state, CONN_BUSY);
+    int top = atomic_load(&t->top);
+    while (top <= fd && !atomic_compare_exchange_weak(&t->top, &top, fd + 1)) {
+    }
+    return c;
+}
+
+struct conn *conn_take(struct conn_table *t, int fd, uint32_t generation)
+{
+    struct conn *c = entry(t, fd);
+
+    for (;;) {
+        enum conn_state want = CONN_PARKED;
+        if ((atomic_load(&c->generation) & CONN_GENERATION) != generation) {
+            return NULL;
+        }
+        if (atomic_compare_exchange_strong(&c->state, &want, CONN_BUSY)) {
+            return c;
+        }
+        if (want != CONN_SWEPT) {
+            return NULL;
+        }
+        (void)sched_yield(); /* the sweeper holds it for one system call */
+    }
+}
+
+void conn_park(struct conn *c, int64_t deadline_ms)
+{
+    atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
+    atomic_store(&c->state, CONN_PARKED);
+}
+
+void conn_unpark(struct conn *c)
+{
+    for (;;) {
+        enum conn_state want = CONN_PARKED;
+        if (atomic_compare_exchange_strong(&c->state, &want, CONN_BUSY)) {
+            return;
+        }
+        (void)sched_yield();
+    }
+}
+
+void conn_close(struct conn_table *t, struct conn *c)
+{
+    int fd = conn_fd(t, c);
+
+    /* Before close(): the number may be accepted again at once. */
+    atomic_store(&c->state, CONN_FREE);
+    fd_close(&fd);
+}
+
+void conn_sweep(struct conn_table *t, int64_t now_ms, bool all)
+{
+    int top = atomic_load(&t->top);
+
+    for (int fd = 0; fd < top; fd++) {
+        struct conn *c = entry(t, fd);
+        enum conn_state want = CONN_PARKED;
+        if (atomic_load_explicit(&c->state, memory_order_relaxed) !=
+            CONN_PARKED) {
+            continue;
+        }
+        long long deadline =
+            atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
+        if (!all && (deadline == 0 || deadline > now_ms)) {
+            continue;
+        }
+        if (!atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
+            continue;
+        }
+        deadline = atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
+        if (all || (deadline != 0 && deadline <= now_ms)) {
+            (void)shutdown(fd, SHUT_RDWR);
+        }
+        atomic_store(&c->state, CONN_PARKED);
+    }
+}

@@ -1,0 +1,74 @@
+/*
+ * conn.h - accepted connections: who owns each one, and until when
+ *
+ * What:      a table indexed by descriptor. States FREE -> BUSY (one request
+ *            thread owns it) -> PARKED (in epoll, nobody's) -> BUSY ... -> FREE.
+ *            The sweeper shuts down what is parked past its deadline; the thread
+ *            that is woken by that closes it, so only owners ever close.
+ * Owner:     the process; an entry belongs to the thread that made it BUSY.
+ * Lifetime:  entries are never freed, only reused: a stale event finds another
+ *            generation.
+ * Threads:   any; conn_sweep() in one thread only.               GIL: not used.
+ * Errors:    0 or -errno; logs nothing.
+ * Blocks:    never (conn_take() may spin while the sweeper holds an entry).
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "base/compiler.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum conn_state { CONN_FREE, CONN_BUSY, CONN_PARKED, CONN_SWEPT };
+
+/* Generations are compared in the 30 bits that a poller token holds. */
+#define CONN_GENERATION 0x3fffffffu
+
+/* The first member of a protocol's own entry. */
+struct conn {
+    _Atomic(enum conn_state) state;
+    _Atomic uint32_t generation; /* changes with every accept */
+    atomic_llong deadline_ms;    /* of clock_ms(), while PARKED; 0 = none */
+    bool in_poller;              /* epoll knows the descriptor */
+    bool has_send_timeout;       /* SO_SNDTIMEO is set */
+};
+
+struct conn_table;
+
+/* A table of max entries of entry_size bytes (struct conn first), all zero at
+ * first; memory is touched only where descriptors are used. NULL: no memory. */
+CHECK_RESULT struct conn_table *conn_table_new(size_t max, size_t entry_size);
+void conn_table_free(struct conn_table **t);
+
+/* How many descriptors fit. */
+size_t conn_table_max(const struct conn_table *t);
+
+/* The entry of a descriptor just accepted, BUSY and ours; NULL when the number
+ * is beyond the table. */
+CHECK_RESULT struct conn *conn_open(struct conn_table *t, int fd);
+
+int conn_fd(const struct conn_table *t, const struct conn *c);
+
+/* From a poller token: the entry made BUSY and ours, or NULL when it is not
+ * parked any more. */
+CHECK_RESULT struct conn *conn_take(struct conn_table *t, int fd,
+                                    uint32_t generation);
+
+/* Gives it up; the caller must not touch it afterwards, except for arming the
+ * poller with the fd and generation it noted before. */
+void conn_park(struct conn *c, int64_t deadline_ms);
+
+/* Takes back what was parked in vain (the poller refused it). */
+void conn_unpark(struct conn *c);
+
+/* Closes the descriptor of an entry that is ours. */
+void conn_close(struct conn_table *t, struct conn *c);
+
+/* Shuts down every parked connection whose deadline has passed at now_ms, or,
+ * with all set, every parked one. */
+void conn_sweep(struct conn_table *t, int64_t now_ms, bool all);
+
+#endif

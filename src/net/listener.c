@@ -1,0 +1,351 @@
+#include "net/listener.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_un un;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_storage storage;
+};
+
+static int not_an_address(const char *text)
+{
+    log_error("--bind: '%s' is not an address; allowed are unix:/path, /path, "
+              "@abstract, HOST:PORT, [IPV6]:PORT and :PORT (loopback), with "
+              "HOST a numeric address",
+              text);
+    return EX_USAGE;
+}
+
+/* -- unix sockets ----------------------------------------------------------------- */
+
+static int parse_unix(const char *text, const char *path,
+                      struct sockaddr_un *ret, socklen_t *ret_len)
+{
+    size_t n = strlen(path);
+
+    if (n < 2 || n >= sizeof ret->sun_path) {
+        log_error("--bind: the path of '%s' must have 2 to %zu bytes", text,
+                  sizeof ret->sun_path - 1);
+        return EX_USAGE;
+    }
+    memset(ret, 0, sizeof *ret);
+    ret->sun_family = AF_UNIX;
+    memcpy(ret->sun_path, path, n);
+    *ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+    if (path[0] == '@') {
+        ret->sun_path[0] = '\0'; /* abstract: no file, the length counts */
+        (*ret_len)--;
+    }
+    return 0;
+}
+
+/* A socket file that nobody listens on is stale and may go; anything else at
+ * that path is somebody's. */
+static int remove_stale(const struct sockaddr_un *un, socklen_t len)
+{
+    const void *p = un;
+    struct stat st;
+
+    if (lstat(un->sun_path, &st) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return -EEXIST;
+    }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    int r = connect(fd, p, len) < 0 ? errno : 0;
+    fd_close(&fd);
+    if (r != ECONNREFUSED) {
+        return r == 0 || r == EAGAIN ? -EADDRINUSE : -r;
+    }
+    return unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
+{
+    char user[128];
+    const char *colon = strchr(text, ':');
+    size_t n = colon == NULL ? strlen(text) : (size_t)(colon - text);
+    uint64_t id;
+
+    *ret_uid = (uid_t)-1;
+    *ret_gid = (gid_t)-1;
+    if (n >= sizeof user) {
+        return -EINVAL;
+    }
+    memcpy(user, text, n);
+    user[n] = '\0';
+    if (n > 0) {
+        const struct passwd *pw = getpwnam(user);
+        if (pw != NULL) {
+            *ret_uid = pw->pw_uid;
+            *ret_gid = pw->pw_gid;
+        }
+        else if (num_parse(user, n, UINT32_MAX - 1, &id) == 0) {
+            *ret_uid = (uid_t)id;
+        }
+        else {
+            return -EINVAL;
+        }
+    }
+    if (colon != NULL && colon[1] != '\0') {
+        const struct group *gr = getgrnam(colon + 1);
+        if (gr != NULL) {
+            *ret_gid = gr->gr_gid;
+        }
+        else if (num_parse(colon + 1, strlen(colon + 1), UINT32_MAX - 1, &id) ==
+                 0) {
+            *ret_gid = (gid_t)id;
+        }
+        else {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+/* Mode and owner before listen(): until then nobody can connect. */
+static int guard_file(const char *path, const struct config *config)
+{
+    uid_t uid;
+    gid_t gid;
+
+    if (chmod(path, config->socket_mode) < 0) {
+        log_error("--socket-mode: chmod of %s: %s", path, strerror(errno));
+        return EX_OSERR;
+    }
+    if (config->socket_owner == NULL) {
+        return 0;
+    }
+    if (parse_owner(config->socket_owner, &uid, &gid) < 0) {
+        log_error("--socket-owner: '%s' names no user or group of this system; "
+                  "allowed are USER, USER:GROUP, :GROUP and numbers",
+                  config->socket_owner);
+        return EX_USAGE;
+    }
+    if (chown(path, uid, gid) < 0) {
+        log_error("--socket-owner: chown of %s to %s: %s", path,
+                  config->socket_owner, strerror(errno));
+        return EX_OSERR;
+    }
+    return 0;
+}
+
+/* -- TCP ------------------------------------------------------------------------------ */
+
+static int parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
+{
+    const char *colon = strrchr(text, ':');
+    char host[INET6_ADDRSTRLEN + 1];
+    uint64_t port;
+
+    if (colon == NULL ||
+        num_parse(colon + 1, strlen(colon + 1), 65535, &port) < 0) {
+        return not_an_address(text);
+    }
+    size_t n = (size_t)(colon - text);
+    bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
+    if (bracketed) {
+        text++;
+        n -= 2;
+    }
+    if (n >= sizeof host) {
+        return not_an_address(text);
+    }
+    memcpy(host, text, n);
+    host[n] = '\0';
+    memset(ret, 0, sizeof *ret);
+    if (bracketed && inet_pton(AF_INET6, host, &ret->in6.sin6_addr) == 1) {
+        ret->in6.sin6_family = AF_INET6;
+        ret->in6.sin6_port = htons((uint16_t)port);
+        *ret_len = sizeof ret->in6;
+        return 0;
+    }
+    if (n == 0 || strcmp(host, "localhost") == 0) {
+        memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
+    }
+    if (bracketed || inet_pton(AF_INET, host, &ret->in.sin_addr) != 1) {
+        return not_an_address(text);
+    }
+    ret->in.sin_family = AF_INET;
+    ret->in.sin_port = htons((uint16_t)port);
+    *ret_len = sizeof ret->in;
+    return 0;
+}
+
+static bool is_loopback(const union address *a)
+{
+    if (a->any.sa_family == AF_INET) {
+        return (ntohl(a->in.sin_addr.s_addr) >> 24) == 127;
+    }
+    return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr) != 0;
+}
+
+/* -- both ------------------------------------------------------------------------------- */
+
+static int bind_failed(const char *text, int err)
+{
+    if (err == EADDRINUSE) {
+        log_error("--bind: %s is in use: another process listens there", text);
+        return EX_UNAVAILABLE;
+    }
+    if (err == EEXIST) {
+        log_error("--bind: there is a file at %s that is not a socket; it is "
+                  "left alone, choose another path or remove it",
+                  text);
+        return EX_UNAVAILABLE;
+    }
+    log_error("--bind: %s: %s", text, strerror(err));
+    return err == EACCES || err == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
+}
+
+static void set_options(int fd, const union address *a)
+{
+    const int on = 1;
+
+    if (a->any.sa_family == AF_UNIX) {
+        return;
+    }
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    /* Accepted sockets inherit it: no system call for each. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (a->any.sa_family == AF_INET6) {
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    }
+}
+
+static int bind_and_listen(struct listener *l, const char *text,
+                           const union address *a, socklen_t len,
+                           const struct config *config)
+{
+    bool is_file = a->any.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
+    int r;
+
+    l->fd = socket(a->any.sa_family,
+                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->fd < 0) {
+        return bind_failed(text, errno);
+    }
+    set_options(l->fd, a);
+    if (is_file && (r = remove_stale(&a->un, len)) < 0) {
+        return bind_failed(text, -r);
+    }
+    if (bind(l->fd, &a->any, len) < 0) {
+        return bind_failed(text, errno);
+    }
+    if (is_file) {
+        l->path = strdup(a->un.sun_path);
+        if (l->path == NULL || lstat(l->path, &l->file) < 0) {
+            return bind_failed(text, errno);
+        }
+        if ((r = guard_file(l->path, config)) != 0) {
+            return r;
+        }
+    }
+    return listen(l->fd, config->backlog) < 0 ? bind_failed(text, errno) : 0;
+}
+
+int listener_bind(struct listener *l, const char *address,
+                  const struct config *config, const struct allow *allow)
+{
+    const char *path = NULL;
+    union address a;
+    socklen_t len;
+    int r;
+
+    memset(l, 0, sizeof *l);
+    l->fd = -1;
+    if (strncmp(address, "unix:", 5) == 0) {
+        path = address + 5;
+    }
+    else if (address[0] == '/' || address[0] == '@') {
+        path = address;
+    }
+    if (path != NULL && path[0] != '/' && path[0] != '@') {
+        return not_an_address(address);
+    }
+    memset(&a, 0, sizeof a);
+    r = path != NULL ? parse_unix(address, path, &a.un, &len)
+                     : parse_tcp(address, &a, &len);
+    if (r != 0) {
+        return r;
+    }
+    l->is_tcp = path == NULL;
+    if (l->is_tcp && !is_loopback(&a) && allow_is_empty(allow)) {
+        log_error("--bind: %s can be reached from other machines and FastCGI "
+                  "has no password; say who may connect with --allow=CIDR,... "
+                  "(or --allow=any)",
+                  address);
+        return EX_USAGE;
+    }
+    (void)snprintf(l->name, sizeof l->name, "%s", address);
+    r = bind_and_listen(l, address, &a, len, config);
+    if (r != 0) {
+        listener_close(l, true);
+    }
+    return r;
+}
+
+int listener_adopt(struct listener *l, int fd)
+{
+    union address a = {.storage = {0}};
+    socklen_t len = sizeof a;
+
+    memset(l, 0, sizeof *l);
+    l->fd = -1;
+    if (!fd_is_listening(fd) || getsockname(fd, &a.any, &len) < 0) {
+        log_error("descriptor %d is not a listening socket", fd);
+        return EX_USAGE;
+    }
+    int high = fd_dup_high(fd);
+    if (high < 0) {
+        log_error("descriptor %d: %s", fd, strerror(-high));
+        return EX_OSERR;
+    }
+    l->fd = high;
+    l->is_tcp = a.any.sa_family != AF_UNIX;
+    set_options(high, &a);
+    (void)snprintf(l->name, sizeof l->name, "inherited descriptor %d", fd);
+    /* Several processes may share it: after a wake-up the connection may be
+     * another's, and a blocking accept() would then hold the thread. */
+    int r = fd_set_nonblock(high);
+    if (r < 0) {
+        log_error("descriptor %d: %s", fd, strerror(-r));
+        return EX_OSERR;
+    }
+    return 0;
+}
+
+void listener_close(struct listener *l, bool unlink_file)
+{
+    struct stat st;
+
+    if (l->path != NULL && unlink_file && lstat(l->path, &st) == 0 &&
+        st.st_ino == l->file.st_ino && st.st_dev == l->file.st_dev) {
+        (void)unlink(l->path);
+    }
+    free(l->path);
+    l->path = NULL;
+    fd_close(&l->fd);
+}

@@ -1,0 +1,103 @@
+#include "net/poller.h"
+
+#include "base/fd.h"
+#include "net/conn.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* What epoll gives back: kind in the top 2 bits, then 30 bits of generation
+ * (enough to tell a stale event), then the descriptor. */
+enum { KIND_SHIFT = 62, GENERATION_SHIFT = 32 };
+
+
+static uint64_t token(enum poller_kind kind, int fd, uint32_t generation)
+{
+    return (uint64_t)kind << KIND_SHIFT |
+           (uint64_t)(generation & CONN_GENERATION) << GENERATION_SHIFT |
+           (uint32_t)fd;
+}
+
+int poller_open(struct poller *p)
+{
+    struct epoll_event ev = {.events = EPOLLIN};
+    int err;
+
+    p->wake_fd = -1;
+    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (p->epoll_fd < 0) {
+        return -errno;
+    }
+    p->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ev.data.u64 = token(POLLER_WAKE, 0, 0);
+    if (p->wake_fd < 0 ||
+        epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->wake_fd, &ev) < 0) {
+        err = -errno;
+        poller_close(p);
+        return err;
+    }
+    return 0;
+}
+
+void poller_close(struct poller *p)
+{
+    fd_close(&p->epoll_fd);
+    fd_close(&p->wake_fd);
+}
+
+int poller_add_listener(struct poller *p, int fd)
+{
+    /* EXCLUSIVE: of several processes on one socket not all are woken. */
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+
+    ev.data.u64 = token(POLLER_LISTENER, fd, 0);
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+void poller_remove_listener(struct poller *p, int fd)
+{
+    (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+int poller_arm(struct poller *p, int fd, uint32_t generation, bool is_new)
+{
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT};
+
+    ev.data.u64 = token(POLLER_CONN, fd, generation);
+    return epoll_ctl(p->epoll_fd, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
+                     &ev) < 0
+               ? -errno
+               : 0;
+}
+
+void poller_wake_all(struct poller *p)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+
+    /* Never read back: the level-triggered event wakes everyone. */
+    if (write(p->wake_fd, &one, sizeof one) < 0) {
+        /* The counter is full: it is readable all the same. */
+    }
+    errno = saved;
+}
+
+int poller_wait(struct poller *p, int timeout_ms, struct poller_event *ret)
+{
+    struct epoll_event ev;
+    int n = epoll_wait(p->epoll_fd, &ev, 1, timeout_ms);
+
+    ret->kind = POLLER_NOTHING;
+    if (n < 0) {
+        return errno == EINTR ? 0 : -errno;
+    }
+    if (n > 0) {
+        ret->kind = (enum poller_kind)(ev.data.u64 >> KIND_SHIFT);
+        ret->fd = (int)(uint32_t)ev.data.u64;
+        ret->generation =
+            (uint32_t)(ev.data.u64 >> GENERATION_SHIFT) & CONN_GENERATION;
+    }
+    return 0;
+}

@@ -1,0 +1,51 @@
+/*
+ * poller.h - one epoll for all request threads of the process
+ *
+ * What:      listeners (every waiting process may take a connection), parked
+ *            connections (one event, then disarmed) and a wake-up for all.
+ * Owner:     the process.
+ * Threads:   any.                                                GIL: not used.
+ * Errors:    0 or -errno; logs nothing.
+ * Blocks:    poller_wait() only.
+ */
+#ifndef NET_POLLER_H
+#define NET_POLLER_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum poller_kind { POLLER_NOTHING, POLLER_LISTENER, POLLER_CONN, POLLER_WAKE };
+
+struct poller_event {
+    enum poller_kind kind;
+    int fd;
+    uint32_t generation; /* of a connection */
+};
+
+struct poller {
+    int epoll_fd;
+    int wake_fd;
+};
+
+CHECK_RESULT int poller_open(struct poller *p);
+void poller_close(struct poller *p);
+
+CHECK_RESULT int poller_add_listener(struct poller *p, int fd);
+void poller_remove_listener(struct poller *p, int fd);
+
+/* Wakes one thread once when the connection is readable or gone; is_new where
+ * the poller has not seen the descriptor yet. */
+CHECK_RESULT int poller_arm(struct poller *p, int fd, uint32_t generation,
+                            bool is_new);
+
+/* Every poller_wait() from now on returns POLLER_WAKE. Async-signal-safe. */
+void poller_wake_all(struct poller *p);
+
+/* The next event, at most timeout_ms away (-1 = any time). POLLER_NOTHING on
+ * time-out or signal. */
+CHECK_RESULT int poller_wait(struct poller *p, int timeout_ms,
+                             struct poller_event *ret);
+
+#endif

@@ -22,9 +22,13 @@ V       ?=
 TEST_PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
 
+# The scripts are not to leave bytecode in the tree.
+export PYTHONDONTWRITEBYTECODE := 1
+
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+JOBS := -j$(shell nproc)
 Q := $(if $(V),,@)
 SUBMAKE = $(MAKE) --no-print-directory
 .DEFAULT_GOAL := all
@@ -34,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 SRC_base    := buf clock fd log num
-SRC_conf    := config options
+SRC_conf    := argv config options
 SRC_net     := allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_gate fcgi_os params path request response spool
 SRC_wsgi    := bytecode environ errors file_wrapper handler input interp \
@@ -46,6 +50,11 @@ layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
 SRC_core := $(foreach l,base conf net gateway,$(call layer,$(l)))
 SRC      := $(wildcard src/main.c) $(SRC_core) $(call layer,wsgi) \
             $(call layer,proc)
+
+unlisted := $(filter-out $(SRC),$(wildcard src/*.c src/*/*.c))
+ifneq ($(unlisted),)
+$(warning not in the Makefile, so not built: $(unlisted))
+endif
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 
@@ -60,7 +69,8 @@ PROGRAM  := $(BUILD)/wsgi-cgi
 # no Python and no compiler, and start a second make where they build.
 BARE := help clean dist uninstall deps deps-test deps-lint demo check \
         check-asan check-tsan lint lint-light lint-layers lint-banned \
-        lint-length lint-man lint-shell lint-selftest format format-check
+        lint-length lint-man lint-shell lint-selftest lint-cppcheck \
+        format format-check
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 
 include $(BUILD)/python.mk
@@ -168,11 +178,10 @@ endif
 # Rewritten only when the words in it change; then everything is compiled anew.
 $(BUILD)/settings: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' '$(COMPILE) $(PYTHON_CFLAGS) $(PROG_LDFLAGS) $(LDFLAGS)' \
-	    '$(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS) $(PYTHON_STAMP)' \
-	    | cmp -s - $@ || \
-	printf '%s\n' '$(COMPILE) $(PYTHON_CFLAGS) $(PROG_LDFLAGS) $(LDFLAGS)' \
-	    '$(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS) $(PYTHON_STAMP)' >$@
+	@printf '%s\n' '$(COMPILE) $(PYTHON_CFLAGS)' \
+	    '$(PROG_LDFLAGS) $(LDFLAGS) $(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS)' \
+	    '$(PYTHON_STAMP)' >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(BUILD)/config.h: $(BUILD)/python.mk Makefile
 	@printf '%s\n' '/* Written by the Makefile. */' \
@@ -216,8 +225,20 @@ help: ## list the targets
 
 # --- tests --------------------------------------------------------------------
 
-.PHONY: check unit check-unit check-gateway
+.PHONY: check unit check-unit check-gateway check-servers check-asan check-tsan
 
+export WSGI_CGI_VARIANT := $(VARIANT)
+run_pytest = WSGI_CGI=$(abspath $(PROGRAM)) $(TEST_PYTHON) -m pytest \
+    $(PYTEST_ARGS) $(1)
+
+check: deps-test ## install what is missing, build, run all tests and light lint
+	@$(SUBMAKE) $(JOBS) all unit
+	@status=0; for suite in lint-light check-unit check-gateway \
+	    $(if $(wildcard tests/servers),check-servers); do \
+	    echo "== $$suite"; $(SUBMAKE) $$suite || status=1; \
+	done; exit $$status
+
+# The Python-free part as one archive: a test takes from it what it uses.
 $(BUILD)/libcore.a: $(CORE_OBJ)
 	@echo '  AR      $@'
 	@rm -f $@
@@ -235,5 +256,100 @@ check-unit: unit ## run the cmocka programs of tests/unit
 	@status=0; for test in $(UNIT); do \
 	    $$test || { status=1; echo "FAILED: $$test" >&2; }; \
 	done; exit $$status
+
+check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
+	$(Q)$(call run_pytest,tests/gateway)
+
+check-servers: $(PROGRAM) ## run tests/servers: behind real web servers
+	$(Q)$(call run_pytest,tests/servers)
+
+# Beside the other variants, or inside a BUILD folder of one's own.
+variant_build = $(if $(filter build/%,$(BUILD)),build,$(BUILD))/$(1)
+
+# Settings from measurements: slow unwinding because libpython has no frame
+# pointers; freed memory filled, so that one DECREF too many shows.
+ASAN_SETTINGS := detect_leaks=1:fast_unwind_on_malloc=0:exitcode=99
+ASAN_SETTINGS := $(ASAN_SETTINGS):max_free_fill_size=4096:free_fill_byte=219
+check-asan: deps-test ## unit and gateway tests with ASan, LSan and UBSan
+	@$(call sanitized,asan,ASAN_OPTIONS,$(ASAN_SETTINGS))
+
+check-tsan: deps-test ## unit and gateway tests with TSan
+	@$(call sanitized,tsan,TSAN_OPTIONS,exitcode=99)
+
+# $(call sanitized,variant,name of the options variable,options). A report in a
+# process that a test does not look at fails the run, too.
+sanitized = reports=$(abspath $(call variant_build,$(1)))/reports; \
+    rm -rf $$reports; mkdir -p $$reports; \
+    $(2)=$(3):log_path=$$reports/$(1) \
+    UBSAN_OPTIONS=print_stacktrace=1:log_path=$$reports/ubsan \
+    $(SUBMAKE) VARIANT=$(1) BUILD=$(call variant_build,$(1)) \
+        check-unit check-gateway; \
+    status=$$?; \
+    for report in $$reports/*; do \
+        [ ! -f "$$report" ] || { cat "$$report" >&2; status=1; }; \
+    done; exit $$status
+
+# --- lint ---------------------------------------------------------------------
+
+.PHONY: lint lint-light lint-layers lint-banned lint-length lint-man \
+        lint-shell lint-selftest lint-cppcheck lint-tidy lint-objects \
+        format format-check
+
+lint-light: lint-layers lint-banned lint-length lint-selftest lint-man
+
+lint: deps-lint lint-light lint-shell ## all static checks; warnings are errors
+	@$(SUBMAKE) $(JOBS) CC=gcc EXTRA_CFLAGS='-Werror' \
+	    BUILD=$(call variant_build,lint-gcc) objects
+	@$(SUBMAKE) $(JOBS) CC=gcc EXTRA_CFLAGS='-Werror -fanalyzer' \
+	    BUILD=$(call variant_build,lint-analyzer) objects
+	@$(SUBMAKE) $(JOBS) CC=clang EXTRA_CFLAGS=-Werror \
+	    BUILD=$(call variant_build,lint-clang) objects
+	@$(SUBMAKE) CC=clang BUILD=$(call variant_build,lint-clang) lint-tidy
+	@$(SUBMAKE) lint-cppcheck
+
+lint-layers lint-banned lint-length lint-selftest:
+	$(Q)$(TEST_PYTHON) tools/$@
+
+lint-man:
+	$(Q)$(if $(wildcard man/*.1 man/*.7),\
+	    mandoc -Tlint -W warning $(wildcard man/*.1 man/*.7))
+
+lint-tidy: $(BUILD)/config.h
+	@printf '%s\n' $(SRC) | xargs -P$(JOBS:-j%=%) -I{} \
+	    clang-tidy --quiet --warnings-as-errors='*' {} -- \
+	    $(filter-out -MMD -MP,$(COMPILE:$(CC)%=%)) $(PYTHON_CFLAGS)
+
+lint-cppcheck:
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -Isrc \
+	    --library=posix,gnu,python --enable=warning,style,performance,portability \
+	    $(SRC)
+
+lint-shell:
+	$(Q)shellcheck -s sh tools/need tools/demo tools/python-probe
+	$(Q)shellcheck .ci/run
+
+# --- packages, demo, format -----------------------------------------------------
+
+.PHONY: deps deps-test deps-lint demo
+
+deps: ## install the packages that building and the demo need
+	@tools/need build demo
+
+deps-test: ## install the packages that the tests need
+	@tools/need build test
+
+deps-lint:
+	@tools/need build lint test
+
+demo: deps ## build, serve examples/hello.py through lighttpd until Ctrl-C
+	@$(SUBMAKE) $(JOBS) all
+	@tools/demo $(abspath $(PROGRAM)) $(abspath examples/hello.py)
+
+format: ## lay out the C sources with clang-format
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch])
+
+format-check:
+	clang-format --dry-run -Werror \
+	    $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch])
 
 -include $(OBJ:.o=.d) $(UNIT:=.d)

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    LOG_SHORT = 512,             /* most lines: no memory is taken */
-    LOG_TEXT_MAX = 256 * 1024,   /* longer texts are cut, and say so */
+    LOG_SHORT = 512,                  /* most lines: no memory is taken */
+    LOG_TEXT_MAX = 256 * 1024,        /* longer texts are cut, and say so */
     LOG_LINE_MAX = 1024 * 1024 + 256, /* every byte of a text escaped */
 };
 

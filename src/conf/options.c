@@ -1,0 +1,736 @@
+/*
+ * options.c - the option table: command line, --help, WSGI_CGI_OPTIONS
+ *
+ * A new option is one row of the table, a field of struct config, and an entry
+ * of man/wsgi-cgi.1; tests/gateway/test_docs.py compares the three.
+ *
+ * The words are taken by an own loop, not by getopt_long(): that would accept
+ * abbreviations (then no option can be added without breaking somebody), and
+ * its state is global, while up to three lists of words are parsed here.
+ */
+#include "conf/options.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "conf/argv.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#define OPTIONS_VARIABLE "WSGI_CGI_OPTIONS"
+
+struct row;
+
+/* Puts value (NULL for an option that takes none) into field. 0, -EINVAL where
+ * it is not allowed, -ENOMEM. */
+typedef int (*set_fn)(const struct row *row, void *field, const char *value);
+
+struct row {
+    const char *name; /* NULL: a heading of --help */
+    const char *arg;  /* what --help calls the value; NULL: takes none */
+    const char *preset;
+    const char *help;
+    const char *allowed; /* ends the sentence "allowed is ..." */
+    set_fn set;
+    size_t field; /* offset in struct config */
+    uint64_t min, max;
+    char letter; /* '\0' = none */
+};
+
+/* -- one setter per kind of value ------------------------------------------ */
+
+static int
+replace_string(const char **field, const char *value, size_t n)
+{
+    char *copy = strndup(value, n);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    union {
+        const char *constant;
+        char *own;
+    } old = {.constant = *field};
+    free(old.own);
+    *field = copy;
+    return 0;
+}
+
+static int
+set_string(const struct row *row UNUSED, void *field, const char *value)
+{
+    return *value == '\0' ? -EINVAL
+                          : replace_string(field, value, strlen(value));
+}
+
+/* "/" and "" are the root, kept as ""; no "/" at the end. */
+static int
+set_mount(const struct row *row UNUSED, void *field, const char *value)
+{
+    size_t n = strlen(value);
+    if (n > 0 && value[0] != '/') {
+        return -EINVAL;
+    }
+    while (n > 0 && value[n - 1] == '/') {
+        n--;
+    }
+    return replace_string(field, value, n);
+}
+
+/* user[:group], neither empty. */
+static int
+set_owner(const struct row *row, void *field, const char *value)
+{
+    const char *colon = strchr(value, ':');
+    if (colon == value || (colon != NULL && colon[1] == '\0')) {
+        return -EINVAL;
+    }
+    return set_string(row, field, value);
+}
+
+static int
+append(struct config_list *list, const char *value, size_t n)
+{
+    if (n == 0) {
+        return -EINVAL;
+    }
+    char **v = reallocarray(list->v, list->n + 1, sizeof(*v));
+    if (v == NULL) {
+        return -ENOMEM;
+    }
+    list->v = v;
+    v[list->n] = strndup(value, n);
+    if (v[list->n] == NULL) {
+        return -ENOMEM;
+    }
+    list->n++;
+    return 0;
+}
+
+static int
+add_word(const struct row *row UNUSED, void *field, const char *value)
+{
+    return append(field, value, strlen(value));
+}
+
+static int
+add_commas(const struct row *row UNUSED, void *field, const char *value)
+{
+    for (;;) {
+        size_t n = strcspn(value, ",");
+        int r = append(field, value, n);
+        if (r < 0 || value[n] == '\0') {
+            return r;
+        }
+        value += n + 1;
+    }
+}
+
+static int
+add_assignment(const struct row *row, void *field, const char *value)
+{
+    const char *equals = strchr(value, '=');
+    return equals == NULL || equals == value ? -EINVAL
+                                             : add_word(row, field, value);
+}
+
+static int
+parse_number(const struct row *row, const char *value, uint64_t *ret)
+{
+    uint64_t number;
+    if (num_parse(value, strlen(value), row->max, &number) < 0 ||
+        number < row->min) {
+        return -EINVAL;
+    }
+    *ret = number;
+    return 0;
+}
+
+static int
+set_unsigned(const struct row *row, void *field, const char *value)
+{
+    uint64_t number;
+    int r = parse_number(row, value, &number);
+    if (r == 0) {
+        *(unsigned *)field = (unsigned)number;
+    }
+    return r;
+}
+
+static int
+set_int(const struct row *row, void *field, const char *value)
+{
+    uint64_t number;
+    int r = parse_number(row, value, &number);
+    if (r == 0) {
+        *(int *)field = (int)number;
+    }
+    return r;
+}
+
+static int
+set_size(const struct row *row, void *field, const char *value)
+{
+    uint64_t bytes;
+    if (num_parse_size(value, &bytes) < 0 || bytes < row->min ||
+        bytes > row->max) {
+        return -EINVAL;
+    }
+    *(uint64_t *)field = bytes;
+    return 0;
+}
+
+static int
+set_time(const struct row *row, void *field, const char *value)
+{
+    int64_t ms;
+    if (num_parse_time(value, &ms) < 0 || (uint64_t)ms < row->min ||
+        (uint64_t)ms > row->max) {
+        return -EINVAL;
+    }
+    *(int64_t *)field = ms;
+    return 0;
+}
+
+/* One to four octal digits. */
+static int
+set_file_mode(const struct row *row, void *field, const char *value)
+{
+    size_t n = strlen(value);
+    mode_t mode = 0;
+    if (n == 0 || n > 4 || strspn(value, "01234567") != n) {
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        mode = mode * 8 + (mode_t)(value[i] - '0');
+    }
+    if (mode > row->max) {
+        return -EINVAL;
+    }
+    *(mode_t *)field = mode;
+    return 0;
+}
+
+static int
+set_mode(const struct row *row UNUSED, void *field, const char *value)
+{
+    enum config_mode *mode = field;
+    if (strcmp(value, "cgi") == 0) {
+        *mode = MODE_CGI;
+    }
+    else if (strcmp(value, "fastcgi") == 0) {
+        *mode = MODE_FASTCGI;
+    }
+    else {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int
+set_errors_to(const struct row *row UNUSED, void *field, const char *value)
+{
+    static const char *const names[] = {[ERRORS_TO_AUTO] = "auto",
+                                        [ERRORS_TO_SERVER] = "server",
+                                        [ERRORS_TO_STDERR] = "stderr"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum config_errors_to *)field = (enum config_errors_to)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int
+set_true(const struct row *row UNUSED, void *field, const char *value UNUSED)
+{
+    *(bool *)field = true;
+    return 0;
+}
+
+/* The row's max is the action. */
+static int
+set_action(const struct row *row, void *field, const char *value UNUSED)
+{
+    *(enum config_action *)field = (enum config_action)row->max;
+    return 0;
+}
+
+/* -- the table ------------------------------------------------------------- */
+
+/* clang-format off: one thought a line */
+#define HEADING(TEXT)  \
+    {                  \
+        .help = (TEXT) \
+    }
+#define FIELD(NAME) .field = offsetof(struct config, NAME)
+#define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
+#define ANY_TEXT "any text but the empty one"
+#define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
+#define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
+
+static const struct row table[] = {
+    HEADING("Application"),
+    {.name = "callable",
+     .arg = "NAME",
+     .set = set_string,
+     FIELD(callable),
+     .allowed = ANY_TEXT,
+     .help = "name of the callable in APP; without it\n"
+             "application, then app"},
+    {.name = "venv",
+     .arg = "DIR",
+     .set = set_string,
+     FIELD(venv),
+     .allowed = "the folder of a virtual environment",
+     .help = "run as the python of this virtual environment"},
+    {.name = "python-path",
+     .arg = "DIR",
+     .set = add_word,
+     FIELD(python_path),
+     .allowed = "a folder",
+     .help = "put a folder in front of sys.path (repeatable)"},
+    {.name = "chdir",
+     .arg = "DIR",
+     .set = set_string,
+     FIELD(chdir),
+     .allowed = "a folder",
+     .help = "change into this folder first"},
+    {.name = "mount",
+     .arg = "PATH",
+     .set = set_mount,
+     FIELD(mount),
+     .allowed = "a path that begins with \"/\"",
+     .help = "URL path the application lives at: exact\n"
+             "SCRIPT_NAME and PATH_INFO behind any server"},
+    {.name = "set",
+     .arg = "NAME=VALUE",
+     .set = add_assignment,
+     FIELD(set),
+     .allowed = "NAME=VALUE",
+     .help = "put a string into every environ (repeatable)"},
+    {.name = "scripts-in",
+     .arg = "DIR",
+     .set = set_string,
+     FIELD(scripts_in),
+     .allowed = "a folder",
+     .help = "without APP, serve the script the request\n"
+             "names, if it is below this folder"},
+
+    HEADING("Where requests come from"),
+    {.letter = 'b',
+     .name = "bind",
+     .arg = "ADDR",
+     .set = add_word,
+     FIELD(bind),
+     .allowed = "unix:PATH, /PATH, HOST:PORT, [IPV6]:PORT or :PORT",
+     .help = "listen for FastCGI on unix:PATH, /PATH,\n"
+             "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
+             "repeatable"},
+    {.name = "mode",
+     .arg = "cgi|fastcgi",
+     .set = set_mode,
+     FIELD(mode),
+     .allowed = "cgi or fastcgi",
+     .help = "do not find out, be this"},
+    {.name = "backlog",
+     .arg = "N",
+     .preset = "1024",
+     .set = set_int,
+     FIELD(backlog),
+     .min = 1,
+     .max = 65535,
+     .allowed = "a number from 1 to 65535",
+     .help = "connections that may wait to be accepted"},
+    {.name = "socket-mode",
+     .arg = "OCTAL",
+     .preset = "0660",
+     .set = set_file_mode,
+     FIELD(socket_mode),
+     .max = 0777,
+     .allowed = "octal digits from 0 to 0777",
+     .help = "permissions of the unix sockets it makes"},
+    {.name = "socket-owner",
+     .arg = "USER[:GROUP]",
+     .set = set_owner,
+     FIELD(socket_owner),
+     .allowed = "USER or USER:GROUP",
+     .help = "owner of the unix sockets it makes"},
+    {.name = "allow",
+     .arg = "ADDRS",
+     .set = add_commas,
+     FIELD(allow),
+     .allowed = "addresses or networks such as 10.0.0.0/8, with commas "
+                "between them, or any",
+     .help = "peers that may connect by TCP: addresses or\n"
+             "networks with commas, or any; repeatable"},
+
+    HEADING("Work and limits (sizes take k, m, g; times ms, s, m)"),
+    {.letter = 't',
+     .name = "threads",
+     .arg = "N",
+     .preset = "1",
+     .set = set_unsigned,
+     FIELD(threads),
+     .min = 1,
+     .max = 1024,
+     .allowed = "a number from 1 to 1024",
+     .help = "requests that run at the same time"},
+    {.name = "limit-head",
+     .arg = "SIZE",
+     .preset = "1m",
+     .set = set_size,
+     FIELD(limit_head),
+     .min = 1024,
+     .max = UINT64_C(1) << 30,
+     .allowed = "a size from 1k to 1g (digits, then nothing, k, m or g)",
+     .help = "variables of one request, in bytes"},
+    {.name = "limit-body",
+     .arg = "SIZE",
+     .preset = "0",
+     .set = set_size,
+     FIELD(limit_body),
+     .max = INT64_MAX,
+     .allowed = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .help = "body of one request, else 413; 0 is no limit"},
+    {.name = "head-timeout",
+     .arg = "TIME",
+     .preset = "10s",
+     .set = set_time,
+     FIELD(head_timeout_ms),
+     .min = 1,
+     .max = DAY_MS,
+     .allowed = TIME_FROM_1MS,
+     .help = "for all variables of one request to arrive"},
+    {.name = "body-timeout",
+     .arg = "TIME",
+     .preset = "60s",
+     .set = set_time,
+     FIELD(body_timeout_ms),
+     .min = 1,
+     .max = DAY_MS,
+     .allowed = TIME_FROM_1MS,
+     .help = "without a byte of the body"},
+    {.name = "write-timeout",
+     .arg = "TIME",
+     .preset = "60s",
+     .set = set_time,
+     FIELD(write_timeout_ms),
+     .min = 1,
+     .max = DAY_MS,
+     .allowed = TIME_FROM_1MS,
+     .help = "without the server taking a byte"},
+    {.name = "keepalive-timeout",
+     .arg = "TIME",
+     .preset = "75s",
+     .set = set_time,
+     FIELD(keepalive_timeout_ms),
+     .max = DAY_MS,
+     .allowed = TIME_FROM_0,
+     .help = "for a kept connection without a request"},
+    {.name = "graceful-timeout",
+     .arg = "TIME",
+     .preset = "30s",
+     .set = set_time,
+     FIELD(graceful_timeout_ms),
+     .max = DAY_MS,
+     .allowed = TIME_FROM_0,
+     .help = "for running requests to end at SIGTERM"},
+
+    HEADING("Errors and questions"),
+    {.name = "errors-to",
+     .arg = "auto|server|stderr",
+     .preset = "auto",
+     .set = set_errors_to,
+     FIELD(errors_to),
+     .allowed = "auto, server or stderr",
+     .help = "where wsgi.errors and tracebacks go"},
+    {.name = "debug",
+     .set = set_true,
+     FIELD(debug),
+     .help = "show tracebacks to the client"},
+    {.name = "check",
+     .set = set_action,
+     FIELD(action),
+     .max = ACTION_CHECK,
+     .help = "load APP, report, and stop"},
+    {.name = "explain",
+     .set = set_action,
+     FIELD(action),
+     .max = ACTION_EXPLAIN,
+     .help = "print what was found and why, and stop"},
+    {.letter = 'V',
+     .name = "version",
+     .set = set_action,
+     FIELD(action),
+     .max = ACTION_VERSION,
+     .help = "print the versions, and stop"},
+    {.letter = 'h',
+     .name = "help",
+     .set = set_action,
+     FIELD(action),
+     .max = ACTION_HELP,
+     .help = "print this, and stop"},
+};
+
+/* clang-format on */
+
+/* -- parsing --------------------------------------------------------------- */
+
+static const struct row *
+find_name(const char *name, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        const char *have = table[i].name;
+        if (have != NULL && strncmp(have, name, n) == 0 && have[n] == '\0') {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct row *
+find_letter(char letter)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (letter != '\0' && table[i].letter == letter) {
+            return &table[i];
+        }
+    }
+    return NULL;
+}
+
+static int
+apply(struct config *c, const struct row *row, const char *value,
+      const char *where)
+{
+    int r = row->set(row, (char *)c + row->field, value);
+    if (r == -ENOMEM) {
+        log_error("%sout of memory", where);
+        return EX_OSERR;
+    }
+    if (r < 0) {
+        log_error("%s--%s: read \"%s\", allowed is %s", where, row->name, value,
+                  row->allowed);
+        return EX_USAGE;
+    }
+    return 0;
+}
+
+/* Finds the row of a word that begins with "-"; NULL is unknown. The value in
+ * the same word ("--name=value", "-bvalue") goes to *ret_value, or NULL. */
+static const struct row *
+recognise(const char *word, const char **ret_value)
+{
+    const struct row *row;
+    if (word[1] == '-') {
+        size_t n = strcspn(word + 2, "=");
+        row = find_name(word + 2, n);
+        *ret_value = word[2 + n] == '=' ? word + 2 + n + 1 : NULL;
+        return row;
+    }
+    row = find_letter(word[1]);
+    *ret_value = word[1] != '\0' && word[2] != '\0' ? word + 2 : NULL;
+    /* No clusters: the letters that take no value all end the parsing. */
+    return row != NULL && row->arg == NULL && *ret_value != NULL ? NULL : row;
+}
+
+/* Takes one option from the front of n words; *ret_used: 1, or 2 where the
+ * value was the next word. */
+static int
+parse_option(struct config *c, char *const *words, size_t n, const char *where,
+             size_t *ret_used)
+{
+    const char *value;
+    const struct row *row = recognise(words[0], &value);
+    *ret_used = 1;
+    if (row == NULL) {
+        log_error("%sunknown option \"%.*s\"; see wsgi-cgi --help", where,
+                  (int)strcspn(words[0], "="), words[0]);
+        return EX_USAGE;
+    }
+    if (row->arg == NULL && value != NULL) {
+        log_error("%s--%s: read \"%s\", but it takes no value", where,
+                  row->name, value);
+        return EX_USAGE;
+    }
+    if (row->arg != NULL && value == NULL) {
+        if (n < 2) {
+            log_error("%s--%s: read nothing, allowed is %s", where, row->name,
+                      row->allowed);
+            return EX_USAGE;
+        }
+        value = words[1];
+        *ret_used = 2;
+    }
+    return apply(c, row, value, where);
+}
+
+/* --help and --version are answered whatever stands behind them. */
+static bool
+is_answered(const struct config *c)
+{
+    return c->action == ACTION_HELP || c->action == ACTION_VERSION;
+}
+
+/* Options up to the first word that is none; *ret_used is its index, or n. */
+static int
+parse_words(struct config *c, char *const *words, size_t n, const char *where,
+            size_t *ret_used)
+{
+    size_t i = 0;
+    while (i < n && words[i][0] == '-' && !is_answered(c)) {
+        if (strcmp(words[i], "--") == 0) {
+            i++;
+            break;
+        }
+        size_t used;
+        int r = parse_option(c, words + i, n - i, where, &used);
+        if (r != 0) {
+            return r;
+        }
+        i += used;
+    }
+    *ret_used = i;
+    return 0;
+}
+
+/* A text that may hold nothing but options. */
+static int
+parse_text(struct config *c, const char *text, const char *where)
+{
+    struct argv_words words;
+    int r = argv_split(text, &words);
+    if (r < 0) {
+        log_error("%s%s: \"%s\"", where,
+                  r == -ENOMEM ? "out of memory"
+                               : "a quote is open, or \"\\\" ends the text",
+                  text);
+        return r == -ENOMEM ? EX_OSERR : EX_USAGE;
+    }
+    size_t used;
+    r = parse_words(c, words.v, words.n, where, &used);
+    if (r == 0 && used < words.n && !is_answered(c)) {
+        log_error("%sread \"%s\", allowed are only options", where,
+                  words.v[used]);
+        r = EX_USAGE;
+    }
+    argv_words_fini(&words);
+    return r;
+}
+
+static int
+parse_argv(struct config *c, int argc, char **argv)
+{
+    char *const *words = argv + 1;
+    size_t n = (size_t)argc - 1;
+    size_t used = 1;
+    int r;
+    if (n >= 2 && words[0][0] == '-' && argv_is_shebang(words[0], words[1])) {
+        r = parse_text(c, words[0], "in the #! line: ");
+    }
+    else {
+        r = parse_words(c, words, n, "", &used);
+    }
+    if (r == 0 && used < n && !is_answered(c) &&
+        replace_string(&c->app, words[used], strlen(words[used])) < 0) {
+        log_error("out of memory");
+        r = EX_OSERR;
+    }
+    return r;
+}
+
+static int
+parse_presets(struct config *c)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (table[i].preset != NULL) {
+            int r = apply(c, &table[i], table[i].preset, "preset: ");
+            if (r != 0) {
+                return r;
+            }
+        }
+    }
+    return 0;
+}
+
+int
+options_parse(int argc, char **argv, bool request_in_env,
+              struct config *ret_config)
+{
+    struct config *c = ret_config;
+    *c = (struct config){.action = ACTION_RUN};
+    const char *text = getenv(OPTIONS_VARIABLE);
+    int r = parse_presets(c);
+    if (r == 0 && text != NULL) {
+        r = parse_text(c, text, "in " OPTIONS_VARIABLE ": ");
+    }
+    if (r == 0 && request_in_env) {
+        argc = argv_trusted(argc, argv);
+    }
+    if (r == 0 && argc > 1 && !is_answered(c)) {
+        r = parse_argv(c, argc, argv);
+    }
+    if (r != 0) {
+        config_fini(c);
+    }
+    return r;
+}
+
+/* -- --help ---------------------------------------------------------------- */
+
+enum { HELP_COLUMN = 30 };
+
+static void
+print_row(FILE *to, const struct row *row)
+{
+    int width =
+        fprintf(to, "  %c%c%s --%s%s%s", row->letter != '\0' ? '-' : ' ',
+                row->letter != '\0' ? row->letter : ' ',
+                row->letter != '\0' ? "," : " ", row->name,
+                row->arg != NULL ? " " : "", row->arg != NULL ? row->arg : "");
+    if (width > HELP_COLUMN - 2) {
+        (void)fputc('\n', to);
+        width = 0;
+    }
+    for (const char *s = row->help; *s != '\0';) {
+        size_t n = strcspn(s, "\n");
+        (void)fprintf(to, "%*s%.*s", HELP_COLUMN - width, "", (int)n, s);
+        s += n;
+        if (*s == '\n') {
+            (void)fputc(*s++, to);
+            width = 0;
+        }
+    }
+    if (row->preset != NULL) {
+        (void)fprintf(to, " [%s]", row->preset);
+    }
+    (void)fputc('\n', to);
+}
+
+void
+options_help(FILE *to)
+{
+    (void)fputs("usage: wsgi-cgi [OPTION ...] [APP]\n"
+                "Serves a WSGI application as a CGI script or by FastCGI.\n"
+                "\n"
+                "APP is a file (app.py), MODULE[:CALLABLE] or "
+                "MODULE:FACTORY(). Options\n"
+                "come before it. " OPTIONS_VARIABLE
+                " in the environment holds options too,\n"
+                "which the command line overrides. "
+                "Presets are in brackets.\n",
+                to);
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        if (table[i].name == NULL) {
+            (void)fprintf(to, "\n%s:\n", table[i].help);
+        }
+        else {
+            print_row(to, &table[i]);
+        }
+    }
+}

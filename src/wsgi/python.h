@@ -54,6 +54,10 @@ PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value)
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
+/* Strings of the old wchar_t API get their compact form only when asked. */
+#define py_unicode_ready(O) PyUnicode_READY(O)
+#else
+#define py_unicode_ready(O) 0
 #endif
 
 #if PY_VERSION_HEX < 0x030D0000

@@ -1,0 +1,422 @@
+/*
+ * errors.c - wsgi.errors, sys.stdout and sys.stderr: text on its way to a log
+ *
+ * One line buffer per thread serves all the streams: what print() and wsgi.errors
+ * wrote in one thread stays in order, and lines of two threads are never mixed.
+ */
+#include "wsgi/errors.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "wsgi/lease.h"
+#include "wsgi/module.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+enum {
+    LINE_MAX_WAITING = 8 << 10, /* a longer line goes out in pieces */
+    LINE_BUFFER_MAX = 64 << 10
+};
+
+typedef struct {
+    PyObject_HEAD
+    const char *name;
+    PyObject *binary; /* .buffer, the stream that takes bytes; NULL there */
+} ErrorObject;
+
+/* -- lines -------------------------------------------------------------------- */
+
+static _Thread_local struct buf line;
+static _Thread_local bool line_is_ready;
+static pthread_key_t line_key;
+static pthread_once_t line_once = PTHREAD_ONCE_INIT;
+
+/* The last word of a thread of the application; without the GIL. */
+static void
+line_destroy(void *thread_line)
+{
+    struct buf *b = thread_line;
+
+    log_raw(b->data, b->len);
+    buf_fini(b);
+}
+
+static void
+line_key_make(void)
+{
+    (void)pthread_key_create(&line_key, line_destroy);
+}
+
+static void
+line_make_ready(void)
+{
+    if (!line_is_ready) {
+        buf_init(&line, LINE_BUFFER_MAX);
+        (void)pthread_once(&line_once, line_key_make);
+        (void)pthread_setspecific(line_key, &line);
+        line_is_ready = true;
+    }
+}
+
+static void
+send_lines(const char *bytes, size_t n)
+{
+    struct lease *l = lease_current();
+
+    if (n == 0) {
+        return;
+    }
+    if (l != NULL && lease_try(l)) {
+        request_errors(l->q, bytes, n);
+        lease_leave(l);
+        return;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    log_raw(bytes, n);
+    Py_END_ALLOW_THREADS
+}
+
+/* The length of the longest part of s that ends between two characters. */
+static size_t
+whole_characters(const char *s, size_t n)
+{
+    size_t tail = 0; /* continuation bytes at the end */
+
+    while (tail < 3 && tail < n && ((unsigned char)s[n - 1 - tail] & 0xc0) == 0x80) {
+        tail++;
+    }
+    if (tail == n) {
+        return n;
+    }
+    unsigned char lead = (unsigned char)s[n - 1 - tail];
+    size_t wanted = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    return wanted > tail ? n - 1 - tail : n;
+}
+
+/* Keeps the beginning of a line, or sends it where it has become too long. */
+static void
+wait_for_rest(const char *bytes, size_t n)
+{
+    if (line.len + n <= LINE_MAX_WAITING && buf_add(&line, bytes, n) == 0) {
+        return;
+    }
+    errors_flush();
+    size_t now = whole_characters(bytes, n);
+    send_lines(bytes, now);
+    if (buf_add(&line, bytes + now, n - now) < 0) {
+        send_lines(bytes + now, n - now);
+    }
+}
+
+void
+errors_write(const char *bytes, size_t n)
+{
+    ASSERT_GIL();
+    line_make_ready();
+    const char *last = n == 0 ? NULL : memrchr(bytes, '\n', n);
+    size_t whole = last == NULL ? 0 : (size_t)(last - bytes) + 1;
+
+    if (whole > 0 && line.len > 0 && buf_add(&line, bytes, whole) == 0) {
+        errors_flush();
+    }
+    else if (whole > 0) {
+        errors_flush();
+        send_lines(bytes, whole);
+    }
+    wait_for_rest(bytes + whole, n - whole);
+}
+
+void
+errors_flush(void)
+{
+    if (line.len > 0) {
+        send_lines(line.data, line.len);
+        line.len = 0;
+    }
+}
+
+void
+errors_end_line(void)
+{
+    if (line.len > 0) {
+        errors_write("\n", 1);
+    }
+}
+
+/* -- methods ------------------------------------------------------------------- */
+
+/* Odd text must not raise in what reports errors: what UTF-8 has no form for
+ * (lone surrogates) is written as \udc80. */
+static int
+write_text(PyObject *text)
+{
+    if (py_unicode_ready(text) < 0) {
+        return -1;
+    }
+    if (PyUnicode_IS_ASCII(text)) {
+        errors_write((const char *)PyUnicode_1BYTE_DATA(text),
+                     (size_t)PyUnicode_GET_LENGTH(text));
+        return 0;
+    }
+    CLEANUP(py_clear) PyObject *bytes =
+        PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+    if (bytes == NULL) {
+        return -1;
+    }
+    errors_write(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    return 0;
+}
+
+static PyObject *
+write_binary(PyObject *bytes)
+{
+    Py_buffer view;
+
+    if (PyObject_GetBuffer(bytes, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    errors_write(view.buf, (size_t)view.len);
+    Py_ssize_t n = view.len;
+    PyBuffer_Release(&view);
+    return PyLong_FromSsize_t(n);
+}
+
+static PyObject *
+errors_method_write(PyObject *self, PyObject *text)
+{
+    const ErrorObject *stream = (ErrorObject *)self;
+
+    if (stream->binary == NULL) {
+        return write_binary(text);
+    }
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "write() argument must be str, not %.200s",
+                     Py_TYPE(text)->tp_name);
+        return NULL;
+    }
+    if (write_text(text) < 0) {
+        return NULL;
+    }
+    return PyLong_FromSsize_t(PyUnicode_GET_LENGTH(text));
+}
+
+static PyObject *
+errors_method_writelines(PyObject *self, PyObject *lines)
+{
+    CLEANUP(py_clear) PyObject *it = PyObject_GetIter(lines);
+    if (it == NULL) {
+        return NULL;
+    }
+    for (;;) {
+        CLEANUP(py_clear) PyObject *item = PyIter_Next(it);
+        if (item == NULL) {
+            break;
+        }
+        CLEANUP(py_clear) PyObject *written = errors_method_write(self, item);
+        if (written == NULL) {
+            return NULL;
+        }
+    }
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *
+errors_method_flush(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    errors_flush();
+    Py_RETURN_NONE;
+}
+
+/* Children that are to share this stream get fd 2. */
+static PyObject *
+errors_method_fileno(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    return PyLong_FromLong(2);
+}
+
+static PyObject *
+errors_method_true(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+errors_method_false(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_FALSE;
+}
+
+/* An application may ask for another encoding, as it would of a terminal's
+ * stdout; a log has one. */
+static PyObject *
+errors_method_reconfigure(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    (void)self;
+    (void)args;
+    (void)kwargs;
+    errors_flush();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef errors_methods[] = {
+    { "write", errors_method_write, METH_O, NULL },
+    { "writelines", errors_method_writelines, METH_O, NULL },
+    { "flush", errors_method_flush, METH_NOARGS, NULL },
+    { "close", errors_method_flush, METH_NOARGS, NULL },
+    { "fileno", errors_method_fileno, METH_NOARGS, NULL },
+    { "isatty", errors_method_false, METH_NOARGS, NULL },
+    { "readable", errors_method_false, METH_NOARGS, NULL },
+    { "writable", errors_method_true, METH_NOARGS, NULL },
+    { "seekable", errors_method_false, METH_NOARGS, NULL },
+    { "reconfigure", (PyCFunction)(void (*)(void))errors_method_reconfigure,
+      METH_VARARGS | METH_KEYWORDS, NULL },
+    { NULL, NULL, 0, NULL },
+};
+
+/* -- attributes ---------------------------------------------------------------- */
+
+static PyObject *
+errors_get_text(PyObject *self, void *text)
+{
+    (void)self;
+    return PyUnicode_FromString(text);
+}
+
+static PyObject *
+errors_get_name(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyUnicode_FromString(((ErrorObject *)self)->name);
+}
+
+static PyObject *
+errors_get_buffer(PyObject *self, void *unused)
+{
+    PyObject *binary = ((ErrorObject *)self)->binary;
+
+    (void)unused;
+    if (binary == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "buffer");
+        return NULL;
+    }
+    return Py_NewRef(binary);
+}
+
+static PyObject *
+errors_get_bool(PyObject *self, void *value)
+{
+    (void)self;
+    return PyBool_FromLong(value != NULL);
+}
+
+static PyObject *
+errors_get_none(PyObject *self, void *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_NONE;
+}
+
+static char text_mode[] = "w";
+static char text_encoding[] = "utf-8";
+static char text_errors[] = "backslashreplace";
+
+static PyGetSetDef errors_attributes[] = {
+    { "name", errors_get_name, NULL, NULL, NULL },
+    { "mode", errors_get_text, NULL, NULL, text_mode },
+    { "encoding", errors_get_text, NULL, NULL, text_encoding },
+    { "errors", errors_get_text, NULL, NULL, text_errors },
+    { "newlines", errors_get_none, NULL, NULL, NULL },
+    { "buffer", errors_get_buffer, NULL, NULL, NULL },
+    { "closed", errors_get_bool, NULL, NULL, NULL },
+    { "line_buffering", errors_get_bool, NULL, NULL, text_mode },
+    { NULL, NULL, NULL, NULL, NULL },
+};
+
+/* -- the type ------------------------------------------------------------------ */
+
+static void
+errors_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    Py_CLEAR(((ErrorObject *)self)->binary);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+errors_repr(PyObject *self)
+{
+    return PyUnicode_FromFormat("<_wsgi_cgi.ErrorStream %s>",
+                                ((ErrorObject *)self)->name);
+}
+
+static PyType_Slot errors_slots[] = {
+    { Py_tp_dealloc, errors_dealloc },
+    { Py_tp_repr, errors_repr },
+    { Py_tp_methods, errors_methods },
+    { Py_tp_getset, errors_attributes },
+    { 0, NULL },
+};
+
+static PyType_Spec errors_spec = {
+    .name = "_wsgi_cgi.ErrorStream",
+    .basicsize = (int)sizeof(ErrorObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = errors_slots,
+};
+
+PyObject *
+errors_type(PyObject *module)
+{
+    return PyType_FromModuleAndSpec(module, &errors_spec, NULL);
+}
+
+static PyObject *
+make_stream(PyTypeObject *type, const char *name, PyObject *binary)
+{
+    ErrorObject *stream = PyObject_New(ErrorObject, type);
+
+    if (stream != NULL) {
+        stream->name = name;
+        stream->binary = Py_XNewRef(binary);
+    }
+    return (PyObject *)stream;
+}
+
+PyObject *
+errors_new(PyTypeObject *type, const char *name)
+{
+    CLEANUP(py_clear) PyObject *binary = make_stream(type, name, NULL);
+    return binary == NULL ? NULL : make_stream(type, name, binary);
+}
+
+int
+errors_install(void)
+{
+    ASSERT_GIL();
+    const struct module_state *state = module_get();
+    if (state == NULL) {
+        return -1;
+    }
+    CLEANUP(py_clear) PyObject *out = errors_new(state->errors, "<stdout>");
+    CLEANUP(py_clear) PyObject *err = errors_new(state->errors, "<stderr>");
+    if (out == NULL || err == NULL || PySys_SetObject("stdout", out) < 0 ||
+        PySys_SetObject("stderr", err) < 0) {
+        return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,64 @@
+/*
+ * lease.h - the right of Python objects to use the running request
+ *
+ * What:      wsgi.input, start_response and write() hold a pointer to the lease
+ *            of the thread that runs their request; at its end they are given
+ *            NULL and raise RuntimeError from then on. The lease also keeps two
+ *            threads of one application from being inside the request at once,
+ *            and a forked child from answering for its parent.
+ * Owner:     struct wsgi_thread; one request after the other.
+ * Lifetime:  lease_init() to lease_fini(); in use lease_start() to lease_end().
+ * Threads:   lease_enter(), lease_leave() any; the rest the request's thread.
+ * GIL:       held, but while lease_enter() waits; the request's wait hooks, set
+ *            here, release it around every wait.
+ * Errors:    CPython's convention.
+ * Blocks:    lease_enter() in the request's thread, while another thread of the
+ *            application is inside (at most --body-timeout).
+ */
+#ifndef WSGI_LEASE_H
+#define WSGI_LEASE_H
+
+#include "wsgi/python.h"
+
+#include "gateway/request.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct lease {
+    struct request *q;    /* NULL between requests */
+    pthread_mutex_t lock; /* whoever is inside the request */
+    pthread_t thread;     /* the one that runs it */
+    int gone;             /* -errno since the peer was found gone, 0 = not */
+    bool forked;          /* this process is a child of the request's */
+};
+
+/* 0 or -errno. */
+CHECK_RESULT int lease_init(struct lease *l);
+void lease_fini(struct lease *l);
+
+/* This thread now runs q. */
+void lease_start(struct lease *l, struct request *q);
+
+/* It does no longer; the caller has expired all objects that pointed here. */
+void lease_end(struct lease *l);
+
+/* The lease of the request this thread runs, NULL where it runs none or is in a
+ * forked child. */
+struct lease *lease_current(void);
+
+/* Must surround every use of l->q. l is the object's pointer, NULL when expired;
+ * what names the object in the message. 0, or -1 with RuntimeError: expired,
+ * another thread is inside, or this is a forked child. No Python code may run
+ * between enter and leave. */
+CHECK_RESULT int lease_enter(struct lease *l, const char *what);
+
+/* The same without an exception: false where lease_enter() would raise or wait. */
+CHECK_RESULT bool lease_try(struct lease *l);
+
+void lease_leave(struct lease *l);
+
+/* Raises the subclass of OSError for -errno with the text; always -1. */
+int lease_raise(int err, const char *text);
+
+#endif

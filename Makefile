@@ -40,8 +40,9 @@ SUBMAKE = $(MAKE) --no-print-directory
 SRC_base    := buf clock fd log num
 SRC_conf    := argv config options
 SRC_net     := allow conn listener poller
-SRC_gateway := cgi fcgi fcgi_gate fcgi_os params path request response spool
-SRC_wsgi    := bytecode environ errors file_wrapper handler input interp \
+SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out \
+               fcgi_worker params path request response spool
+SRC_wsgi    := bytecode environ errors file_wrapper handler input interp lease \
                loader module page start_response venv
 SRC_proc    := control signals worker worker_pool
 

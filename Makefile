@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 SRC_base    := buf clock fd log num
-SRC_conf    := argv config options
+SRC_conf    := argv config options value
 SRC_net     := allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out \
                fcgi_worker params path request response spool

@@ -2,20 +2,9 @@
  * config.c - what the command line asked for: giving it back
  */
 #include "conf/config.h"
+#include "conf/value.h"
 
 #include <stdlib.h>
-
-/* Every string of a config is its own copy; they are const for the readers. */
-static void
-free_string(const char **s)
-{
-    union {
-        const char *constant;
-        char *own;
-    } u = {.constant = *s};
-    free(u.own);
-    *s = NULL;
-}
 
 static void
 free_list(struct config_list *list)
@@ -27,16 +16,17 @@ free_list(struct config_list *list)
     *list = (struct config_list){0};
 }
 
+/* Every string of a config is its own copy. */
 void
 config_fini(struct config *c)
 {
-    free_string(&c->app);
-    free_string(&c->callable);
-    free_string(&c->venv);
-    free_string(&c->chdir);
-    free_string(&c->mount);
-    free_string(&c->scripts_in);
-    free_string(&c->socket_owner);
+    value_drop(&c->app);
+    value_drop(&c->callable);
+    value_drop(&c->venv);
+    value_drop(&c->chdir);
+    value_drop(&c->mount);
+    value_drop(&c->scripts_in);
+    value_drop(&c->socket_owner);
     free_list(&c->python_path);
     free_list(&c->set);
     free_list(&c->bind);

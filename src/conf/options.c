@@ -10,8 +10,8 @@
  */
 #include "conf/options.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "conf/argv.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -23,465 +23,129 @@
 
 #define OPTIONS_VARIABLE "WSGI_CGI_OPTIONS"
 
-struct row;
-
-/* Puts value (NULL for an option that takes none) into field. 0, -EINVAL where
- * it is not allowed, -ENOMEM. */
-typedef int (*set_fn)(const struct row *row, void *field, const char *value);
-
-struct row {
-    const char *name; /* NULL: a heading of --help */
-    const char *arg;  /* what --help calls the value; NULL: takes none */
-    const char *preset;
-    const char *help;
-    const char *allowed; /* ends the sentence "allowed is ..." */
-    set_fn set;
-    size_t field; /* offset in struct config */
-    uint64_t min, max;
-    char letter; /* '\0' = none */
-};
-
-/* -- one setter per kind of value ------------------------------------------ */
-
-static int
-replace_string(const char **field, const char *value, size_t n)
-{
-    char *copy = strndup(value, n);
-    if (copy == NULL) {
-        return -ENOMEM;
-    }
-    union {
-        const char *constant;
-        char *own;
-    } old = {.constant = *field};
-    free(old.own);
-    *field = copy;
-    return 0;
-}
-
-static int
-set_string(const struct row *row UNUSED, void *field, const char *value)
-{
-    return *value == '\0' ? -EINVAL
-                          : replace_string(field, value, strlen(value));
-}
-
-/* "/" and "" are the root, kept as ""; no "/" at the end. */
-static int
-set_mount(const struct row *row UNUSED, void *field, const char *value)
-{
-    size_t n = strlen(value);
-    if (n > 0 && value[0] != '/') {
-        return -EINVAL;
-    }
-    while (n > 0 && value[n - 1] == '/') {
-        n--;
-    }
-    return replace_string(field, value, n);
-}
-
-/* user[:group], neither empty. */
-static int
-set_owner(const struct row *row, void *field, const char *value)
-{
-    const char *colon = strchr(value, ':');
-    if (colon == value || (colon != NULL && colon[1] == '\0')) {
-        return -EINVAL;
-    }
-    return set_string(row, field, value);
-}
-
-static int
-append(struct config_list *list, const char *value, size_t n)
-{
-    if (n == 0) {
-        return -EINVAL;
-    }
-    char **v = reallocarray(list->v, list->n + 1, sizeof(*v));
-    if (v == NULL) {
-        return -ENOMEM;
-    }
-    list->v = v;
-    v[list->n] = strndup(value, n);
-    if (v[list->n] == NULL) {
-        return -ENOMEM;
-    }
-    list->n++;
-    return 0;
-}
-
-static int
-add_word(const struct row *row UNUSED, void *field, const char *value)
-{
-    return append(field, value, strlen(value));
-}
-
-static int
-add_commas(const struct row *row UNUSED, void *field, const char *value)
-{
-    for (;;) {
-        size_t n = strcspn(value, ",");
-        int r = append(field, value, n);
-        if (r < 0 || value[n] == '\0') {
-            return r;
-        }
-        value += n + 1;
-    }
-}
-
-static int
-add_assignment(const struct row *row, void *field, const char *value)
-{
-    const char *equals = strchr(value, '=');
-    return equals == NULL || equals == value ? -EINVAL
-                                             : add_word(row, field, value);
-}
-
-static int
-parse_number(const struct row *row, const char *value, uint64_t *ret)
-{
-    uint64_t number;
-    if (num_parse(value, strlen(value), row->max, &number) < 0 ||
-        number < row->min) {
-        return -EINVAL;
-    }
-    *ret = number;
-    return 0;
-}
-
-static int
-set_unsigned(const struct row *row, void *field, const char *value)
-{
-    uint64_t number;
-    int r = parse_number(row, value, &number);
-    if (r == 0) {
-        *(unsigned *)field = (unsigned)number;
-    }
-    return r;
-}
-
-static int
-set_int(const struct row *row, void *field, const char *value)
-{
-    uint64_t number;
-    int r = parse_number(row, value, &number);
-    if (r == 0) {
-        *(int *)field = (int)number;
-    }
-    return r;
-}
-
-static int
-set_size(const struct row *row, void *field, const char *value)
-{
-    uint64_t bytes;
-    if (num_parse_size(value, &bytes) < 0 || bytes < row->min ||
-        bytes > row->max) {
-        return -EINVAL;
-    }
-    *(uint64_t *)field = bytes;
-    return 0;
-}
-
-static int
-set_time(const struct row *row, void *field, const char *value)
-{
-    int64_t ms;
-    if (num_parse_time(value, &ms) < 0 || (uint64_t)ms < row->min ||
-        (uint64_t)ms > row->max) {
-        return -EINVAL;
-    }
-    *(int64_t *)field = ms;
-    return 0;
-}
-
-/* One to four octal digits. */
-static int
-set_file_mode(const struct row *row, void *field, const char *value)
-{
-    size_t n = strlen(value);
-    mode_t mode = 0;
-    if (n == 0 || n > 4 || strspn(value, "01234567") != n) {
-        return -EINVAL;
-    }
-    for (size_t i = 0; i < n; i++) {
-        mode = mode * 8 + (mode_t)(value[i] - '0');
-    }
-    if (mode > row->max) {
-        return -EINVAL;
-    }
-    *(mode_t *)field = mode;
-    return 0;
-}
-
-static int
-set_mode(const struct row *row UNUSED, void *field, const char *value)
-{
-    enum config_mode *mode = field;
-    if (strcmp(value, "cgi") == 0) {
-        *mode = MODE_CGI;
-    }
-    else if (strcmp(value, "fastcgi") == 0) {
-        *mode = MODE_FASTCGI;
-    }
-    else {
-        return -EINVAL;
-    }
-    return 0;
-}
-
-static int
-set_errors_to(const struct row *row UNUSED, void *field, const char *value)
-{
-    static const char *const names[] = {[ERRORS_TO_AUTO] = "auto",
-                                        [ERRORS_TO_SERVER] = "server",
-                                        [ERRORS_TO_STDERR] = "stderr"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum config_errors_to *)field = (enum config_errors_to)i;
-            return 0;
-        }
-    }
-    return -EINVAL;
-}
-
-static int
-set_true(const struct row *row UNUSED, void *field, const char *value UNUSED)
-{
-    *(bool *)field = true;
-    return 0;
-}
-
-/* The row's max is the action. */
-static int
-set_action(const struct row *row, void *field, const char *value UNUSED)
-{
-    *(enum config_action *)field = (enum config_action)row->max;
-    return 0;
-}
-
 /* -- the table ------------------------------------------------------------- */
 
-/* clang-format off: one thought a line */
-#define HEADING(TEXT)  \
-    {                  \
-        .help = (TEXT) \
-    }
+/* clang-format off */
+#define HEADING(TEXT) {.help = (TEXT)}
 #define FIELD(NAME) .field = offsetof(struct config, NAME)
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 #define ANY_TEXT "any text but the empty one"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
 
-static const struct row table[] = {
+static const struct option_row table[] = {
     HEADING("Application"),
-    {.name = "callable",
-     .arg = "NAME",
-     .set = set_string,
-     FIELD(callable),
+    {.name = "callable", .arg = "NAME", .set = value_string, FIELD(callable),
      .allowed = ANY_TEXT,
      .help = "name of the callable in APP; without it\n"
              "application, then app"},
-    {.name = "venv",
-     .arg = "DIR",
-     .set = set_string,
-     FIELD(venv),
+    {.name = "venv", .arg = "DIR", .set = value_string, FIELD(venv),
      .allowed = "the folder of a virtual environment",
      .help = "run as the python of this virtual environment"},
-    {.name = "python-path",
-     .arg = "DIR",
-     .set = add_word,
-     FIELD(python_path),
+    {.name = "python-path", .arg = "DIR", .set = value_word, FIELD(python_path),
      .allowed = "a folder",
      .help = "put a folder in front of sys.path (repeatable)"},
-    {.name = "chdir",
-     .arg = "DIR",
-     .set = set_string,
-     FIELD(chdir),
+    {.name = "chdir", .arg = "DIR", .set = value_string, FIELD(chdir),
      .allowed = "a folder",
      .help = "change into this folder first"},
-    {.name = "mount",
-     .arg = "PATH",
-     .set = set_mount,
-     FIELD(mount),
+    {.name = "mount", .arg = "PATH", .set = value_mount, FIELD(mount),
      .allowed = "a path that begins with \"/\"",
      .help = "URL path the application lives at: exact\n"
              "SCRIPT_NAME and PATH_INFO behind any server"},
-    {.name = "set",
-     .arg = "NAME=VALUE",
-     .set = add_assignment,
-     FIELD(set),
+    {.name = "set", .arg = "NAME=VALUE", .set = value_assignment, FIELD(set),
      .allowed = "NAME=VALUE",
      .help = "put a string into every environ (repeatable)"},
-    {.name = "scripts-in",
-     .arg = "DIR",
-     .set = set_string,
-     FIELD(scripts_in),
+    {.name = "scripts-in", .arg = "DIR", .set = value_string, FIELD(scripts_in),
      .allowed = "a folder",
      .help = "without APP, serve the script the request\n"
              "names, if it is below this folder"},
 
     HEADING("Where requests come from"),
-    {.letter = 'b',
-     .name = "bind",
-     .arg = "ADDR",
-     .set = add_word,
+    {.letter = 'b', .name = "bind", .arg = "ADDR", .set = value_word,
      FIELD(bind),
      .allowed = "unix:PATH, /PATH, HOST:PORT, [IPV6]:PORT or :PORT",
      .help = "listen for FastCGI on unix:PATH, /PATH,\n"
              "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
              "repeatable"},
-    {.name = "mode",
-     .arg = "cgi|fastcgi",
-     .set = set_mode,
-     FIELD(mode),
+    {.name = "mode", .arg = "cgi|fastcgi", .set = value_mode, FIELD(mode),
      .allowed = "cgi or fastcgi",
      .help = "do not find out, be this"},
-    {.name = "backlog",
-     .arg = "N",
-     .preset = "1024",
-     .set = set_int,
-     FIELD(backlog),
-     .min = 1,
-     .max = 65535,
+    {.name = "backlog", .arg = "N", .preset = "1024", .set = value_int,
+     FIELD(backlog), .min = 1, .max = 65535,
      .allowed = "a number from 1 to 65535",
      .help = "connections that may wait to be accepted"},
-    {.name = "socket-mode",
-     .arg = "OCTAL",
-     .preset = "0660",
-     .set = set_file_mode,
-     FIELD(socket_mode),
-     .max = 0777,
+    {.name = "socket-mode", .arg = "OCTAL", .preset = "0660",
+     .set = value_file_mode, FIELD(socket_mode), .max = 0777,
      .allowed = "octal digits from 0 to 0777",
      .help = "permissions of the unix sockets it makes"},
-    {.name = "socket-owner",
-     .arg = "USER[:GROUP]",
-     .set = set_owner,
+    {.name = "socket-owner", .arg = "USER[:GROUP]", .set = value_owner,
      FIELD(socket_owner),
      .allowed = "USER or USER:GROUP",
      .help = "owner of the unix sockets it makes"},
-    {.name = "allow",
-     .arg = "ADDRS",
-     .set = add_commas,
-     FIELD(allow),
+    {.name = "allow", .arg = "ADDRS", .set = value_commas, FIELD(allow),
      .allowed = "addresses or networks such as 10.0.0.0/8, with commas "
                 "between them, or any",
      .help = "peers that may connect by TCP: addresses or\n"
              "networks with commas, or any; repeatable"},
 
     HEADING("Work and limits (sizes take k, m, g; times ms, s, m)"),
-    {.letter = 't',
-     .name = "threads",
-     .arg = "N",
-     .preset = "1",
-     .set = set_unsigned,
-     FIELD(threads),
-     .min = 1,
-     .max = 1024,
+    {.letter = 't', .name = "threads", .arg = "N", .preset = "1",
+     .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
      .allowed = "a number from 1 to 1024",
      .help = "requests that run at the same time"},
-    {.name = "limit-head",
-     .arg = "SIZE",
-     .preset = "1m",
-     .set = set_size,
-     FIELD(limit_head),
-     .min = 1024,
-     .max = UINT64_C(1) << 30,
+    {.name = "limit-head", .arg = "SIZE", .preset = "1m", .set = value_size,
+     FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,
      .allowed = "a size from 1k to 1g (digits, then nothing, k, m or g)",
      .help = "variables of one request, in bytes"},
-    {.name = "limit-body",
-     .arg = "SIZE",
-     .preset = "0",
-     .set = set_size,
-     FIELD(limit_body),
-     .max = INT64_MAX,
+    {.name = "limit-body", .arg = "SIZE", .preset = "0", .set = value_size,
+     FIELD(limit_body), .max = INT64_MAX,
      .allowed = "a size (digits, then nothing, k, m or g); 0 is no limit",
      .help = "body of one request, else 413; 0 is no limit"},
-    {.name = "head-timeout",
-     .arg = "TIME",
-     .preset = "10s",
-     .set = set_time,
-     FIELD(head_timeout_ms),
-     .min = 1,
-     .max = DAY_MS,
+    {.name = "head-timeout", .arg = "TIME", .preset = "10s", .set = value_time,
+     FIELD(head_timeout_ms), .min = 1, .max = DAY_MS,
      .allowed = TIME_FROM_1MS,
      .help = "for all variables of one request to arrive"},
-    {.name = "body-timeout",
-     .arg = "TIME",
-     .preset = "60s",
-     .set = set_time,
-     FIELD(body_timeout_ms),
-     .min = 1,
-     .max = DAY_MS,
+    {.name = "body-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
+     FIELD(body_timeout_ms), .min = 1, .max = DAY_MS,
      .allowed = TIME_FROM_1MS,
      .help = "without a byte of the body"},
-    {.name = "write-timeout",
-     .arg = "TIME",
-     .preset = "60s",
-     .set = set_time,
-     FIELD(write_timeout_ms),
-     .min = 1,
-     .max = DAY_MS,
+    {.name = "write-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
+     FIELD(write_timeout_ms), .min = 1, .max = DAY_MS,
      .allowed = TIME_FROM_1MS,
      .help = "without the server taking a byte"},
-    {.name = "keepalive-timeout",
-     .arg = "TIME",
-     .preset = "75s",
-     .set = set_time,
-     FIELD(keepalive_timeout_ms),
-     .max = DAY_MS,
+    {.name = "keepalive-timeout", .arg = "TIME", .preset = "75s",
+     .set = value_time, FIELD(keepalive_timeout_ms), .max = DAY_MS,
      .allowed = TIME_FROM_0,
      .help = "for a kept connection without a request"},
-    {.name = "graceful-timeout",
-     .arg = "TIME",
-     .preset = "30s",
-     .set = set_time,
-     FIELD(graceful_timeout_ms),
-     .max = DAY_MS,
+    {.name = "graceful-timeout", .arg = "TIME", .preset = "30s",
+     .set = value_time, FIELD(graceful_timeout_ms), .max = DAY_MS,
      .allowed = TIME_FROM_0,
      .help = "for running requests to end at SIGTERM"},
 
     HEADING("Errors and questions"),
-    {.name = "errors-to",
-     .arg = "auto|server|stderr",
-     .preset = "auto",
-     .set = set_errors_to,
-     FIELD(errors_to),
+    {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",
+     .set = value_errors_to, FIELD(errors_to),
      .allowed = "auto, server or stderr",
      .help = "where wsgi.errors and tracebacks go"},
-    {.name = "debug",
-     .set = set_true,
-     FIELD(debug),
+    {.name = "debug", .set = value_true, FIELD(debug),
      .help = "show tracebacks to the client"},
-    {.name = "check",
-     .set = set_action,
-     FIELD(action),
-     .max = ACTION_CHECK,
+    {.name = "check", .set = value_action, FIELD(action), .max = ACTION_CHECK,
      .help = "load APP, report, and stop"},
-    {.name = "explain",
-     .set = set_action,
-     FIELD(action),
+    {.name = "explain", .set = value_action, FIELD(action),
      .max = ACTION_EXPLAIN,
      .help = "print what was found and why, and stop"},
-    {.letter = 'V',
-     .name = "version",
-     .set = set_action,
-     FIELD(action),
+    {.letter = 'V', .name = "version", .set = value_action, FIELD(action),
      .max = ACTION_VERSION,
      .help = "print the versions, and stop"},
-    {.letter = 'h',
-     .name = "help",
-     .set = set_action,
-     FIELD(action),
+    {.letter = 'h', .name = "help", .set = value_action, FIELD(action),
      .max = ACTION_HELP,
      .help = "print this, and stop"},
 };
-
 /* clang-format on */
 
 /* -- parsing --------------------------------------------------------------- */
 
-static const struct row *
+static const struct option_row *
 find_name(const char *name, size_t n)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -493,7 +157,7 @@ find_name(const char *name, size_t n)
     return NULL;
 }
 
-static const struct row *
+static const struct option_row *
 find_letter(char letter)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -505,7 +169,7 @@ find_letter(char letter)
 }
 
 static int
-apply(struct config *c, const struct row *row, const char *value,
+apply(struct config *c, const struct option_row *row, const char *value,
       const char *where)
 {
     int r = row->set(row, (char *)c + row->field, value);
@@ -523,10 +187,10 @@ apply(struct config *c, const struct row *row, const char *value,
 
 /* Finds the row of a word that begins with "-"; NULL is unknown. The value in
  * the same word ("--name=value", "-bvalue") goes to *ret_value, or NULL. */
-static const struct row *
+static const struct option_row *
 recognise(const char *word, const char **ret_value)
 {
-    const struct row *row;
+    const struct option_row *row;
     if (word[1] == '-') {
         size_t n = strcspn(word + 2, "=");
         row = find_name(word + 2, n);
@@ -546,7 +210,7 @@ parse_option(struct config *c, char *const *words, size_t n, const char *where,
              size_t *ret_used)
 {
     const char *value;
-    const struct row *row = recognise(words[0], &value);
+    const struct option_row *row = recognise(words[0], &value);
     *ret_used = 1;
     if (row == NULL) {
         log_error("%sunknown option \"%.*s\"; see wsgi-cgi --help", where,
@@ -637,7 +301,7 @@ parse_argv(struct config *c, int argc, char **argv)
         r = parse_words(c, words, n, "", &used);
     }
     if (r == 0 && used < n && !is_answered(c) &&
-        replace_string(&c->app, words[used], strlen(words[used])) < 0) {
+        value_copy(&c->app, words[used], strlen(words[used])) < 0) {
         log_error("out of memory");
         r = EX_OSERR;
     }
@@ -686,7 +350,7 @@ options_parse(int argc, char **argv, bool request_in_env,
 enum { HELP_COLUMN = 30 };
 
 static void
-print_row(FILE *to, const struct row *row)
+print_row(FILE *to, const struct option_row *row)
 {
     int width =
         fprintf(to, "  %c%c%s --%s%s%s", row->letter != '\0' ? '-' : ' ',

@@ -1,0 +1,240 @@
+/*
+ * value.c - the values of options: one setter for each kind
+ */
+#include "conf/value.h"
+#include "base/num.h"
+#include "conf/config.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+value_drop(const char **field)
+{
+    /* const is for the readers of the config. */
+    union {
+        const char *constant;
+        char *own;
+    } u = {.constant = *field};
+    free(u.own);
+    *field = NULL;
+}
+
+int
+value_copy(const char **field, const char *value, size_t n)
+{
+    char *copy = strndup(value, n);
+    if (copy == NULL) {
+        return -ENOMEM;
+    }
+    value_drop(field);
+    *field = copy;
+    return 0;
+}
+
+int
+value_string(const struct option_row *row UNUSED, void *field,
+             const char *value)
+{
+    return *value == '\0' ? -EINVAL : value_copy(field, value, strlen(value));
+}
+
+/* "/" and "" are the root, kept as ""; no "/" at the end. */
+int
+value_mount(const struct option_row *row UNUSED, void *field, const char *value)
+{
+    size_t n = strlen(value);
+    if (n > 0 && value[0] != '/') {
+        return -EINVAL;
+    }
+    while (n > 0 && value[n - 1] == '/') {
+        n--;
+    }
+    return value_copy(field, value, n);
+}
+
+/* user[:group], neither empty. */
+int
+value_owner(const struct option_row *row, void *field, const char *value)
+{
+    const char *colon = strchr(value, ':');
+    if (colon == value || (colon != NULL && colon[1] == '\0')) {
+        return -EINVAL;
+    }
+    return value_string(row, field, value);
+}
+
+static int
+append(struct config_list *list, const char *value, size_t n)
+{
+    if (n == 0) {
+        return -EINVAL;
+    }
+    char **v = reallocarray(list->v, list->n + 1, sizeof(*v));
+    char *copy = strndup(value, n);
+    if (v != NULL) {
+        list->v = v;
+    }
+    if (v == NULL || copy == NULL) {
+        free(copy);
+        return -ENOMEM;
+    }
+    v[list->n++] = copy;
+    return 0;
+}
+
+int
+value_word(const struct option_row *row UNUSED, void *field, const char *value)
+{
+    return append(field, value, strlen(value));
+}
+
+int
+value_commas(const struct option_row *row UNUSED, void *field,
+             const char *value)
+{
+    for (;;) {
+        size_t n = strcspn(value, ",");
+        int r = append(field, value, n);
+        if (r < 0 || value[n] == '\0') {
+            return r;
+        }
+        value += n + 1;
+    }
+}
+
+int
+value_assignment(const struct option_row *row, void *field, const char *value)
+{
+    const char *equals = strchr(value, '=');
+    return equals == NULL || equals == value ? -EINVAL
+                                             : value_word(row, field, value);
+}
+
+static int
+parse_number(const struct option_row *row, const char *value, uint64_t *ret)
+{
+    uint64_t number;
+    if (num_parse(value, strlen(value), row->max, &number) < 0 ||
+        number < row->min) {
+        return -EINVAL;
+    }
+    *ret = number;
+    return 0;
+}
+
+int
+value_unsigned(const struct option_row *row, void *field, const char *value)
+{
+    uint64_t number;
+    int r = parse_number(row, value, &number);
+    if (r == 0) {
+        *(unsigned *)field = (unsigned)number;
+    }
+    return r;
+}
+
+int
+value_int(const struct option_row *row, void *field, const char *value)
+{
+    uint64_t number;
+    int r = parse_number(row, value, &number);
+    if (r == 0) {
+        *(int *)field = (int)number;
+    }
+    return r;
+}
+
+int
+value_size(const struct option_row *row, void *field, const char *value)
+{
+    uint64_t bytes;
+    if (num_parse_size(value, &bytes) < 0 || bytes < row->min ||
+        bytes > row->max) {
+        return -EINVAL;
+    }
+    *(uint64_t *)field = bytes;
+    return 0;
+}
+
+int
+value_time(const struct option_row *row, void *field, const char *value)
+{
+    int64_t ms;
+    if (num_parse_time(value, &ms) < 0 || (uint64_t)ms < row->min ||
+        (uint64_t)ms > row->max) {
+        return -EINVAL;
+    }
+    *(int64_t *)field = ms;
+    return 0;
+}
+
+/* One to four octal digits. */
+int
+value_file_mode(const struct option_row *row, void *field, const char *value)
+{
+    size_t n = strlen(value);
+    mode_t mode = 0;
+    if (n == 0 || n > 4 || strspn(value, "01234567") != n) {
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        mode = mode * 8 + (mode_t)(value[i] - '0');
+    }
+    if (mode > row->max) {
+        return -EINVAL;
+    }
+    *(mode_t *)field = mode;
+    return 0;
+}
+
+int
+value_mode(const struct option_row *row UNUSED, void *field, const char *value)
+{
+    enum config_mode *mode = field;
+    if (strcmp(value, "cgi") == 0) {
+        *mode = MODE_CGI;
+    }
+    else if (strcmp(value, "fastcgi") == 0) {
+        *mode = MODE_FASTCGI;
+    }
+    else {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int
+value_errors_to(const struct option_row *row UNUSED, void *field,
+                const char *value)
+{
+    static const char *const names[] = {[ERRORS_TO_AUTO] = "auto",
+                                        [ERRORS_TO_SERVER] = "server",
+                                        [ERRORS_TO_STDERR] = "stderr"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(value, names[i]) == 0) {
+            *(enum config_errors_to *)field = (enum config_errors_to)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+int
+value_true(const struct option_row *row UNUSED, void *field,
+           const char *value UNUSED)
+{
+    *(bool *)field = true;
+    return 0;
+}
+
+/* The row's max is the action. */
+int
+value_action(const struct option_row *row, void *field,
+             const char *value UNUSED)
+{
+    *(enum config_action *)field = (enum config_action)row->max;
+    return 0;
+}

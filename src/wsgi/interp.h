@@ -17,8 +17,13 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 
+/* First thing in main(): maps the program's writable data in one go, instead of
+ * by some 260 page faults while Python starts. Only where libpython is static. */
+void interp_prefault(void);
+
 /* Checks --venv (version, readable, encodings found) and PYTHONHOME before any
- * Python runs. 0 or EX_CONFIG (78). */
+ * Python runs. Before --chdir: a relative --venv is remembered as it is meant
+ * then. 0 or EX_CONFIG (78). */
 CHECK_RESULT int interp_check(const struct config *config);
 
 /* Starts Python. script is sys.argv[0] and may be NULL. 0 or EX_SOFTWARE. */
@@ -28,7 +33,7 @@ CHECK_RESULT int interp_start(const struct config *config, const char *script);
  * caller leaves by _exit(); Python must not be used again. */
 void interp_finish(void);
 
-/* "3.11.2, static" for --version and --explain. */
+/* "3.11.2, static libpython" for --version and --explain. */
 const char *interp_version(void);
 
 /* Absolute path of the interpreter that a start with this config would be. */

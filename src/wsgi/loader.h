@@ -22,6 +22,11 @@ CHECK_RESULT int loader_prepare(const struct config *config);
 /* Absolute path of the script file, NULL for a module or --scripts-in. */
 const char *loader_script(void);
 
+/* For interp_start(), GIL held: sys.path gets the application's own folder (the
+ * script's, else the current one), then the --python-path folders, then what
+ * Python put there. 0, or -1 with an exception. */
+CHECK_RESULT int loader_set_path(void);
+
 /* Imports APP now, without the GIL held by the caller; prints the traceback to
  * stderr where it fails. 0 or EX_SOFTWARE (70). No-op with --scripts-in. */
 CHECK_RESULT int loader_load(void);

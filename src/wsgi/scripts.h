@@ -1,0 +1,30 @@
+/*
+ * scripts.h - which script below --scripts-in a request means
+ *
+ * What:      SCRIPT_FILENAME, else PATH_TRANSLATED, with proxies' prefixes
+ *            removed, cut at the first regular file, and only below the folder.
+ * Threads:   any.                                                GIL: not used.
+ * Errors:    0 or -errno; logs nothing.                Blocks: file system.
+ * Standards: RFC 3875, 4.1.6 (PATH_TRANSLATED).
+ */
+#ifndef WSGI_SCRIPTS_H
+#define WSGI_SCRIPTS_H
+
+#include "base/compiler.h"
+#include "gateway/request.h"
+
+#include <stddef.h>
+#include <sys/stat.h>
+
+struct script {
+    char *path;    /* real path, to be freed by script_fini() */
+    struct stat st;
+    size_t extra;  /* bytes of PATH_INFO the server had counted to the path */
+};
+
+/* dir is a real path. -ENOENT where the request names no script below it. */
+CHECK_RESULT int scripts_find(const struct request *q, const char *dir,
+                              struct script *ret_script);
+void script_fini(struct script *s);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * target.h - what is to be loaded: a file or a module, and what to call in it
+ *
+ * What:      the grammar of APP, the import, and the choice of the callable.
+ * Owner:     the caller; the strings belong to the target.
+ * Lifetime:  target_parse() or target_init_file() to target_fini().
+ * Threads:   any; one target in one thread at a time.
+ * GIL:       held for target_load(), not used by the others.
+ * Errors:    target_load(): a Python exception. target_parse(): see there.
+ * Blocks:    file system, import.
+ */
+#ifndef WSGI_TARGET_H
+#define WSGI_TARGET_H
+
+#include "wsgi/python.h"
+
+#include <stdbool.h>
+
+struct target {
+    char *shown;  /* for messages: the path, or MODULE as written */
+    char *file;   /* absolute path, NULL for a module */
+    char *module; /* name of the module; a file's is made up from its path */
+    char *expr;   /* what to call in it; NULL = application, then app */
+    bool alone;   /* the one application of the process */
+};
+
+/* Takes APP apart: a file where it holds a "/", ends like a script or names a
+ * regular file; else MODULE[:EXPR]. EXPR is a dotted name or a call with literal
+ * arguments; callable (may be NULL) stands in where APP has none. 0, or -EINVAL
+ * with a sentence in why, -ENAMETOOLONG, -ENOMEM. */
+CHECK_RESULT int target_parse(const char *app, const char *callable,
+                              struct target *ret_target, char *why,
+                              size_t why_size);
+
+/* One script of several; path is absolute and without symbolic links. */
+CHECK_RESULT int target_init_file(struct target *t, const char *path,
+                                  const char *callable);
+void target_fini(struct target *t);
+
+/* Imports it (anew, where it was imported before) and returns the callable: new
+ * reference. */
+PyObject *target_load(const struct target *t);
+
+/* sys.path: puts dir first, or where it is already, nothing. 0 or -1. */
+CHECK_RESULT int target_add_path(const char *dir, Py_ssize_t position);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * venv.h - is this virtual environment one that our Python can use?
+ *
+ * What:      the checks CPython leaves out: a virtualenv of another version, or
+ *            one that cannot be read, is otherwise only noticed by imports that
+ *            fail later, or by a fatal error without a reason.
+ * Threads:   start only, before Python.                           GIL: none yet.
+ * Errors:    0 or EX_CONFIG (78) after one sentence on stderr.
+ * Blocks:    file system.
+ */
+#ifndef WSGI_VENV_H
+#define WSGI_VENV_H
+
+#include "base/compiler.h"
+
+/* dir is absolute; exe is the interpreter this program was built for. */
+CHECK_RESULT int venv_check(const char *dir, const char *exe);
+
+/* The same for the installation itself: its standard library must be there.
+ * exe as above. Warns of PYTHONHOME. */
+CHECK_RESULT int venv_check_base(const char *exe);
+
+#endif

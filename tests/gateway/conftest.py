@@ -1,0 +1,95 @@
+"""Fixtures of the gateway tests; what they hand out is in harness.py (servers, processes) and fcgi.py (records)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import harness
+from fcgi import SLOW
+
+
+def pytest_collection_modifyitems(items):
+    """Every test has an end, even when all its deadlines fail to work."""
+    for item in items:
+        own = item.get_closest_marker('timeout')
+        if own is None:
+            item.add_marker(pytest.mark.timeout(60 * SLOW))
+        elif SLOW != 1:
+            item.add_marker(pytest.mark.timeout(own.args[0] * SLOW), append=False)
+
+
+def pytest_report_header():
+    sanitized = ', with sanitizers' if harness.SANITIZED else ''
+    return f'wsgi-cgi under test: {harness.BINARY}{sanitized}; deadlines x {SLOW:g}'
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == 'call':
+        item.call_failed = report.failed
+        if report.failed and getattr(item, 'world', None):
+            report.sections.append(('logs of the processes', item.world.logs()))
+
+
+@pytest.fixture
+def world(request, tmp_path):
+    """What the test started. At the end all of it is stopped and, if the test passed, checked."""
+    made = harness.World(tmp_path)
+    request.node.world = made
+    yield made
+    failed = getattr(request.node, 'call_failed', True)
+    problems = made.finish(failed)
+    if problems:
+        pytest.fail('after the test:\n' + '\n'.join(problems), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers():
+    """The test process itself has neither children nor new descriptors afterwards."""
+    def children():
+        tasks = Path('/proc/self/task').glob('*/children')
+        return {int(pid) for task in tasks for pid in task.read_text().split()}
+    before, fds = children(), len(os.listdir('/proc/self/fd'))
+    yield
+    left = children() - before
+    assert not left, f'the test left processes behind: {left}'
+    assert len(os.listdir('/proc/self/fd')) <= fds, 'the test left descriptors open'
+
+
+@pytest.fixture(params=['cgi', 'fcgi-unix', 'fcgi-tcp'])
+def transport(request, world):
+    """The test runs three times, once over each transport."""
+    return harness.Transport(world, request.param)
+
+
+@pytest.fixture
+def cgi(world):
+    """Only CGI."""
+    return harness.Transport(world, 'cgi')
+
+
+@pytest.fixture(params=['fcgi-unix', 'fcgi-tcp'])
+def fcgi_server(request, world):
+    """FastCGI only, over a unix and a TCP socket: call it like transport.serve(...)."""
+    return harness.Transport(world, request.param).serve
+
+
+@pytest.fixture
+def fcgi_unix(world):
+    """FastCGI only, over a unix socket: for tests where the kind of socket makes no difference."""
+    return harness.Transport(world, 'fcgi-unix').serve
+
+
+@pytest.fixture
+def spawn(world):
+    """Start the program with any arguments and descriptors: spawn('--explain', env=..., stdin=...) -> Process."""
+    return world.spawn
+
+
+@pytest.fixture
+def run(world):
+    """Run the program to its end: run('--version') -> code, stdout, stderr."""
+    return world.run

@@ -1,0 +1,73 @@
+"""Fixtures of the server tests.
+
+After each test its servers are told to stop, and then: they and the processes
+below them ended with 0, none is left, none was a zombie, and no log holds a line
+that speaks of a fault the test did not expect.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import harness
+from deploy import DEPLOYMENTS
+from place import Place
+
+
+def pytest_configure(config):
+    harness.become_subreaper()
+
+
+def pytest_report_header(config):
+    return "wsgi-cgi: %s" % binary_path()
+
+
+def binary_path():
+    named = os.environ.get("WSGI_CGI")
+    if not named:
+        return harness.TREE / "build" / "release" / "wsgi-cgi"
+    assert os.path.isabs(named), "WSGI_CGI must be an absolute path"
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def binary():
+    path = binary_path()
+    assert os.access(path, os.X_OK), "%s is not there: build it first" % path
+    return path
+
+
+@pytest.fixture(scope="session")
+def need():
+    """need("nginx") is its path; the test is skipped where it is missing."""
+    def look(name):
+        path = harness.find_program(name)
+        if path is None:
+            pytest.skip("%s is not installed; see tests/servers/packages.txt"
+                        % name)
+        return path
+    return look
+
+
+@pytest.fixture
+def place(tmp_path, binary, need):
+    left = harness.descendants()
+    assert not left, "left by something before this test: %s" % left
+    place = Place(tmp_path, binary, need)
+    try:
+        yield place
+        place.check_no_zombies()
+        place.stop_all()
+    finally:
+        place.kill_all()
+    place.logs.check()
+
+
+@pytest.fixture(params=sorted(DEPLOYMENTS))
+def deploy(request, place):
+    """deploy(source, *options): a Site that serves it, once for each way."""
+    def serve(source, *options):
+        return DEPLOYMENTS[request.param](place, source, options)
+    serve.way = request.param
+    return serve

@@ -1,0 +1,289 @@
+"""Starting real servers, asking them, and seeing that nothing is left of them.
+
+Nothing sleeps: wait_until() polls with a deadline. Nothing has a fixed port: a
+free one is chosen, and another one when somebody else was faster. Processes are
+stopped by their id. Everything lies below one temporary folder per test.
+"""
+
+import ctypes
+import grp
+import http.client
+import os
+import pwd
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TREE = HERE.parent.parent
+EXAMPLES = TREE / "examples"
+SERVERS = EXAMPLES / "servers"
+APPS = HERE / "apps"
+
+# What the files of examples/ say, and what a test puts in its place.
+EXAMPLE_BINARY = "/usr/local/bin/wsgi-cgi"
+EXAMPLE_APP = "/srv/app/app.py"
+EXAMPLE_APP_DIR = "/srv/app"
+EXAMPLE_ROOT = "/srv/www"
+EXAMPLE_SOCKET = "/run/wsgi-cgi/app.sock"
+EXAMPLE_PORT = "8080"
+EXAMPLE_USER = "www-data"
+EXAMPLE_ERROR_LOG = "/var/log/lighttpd/error.log"
+EXAMPLE_BREAKAGE_LOG = "/var/log/lighttpd/app.log"
+EXAMPLE_APP_LOG = "/var/log/wsgi-cgi.log"
+
+SCALE = float(os.environ.get("TEST_TIMEOUT_SCALE", "1"))
+DEADLINE = 20 * SCALE  # seconds; reached only where something is wrong
+
+
+def find_program(name):
+    """Absolute path or None; servers live in sbin, which users' PATHs lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") +
+                        ":/usr/sbin:/sbin:/usr/bin:/bin")
+
+
+def current_user():
+    return (pwd.getpwuid(os.geteuid()).pw_name,
+            grp.getgrgid(os.getegid()).gr_name)
+
+
+def wait_until(question, what, deadline=None):
+    """The first true answer of question(); AssertionError after the deadline.
+    what: a string, or a function that makes one."""
+    end = time.monotonic() + (deadline or DEADLINE)
+    pause = 0.002
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError("not within the deadline: %s" % (
+                what() if callable(what) else what))
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+# --- text ---------------------------------------------------------------------
+
+def substitute(text, pairs):
+    """Replaces each key of pairs, which must be there: a default that is no
+    longer in the example would make the test run something else. Longest
+    first, in one pass, so that nothing is replaced twice."""
+    for old in pairs:
+        assert old in text, "%r is not in the example" % old
+    pattern = "|".join(re.escape(old)
+                       for old in sorted(pairs, key=len, reverse=True))
+    return re.sub(pattern, lambda m: str(pairs[m[0]]), text)
+
+
+def example(name, **pairs):
+    """A file of examples/servers with paths and ports replaced. Comments go
+    first, so that a path named in one need not be given."""
+    text = (SERVERS / name).read_text()
+    mark = ";" if name.startswith("supervisor") else "#"
+    lines = [line for line in text.splitlines(True)
+             if not line.lstrip().startswith(mark) or line.startswith("#!")]
+    names = {
+        "binary": EXAMPLE_BINARY, "app": EXAMPLE_APP, "root": EXAMPLE_ROOT,
+        "app_dir": '"%s"' % EXAMPLE_APP_DIR, "socket": EXAMPLE_SOCKET,
+        "port": EXAMPLE_PORT, "user": EXAMPLE_USER,
+        "owner": "%s:%s" % (EXAMPLE_USER, EXAMPLE_USER),
+        "error_log": EXAMPLE_ERROR_LOG, "app_log": EXAMPLE_APP_LOG,
+        "breakage_log": EXAMPLE_BREAKAGE_LOG,
+    }
+    text = substitute("".join(lines), {names[k]: v for k, v in pairs.items()})
+    left = re.findall(r"/(?:srv|run/wsgi-cgi|usr/local|var/log)\b\S*", text)
+    left = [word for word in left
+            if not any(word.startswith(str(v)) for v in pairs.values())]
+    assert not left, "%s: not replaced: %s" % (name, left)
+    return text
+
+
+# --- processes ----------------------------------------------------------------
+
+def become_subreaper():
+    """Processes that lose their parent become our children, so that none gets
+    out of sight, and we learn how it ended."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(36, 1, 0, 0, 0) != 0:  # PR_SET_CHILD_SUBREAPER
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def processes():
+    """{pid: (parent, state, command line)} of this machine."""
+    table = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            stat = Path("/proc", name, "stat").read_text()
+            words = Path("/proc", name, "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        comm = stat[stat.index("(") + 1:stat.rindex(")")]
+        state, parent = stat[stat.rindex(")") + 2:].split()[:2]
+        command = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        table[int(name)] = (int(parent), state, command or "[%s]" % comm)
+    return table
+
+
+def descendants(pid=None):
+    """{pid: (parent, state, command)} of all below pid (default: us)."""
+    table = processes()
+    found = {}
+    border = {pid or os.getpid()}
+    while border:
+        border = {p for p, (parent, _, _) in table.items() if parent in border}
+        found.update((p, table[p]) for p in border)
+    return found
+
+
+class Orphans:
+    """Ends of processes whose parent did not wait for them: [(command, code)],
+    code as subprocess gives it."""
+
+    def __init__(self):
+        self.commands = {}
+        self.ended = []
+
+    def look(self, own=()):
+        """Reaps what was handed to us; own: ids that somebody else waits for.
+        Returns the descendants that are still there, without own zombies."""
+        found = descendants()
+        for pid, (parent, state, command) in sorted(found.items()):
+            if state != "Z":
+                self.commands[pid] = command
+            elif parent == os.getpid() and pid not in own:
+                _, status = os.waitpid(pid, 0)
+                self.ended.append((self.commands.get(pid, command),
+                                   os.waitstatus_to_exitcode(status)))
+                del found[pid]
+        return found
+
+
+class Server:
+    """One process that we started: its id, its output file, its end."""
+
+    def __init__(self, name, command, log, **options):
+        self.name = name
+        self.command = [str(word) for word in command]
+        self.log = Path(log)
+        with open(self.log, "ab") as output:
+            self.popen = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, **options)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def output(self):
+        return self.log.read_text("utf-8", "replace")
+
+    def send_signal(self, number):
+        if self.is_running():
+            self.popen.send_signal(number)
+
+    def wait(self, deadline=None):
+        try:
+            return self.popen.wait(deadline or DEADLINE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("%s did not end; its output:\n%s" % (
+                self.name, self.output())) from None
+
+    def stop(self, number=signal.SIGTERM):
+        self.send_signal(number)
+        return self.wait()
+
+
+def free_port():
+    """A port of loopback that nobody listens on now. Below the range that the
+    kernel hands to clients, so that no connection sits on it."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def listens(pid, port):
+    """Process pid has the listening socket of that loopback port. Seen in
+    /proc: a connection just to try would be a request to some."""
+    wanted = "0100007F:%04X" % port
+    inodes = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if words[1] == wanted and words[3] == "0A":
+            inodes.add("socket:[%s]" % words[9])
+    try:
+        fds = os.listdir("/proc/%d/fd" % pid)
+        return any(os.readlink("/proc/%d/fd/%s" % (pid, fd)) in inodes
+                   for fd in fds)
+    except OSError:
+        return False
+
+
+def unix_sockets(path):
+    """(listening, connected) sockets of that path, server side."""
+    listening = connected = 0
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        words = line.split(None, 7)
+        if len(words) == 8 and words[7] == str(path):
+            if int(words[3], 16) & 0x10000:  # __SO_ACCEPTCON
+                listening += 1
+            elif words[5] == "03":
+                connected += 1
+    return listening, connected
+
+
+# --- HTTP ---------------------------------------------------------------------
+
+class Answer:
+    def __init__(self, status, reason, headers, body):
+        self.status, self.reason, self.body = status, reason, body
+        self.headers = headers  # http.client.HTTPMessage: get(), get_all()
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8")
+
+    def __repr__(self):
+        return "<%d %s, %r>" % (self.status, self.reason, self.body[:300])
+
+
+class Site:
+    """Where an application can be asked: port, and the path it is mounted on.
+    log: the file that has what its requests write to wsgi.errors."""
+
+    def __init__(self, port, prefix="", log="error.log"):
+        self.port, self.prefix, self.log = port, prefix, log
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port,
+                                          timeout=DEADLINE)
+
+    def ask(self, path="/", method="GET", body=None, headers=None):
+        connection = self.connect()
+        try:
+            connection.request(method, self.prefix + path, body, headers or {})
+            got = connection.getresponse()
+            return Answer(got.status, got.reason, got.headers, got.read())
+        finally:
+            connection.close()
+
+    def send_raw(self, data):
+        """A socket on which data was sent; the caller reads and closes."""
+        conn = socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+        conn.sendall(data)
+        return conn

@@ -1,0 +1,218 @@
+"""One test's folder, the servers it starts there, and what they leave behind."""
+
+import os
+import re
+import shutil
+import signal
+
+import harness
+from harness import (Orphans, Server, current_user, example, free_port,
+                     listens, unix_sockets, wait_until)
+
+# A log line like this fails the test, unless the test said it expects it.
+SUSPICIOUS = re.compile(
+    r"error|traceback|sanitizer|fatal|segfault|stack smashing|assert"
+    r"|\b(?:alert|crit|emerg)\b", re.I)
+
+
+class Logs:
+    """The log files of one test; error.log is the web server's."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.allowed = []
+
+    def path(self, name):
+        return self.folder / name
+
+    def text(self, name="error.log"):
+        """What is there of it by now."""
+        try:
+            return self.path(name).read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def all(self):
+        return "".join("== %s\n%s" % (p.name, self.text(p.name))
+                       for p in sorted(self.folder.iterdir()))
+
+    def wait_for(self, pattern, name="error.log"):
+        """The match, once it is there."""
+        return wait_until(
+            lambda: re.search(pattern, self.text(name), re.M),
+            lambda: "%r in %s:\n%s" % (pattern, name, self.all()))
+
+    def expect(self, *patterns):
+        """Lines that match may be there at the end, and one of each must."""
+        self.allowed += [re.compile(pattern) for pattern in patterns]
+
+    def check(self):
+        missing = list(self.allowed)
+        bad = []
+        for path in sorted(self.folder.iterdir()):
+            for line in self.text(path.name).splitlines():
+                fits = [p for p in self.allowed if p.search(line)]
+                missing = [p for p in missing if p not in fits]
+                if SUSPICIOUS.search(line) and not fits:
+                    bad.append("%s: %s" % (path.name, line))
+        assert not bad, "unexpected lines in the logs:\n%s\n%s" % (
+            "\n".join(bad), self.all())
+        assert not missing, "expected in the logs, but not there: %s\n%s" % (
+            [p.pattern for p in missing], self.all())
+
+
+class Place:
+    def __init__(self, folder, binary, need):
+        self.folder, self.binary, self.need = folder, binary, need
+        self.root = folder / "www"
+        self.app_dir = folder / "app"
+        self.run_dir = folder / "run"
+        self.logs = Logs(folder / "log")
+        for path in (self.root, self.app_dir, self.run_dir, self.logs.folder):
+            path.mkdir()
+        self.socket = self.run_dir / "app.sock"
+        assert len(str(self.socket)) < 100, "too long for a unix socket"
+        self.servers = []
+        self.orphans = Orphans()
+
+    # applications
+
+    def copy_app(self, source, shebang=None, target=None):
+        """Copies an application (a file with its neighbours, or a folder with
+        a wsgi.py) and returns its script. shebang: options for the first line,
+        which then names our binary; None leaves the line alone."""
+        target = target or self.app_dir
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+            script = target / "wsgi.py"
+        else:
+            for file in source.parent.glob("*.py"):
+                shutil.copy(file, target)
+            script = target / source.name
+        if shebang is not None:
+            text = script.read_text()
+            if text.startswith("#!"):
+                text = text[text.index("\n") + 1:]
+            line = " ".join([str(self.binary), *shebang])
+            assert len(line) < 250, "too long for the kernel"
+            script.write_text("#!%s\n%s" % (line, text))
+            script.chmod(0o755)
+        return script
+
+    # servers
+
+    def start(self, name, command, **options):
+        server = Server(name, command, self.logs.path(name + ".out"),
+                        **options)
+        self.servers.append(server)
+        return server
+
+    def wait_for_socket(self, server):
+        """The application's socket listens: a connection waits in its queue
+        from now on, whether or not the application is ready."""
+        wait_until(lambda: not server.is_running() or
+                   unix_sockets(self.socket)[0],
+                   lambda: "%s listens:\n%s" % (server.name, self.logs.all()))
+        assert server.is_running(), "%s ended with %s:\n%s" % (
+            server.name, server.wait(), self.logs.all())
+        return server
+
+    def start_on_port(self, name, command_for, taken):
+        """Starts command_for(port) until it listens there; on another port
+        where a log says (the pattern taken) that somebody has this one.
+        Returns (server, port)."""
+        for _ in range(5):
+            port = free_port()
+            server = self.start(name, command_for(port))
+            wait_until(
+                lambda: not server.is_running() or listens(server.pid, port),
+                lambda: "%s listens:\n%s" % (name, self.logs.all()))
+            if server.is_running():
+                return server, port
+            assert re.search(taken, self.logs.all()), \
+                "%s ended with %s:\n%s" % (name, server.wait(),
+                                           self.logs.all())
+            self.servers.remove(server)
+            for path in self.logs.folder.iterdir():
+                path.write_text("")
+        raise AssertionError("%s: no free port in five tries" % name)
+
+    def lighttpd(self, name, extra="", **pairs):
+        """lighttpd with examples/servers/NAME and extra lines; its port."""
+        program = self.need("lighttpd")
+        config = self.folder / "lighttpd.conf"
+
+        def command(port):
+            text = example(name, port=port, root=self.root,
+                           error_log=self.logs.path("error.log"), **pairs)
+            config.write_text('%s\nserver.upload-dirs = ("%s")\n%s' % (
+                text, self.run_dir, extra))
+            return [program, "-D", "-f", config]
+
+        return self.start_on_port("lighttpd", command,
+                                  "Address already in use")[1]
+
+    def supervisord(self, name, **pairs):
+        """supervisord with examples/servers/NAME as its one part."""
+        program = self.need("supervisord")
+        user, group = current_user()
+        if "fcgi-program" in name:
+            pairs["owner"] = "%s:%s" % (user, group)
+        part = self.folder / "part.conf"
+        part.write_text(example(name, binary=self.binary, socket=self.socket,
+                                app_log=self.logs.path("app.log"), user=user,
+                                **pairs))
+        main = self.folder / "supervisord.conf"
+        main.write_text("[supervisord]\nlogfile=%s\npidfile=%s\n"
+                        "childlogdir=%s\nuser=%s\n[include]\nfiles=%s\n" % (
+                            self.logs.path("supervisord.log"),
+                            self.run_dir / "supervisord.pid",
+                            self.logs.folder, user, part))
+        return self.wait_for_socket(
+            self.start("supervisord", [program, "-n", "-c", main]))
+
+    def gateway(self, app, *options):
+        """wsgi-cgi on its own, on the test's unix socket."""
+        return self.wait_for_socket(self.start("wsgi-cgi", [
+            self.binary, "--bind", "unix:%s" % self.socket, *options, app]))
+
+    # the end
+
+    def own_ids(self):
+        return {server.pid for server in self.servers}
+
+    def check_no_zombies(self):
+        """Servers wait for their children: a zombie is there for a moment at
+        most. (Those of our own servers are ours to wait for, later.)"""
+        own = self.own_ids()
+
+        def zombies():
+            return [(pid, command) for pid, (_, state, command)
+                    in self.orphans.look(own).items()
+                    if state == "Z" and pid not in own]
+
+        wait_until(lambda: not zombies(), lambda: "no zombies: %s" % zombies())
+
+    def stop_all(self):
+        """Stops the servers, the last one first, and waits for all below them.
+        Everything must end, and with 0."""
+        codes = []
+        for server in reversed(self.servers):
+            self.orphans.look(self.own_ids())
+            codes.append((server.name, server.stop()))
+        wait_until(lambda: not self.orphans.look(self.own_ids()),
+                   lambda: "all processes end: %s\n%s" % (
+                       self.orphans.look(self.own_ids()), self.logs.all()))
+        wrong = [end for end in codes + self.orphans.ended if end[1] != 0]
+        assert not wrong, "not ended with 0: %s\n%s" % (wrong, self.logs.all())
+
+    def kill_all(self):
+        """After a failure: what is left of our servers, each by its id."""
+        for pid in harness.descendants():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for server in self.servers:
+            server.wait()
+        wait_until(lambda: not self.orphans.look(), "what was killed ends")

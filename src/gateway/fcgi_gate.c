@@ -169,12 +169,9 @@ enum gate_result fcgi_gate_answer(const struct fcgi_gate *g,
 
 /* -- the head of a request ------------------------------------------------------ */
 
-void fcgi_gate_reset(struct fcgi_gate *g)
+void fcgi_gate_reset(struct fcgi_gate *g, size_t skip)
 {
-    size_t pos = g->pos;
-
-    memset(g, 0, sizeof *g);
-    g->pos = pos;
+    *g = (struct fcgi_gate){.pos = g->pos, .skip = skip};
 }
 
 void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
@@ -275,6 +272,12 @@ enum gate_result fcgi_gate_scan(struct fcgi_gate *g, struct buf *in,
     while (in->len > g->pos) {
         size_t at = g->pos, have = in->len - at;
         const uint8_t *h = (const uint8_t *)in->data + at;
+        if (g->skip > 0) {
+            size_t n = g->skip < have ? g->skip : have;
+            g->skip -= n;
+            g->pos += n;
+            continue;
+        }
         if (h[0] != FCGI_VERSION_1) {
             return GATE_CLOSE;
         }

@@ -38,6 +38,7 @@ struct fcgi_limits {
 
 struct fcgi_gate {
     size_t pos;        /* in the input: first byte not scanned yet */
+    size_t skip;       /* bytes to drop at pos: rest of an old record */
     size_t params_at;  /* in the input: the PARAMS content, merged */
     size_t params_len;
     uint16_t id;       /* 0 = between requests */
@@ -53,8 +54,9 @@ CHECK_RESULT enum gate_result fcgi_gate_scan(struct fcgi_gate *g,
                                              struct buf *in, struct buf *reply,
                                              const struct fcgi_limits *limits);
 
-/* Between requests again; bytes that have arrived stay. */
-void fcgi_gate_reset(struct fcgi_gate *g);
+/* Between requests again; bytes that have arrived stay. skip: how many bytes of
+ * a record begun are still to come, to be dropped. */
+void fcgi_gate_reset(struct fcgi_gate *g, size_t skip);
 
 /* Moves what is still needed of in to its front. */
 void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in);

@@ -271,6 +271,7 @@ bool response_head_sent(const struct response *r)
  * that stands before a Location a 302). */
 static int assemble_head(struct request *q)
 {
+    static const char nph_end[] = "Connection: close\r\n";
     struct response *r = &q->response;
     const struct buf *order[3] = {&r->location, &r->status_text, &r->fields};
 
@@ -279,6 +280,17 @@ static int assemble_head(struct request *q)
         order[1] = &r->location;
     }
     r->head.len = 0;
+    if (q->transport->is_nph) {
+        /* "Status: 200 OK" -> "HTTP/1.1 200 OK": one byte longer. */
+        if (buf_add(&r->fields, nph_end, sizeof nph_end - 1) < 0 ||
+            buf_reserve(&r->status_text, 1) < 0) {
+            return -ENOMEM;
+        }
+        memmove(r->status_text.data + 9, r->status_text.data + 8,
+                r->status_text.len - 8);
+        memcpy(r->status_text.data, "HTTP/1.1 ", 9);
+        r->status_text.len++;
+    }
     if (buf_reserve(&r->head, r->status_text.len + r->location.len +
                                   r->fields.len + 2) < 0) {
         return -ENOMEM;

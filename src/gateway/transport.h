@@ -18,6 +18,7 @@ enum { SEND_END = 1 }; /* nothing follows: finish the response */
 struct transport {
     const char *name;  /* "cgi", "fastcgi" */
     bool status_first; /* else Location before Status (HAProxy) */
+    bool is_nph;       /* a whole HTTP response, not a CGI one */
     /* > 0; 0 = the stream's own end; -errno. */
     ssize_t (*read)(struct request *, enum request_stream, void *, size_t);
     /* All of the blocks. The array may be changed. */

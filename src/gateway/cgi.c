@@ -1,0 +1,426 @@
+#include "gateway/cgi.h"
+
+#include "base/clock.h"
+#include "gateway/spool.h"
+#include "gateway/transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    HELD_MAX = 256 << 10,   /* log lines held back from a shared pipe */
+    PIPE_PIECE = 4096,      /* PIPE_BUF: does not block once poll() says so */
+    DRAIN_MAX = 64 << 20,   /* bytes of body nobody wanted */
+    DRAIN_TIME_MS = 10000
+};
+
+struct cgi {
+    struct request q; /* first: the transport gets only this */
+    struct cgi_io io;
+    bool out_is_socket;
+    bool in_eof;
+    struct spool spool; /* body taken before it was asked for */
+    uint64_t spooled;   /* bytes that ever went there */
+    uint64_t taken;     /* bytes read from in_fd */
+    struct buf held;    /* log lines, while errors_share_out */
+};
+
+static struct cgi *cgi_of(struct request *q)
+{
+    void *p = q;
+    return p;
+}
+
+/* -- the body ----------------------------------------------------------------------- */
+
+/* How much of the body has not been read from in_fd. */
+static uint64_t left_to_take(const struct cgi *c)
+{
+    if (c->in_eof) {
+        return 0;
+    }
+    if (c->q.content_length < 0) {
+        return c->q.input_terminated ? UINT64_MAX : 0;
+    }
+    return (uint64_t)c->q.content_length - c->taken;
+}
+
+/* One read(2) that is known not to block, or a file. */
+static ssize_t take(struct cgi *c, void *to, size_t size)
+{
+    uint64_t left = left_to_take(c);
+    ssize_t n;
+
+    if (size > left) {
+        size = (size_t)left;
+    }
+    do {
+        n = size == 0 ? 0 : read(c->io.in_fd, to, size);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return errno == EAGAIN ? -EAGAIN : -errno;
+    }
+    c->in_eof = c->in_eof || n == 0;
+    c->taken += (uint64_t)n;
+    return n;
+}
+
+static ssize_t cgi_read(struct request *q, enum request_stream s UNUSED,
+                        void *to, size_t size)
+{
+    struct cgi *c = cgi_of(q);
+    ssize_t n = spool_read(&c->spool, to, size);
+
+    while (n == 0 && left_to_take(c) > 0) {
+        int r = transport_wait(q, c->io.in_fd, POLLIN,
+                               clock_ms() + q->config->body_timeout_ms);
+        if (r < 0) {
+            return r;
+        }
+        n = take(c, to, size);
+        if (n != -EAGAIN) {
+            break;
+        }
+        n = 0;
+    }
+    return n;
+}
+
+/* -- the response --------------------------------------------------------------------- */
+
+/* RFC 3875 lets a server write all of the body before it reads anything: take it
+ * while we wait for room, or both wait for ever. */
+static int wait_writable(struct cgi *c)
+{
+    struct request *q = &c->q;
+    char piece[16 << 10];
+
+    for (;;) {
+        struct pollfd p[2] = {{.fd = c->io.out_fd, .events = POLLOUT},
+                              {.fd = left_to_take(c) > 0 ? c->io.in_fd : -1,
+                               .events = POLLIN}};
+        if (q->hooks.enter != NULL) {
+            q->hooks.enter(q->hooks.arg);
+        }
+        int n = poll(p, 2, -1);
+        int err = errno;
+        if (q->hooks.leave != NULL) {
+            q->hooks.leave(q->hooks.arg);
+        }
+        if (n < 0 && err != EINTR) {
+            return -err;
+        }
+        if (n <= 0) {
+            continue;
+        }
+        if (p[1].revents != 0) {
+            ssize_t k = take(c, piece, sizeof piece);
+            int e = k > 0 ? spool_write(&c->spool, piece, (size_t)k) : 0;
+            if (e < 0 || (k < 0 && k != -EAGAIN)) {
+                return e < 0 ? e : (int)k;
+            }
+        }
+        if (p[0].revents != 0) {
+            return 0;
+        }
+    }
+}
+
+/* One write: blocking where nothing of the body is left, else only as much as is
+ * sure not to block. */
+static ssize_t write_some(struct cgi *c, struct iovec *v, size_t n)
+{
+    const struct wait_hooks *h = &c->q.hooks;
+    ssize_t k;
+    int err;
+
+    if (left_to_take(c) > 0) {
+        size_t len = v->iov_len;
+        int e = wait_writable(c);
+        if (e < 0) {
+            return e;
+        }
+        if (c->out_is_socket) {
+            k = send(c->io.out_fd, v->iov_base, len,
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+        }
+        else {
+            k = write(c->io.out_fd, v->iov_base,
+                      len < PIPE_PIECE ? len : PIPE_PIECE);
+        }
+        return k < 0 ? -errno : k;
+    }
+    if (h->enter != NULL) {
+        h->enter(h->arg);
+    }
+    k = writev(c->io.out_fd, v, (int)n);
+    err = errno;
+    if (h->leave != NULL) {
+        h->leave(h->arg);
+    }
+    return k < 0 ? -err : k;
+}
+
+static int wait_if_nonblocking(struct cgi *c, ssize_t err)
+{
+    if (err == -EINTR) {
+        return 0;
+    }
+    /* The server's end of a shared description may be non-blocking. */
+    return err == -EAGAIN ? wait_writable(c) : (int)err;
+}
+
+static int cgi_send(struct request *q, struct iovec *v, size_t n,
+                    int flags UNUSED)
+{
+    struct cgi *c = cgi_of(q);
+
+    while (n > 0) {
+        if (v->iov_len == 0) {
+            v++;
+            n--;
+            continue;
+        }
+        ssize_t k = write_some(c, v, n < 512 ? n : 512);
+        if (k < 0) {
+            int e = wait_if_nonblocking(c, k);
+            if (e < 0) {
+                return e;
+            }
+            continue;
+        }
+        while (n > 0 && (size_t)k >= v->iov_len) {
+            k -= (ssize_t)v->iov_len;
+            v++;
+            n--;
+        }
+        if (n > 0) {
+            v->iov_base = (char *)v->iov_base + k;
+            v->iov_len -= (size_t)k;
+        }
+    }
+    return 0;
+}
+
+static int cgi_send_file(struct request *q, struct iovec head, int fd,
+                         off_t offset, uint64_t count, uint64_t *ret_sent)
+{
+    struct cgi *c = cgi_of(q);
+    bool had_head = head.iov_len > 0;
+
+    if (left_to_take(c) > 0) {
+        return -EINVAL; /* sendfile() can only block */
+    }
+    int e = had_head ? cgi_send(q, &head, 1, 0) : 0;
+    if (q->hooks.enter != NULL) {
+        q->hooks.enter(q->hooks.arg);
+    }
+    while (e == 0 && *ret_sent < count) {
+        uint64_t left = count - *ret_sent;
+        ssize_t k = sendfile(c->io.out_fd, fd, &offset,
+                             left < 1u << 30 ? (size_t)left : 1u << 30);
+        if (k == 0) {
+            break; /* the file is shorter than it was */
+        }
+        if (k > 0) {
+            *ret_sent += (uint64_t)k;
+        }
+        else if (errno == EINVAL && !had_head && *ret_sent == 0) {
+            e = -EINVAL;
+        }
+        else if (errno != EINTR) {
+            e = errno == EINVAL ? -EIO : -errno;
+        }
+    }
+    if (q->hooks.leave != NULL) {
+        q->hooks.leave(q->hooks.arg);
+    }
+    return e;
+}
+
+static void cgi_abort(struct request *q UNUSED)
+{
+    /* The exit code, set by response_abort(), is all CGI has to say it with. */
+}
+
+static bool cgi_peer_gone(struct request *q)
+{
+    struct pollfd p = {.fd = cgi_of(q)->io.out_fd};
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+static void flush_held(struct cgi *c)
+{
+    if (c->held.len > 0) {
+        log_raw(c->held.data, c->held.len);
+        c->held.len = 0;
+    }
+}
+
+static void cgi_errors(struct request *q, const char *lines, size_t n)
+{
+    struct cgi *c = cgi_of(q);
+
+    /* A line in front of the head would destroy the response, one behind it the
+     * body: on a shared pipe they wait for the end. */
+    if (c->io.errors_share_out && c->held.len + n <= HELD_MAX &&
+        buf_add(&c->held, lines, n) == 0) {
+        return;
+    }
+    if (!c->io.errors_share_out || response_head_sent(&q->response)) {
+        log_raw(lines, n);
+    }
+}
+
+static const struct transport cgi_transport = {
+    .name = "cgi",
+    .status_first = true,
+    .read = cgi_read,
+    .send = cgi_send,
+    .send_file = cgi_send_file,
+    .abort = cgi_abort,
+    .peer_gone = cgi_peer_gone,
+    .errors = cgi_errors,
+};
+
+static const struct transport nph_transport = {
+    .name = "cgi",
+    .status_first = true,
+    .is_nph = true,
+    .read = cgi_read,
+    .send = cgi_send,
+    .send_file = cgi_send_file,
+    .abort = cgi_abort,
+    .peer_gone = cgi_peer_gone,
+    .errors = cgi_errors,
+};
+
+/* -- the request ------------------------------------------------------------------------ */
+
+static int add_params(struct cgi *c, char **environment)
+{
+    for (char **e = environment; *e != NULL; e++) {
+        const char *eq = strchr(*e, '=');
+        if (eq == NULL || eq == *e) {
+            continue;
+        }
+        int r = params_add(&c->q.params, *e, (size_t)(eq - *e), eq + 1,
+                           strlen(eq + 1));
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* RFC 3875, 5: the server recognises such scripts by their name. */
+static bool is_nph(char **environment)
+{
+    static const char name[] = "SCRIPT_NAME=";
+
+    for (char **e = environment; *e != NULL; e++) {
+        if (strncmp(*e, name, sizeof name - 1) == 0) {
+            const char *slash = strrchr(*e, '/');
+            const char *base = slash == NULL ? *e + sizeof name - 1 : slash + 1;
+            return strncmp(base, "nph-", 4) == 0;
+        }
+    }
+    return false;
+}
+
+static int begin(struct cgi *c, const struct config *config,
+                 char **environment, const struct cgi_io *io)
+{
+    struct stat st;
+
+    memset(c, 0, sizeof *c);
+    request_init(&c->q, is_nph(environment) ? &nph_transport : &cgi_transport,
+                 config);
+    c->q.is_cgi = true;
+    c->q.params.script_is_file = true;
+    c->io = *io;
+    c->out_is_socket =
+        fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    spool_init(&c->spool);
+    buf_init(&c->held, HELD_MAX);
+    return add_params(c, environment);
+}
+
+/* A server may have stdin and stdout on one socket (mod_cgid): leaving with
+ * unread input resets it, and with it the response. */
+static void drain(struct cgi *c)
+{
+    int64_t deadline = clock_ms() + DRAIN_TIME_MS;
+    uint64_t start = c->taken;
+    char waste[16 << 10];
+
+    while (left_to_take(c) > 0 && c->taken - start < DRAIN_MAX) {
+        if (transport_wait(&c->q, c->io.in_fd, POLLIN, deadline) < 0) {
+            break;
+        }
+        ssize_t n = take(c, waste, sizeof waste);
+        if (n <= 0 && n != -EAGAIN) {
+            break;
+        }
+    }
+}
+
+static int finish(struct cgi *c)
+{
+    int status;
+
+    if (c->q.response.state != RESPONSE_DONE) {
+        response_abort(&c->q);
+    }
+    drain(c);
+    flush_held(c);
+    status = c->q.exit_status;
+    spool_fini(&c->spool);
+    buf_fini(&c->held);
+    request_fini(&c->q);
+    return status;
+}
+
+int cgi_run(const struct config *config, char **environment,
+            const struct cgi_io *io, cgi_run_fn run, void *arg)
+{
+    struct cgi c;
+
+    if (begin(&c, config, environment, io) < 0) {
+        response_error(&c.q, "500 Internal Server Error", "Out of memory.",
+                       NULL);
+    }
+    else {
+        c.q.errors_to_server = true;
+        if (request_prepare(&c.q) == 0) {
+            c.q.errors_to_server = true; /* fd 2, but not into the response */
+            run(arg, &c.q);
+        }
+    }
+    return finish(&c);
+}
+
+void cgi_fail(const struct config *config, char **environment,
+              const struct cgi_io *io, const char *why)
+{
+    struct cgi c;
+
+    if (begin(&c, config, environment, io) == 0) {
+        c.q.errors_to_server = true;
+        c.q.response.is_head = params_is(&c.q.params, "REQUEST_METHOD", "HEAD");
+        c.q.content_length = params_content_length(&c.q.params);
+        request_log(&c.q, LOG_LEVEL_ERROR, "%s", why);
+        response_error(&c.q, "500 Internal Server Error",
+                       "The application could not be started. The server's "
+                       "log says why.",
+                       request_id(&c.q));
+    }
+    (void)finish(&c);
+}

@@ -1,0 +1,39 @@
+/*
+ * cgi.h - CGI/1.1: the one request of this process
+ *
+ * What:      variables from the environment, body from a descriptor bounded by
+ *            CONTENT_LENGTH, response to another.
+ * Owner:     main(); the descriptors stay the caller's.
+ * Threads:   the main thread.         GIL: not held; the run function takes it.
+ * Errors:    the process's exit code; the client has had a response.
+ * Blocks:    as long as the request runs, then a bounded time to drain stdin.
+ * Standards: RFC 3875.
+ */
+#ifndef GATEWAY_CGI_H
+#define GATEWAY_CGI_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "gateway/request.h"
+
+#include <stdbool.h>
+
+struct cgi_io {
+    int in_fd;
+    int out_fd;
+    bool errors_share_out; /* fd 2 is the response's own pipe (mini_httpd) */
+};
+
+typedef void (*cgi_run_fn)(void *arg, struct request *q);
+
+/* Runs the request that the environment describes; returns the exit code. A
+ * script named nph-* gets a whole HTTP response. */
+CHECK_RESULT int cgi_run(const struct config *config, char **environment,
+                         const struct cgi_io *io, cgi_run_fn run, void *arg);
+
+/* Answers it with a 500 instead, because the gateway could not start: the client
+ * gets a page with an id, and the log a line with the same id. */
+void cgi_fail(const struct config *config, char **environment,
+              const struct cgi_io *io, const char *why);
+
+#endif

@@ -1,0 +1,320 @@
+#include "gateway/fcgi.h"
+
+#include "base/clock.h"
+#include "gateway/fcgi_os.h"
+#include "gateway/fcgi_worker.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+    SWAP_FROM = 16 << 10,   /* larger leftovers are kept where they are */
+    REPLY_MAX = 64 << 10,
+    KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
+    LINGER_STEP_MS = 5000,  /* without a byte while lingering */
+    LINGER_MAX_MS = 30000
+};
+
+static void fcgi_abort(struct request *q)
+{
+    fcgi_of(q)->cut_off = true;
+}
+
+const struct transport fcgi_transport = {
+    .name = "fastcgi",
+    .status_first = false,
+    .read = fcgi_read,
+    .send = fcgi_send,
+    .send_file = fcgi_send_file,
+    .abort = fcgi_abort,
+    .peer_gone = fcgi_peer_gone,
+    .errors = fcgi_errors,
+};
+
+struct fcgi_worker *fcgi_worker_new(const struct config *config,
+                                    const struct fcgi_limits *limits,
+                                    fcgi_run_fn run, void *arg)
+{
+    struct fcgi_worker *w = calloc(1, sizeof *w);
+
+    if (w == NULL) {
+        return NULL;
+    }
+    request_init(&w->q, &fcgi_transport, config);
+    w->config = config;
+    w->limits = *limits;
+    w->run = run;
+    w->run_arg = arg;
+    w->fd = -1;
+    FCGX_InitRequest(&w->fx, -1, 0);
+    w->fx.ipcFd = -1;
+    /* The head may come in the smallest records with the largest padding. */
+    buf_init(&w->in, (size_t)limits->head + 4u * FCGI_RECORD_MAX + (1u << 20));
+    buf_init(&w->reply, REPLY_MAX);
+    spool_init(&w->body.spool);
+    return w;
+}
+
+void fcgi_worker_free(struct fcgi_worker **w)
+{
+    if (*w != NULL) {
+        request_fini(&(*w)->q);
+        buf_fini(&(*w)->in);
+        buf_fini(&(*w)->reply);
+        spool_fini(&(*w)->body.spool);
+        free(*w);
+        *w = NULL;
+    }
+}
+
+void fcgi_conn_fini(struct fcgi_conn *c)
+{
+    buf_fini(&c->saved);
+    memset(&c->gate, 0, sizeof c->gate);
+    c->head_deadline_ms = 0;
+    c->linger_deadline_ms = 0;
+}
+
+/* -- the input between two wakes -------------------------------------------------- */
+
+static void swap_bufs(struct buf *a, struct buf *b)
+{
+    struct buf t = *a;
+    *a = *b;
+    *b = t;
+}
+
+static int load_input(struct fcgi_worker *w, struct fcgi_conn *c)
+{
+    int e = 0;
+
+    w->in.len = 0;
+    if (c->saved.len >= SWAP_FROM) {
+        swap_bufs(&w->in, &c->saved);
+    }
+    else if (c->saved.len > 0) {
+        e = buf_add(&w->in, c->saved.data, c->saved.len);
+    }
+    if (c->saved.cap > 0) {
+        buf_fini(&c->saved);
+    }
+    return e;
+}
+
+/* An idle connection keeps nothing, one in the middle of a head what it must. */
+static int save_input(struct fcgi_worker *w, struct fcgi_conn *c)
+{
+    fcgi_gate_compact(&c->gate, &w->in);
+    if (w->in.len == 0) {
+        return 0;
+    }
+    buf_init(&c->saved, w->in.max);
+    if (w->in.len >= SWAP_FROM) {
+        swap_bufs(&w->in, &c->saved);
+        return 0;
+    }
+    return buf_add(&c->saved, w->in.data, w->in.len);
+}
+
+/* -- one request ----------------------------------------------------------------------- */
+
+static int add_params(struct fcgi_worker *w)
+{
+    for (char **e = w->fx.envp; *e != NULL; e++) {
+        const char *eq = strchr(*e, '=');
+        if (eq == NULL || eq == *e) {
+            continue;
+        }
+        int r = params_add(&w->q.params, *e, (size_t)(eq - *e), eq + 1,
+                           strlen(eq + 1));
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* Hands the head to libfcgi. The descriptor it is told is never used: all its
+ * input comes from fcgi_feed(), and our layer closes nothing. */
+static int accept_request(struct fcgi_worker *w)
+{
+    w->fx.ipcFd = w->fd;
+    w->fx.keepConnection = 1; /* 0 would "close" the connection first */
+    if (FCGX_Accept_r(&w->fx) < 0) {
+        return -EPROTO;
+    }
+    if (FCGX_GetError(w->fx.in) != 0) {
+        FCGX_Free(&w->fx, 0);
+        return -EPROTO;
+    }
+    return 0;
+}
+
+static void run_request(struct fcgi_worker *w)
+{
+    struct request *q = &w->q;
+
+    request_clear(q);
+    q->role = (enum request_role)w->c->gate.role;
+    w->used_stderr = w->broken = w->cut_off = false;
+    fcgi_body_begin(w);
+    if (accept_request(w) < 0) {
+        w->broken = true;
+        fcgi_body_end(w);
+        return;
+    }
+    w->replaying = false;
+    fcgi_body_look(w);
+    if (add_params(w) < 0) {
+        response_abort(q);
+    }
+    else if (request_prepare(q) == 0) {
+        w->run(w->run_arg, q);
+    }
+    if (q->response.state != RESPONSE_DONE) {
+        response_abort(q);
+        if (w->body.aborted && !w->broken) {
+            /* 5.4: the server asked for this end, and gets its END_REQUEST. */
+            w->cut_off = fcgi_send(q, NULL, 0, SEND_END) < 0;
+        }
+    }
+    FCGX_Free(&w->fx, 0);
+    w->fx.ipcFd = -1;
+    fcgi_body_end(w);
+}
+
+/* -- the connection between requests ---------------------------------------------------- */
+
+/* The response is out but the peer is still sending: closing now would reset the
+ * connection under the response's last bytes. So say that nothing follows, and
+ * read the rest away, in the poller and not in a thread. */
+static enum fcgi_next linger(struct fcgi_worker *w, struct fcgi_conn *c,
+                             int64_t *ret_deadline_ms)
+{
+    char waste[16 << 10];
+    int64_t now = clock_ms();
+
+    if (c->linger_deadline_ms == 0) {
+        (void)shutdown(w->fd, SHUT_WR);
+        c->linger_deadline_ms = now + LINGER_MAX_MS;
+    }
+    for (int i = 0; i < 64; i++) {
+        ssize_t n = recv(w->fd, waste, sizeof waste, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            return FCGI_NEXT_CLOSE;
+        }
+        if (n < 0 && errno == EAGAIN) {
+            break;
+        }
+    }
+    *ret_deadline_ms = now + LINGER_STEP_MS < c->linger_deadline_ms
+                           ? now + LINGER_STEP_MS
+                           : c->linger_deadline_ms;
+    return now >= c->linger_deadline_ms ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
+}
+
+/* After a request. 1 = the connection can carry the next one. */
+static int after_request(struct fcgi_worker *w, struct fcgi_conn *c,
+                         int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
+{
+    bool keep = c->gate.keep && !w->broken && !w->cut_off &&
+                !w->body.peer_eof &&
+                (w->body.error == 0 || w->body.aborted);
+    bool complete = fcgi_body_complete(w) || w->body.peer_eof;
+
+    /* What is left of this body need not be waited for: the gate skips records
+     * of a request that has ended, and the rest of the one begun. */
+    fcgi_gate_reset(&c->gate, w->body.left + w->body.pad);
+    c->head_deadline_ms = 0;
+    if (keep) {
+        return 1;
+    }
+    *ret_next = FCGI_NEXT_CLOSE;
+    if (!complete) {
+        *ret_next = linger(w, c, ret_deadline_ms);
+    }
+    w->in.len = c->gate.pos = 0;
+    return 0;
+}
+
+static enum fcgi_next park(struct fcgi_worker *w, struct fcgi_conn *c,
+                           int64_t *ret_deadline_ms)
+{
+    bool begun = c->gate.id != 0 || w->in.len > c->gate.pos;
+    int64_t now = clock_coarse_ms();
+
+    if (!begun) {
+        c->head_deadline_ms = 0;
+        *ret_deadline_ms = now + w->config->keepalive_timeout_ms;
+    }
+    else {
+        /* Absolute: a byte now and then does not prolong it. */
+        if (c->head_deadline_ms == 0) {
+            c->head_deadline_ms = now + w->config->head_timeout_ms;
+        }
+        *ret_deadline_ms = c->head_deadline_ms;
+    }
+    return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
+}
+
+/* Requests that have arrived, one after the other. */
+static enum fcgi_next serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
+                                  const volatile bool *stopping,
+                                  int64_t *ret_deadline_ms)
+{
+    for (;;) {
+        enum fcgi_next next;
+        enum gate_result r =
+            fcgi_gate_scan(&c->gate, &w->in, &w->reply, &w->limits);
+        if (w->reply.len > 0 && fcgi_send_reply(w) < 0) {
+            return FCGI_NEXT_CLOSE;
+        }
+        switch (r) {
+        case GATE_CLOSE:
+            return FCGI_NEXT_CLOSE;
+        case GATE_MORE:
+            return park(w, c, ret_deadline_ms);
+        case GATE_READY:
+            break;
+        }
+        run_request(w);
+        if (!after_request(w, c, ret_deadline_ms, &next)) {
+            return next;
+        }
+        if (*stopping) {
+            return FCGI_NEXT_CLOSE;
+        }
+    }
+}
+
+enum fcgi_next fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
+                          const volatile bool *stopping,
+                          int64_t *ret_deadline_ms)
+{
+    enum fcgi_next next = FCGI_NEXT_CLOSE;
+
+    w->c = c;
+    w->fd = fd;
+    w->reply.len = 0;
+    if (c->linger_deadline_ms != 0) {
+        return linger(w, c, ret_deadline_ms);
+    }
+    if (load_input(w, c) == 0) {
+        ssize_t n = fcgi_receive(w);
+        if (n == -EAGAIN) {
+            next = park(w, c, ret_deadline_ms);
+        }
+        else if (n > 0) {
+            next = serve_input(w, c, stopping, ret_deadline_ms);
+        }
+    }
+    if (w->in.cap > KEEP_INPUT) {
+        buf_fini(&w->in);
+    }
+    w->c = NULL;
+    w->fd = -1;
+    return next;
+}

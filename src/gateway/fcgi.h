@@ -1,0 +1,60 @@
+/*
+ * fcgi.h - FastCGI: one request thread serving one connection at a time
+ *
+ * What:      given a connection that is readable, takes what has arrived through
+ *            the gate, runs each complete request, and says what to do with the
+ *            connection next.
+ * Owner:     one struct fcgi_worker per request thread; entries of connections
+ *            belong to net/conn's table.
+ * Lifetime:  fcgi_worker_new() to fcgi_worker_free().
+ * Threads:   each worker belongs to its thread.
+ * GIL:       not held by the caller; the run function takes it.
+ * Errors:    a peer's faults end its connection, silently.
+ * Blocks:    never before a request is whole; then as long as it runs.
+ * Standards: FastCGI 1.0.
+ */
+#ifndef GATEWAY_FCGI_H
+#define GATEWAY_FCGI_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "gateway/fcgi_gate.h"
+#include "gateway/request.h"
+#include "net/conn.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a connection keeps between two wakes. */
+struct fcgi_conn {
+    struct conn conn; /* first: net/conn knows only this */
+    struct fcgi_gate gate;
+    struct buf saved;          /* received, not used yet; mostly empty */
+    int64_t head_deadline_ms;  /* of a head begun; 0 = none begun */
+    int64_t linger_deadline_ms; /* 0 = not lingering */
+};
+
+/* Runs one prepared request to its end. */
+typedef void (*fcgi_run_fn)(void *arg, struct request *q);
+
+struct fcgi_worker;
+
+CHECK_RESULT struct fcgi_worker *
+fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
+                fcgi_run_fn run, void *arg);
+void fcgi_worker_free(struct fcgi_worker **w);
+
+enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK };
+
+/* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; until
+ * *ret_deadline_ms something must arrive. With stopping set no further request
+ * is begun on the connection. */
+CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
+                                       struct fcgi_conn *c, int fd,
+                                       const volatile bool *stopping,
+                                       int64_t *ret_deadline_ms);
+
+/* Frees what the connection holds; before conn_close(). */
+void fcgi_conn_fini(struct fcgi_conn *c);
+
+#endif

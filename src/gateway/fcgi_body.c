@@ -1,0 +1,474 @@
+#include "gateway/fcgi_worker.h"
+
+#include "base/clock.h"
+#include "gateway/fcgi_os.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <fcgiapp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { RECEIVE_ROOM = 64 << 10 };
+
+ssize_t fcgi_receive(struct fcgi_worker *w)
+{
+    struct fcgi_gate *g = &w->c->gate;
+    struct buf *in = &w->in;
+
+    if (g->pos == in->len && g->id == 0) {
+        g->pos = in->len = 0;
+    }
+    int e = buf_reserve(in, RECEIVE_ROOM);
+    if (e < 0) {
+        return e;
+    }
+    for (;;) {
+        ssize_t n =
+            recv(w->fd, in->data + in->len, in->cap - in->len, MSG_DONTWAIT);
+        if (n >= 0) {
+            in->len += (size_t)n;
+            return n;
+        }
+        if (errno != EINTR) {
+            return -errno;
+        }
+    }
+}
+
+/* A peer that does not take a few bytes of an answer is not waited for. */
+int fcgi_send_reply(struct fcgi_worker *w)
+{
+    size_t done = 0;
+
+    while (done < w->reply.len) {
+        ssize_t n = send(w->fd, w->reply.data + done, w->reply.len - done,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EINTR) {
+            int e = -errno;
+            w->reply.len = 0;
+            return e;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    w->reply.len = 0;
+    return 0;
+}
+
+void fcgi_body_begin(struct fcgi_worker *w)
+{
+    struct fcgi_body *b = &w->body;
+
+    b->left = b->pad = 0;
+    b->type = 0;
+    /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
+    b->stdin_eof = w->c->gate.role == FCGI_AUTHORIZER;
+    b->data_eof = w->c->gate.role != FCGI_FILTER;
+    b->peer_eof = b->aborted = false;
+    b->error = 0;
+    w->replaying = true;
+    w->part = PART_BEGIN;
+    w->head_done = 0;
+    fcgi_os_attach(fcgi_feed, w);
+}
+
+void fcgi_body_end(struct fcgi_worker *w)
+{
+    fcgi_os_attach(NULL, NULL);
+    if (w->body.spool.fd >= 0 || w->body.spool.mem.cap > 0) {
+        spool_fini(&w->body.spool);
+    }
+}
+
+bool fcgi_body_complete(const struct fcgi_worker *w)
+{
+    return w->body.stdin_eof && w->body.data_eof && w->body.left == 0 &&
+           w->body.pad == 0;
+}
+
+/* -- records behind the head --------------------------------------------------------- */
+
+static int set_error(struct fcgi_worker *w, int err)
+{
+    if (w->body.error == 0) {
+        w->body.error = err;
+    }
+    return w->body.error;
+}
+
+/* A complete header of our own request is at h. 0 or -errno. */
+static int own_record(struct fcgi_worker *w, const uint8_t *h)
+{
+    struct fcgi_body *b = &w->body;
+    size_t n = fcgi_u16(h + 4);
+
+    switch (h[1]) {
+    case FCGI_STDIN:
+        if (b->stdin_eof && w->c->gate.role != FCGI_AUTHORIZER) {
+            return -EPROTO;
+        }
+        b->stdin_eof = b->stdin_eof || n == 0;
+        break;
+    case FCGI_DATA:
+        if (!b->stdin_eof || b->data_eof) {
+            return -EPROTO;
+        }
+        b->data_eof = n == 0;
+        break;
+    case FCGI_ABORT_REQUEST:
+        b->aborted = true;
+        return -ECONNABORTED;
+    default:
+        return -EPROTO;
+    }
+    b->type = h[1];
+    b->left = n;
+    b->pad = h[6];
+    w->c->gate.pos += FCGI_HEADER;
+    return 0;
+}
+
+/* A record of another id, or of none: its content must be whole to be answered.
+ * 1 = done, 0 = more bytes are needed, or -errno. */
+static int other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
+{
+    size_t whole = FCGI_HEADER + fcgi_u16(h + 4) + (size_t)h[6];
+
+    if (have < whole) {
+        return 0;
+    }
+    if (fcgi_gate_answer(&w->c->gate, h, &w->reply, &w->limits) ==
+        GATE_CLOSE) {
+        return -EPROTO;
+    }
+    w->c->gate.pos += whole;
+    int e = fcgi_send_reply(w);
+    return e < 0 ? e : 1;
+}
+
+/* Takes one step through what has arrived. 1 = go on, 0 = more bytes are needed,
+ * or -errno. */
+static int next_record(struct fcgi_worker *w)
+{
+    struct fcgi_gate *g = &w->c->gate;
+    size_t have = w->in.len - g->pos;
+    const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
+
+    if (w->body.pad > 0) {
+        size_t n = w->body.pad < have ? w->body.pad : have;
+        g->pos += n;
+        w->body.pad -= n;
+        return w->body.pad == 0;
+    }
+    if (have == 0) {
+        return 0;
+    }
+    if (h[0] != FCGI_VERSION_1) {
+        return -EPROTO;
+    }
+    if (have < FCGI_HEADER) {
+        return 0;
+    }
+    if (fcgi_u16(h + 2) != g->id) {
+        return other_record(w, h, have);
+    }
+    int e = own_record(w, h);
+    return e < 0 ? e : 1;
+}
+
+static bool is_at_end(const struct fcgi_body *b, uint8_t type)
+{
+    return type == FCGI_STDIN ? b->stdin_eof : b->data_eof;
+}
+
+/* Content of one stream that has arrived: *ret_p and how much; 0 with *ret_end
+ * set at the stream's end, 0 without where more bytes are needed; or -errno. */
+static ssize_t next_content(struct fcgi_worker *w, uint8_t type,
+                            const char **ret_p, bool *ret_end)
+{
+    struct fcgi_body *b = &w->body;
+    struct fcgi_gate *g = &w->c->gate;
+
+    *ret_end = false;
+    for (;;) {
+        size_t have = w->in.len - g->pos;
+        size_t n = b->left < have ? b->left : have;
+        if (b->left > 0) {
+            if (n == 0) {
+                return 0;
+            }
+            if (b->type == type) {
+                *ret_p = w->in.data + g->pos;
+                return (ssize_t)n;
+            }
+            g->pos += n; /* another stream's, which nobody wants */
+            b->left -= n;
+            continue;
+        }
+        if (is_at_end(b, type) && b->pad == 0) {
+            *ret_end = true;
+            return 0;
+        }
+        int r = b->error != 0 ? b->error : next_record(w);
+        if (r <= 0) {
+            return r < 0 ? set_error(w, r) : 0;
+        }
+    }
+}
+
+static void take(struct fcgi_worker *w, size_t n)
+{
+    w->c->gate.pos += n;
+    w->body.left -= n;
+}
+
+/* Makes room where everything received has been used. */
+static void reuse_input(struct fcgi_worker *w)
+{
+    struct fcgi_gate *g = &w->c->gate;
+
+    if (w->replaying) {
+        return; /* the head is still being read from it */
+    }
+    if (g->pos == w->in.len) {
+        g->pos = w->in.len = 0;
+    }
+    else if (g->pos > w->in.cap / 2) {
+        buf_consume(&w->in, g->pos);
+        g->pos = 0;
+    }
+}
+
+/* More bytes from the peer, waiting for them. 0 or -errno. */
+static int receive_more(struct fcgi_worker *w)
+{
+    for (;;) {
+        reuse_input(w);
+        ssize_t n = w->body.peer_eof ? 0 : fcgi_receive(w);
+        if (n > 0) {
+            return 0;
+        }
+        if (n == 0) {
+            w->body.peer_eof = true;
+            return set_error(w, -EPIPE);
+        }
+        if (n != -EAGAIN) {
+            return set_error(w, (int)n);
+        }
+        int r = transport_wait(&w->q, w->fd, POLLIN,
+                               clock_ms() + w->config->body_timeout_ms);
+        if (r < 0) {
+            return set_error(w, r);
+        }
+    }
+}
+
+void fcgi_body_look(struct fcgi_worker *w)
+{
+    const char *p;
+    bool end;
+
+    if (!w->body.stdin_eof) {
+        if (next_content(w, FCGI_STDIN, &p, &end) < 0) {
+            return; /* the error is kept and told to whoever reads */
+        }
+    }
+}
+
+int fcgi_body_absorb(struct fcgi_worker *w)
+{
+    const char *p;
+    bool end;
+
+    reuse_input(w);
+    ssize_t n = fcgi_receive(w);
+    if (n == 0) {
+        w->body.peer_eof = true;
+        return 0;
+    }
+    if (n < 0) {
+        return n == -EAGAIN ? 0 : (int)n;
+    }
+    while ((n = next_content(w, FCGI_STDIN, &p, &end)) > 0) {
+        int e = spool_write(&w->body.spool, p, (size_t)n);
+        if (e < 0) {
+            return e;
+        }
+        take(w, (size_t)n);
+    }
+    reuse_input(w);
+    return 0;
+}
+
+/* -- libfcgi's input ------------------------------------------------------------------ */
+
+/* The head as libfcgi is to see it: BEGIN, PARAMS, empty PARAMS, without the
+ * peer's cuts and padding. 0 when it has had all of it. */
+static size_t replay_head(struct fcgi_worker *w, char *to, size_t size)
+{
+    const struct fcgi_gate *g = &w->c->gate;
+    uint8_t *p = (uint8_t *)to;
+    size_t n;
+
+    if (w->part == PART_BEGIN) {
+        memset(p, 0, 2 * FCGI_HEADER);
+        fcgi_header(p, FCGI_BEGIN_REQUEST, g->id, 8);
+        p[FCGI_HEADER + 1] = g->role;
+        p[FCGI_HEADER + 2] = FCGI_KEEP_CONN; /* the socket is not its to close */
+        w->part = PART_PARAMS;
+        return 2 * FCGI_HEADER;
+    }
+    if (w->part == PART_PARAMS && w->head_done < g->params_len) {
+        n = g->params_len - w->head_done;
+        if (n > size - FCGI_HEADER) {
+            n = (size - FCGI_HEADER) & ~(size_t)7;
+        }
+        fcgi_header(p, FCGI_PARAMS, g->id, n);
+        memcpy(p + FCGI_HEADER, w->in.data + g->params_at + w->head_done, n);
+        w->head_done += n;
+        return FCGI_HEADER + n;
+    }
+    if (w->part == PART_PARAMS) {
+        fcgi_header(p, FCGI_PARAMS, g->id, 0);
+        w->part = PART_STDIN;
+        return FCGI_HEADER;
+    }
+    w->replaying = false;
+    return 0;
+}
+
+/* One record a call; libfcgi reads 8 KiB at a time. STDIN that was spooled comes
+ * first. At an error it is told the connection has ended. */
+ssize_t fcgi_feed(void *arg, char *to, size_t size)
+{
+    struct fcgi_worker *w = arg;
+    uint8_t type = w->part == PART_DATA ? FCGI_DATA : FCGI_STDIN;
+    const char *p = NULL;
+    ssize_t n;
+    bool end;
+
+    if (w->replaying && (n = (ssize_t)replay_head(w, to, size)) > 0) {
+        return n;
+    }
+    n = spool_read(&w->body.spool, to + FCGI_HEADER, size - FCGI_HEADER);
+    if (n == 0) {
+        while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
+            int e = receive_more(w);
+            if (e < 0) {
+                n = e;
+                break;
+            }
+        }
+    }
+    if (n < 0) {
+        set_error(w, (int)n);
+        errno = (int)-n;
+        return -1;
+    }
+    if (n > 0 && p != NULL) {
+        n = n > (ssize_t)(size - FCGI_HEADER) ? (ssize_t)(size - FCGI_HEADER)
+                                              : n;
+        memcpy(to + FCGI_HEADER, p, (size_t)n);
+        take(w, (size_t)n);
+    }
+    fcgi_header((uint8_t *)to, type, w->c->gate.id, (size_t)n);
+    return FCGI_HEADER + n;
+}
+
+/* -- the transport's half ---------------------------------------------------------------- */
+
+/* Filter: STDIN to its end, then libfcgi is told to go on to DATA (6.4). */
+static int start_data(struct fcgi_worker *w)
+{
+    char waste[4096];
+
+    if (w->part == PART_DATA) {
+        return 0;
+    }
+    while (FCGX_GetStr(waste, sizeof waste, w->fx.in) == (int)sizeof waste) {
+    }
+    if (FCGX_GetError(w->fx.in) != 0) {
+        return set_error(w, -EPROTO);
+    }
+    w->part = PART_DATA;
+    return FCGX_StartFilterData(w->fx.in) == 0 ? 0 : set_error(w, -EPROTO);
+}
+
+ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
+                  size_t size)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    FCGX_Stream *in = w->fx.in;
+
+    if (s == STREAM_DATA) {
+        int e = start_data(w);
+        if (e < 0) {
+            return e;
+        }
+    }
+    else if (w->q.role == ROLE_AUTHORIZER || w->part == PART_DATA) {
+        return 0;
+    }
+    /* FCGX_GetStr() waits for all it is asked for: ask for one byte where none
+     * is buffered, then for what came with it. */
+    size_t have = (size_t)(in->stop - in->rdNext);
+    size_t got = 0;
+    if (have == 0) {
+        int c = FCGX_GetChar(in);
+        if (c == EOF) {
+            return FCGX_GetError(in) == 0 ? 0 : set_error(w, -EPROTO);
+        }
+        *(unsigned char *)to = (unsigned char)c;
+        got = 1;
+        have = (size_t)(in->stop - in->rdNext);
+    }
+    size_t n = size - got < have ? size - got : have;
+    if (n > 0) {
+        got += (size_t)FCGX_GetStr((char *)to + got, (int)n, in);
+    }
+    return (ssize_t)got;
+}
+
+/* An ABORT_REQUEST that has arrived behind the body. Other records there belong
+ * to the next request. */
+static bool abort_arrived(struct fcgi_worker *w)
+{
+    const struct fcgi_gate *g = &w->c->gate;
+    const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
+
+    if (!fcgi_body_complete(w) || w->in.len - g->pos < FCGI_HEADER) {
+        return false;
+    }
+    return h[0] == FCGI_VERSION_1 && h[1] == FCGI_ABORT_REQUEST &&
+           fcgi_u16(h + 2) == g->id;
+}
+
+bool fcgi_peer_gone(struct request *q)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    struct pollfd p = {.fd = w->fd, .events = POLLIN};
+
+    if (w->broken || w->body.aborted) {
+        return true;
+    }
+    if (poll(&p, 1, 0) <= 0) {
+        return false;
+    }
+    if ((p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) {
+        return true;
+    }
+    /* Bytes beyond one buffer may wait in the kernel: they are the next
+     * requests', or the body's, which the application has not asked for. */
+    if (!w->body.peer_eof && w->in.len - w->c->gate.pos < RECEIVE_ROOM) {
+        ssize_t n = fcgi_receive(w);
+        w->body.peer_eof = n == 0;
+        fcgi_body_look(w);
+        if (n < 0 && n != -EAGAIN) {
+            return true;
+        }
+    }
+    w->body.aborted = w->body.aborted || abort_arrived(w);
+    return w->body.aborted;
+}

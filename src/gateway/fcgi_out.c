@@ -1,0 +1,338 @@
+#include "gateway/fcgi_worker.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+enum {
+    BATCH = 128,          /* blocks in one sendmsg() */
+    BLOCKING_FROM = 64 << 10, /* bytes from which one blocking call is better
+                               * than many that do not block */
+    ERRORS_PIECE = 4096   /* of one FCGI_STDERR record: servers' line buffers */
+};
+
+/* A blocking send must end when the peer stops reading. */
+static void set_send_timeout(struct fcgi_worker *w)
+{
+    int64_t ms = w->config->write_timeout_ms;
+    const struct timeval tv = {.tv_sec = ms / 1000,
+                               .tv_usec = ms % 1000 * 1000};
+
+    if (!w->c->conn.has_send_timeout) {
+        (void)setsockopt(w->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+        w->c->conn.has_send_timeout = true;
+    }
+}
+
+/* The socket is full. While we wait, a peer that sends all of STDIN before it
+ * reads anything must be listened to, or both wait for ever. */
+static int wait_writable(struct fcgi_worker *w, int64_t deadline_ms)
+{
+    for (;;) {
+        bool listen = !w->body.stdin_eof && !w->body.peer_eof &&
+                      w->body.error == 0;
+        int r = transport_wait(&w->q, w->fd,
+                               listen ? POLLOUT | POLLIN : POLLOUT,
+                               deadline_ms);
+        if (r < 0) {
+            return r;
+        }
+        if ((r & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+            return -EPIPE;
+        }
+        if (listen && (r & POLLIN) != 0) {
+            int e = fcgi_body_absorb(w);
+            if (e < 0) {
+                return e;
+            }
+        }
+        if ((r & POLLOUT) != 0) {
+            return 0;
+        }
+    }
+}
+
+/* Drops n sent bytes from the front; what is left starts at *v. */
+static void advance(struct iovec **v, size_t *nv, size_t n)
+{
+    while (*nv > 0 && n >= (*v)->iov_len) {
+        n -= (*v)->iov_len;
+        (*v)++;
+        (*nv)--;
+    }
+    if (*nv > 0) {
+        (*v)->iov_base = (char *)(*v)->iov_base + n;
+        (*v)->iov_len -= n;
+    }
+}
+
+static int send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv,
+                     bool blocking, int flags)
+{
+    int64_t deadline = 0;
+
+    while (nv > 0) {
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = nv};
+        ssize_t n = sendmsg(w->fd, &m,
+                            MSG_NOSIGNAL | flags |
+                                (blocking ? 0 : MSG_DONTWAIT));
+        if (n >= 0) {
+            advance(&v, &nv, (size_t)n);
+            deadline = 0;
+            continue;
+        }
+        if (errno == EINTR) {
+            continue;
+        }
+        if (errno != EAGAIN) {
+            return -errno;
+        }
+        if (blocking) {
+            return -ETIMEDOUT;
+        }
+        if (deadline == 0) {
+            deadline = clock_ms() + w->config->write_timeout_ms;
+        }
+        int e = wait_writable(w, deadline);
+        if (e < 0) {
+            return e;
+        }
+    }
+    return 0;
+}
+
+/* All of the blocks. Small ones go without waiting and with the GIL held: that is
+ * faster than giving it away. */
+static int send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv,
+                       int flags)
+{
+    const struct wait_hooks *h = &w->q.hooks;
+    size_t total = 0;
+    int e;
+
+    if (w->broken) {
+        return -EPIPE;
+    }
+    for (size_t i = 0; i < nv; i++) {
+        total += v[i].iov_len;
+    }
+    fcgi_body_look(w);
+    if (total < BLOCKING_FROM || !w->body.stdin_eof) {
+        e = send_loop(w, v, nv, false, flags);
+    }
+    else {
+        set_send_timeout(w);
+        if (h->enter != NULL) {
+            h->enter(h->arg);
+        }
+        e = send_loop(w, v, nv, true, flags);
+        if (h->leave != NULL) {
+            h->leave(h->arg);
+        }
+    }
+    if (e < 0) {
+        w->broken = true;
+    }
+    return e;
+}
+
+/* -- STDOUT ----------------------------------------------------------------------- */
+
+/* Blocks being cut into records, and the records into batches. */
+struct batch {
+    struct iovec v[BATCH];
+    size_t n;
+    uint8_t headers[BATCH / 2][FCGI_HEADER];
+    size_t nheaders;
+};
+
+/* Fills one record from the blocks (which it consumes). */
+static void add_record(struct batch *b, unsigned id, struct iovec **blocks,
+                       size_t *n)
+{
+    uint8_t *h = b->headers[b->nheaders++];
+    size_t length = 0;
+
+    b->v[b->n++] = (struct iovec){h, FCGI_HEADER};
+    while (*n > 0 && length < FCGI_PIECE && b->n < BATCH - 1) {
+        struct iovec *from = *blocks;
+        size_t k = from->iov_len < FCGI_PIECE - length ? from->iov_len
+                                                       : FCGI_PIECE - length;
+        b->v[b->n++] = (struct iovec){from->iov_base, k};
+        length += k;
+        advance(blocks, n, k);
+    }
+    fcgi_header(h, FCGI_STDOUT, id, length);
+}
+
+static size_t add_end(struct fcgi_worker *w, uint8_t *to)
+{
+    unsigned id = w->c->gate.id;
+    size_t n = 0;
+
+    fcgi_header(to, FCGI_STDOUT, id, 0);
+    n += FCGI_HEADER;
+    if (w->used_stderr) {
+        fcgi_header(to + n, FCGI_STDERR, id, 0);
+        n += FCGI_HEADER;
+    }
+    fcgi_header(to + n, FCGI_END_REQUEST, id, 8);
+    memset(to + n + FCGI_HEADER, 0, 8);
+    to[n + FCGI_HEADER + 3] = (uint8_t)w->q.exit_status;
+    to[n + FCGI_HEADER + 4] = FCGI_REQUEST_COMPLETE;
+    return n + 2 * FCGI_HEADER;
+}
+
+int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    uint8_t end[4 * FCGI_HEADER];
+    struct batch b;
+
+    while (n > 0 && blocks->iov_len == 0) {
+        blocks++;
+        n--;
+    }
+    do {
+        b.n = b.nheaders = 0;
+        while (n > 0 && b.n < BATCH - 4 && b.nheaders < BATCH / 2) {
+            add_record(&b, w->c->gate.id, &blocks, &n);
+        }
+        if (n == 0 && (flags & SEND_END) != 0) {
+            b.v[b.n++] = (struct iovec){end, add_end(w, end)};
+        }
+        int e = send_blocks(w, b.v, b.n, 0);
+        if (e < 0) {
+            return e;
+        }
+    } while (n > 0);
+    return 0;
+}
+
+/* One record's worth of the file. > 0, 0 = the file has ended, -errno. */
+static ssize_t send_piece(struct fcgi_worker *w, int fd, off_t *offset,
+                          size_t n)
+{
+    size_t left = n;
+
+    while (left > 0) {
+        ssize_t k = sendfile(w->fd, fd, offset, left);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k <= 0) {
+            /* The record's length is on the wire already. */
+            return k < 0 && errno != EAGAIN ? -errno
+                   : k < 0                  ? -ETIMEDOUT
+                                            : -EIO;
+        }
+        left -= (size_t)k;
+    }
+    return (ssize_t)n;
+}
+
+static int send_pieces(struct fcgi_worker *w, struct iovec head, int fd,
+                       off_t offset, uint64_t count, uint64_t *ret_sent)
+{
+    uint8_t h[2][FCGI_HEADER];
+
+    while (*ret_sent < count) {
+        size_t n = count - *ret_sent < FCGI_PIECE ? (size_t)(count - *ret_sent)
+                                                  : FCGI_PIECE;
+        struct iovec v[3] = {{h[0], 0}, head, {h[1], FCGI_HEADER}};
+        if (head.iov_len > 0) {
+            v[0].iov_len = FCGI_HEADER;
+            fcgi_header(h[0], FCGI_STDOUT, w->c->gate.id, head.iov_len);
+            head.iov_len = 0;
+        }
+        fcgi_header(h[1], FCGI_STDOUT, w->c->gate.id, n);
+        int e = send_loop(w, v, 3, true, MSG_MORE);
+        if (e < 0) {
+            return e;
+        }
+        ssize_t k = send_piece(w, fd, &offset, n);
+        if (k < 0) {
+            return (int)k;
+        }
+        *ret_sent += (uint64_t)k;
+    }
+    return 0;
+}
+
+int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
+                   uint64_t count, uint64_t *ret_sent)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    const struct wait_hooks *hooks = &q->hooks;
+
+    if (w->broken) {
+        return -EPIPE;
+    }
+    fcgi_body_look(w);
+    /* sendfile() can only block, and a peer may still be sending; a head larger
+     * than a record takes the other way too. */
+    if (!w->body.stdin_eof || head.iov_len > FCGI_PIECE) {
+        return -EINVAL;
+    }
+    set_send_timeout(w);
+    if (hooks->enter != NULL) {
+        hooks->enter(hooks->arg);
+    }
+    int e = send_pieces(w, head, fd, offset, count, ret_sent);
+    if (hooks->leave != NULL) {
+        hooks->leave(hooks->arg);
+    }
+    if (e < 0) {
+        w->broken = true;
+    }
+    return e == -EINVAL ? -EIO : e; /* the head is out: no other way now */
+}
+
+/* -- STDERR -------------------------------------------------------------------------- */
+
+/* How much of the lines goes into one record: whole lines where they fit, else
+ * no cut inside a UTF-8 sequence. */
+static size_t errors_piece(const char *lines, size_t n)
+{
+    if (n <= ERRORS_PIECE) {
+        return n;
+    }
+    const char *nl = memrchr(lines, '\n', ERRORS_PIECE);
+    if (nl != NULL) {
+        return (size_t)(nl - lines) + 1;
+    }
+    n = ERRORS_PIECE;
+    while (n > ERRORS_PIECE - 4 && ((unsigned char)lines[n] & 0xc0) == 0x80) {
+        n--;
+    }
+    return n;
+}
+
+void fcgi_errors(struct request *q, const char *lines, size_t n)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    enum response_state state = q->response.state;
+
+    while (n > 0 && !w->broken && state != RESPONSE_DONE &&
+           state != RESPONSE_ABORTED) {
+        size_t k = errors_piece(lines, n);
+        uint8_t h[FCGI_HEADER];
+        struct iovec v[2] = {{h, FCGI_HEADER}, {(void *)(uintptr_t)lines, k}};
+        fcgi_header(h, FCGI_STDERR, w->c->gate.id, k);
+        if (send_blocks(w, v, 2, 0) < 0) {
+            break;
+        }
+        w->used_stderr = true;
+        lines += k;
+        n -= k;
+    }
+    if (n > 0) {
+        log_raw(lines, n); /* nobody listens any more, but nothing is lost */
+    }
+}

@@ -1,0 +1,96 @@
+/*
+ * fcgi_worker.h - the inside of a FastCGI worker, shared by gateway/fcgi*.c
+ *
+ * What:      the state of the request in hand: connection, body, output.
+ * Owner:     gateway/fcgi.c.
+ * Threads:   the worker's.                                       GIL: not used.
+ * Errors:    0 or -errno.                                  Blocks: see each.
+ */
+#ifndef GATEWAY_FCGI_WORKER_H
+#define GATEWAY_FCGI_WORKER_H
+
+#include "gateway/fcgi.h"
+#include "gateway/spool.h"
+#include "gateway/transport.h"
+
+#include <fcgiapp.h>
+
+/* Where we are in the records behind the head. */
+struct fcgi_body {
+    size_t left;     /* content of the current record not taken yet */
+    size_t pad;      /* padding behind it */
+    uint8_t type;    /* of the current record */
+    bool stdin_eof;  /* the empty STDIN has been seen (or none will come) */
+    bool data_eof;   /* the same for DATA */
+    bool peer_eof;   /* the peer will send nothing more */
+    bool aborted;    /* ABORT_REQUEST for this request */
+    int error;       /* -errno: what ended the input */
+    struct spool spool; /* STDIN taken before it was asked for */
+};
+
+enum fcgi_part { PART_BEGIN, PART_PARAMS, PART_STDIN, PART_DATA };
+
+struct fcgi_worker {
+    struct request q; /* first: the transport gets only this */
+    const struct config *config;
+    struct fcgi_limits limits;
+    fcgi_run_fn run;
+    void *run_arg;
+    FCGX_Request fx;
+    struct fcgi_conn *c; /* the connection in hand */
+    int fd;
+    struct buf in;    /* what was received on it */
+    struct buf reply; /* answers of the gate */
+    struct fcgi_body body;
+    bool replaying;   /* libfcgi still reads the head */
+    enum fcgi_part part; /* what libfcgi is given next */
+    size_t head_done; /* PARAMS content replayed */
+    bool used_stderr; /* an FCGI_STDERR record was sent */
+    bool broken;      /* a write has failed: nothing more can be sent */
+    bool cut_off;     /* the response was aborted: close without END_REQUEST */
+};
+
+extern const struct transport fcgi_transport;
+
+static inline struct fcgi_worker *fcgi_of(struct request *q)
+{
+    void *p = q;
+    return p;
+}
+
+/* -- fcgi_body.c ---------------------------------------------------------------- */
+
+/* Receives once, without waiting: > 0; 0 = the peer's end; -EAGAIN; -errno. */
+CHECK_RESULT ssize_t fcgi_receive(struct fcgi_worker *w);
+
+/* Sends the gate's answers, without waiting. */
+CHECK_RESULT int fcgi_send_reply(struct fcgi_worker *w);
+
+void fcgi_body_begin(struct fcgi_worker *w);
+void fcgi_body_end(struct fcgi_worker *w);
+
+/* libfcgi's input (fcgi_os_attach). */
+ssize_t fcgi_feed(void *arg, char *to, size_t size);
+
+/* Looks at records that have arrived, so that stdin_eof is known early. */
+void fcgi_body_look(struct fcgi_worker *w);
+
+/* The socket is readable while we want to write: takes STDIN into the spool. */
+CHECK_RESULT int fcgi_body_absorb(struct fcgi_worker *w);
+
+/* True where nothing of the request is still to come. */
+bool fcgi_body_complete(const struct fcgi_worker *w);
+
+/* Transport: read and peer_gone. */
+ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
+                  size_t size);
+bool fcgi_peer_gone(struct request *q);
+
+/* -- fcgi_out.c ------------------------------------------------------------------ */
+
+int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags);
+int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
+                   uint64_t count, uint64_t *ret_sent);
+void fcgi_errors(struct request *q, const char *lines, size_t n);
+
+#endif

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from fcgi import SLOW
+from settings import BINARY, SANITIZED, SLOW
 
 
 def pytest_collection_modifyitems(items):
@@ -20,8 +20,8 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_report_header():
-    sanitized = ', with sanitizers' if harness.SANITIZED else ''
-    return f'wsgi-cgi under test: {harness.BINARY}{sanitized}; deadlines x {SLOW:g}'
+    sanitized = ', with sanitizers' if SANITIZED else ''
+    return f'wsgi-cgi under test: {BINARY}{sanitized}; deadlines x {SLOW:g}'
 
 
 @pytest.hookimpl(hookwrapper=True)

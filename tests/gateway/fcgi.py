@@ -10,20 +10,19 @@ received, and puts a deadline on every wait. Nothing in here knows about pytest.
 """
 
 import collections
-import os
+import json
 import select
 import socket
 import struct
 import time
+
+from settings import SLOW
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = range(9, 12)
 RESPONDER, AUTHORIZER, FILTER = 1, 2, 3
 REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
 MAX_CONTENT = 65535
-
-# One knob for slow builds (sanitizers, valgrind): every deadline of the suite is multiplied by it.
-SLOW = float(os.environ.get('WSGI_CGI_TEST_SLOW') or 1)
 
 Record = collections.namedtuple('Record', 'type id content padding')
 
@@ -200,6 +199,10 @@ class Response:
     @property
     def text(self):
         return self.body.decode('utf-8')
+
+    @property
+    def json(self):
+        return json.loads(self.body)
 
     def __repr__(self):
         return (f'<Response {self.status_line!r} head={self.head!r} body={len(self.body)} bytes {self.body[:300]!r} '

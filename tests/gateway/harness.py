@@ -28,26 +28,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import fcgi
-from fcgi import SLOW, Response, Timeout, wait_for
-
-ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get('WSGI_CGI') or str(ROOT / 'build/release/wsgi-cgi')
+from fcgi import Response, Timeout, wait_for
+from settings import BINARY, SANITIZED, SLOW
 
 # Words that no line of any log may hold unless the test declared it.
 SUSPECT = re.compile(r'error|warning|Traceback|Sanitizer|Fatal Python|assertion|smashing|core dumped', re.IGNORECASE)
 # Reports that no test can declare: a bug in the program whatever the test is about.
 FATAL = re.compile(r'Sanitizer|runtime error:|Fatal Python error|smashing detected')
 PREFIX = re.compile(r'^wsgi-cgi(\[\d+\])?: (?:(?:error|warning|notice|info): )?')
-
-
-def is_sanitized(path):
-    try:
-        return b'__asan_init' in Path(path).read_bytes()
-    except OSError:
-        return False
-
-
-SANITIZED = is_sanitized(BINARY)
 
 
 def base_env():

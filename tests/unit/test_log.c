@@ -1,0 +1,284 @@
+/*
+ * test_log.c - base/log: one line, one write(2), nothing unescaped
+ *
+ * The program's own write() stands in for the C library's where fd 2 is meant,
+ * to count the calls and to fail some of them.
+ */
+#include "unit.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+
+static struct {
+    int calls;
+    int fail_first; /* this many calls fail ... */
+    int error;      /* ... with this */
+    size_t at_most; /* > 0: bytes one call takes */
+} fake;
+
+ssize_t
+write(int fd, const void *bytes, size_t n)
+{
+    if (fd == STDERR_FILENO) {
+        fake.calls++;
+        if (fake.calls <= fake.fail_first) {
+            errno = fake.error;
+            return -1;
+        }
+        if (fake.at_most > 0 && n > fake.at_most) {
+            n = fake.at_most;
+        }
+    }
+    return syscall(SYS_write, fd, bytes, n);
+}
+
+static char line[3 * 1024 * 1024];
+static char want[2 * 1024 * 1024];
+
+static struct capture capture;
+
+static int
+setup(void **state UNUSED)
+{
+    fake.calls = fake.fail_first = 0;
+    fake.at_most = 0;
+    capture_start(&capture);
+    return 0;
+}
+
+static void
+expect(const char *level_and_text)
+{
+    capture_end(&capture, line, sizeof(line));
+    (void)snprintf(want, sizeof(want), "wsgi-cgi[%ld]: %s\n", (long)getpid(),
+                   level_and_text);
+    assert_string_equal(line, want);
+}
+
+static void
+test_prefix_and_levels(void **state UNUSED)
+{
+    log_error("no %s", "file");
+    log_warning("%d", 2);
+    log_notice("three");
+    log_info("four");
+    capture_end(&capture, line, sizeof(line));
+    long pid = (long)getpid();
+    (void)snprintf(want, sizeof(want),
+                   "wsgi-cgi[%ld]: error: no file\n"
+                   "wsgi-cgi[%ld]: warning: 2\n"
+                   "wsgi-cgi[%ld]: notice: three\n"
+                   "wsgi-cgi[%ld]: info: four\n",
+                   pid, pid, pid, pid);
+    assert_string_equal(line, want);
+    assert_int_equal(fake.calls, 4);
+}
+
+static void
+test_control_characters_are_escaped(void **state UNUSED)
+{
+    log_error("%s", "a\nb\r\x1b[2J\x01\x7f\t\\");
+    expect("error: a\\x0ab\\x0d\\x1b[2J\\x01\\x7f\\x09\\");
+}
+
+static void
+test_utf8_is_kept(void **state UNUSED)
+{
+    log_error("%s", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xc2\xa0");
+    expect("error: gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xc2\xa0");
+}
+
+static void
+test_c1_controls_are_escaped(void **state UNUSED)
+{
+    /* U+009B is CSI, what ESC [ is; a cut sequence at the end is left. */
+    log_error("%s", "\xc2\x9b"
+                    "2J \xc2\x80 \xc2");
+    expect("error: \\xc2\\x9b2J \\xc2\\x80 \xc2");
+}
+
+static void
+test_errno_stays_and_percent_m_works(void **state UNUSED)
+{
+    errno = ENOENT;
+    log_error("%m");
+    assert_int_equal(errno, ENOENT);
+    expect("error: No such file or directory");
+}
+
+static void
+test_length_around_the_small_buffer(void **state UNUSED)
+{
+    for (size_t n = 510; n <= 514; n++) {
+        char text[600];
+        memset(text, 'x', n);
+        text[n] = '\0';
+        if (n > 510) {
+            capture_start(&capture);
+        }
+        errno = EPERM;
+        log_info("%s", text);
+        assert_int_equal(errno, EPERM);
+        char whole[700];
+        (void)snprintf(whole, sizeof(whole), "info: %s", text);
+        expect(whole);
+    }
+    assert_int_equal(fake.calls, 5);
+}
+
+static void
+test_a_text_beyond_the_maximum_is_cut_and_says_so(void **state UNUSED)
+{
+    enum { MAX = 256 * 1024 };
+    static char text[MAX + 10];
+    static char whole[MAX + 100];
+    for (size_t n = MAX - 1; n <= MAX + 1; n++) {
+        memset(text, 'x', n);
+        text[n] = '\0';
+        if (n >= MAX) {
+            capture_start(&capture);
+        }
+        log_error("%s", text);
+        if (n > MAX) {
+            memcpy(text + MAX - 4, " ...", 5);
+        }
+        (void)snprintf(whole, sizeof(whole), "error: %s", text);
+        expect(whole);
+    }
+    assert_int_equal(fake.calls, 3);
+}
+
+static void
+test_the_longest_text_of_control_characters_fits(void **state UNUSED)
+{
+    static char text[256 * 1024 + 1];
+    memset(text, '\n', sizeof(text) - 1);
+    log_error("%s", text);
+    capture_end(&capture, line, sizeof(line));
+    size_t n = strlen(line);
+    assert_true(n > 4 * (sizeof(text) - 1));
+    assert_string_equal(line + n - 5, "\\x0a\n");
+    assert_null(strchr(line + 20, '\r'));
+    assert_ptr_equal(strchr(line, '\n'), line + n - 1);
+}
+
+static void
+test_eintr_and_partial_writes_lose_nothing(void **state UNUSED)
+{
+    fake.fail_first = 2;
+    fake.error = EINTR;
+    fake.at_most = 3;
+    log_raw("0123456789\n", 11);
+    capture_end(&capture, line, sizeof(line));
+    assert_string_equal(line, "0123456789\n");
+    assert_int_equal(fake.calls, 2 + 4);
+}
+
+static void
+test_raw_bytes_are_written_as_they_are(void **state UNUSED)
+{
+    log_raw("\x1b[0m\xff\n", 6);
+    capture_end(&capture, line, sizeof(line));
+    assert_string_equal(line, "\x1b[0m\xff\n");
+    assert_int_equal(fake.calls, 1);
+}
+
+static void
+test_a_closed_stderr_is_no_error(void **state UNUSED)
+{
+    fake.fail_first = 1;
+    fake.error = EPIPE;
+    errno = ENOENT;
+    log_error("lost");
+    assert_int_equal(errno, ENOENT);
+    capture_end(&capture, line, sizeof(line));
+    assert_string_equal(line, "");
+    assert_int_equal(fake.calls, 1);
+}
+
+static void *
+read_slowly(void *arg)
+{
+    const int *fd = arg;
+    size_t n = 0;
+    char chunk[8192];
+    ssize_t r;
+    while ((r = read(*fd, chunk, sizeof(chunk))) > 0) {
+        memcpy(line + n, chunk, (size_t)r);
+        n += (size_t)r;
+    }
+    line[n] = '\0';
+    return NULL;
+}
+
+static void
+test_a_full_nonblocking_pipe_loses_nothing(void **state UNUSED)
+{
+    /* P14: the starter left O_NONBLOCK on fd 2. */
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_true(fcntl(ends[1], F_SETFL, O_NONBLOCK) >= 0);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    (void)close(ends[1]);
+    static char text[1024 * 1024];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 2] = '\n';
+    pthread_t reader;
+    assert_int_equal(pthread_create(&reader, NULL, read_slowly, &ends[0]), 0);
+    log_raw(text, sizeof(text) - 1);
+    assert_true(dup2(capture.stderr_fd, STDERR_FILENO) >= 0);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_string_equal(line, text);
+    (void)close(ends[0]);
+    (void)close(capture.stderr_fd);
+    (void)close(capture.file_fd);
+}
+
+static void
+test_format_adds_whole_lines_or_nothing(void **state UNUSED)
+{
+    char unused[2];
+    capture_end(&capture, unused, sizeof(unused));
+    (void)snprintf(want, sizeof(want), "wsgi-cgi[%ld]: notice: a\\x0ab\n",
+                   (long)getpid());
+    size_t length = strlen(want);
+    for (size_t max = length - 1; max <= length + 1; max++) {
+        struct buf b;
+        buf_init(&b, max + 1);
+        assert_int_equal(buf_add(&b, ">", 1), 0);
+        int r = log_format(&b, LOG_LEVEL_NOTICE, "a\nb");
+        assert_int_equal(r, max < length ? -EMSGSIZE : 0);
+        assert_int_equal(b.len, max < length ? 1 : 1 + length);
+        assert_memory_equal(b.data + 1, want, b.len - 1);
+        buf_fini(&b);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_prefix_and_levels, setup),
+        cmocka_unit_test_setup(test_control_characters_are_escaped, setup),
+        cmocka_unit_test_setup(test_utf8_is_kept, setup),
+        cmocka_unit_test_setup(test_c1_controls_are_escaped, setup),
+        cmocka_unit_test_setup(test_errno_stays_and_percent_m_works, setup),
+        cmocka_unit_test_setup(test_length_around_the_small_buffer, setup),
+        cmocka_unit_test_setup(
+            test_a_text_beyond_the_maximum_is_cut_and_says_so, setup),
+        cmocka_unit_test_setup(
+            test_the_longest_text_of_control_characters_fits, setup),
+        cmocka_unit_test_setup(test_eintr_and_partial_writes_lose_nothing,
+                               setup),
+        cmocka_unit_test_setup(test_raw_bytes_are_written_as_they_are, setup),
+        cmocka_unit_test_setup(test_a_closed_stderr_is_no_error, setup),
+        cmocka_unit_test_setup(test_a_full_nonblocking_pipe_loses_nothing,
+                               setup),
+        cmocka_unit_test_setup(test_format_adds_whole_lines_or_nothing, setup),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

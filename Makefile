@@ -40,10 +40,11 @@ SUBMAKE = $(MAKE) --no-print-directory
 SRC_base    := buf clock fd log num
 SRC_conf    := argv config options value
 SRC_net     := allow conn listener poller
-SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out \
-               fcgi_worker params path request response spool
-SRC_wsgi    := bytecode environ errors file_wrapper handler input interp lease \
-               loader module page start_response venv
+SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
+               request response spool
+SRC_wsgi    := apps bytecode environ errors exit file_wrapper handler input \
+               interp lease loader module page reach scripts start_response \
+               target venv
 SRC_proc    := control signals worker worker_pool
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))

@@ -49,8 +49,8 @@ struct lease *lease_current(void);
 
 /* Must surround every use of l->q. l is the object's pointer, NULL when expired;
  * what names the object in the message. 0, or -1 with RuntimeError: expired,
- * another thread is inside, or this is a forked child. No Python code may run
- * between enter and leave. */
+ * another thread is inside, or this is a forked child. Python code that runs
+ * between enter and leave and comes back here gets that RuntimeError, too. */
 CHECK_RESULT int lease_enter(struct lease *l, const char *what);
 
 /* The same without an exception: false where lease_enter() would raise or wait. */

@@ -1,0 +1,62 @@
+/*
+ * environ.h - from CGI variables to the environ dictionary
+ *
+ * What:      makes one fresh dict a request by copying a template: most requests
+ *            to one worker carry the same names and many of the same values. A
+ *            template belongs to one sequence of names and is only ever copied,
+ *            so nothing an application does to its environ reaches the next.
+ * Owner:     struct wsgi_thread, one cache each.
+ * Lifetime:  environ_init() to environ_fini().
+ * Threads:   the request thread it belongs to.                       GIL: held.
+ * Errors:    CPython's convention.                                Blocks: never.
+ * Standards: PEP 3333, environ Variables, Unicode Issues.
+ */
+#ifndef WSGI_ENVIRON_H
+#define WSGI_ENVIRON_H
+
+#include "wsgi/python.h"
+
+#include "conf/config.h"
+#include "gateway/request.h"
+#include "wsgi/handler.h"
+#include "wsgi/module.h"
+
+#include <stdint.h>
+
+/* How many sequences of names are remembered; the oldest goes. */
+enum { ENVIRON_SHAPES = 16 };
+
+struct environ_slot;
+
+/* The template for requests with just these names, in this order. */
+struct environ_shape {
+    uint32_t hash; /* of the names */
+    unsigned facts; /* what else decides about keys; see environ.c */
+    size_t n;
+    struct environ_slot *slots;
+    PyObject *template;
+    uint64_t last_used;
+};
+
+struct environ_cache {
+    PyObject *constants; /* wsgi.* and --set: in every environ */
+    PyObject *known;     /* interned names */
+    PyObject *key_input, *key_data, *key_scheme, *key_terminated, *key_once,
+        *key_role;
+    struct environ_shape shapes[ENVIRON_SHAPES];
+    uint64_t clock;
+};
+
+/* 0, or -1 with an exception; then environ_fini() is to be called as well. */
+CHECK_RESULT int environ_init(struct environ_cache *c,
+                              const struct module_state *types,
+                              const struct config *config,
+                              struct wsgi_facts facts);
+void environ_fini(struct environ_cache *c);
+
+/* A dict for q, which has been prepared. data is NULL but for a Filter. New
+ * reference. */
+PyObject *environ_new(struct environ_cache *c, struct request *q,
+                      PyObject *input, PyObject *data);
+
+#endif

@@ -1,0 +1,453 @@
+/*
+ * input.c - wsgi.input: the request's body as a file
+ *
+ * read() copies nothing twice: the body goes from the transport straight into
+ * the bytes object. Only readline() reads ahead, since it cannot know where its
+ * line ends.
+ */
+#include "wsgi/input.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    AHEAD_SIZE = 8 << 10,        /* readline() asks for this much */
+    FIRST_UNKNOWN = 64 << 10,    /* read() of a body without a length */
+    FIRST_MAX = 1 << 20          /* CONTENT_LENGTH is only a promise */
+};
+
+static const char input_name[] = "wsgi.input";
+
+typedef struct {
+    PyObject_HEAD
+    struct lease *lease; /* NULL: the request is over */
+    enum request_stream stream;
+    struct buf ahead; /* bytes from pos on have been read but not handed out */
+    size_t pos;
+} InputObject;
+
+/* -- bytes from the request (inside the lease) ---------------------------------- */
+
+static size_t
+ahead_len(const InputObject *in)
+{
+    return in->ahead.len - in->pos;
+}
+
+static void
+ahead_skip(InputObject *in, size_t n)
+{
+    in->pos += n;
+    if (in->pos == in->ahead.len) {
+        in->pos = in->ahead.len = 0;
+    }
+}
+
+static int
+raise_read_error(struct lease *l, int err)
+{
+    if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
+        l->gone = err;
+    }
+    return lease_raise(err, request_read_strerror(err));
+}
+
+/* > 0, 0 at the end, -1 with an exception. */
+static ssize_t
+receive(InputObject *in, void *to, size_t size)
+{
+    ssize_t n = request_read(in->lease->q, in->stream, to, size);
+
+    return n < 0 ? raise_read_error(in->lease, (int)n) : n;
+}
+
+/* Reads whatever comes next behind what is there already. */
+static ssize_t
+receive_ahead(InputObject *in)
+{
+    if (in->pos > 0) {
+        buf_consume(&in->ahead, in->pos);
+        in->pos = 0;
+    }
+    if (buf_reserve(&in->ahead, AHEAD_SIZE) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    ssize_t n = receive(in, in->ahead.data + in->ahead.len,
+                        in->ahead.cap - in->ahead.len);
+    if (n > 0) {
+        in->ahead.len += (size_t)n;
+    }
+    return n;
+}
+
+/* What is still to come at the most, SIZE_MAX where nobody knows. */
+static size_t
+bytes_left(const InputObject *in)
+{
+    const struct request *q = in->lease->q;
+
+    if (in->stream != STREAM_STDIN || q->content_length < 0) {
+        return SIZE_MAX;
+    }
+    return (size_t)((uint64_t)q->content_length - q->body_read) + ahead_len(in);
+}
+
+static size_t
+size_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t
+take_ahead(InputObject *in, char *to, size_t size)
+{
+    size_t n = size_min(ahead_len(in), size);
+
+    if (n > 0) {
+        memcpy(to, in->ahead.data + in->pos, n);
+        ahead_skip(in, n);
+    }
+    return n;
+}
+
+/* want bytes, fewer only at the end; SIZE_MAX: all. */
+static PyObject *
+read_bytes(InputObject *in, size_t want)
+{
+    size_t left = bytes_left(in);
+    size_t cap = left == SIZE_MAX ? FIRST_UNKNOWN : size_min(left, FIRST_MAX);
+    CLEANUP(py_clear) PyObject *bytes = NULL;
+    size_t len = 0;
+
+    want = size_min(want, left);
+    cap = size_min(want, cap > ahead_len(in) ? cap : ahead_len(in));
+    bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
+    if (bytes == NULL || want == 0) {
+        return py_take(&bytes);
+    }
+    len = take_ahead(in, PyBytes_AS_STRING(bytes), cap);
+    while (len < want) {
+        if (len == cap) {
+            cap = cap > want / 2 ? want : cap * 2;
+            if (cap > PY_SSIZE_T_MAX / 2) {
+                return PyErr_NoMemory();
+            }
+            if (_PyBytes_Resize(&bytes, (Py_ssize_t)cap) < 0) {
+                return NULL;
+            }
+        }
+        ssize_t n = receive(in, PyBytes_AS_STRING(bytes) + len, cap - len);
+        if (n < 0) {
+            return NULL;
+        }
+        if (n == 0) {
+            break;
+        }
+        len += (size_t)n;
+    }
+    if (len < cap && _PyBytes_Resize(&bytes, (Py_ssize_t)len) < 0) {
+        return NULL;
+    }
+    return py_take(&bytes);
+}
+
+/* Up to want bytes as soon as there are any. */
+static PyObject *
+read_some(InputObject *in, size_t want)
+{
+    size_t cap = size_min(want, FIRST_UNKNOWN);
+    CLEANUP(py_clear) PyObject *bytes =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
+
+    if (bytes == NULL || cap == 0) {
+        return py_take(&bytes);
+    }
+    ssize_t n = (ssize_t)take_ahead(in, PyBytes_AS_STRING(bytes), cap);
+    if (n == 0) {
+        n = receive(in, PyBytes_AS_STRING(bytes), cap);
+    }
+    if (n < 0 || _PyBytes_Resize(&bytes, n) < 0) {
+        return NULL;
+    }
+    return py_take(&bytes);
+}
+
+/* A line of at most want bytes; waits for no byte behind it. */
+static PyObject *
+read_line(InputObject *in, size_t want)
+{
+    size_t seen = 0; /* bytes ahead without a newline among them */
+    size_t n;
+
+    for (;;) {
+        size_t have = size_min(ahead_len(in), want);
+        if (have > seen) {
+            const char *start = in->ahead.data + in->pos;
+            const char *end = memchr(start + seen, '\n', have - seen);
+            if (end != NULL) {
+                n = (size_t)(end - start) + 1;
+                break;
+            }
+        }
+        n = seen = have;
+        if (have == want) {
+            break;
+        }
+        ssize_t more = receive_ahead(in);
+        if (more < 0) {
+            return NULL;
+        }
+        if (more == 0) {
+            break;
+        }
+    }
+    PyObject *bytes = PyBytes_FromStringAndSize(
+        n == 0 ? "" : in->ahead.data + in->pos, (Py_ssize_t)n);
+    if (bytes != NULL) {
+        ahead_skip(in, n);
+    }
+    return bytes;
+}
+
+/* -- methods ------------------------------------------------------------------- */
+
+typedef PyObject *(*read_fn)(InputObject *in, size_t want);
+
+static PyObject *
+call_inside(PyObject *self, read_fn fn, size_t want)
+{
+    InputObject *in = (InputObject *)self;
+    struct lease *lease = in->lease;
+
+    if (lease_enter(lease, input_name) < 0) {
+        return NULL;
+    }
+    PyObject *result = fn(in, want);
+    lease_leave(lease);
+    return result;
+}
+
+/* The optional size argument: None and negative mean all. */
+static int
+parse_size(PyObject *const *args, Py_ssize_t nargs, const char *method,
+           size_t *ret_size)
+{
+    *ret_size = SIZE_MAX;
+    if (nargs > 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)",
+                     method, nargs);
+        return -1;
+    }
+    if (nargs == 0 || args[0] == Py_None) {
+        return 0;
+    }
+    Py_ssize_t n = PyNumber_AsSsize_t(args[0], PyExc_OverflowError);
+    if (n == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (n >= 0) {
+        *ret_size = (size_t)n;
+    }
+    return 0;
+}
+
+static PyObject *
+input_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t size;
+
+    return parse_size(args, nargs, "read", &size) < 0
+        ? NULL : call_inside(self, read_bytes, size);
+}
+
+static PyObject *
+input_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t size;
+
+    return parse_size(args, nargs, "read1", &size) < 0
+        ? NULL : call_inside(self, read_some, size);
+}
+
+static PyObject *
+input_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t size;
+
+    return parse_size(args, nargs, "readline", &size) < 0
+        ? NULL : call_inside(self, read_line, size);
+}
+
+static PyObject *
+input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    size_t hint, total = 0;
+
+    if (parse_size(args, nargs, "readlines", &hint) < 0) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *lines = PyList_New(0);
+    while (lines != NULL) {
+        CLEANUP(py_clear) PyObject *line = call_inside(self, read_line, SIZE_MAX);
+        if (line == NULL) {
+            return NULL;
+        }
+        if (PyBytes_GET_SIZE(line) == 0) {
+            break;
+        }
+        if (PyList_Append(lines, line) < 0) {
+            return NULL;
+        }
+        total += (size_t)PyBytes_GET_SIZE(line);
+        if (hint > 0 && total >= hint) {
+            break;
+        }
+    }
+    return py_take(&lines);
+}
+
+static PyObject *
+input_next(PyObject *self)
+{
+    PyObject *line = call_inside(self, read_line, SIZE_MAX);
+
+    if (line != NULL && PyBytes_GET_SIZE(line) == 0) {
+        Py_CLEAR(line); /* NULL without an exception: StopIteration */
+    }
+    return line;
+}
+
+/* As a raw stream's: one read, so that io.BufferedReader does not stall. */
+static PyObject *
+input_readinto(PyObject *self, PyObject *target)
+{
+    Py_buffer view;
+
+    if (PyObject_GetBuffer(target, &view, PyBUF_WRITABLE) < 0) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *bytes =
+        call_inside(self, read_some, (size_t)view.len);
+    Py_ssize_t n = bytes == NULL ? -1 : PyBytes_GET_SIZE(bytes);
+    if (n > 0) {
+        memcpy(view.buf, PyBytes_AS_STRING(bytes), (size_t)n);
+    }
+    PyBuffer_Release(&view);
+    return n < 0 ? NULL : PyLong_FromSsize_t(n);
+}
+
+static PyObject *
+input_true(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+input_false(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_FALSE;
+}
+
+/* PEP 3333: closing it is not the application's business. io.TextIOWrapper does
+ * it all the same when it is collected. */
+static PyObject *
+input_close(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+input_get_closed(PyObject *self, void *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_FALSE;
+}
+
+#define FASTCALL(FN) (PyCFunction)(void (*)(void))(FN), METH_FASTCALL
+
+static PyMethodDef input_methods[] = {
+    { "read", FASTCALL(input_read), NULL },
+    { "read1", FASTCALL(input_read1), NULL },
+    { "readline", FASTCALL(input_readline), NULL },
+    { "readlines", FASTCALL(input_readlines), NULL },
+    { "readinto", input_readinto, METH_O, NULL },
+    { "readable", input_true, METH_NOARGS, NULL },
+    { "writable", input_false, METH_NOARGS, NULL },
+    { "seekable", input_false, METH_NOARGS, NULL },
+    { "close", input_close, METH_NOARGS, NULL },
+    { NULL, NULL, 0, NULL },
+};
+
+static PyGetSetDef input_attributes[] = {
+    { "closed", input_get_closed, NULL, NULL, NULL },
+    { NULL, NULL, NULL, NULL, NULL },
+};
+
+/* -- the type ------------------------------------------------------------------ */
+
+static void
+input_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    buf_fini(&((InputObject *)self)->ahead);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot input_slots[] = {
+    { Py_tp_dealloc, input_dealloc },
+    { Py_tp_iter, PyObject_SelfIter },
+    { Py_tp_iternext, input_next },
+    { Py_tp_methods, input_methods },
+    { Py_tp_getset, input_attributes },
+    { 0, NULL },
+};
+
+static PyType_Spec input_spec = {
+    .name = "_wsgi_cgi.InputStream",
+    .basicsize = (int)sizeof(InputObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = input_slots,
+};
+
+PyObject *
+input_type(PyObject *module)
+{
+    return PyType_FromModuleAndSpec(module, &input_spec, NULL);
+}
+
+PyObject *
+input_new(PyTypeObject *type, struct lease *lease, enum request_stream stream)
+{
+    InputObject *in = PyObject_New(InputObject, type);
+
+    if (in != NULL) {
+        in->lease = lease;
+        in->stream = stream;
+        in->pos = 0;
+        buf_init(&in->ahead, PY_SSIZE_T_MAX);
+    }
+    return (PyObject *)in;
+}
+
+void
+input_expire(PyObject *input)
+{
+    if (input != NULL) {
+        ((InputObject *)input)->lease = NULL;
+    }
+}

@@ -1,0 +1,345 @@
+/*
+ * start_response.c - start_response() and the write() it returns
+ */
+#include "wsgi/start_response.h"
+
+#include "gateway/response.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    struct lease *lease; /* NULL: the response is complete */
+    bool called;
+} StartResponseObject;
+
+static const char start_response_name[] = "start_response()";
+static const char write_name[] = "write()";
+
+/* -- status and headers (inside the lease) ---------------------------------------- */
+
+struct text {
+    const char *bytes;
+    size_t n;
+};
+
+/* The bytes of a str that is latin-1. NULL, or what is wrong with it. */
+static const char *
+get_text(PyObject *str, struct text *ret_text)
+{
+    if (!PyUnicode_Check(str)) {
+        return "must be str";
+    }
+    if (py_unicode_ready(str) < 0) {
+        PyErr_Clear();
+        return "is too long";
+    }
+    if (PyUnicode_KIND(str) != PyUnicode_1BYTE_KIND) {
+        return "has characters that are not latin-1";
+    }
+    ret_text->bytes = (const char *)PyUnicode_1BYTE_DATA(str);
+    ret_text->n = (size_t)PyUnicode_GET_LENGTH(str);
+    return NULL;
+}
+
+static PyObject *
+fault_class(PyObject *str)
+{
+    return PyUnicode_Check(str) ? PyExc_ValueError : PyExc_TypeError;
+}
+
+static int
+set_status(struct response *r, PyObject *status)
+{
+    struct text s;
+    const char *fault = get_text(status, &s);
+
+    if (fault == NULL) {
+        int e = response_set_status(r, s.bytes, s.n);
+        if (e == RESPONSE_OK) {
+            return 0;
+        }
+        if (e == RESPONSE_NO_MEMORY) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        fault = response_strerror((enum response_error)e);
+    }
+    PyErr_Format(fault_class(status), "status %A: %s", status, fault);
+    return -1;
+}
+
+/* The message names the header; the value may be a secret. */
+static int
+add_header(struct response *r, Py_ssize_t i, PyObject *header)
+{
+    struct text name, value;
+
+    if (!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2) {
+        PyErr_Format(PyExc_TypeError,
+                     "headers[%zd] must be a tuple (name, value)", i);
+        return -1;
+    }
+    PyObject *n = PyTuple_GET_ITEM(header, 0);
+    PyObject *v = PyTuple_GET_ITEM(header, 1);
+    const char *fault = get_text(n, &name);
+    if (fault != NULL) {
+        PyErr_Format(fault_class(n), "headers[%zd]: the name %A %s", i, n, fault);
+        return -1;
+    }
+    fault = get_text(v, &value);
+    if (fault != NULL) {
+        PyErr_Format(fault_class(v), "headers[%zd] (%A): the value %s", i, n,
+                     fault);
+        return -1;
+    }
+    int e = response_add_header(r, name.bytes, name.n, value.bytes, value.n);
+    if (e == RESPONSE_NO_MEMORY) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    if (e != RESPONSE_OK) {
+        PyErr_Format(PyExc_ValueError, "headers[%zd] (%A): %s", i, n,
+                     response_strerror((enum response_error)e));
+        return -1;
+    }
+    return 0;
+}
+
+static int
+add_headers(struct response *r, PyObject *headers)
+{
+    if (!PyList_CheckExact(headers)) {
+        PyErr_Format(PyExc_TypeError, "headers must be a list, not %.200s",
+                     Py_TYPE(headers)->tp_name);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
+        if (add_header(r, i, PyList_GET_ITEM(headers, i)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* -- exc_info --------------------------------------------------------------------- */
+
+/* Raises the exception of a (type, value, traceback) again, as it is. */
+static void
+raise_again(PyObject *exc_info)
+{
+    PyObject *value = PyTuple_GET_ITEM(exc_info, 1);
+    PyObject *traceback = PyTuple_GET_ITEM(exc_info, 2);
+
+    if (!PyExceptionInstance_Check(value) ||
+        (traceback != Py_None && !PyTraceBack_Check(traceback))) {
+        PyErr_Format(PyExc_AssertionError,
+                     "start_response() was called after the headers were sent, "
+                     "and exc_info has no exception");
+        return;
+    }
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value),
+                  traceback == Py_None ? NULL : Py_NewRef(traceback));
+}
+
+/* PEP 3333: exc_info makes a second call legal, and before the headers are sent
+ * it takes the place of the first. The tuple is only looked at, never kept. */
+static int
+begin_call(StartResponseObject *self, PyObject *exc_info)
+{
+    struct response *r = &self->lease->q->response;
+    bool again = self->called;
+
+    self->called = true;
+    if (exc_info == Py_None) {
+        if (again) {
+            PyErr_SetString(PyExc_AssertionError,
+                            "start_response() was called a second time without "
+                            "exc_info");
+        }
+        return again ? -1 : 0;
+    }
+    if (!PyTuple_Check(exc_info) || PyTuple_GET_SIZE(exc_info) != 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "exc_info must be what sys.exc_info() returns, not %.200s",
+                     Py_TYPE(exc_info)->tp_name);
+        return -1;
+    }
+    if (r->state != RESPONSE_NONE && r->state != RESPONSE_SET) {
+        raise_again(exc_info);
+        return -1;
+    }
+    response_reset(r);
+    return 0;
+}
+
+/* -- write() ---------------------------------------------------------------------- */
+
+static int
+raise_write_error(struct lease *lease, int err)
+{
+    if (err == -EBUSY) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "write() must be called in the thread that runs the "
+                        "request");
+        return -1;
+    }
+    if (err == -ENOMEM) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    lease->gone = err;
+    return lease_raise(err, "the client went away before it had the response");
+}
+
+static int
+write_inside(struct lease *lease, PyObject *block)
+{
+    struct response *r = &lease->q->response;
+
+    if (r->state == RESPONSE_NONE) {
+        PyErr_SetString(PyExc_AssertionError,
+                        "write() was called, but the last call of "
+                        "start_response() failed");
+        return -1;
+    }
+    int e = response_write(lease->q, PyBytes_AS_STRING(block),
+                           (size_t)PyBytes_GET_SIZE(block));
+    if (e < 0) {
+        return raise_write_error(lease, e);
+    }
+    if (r->cut) {
+        PyErr_Format(PyExc_ValueError,
+                     "write() went beyond the Content-Length of %llu bytes",
+                     (unsigned long long)r->content_length);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+write_block(PyObject *self, PyObject *block)
+{
+    struct lease *lease = ((StartResponseObject *)self)->lease;
+
+    if (!PyBytes_Check(block)) {
+        PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.200s",
+                     Py_TYPE(block)->tp_name);
+        return NULL;
+    }
+    if (lease_enter(lease, write_name) < 0) {
+        return NULL;
+    }
+    int r = write_inside(lease, block);
+    lease_leave(lease);
+    return r < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* Bound to its StartResponse: that is what expires. */
+static PyMethodDef write_def = { "write", write_block, METH_O, NULL };
+
+/* -- the callable ------------------------------------------------------------------ */
+
+static int
+call_inside(StartResponseObject *self, PyObject *status, PyObject *headers,
+            PyObject *exc_info)
+{
+    struct response *r = &self->lease->q->response;
+
+    if (begin_call(self, exc_info) < 0) {
+        return -1;
+    }
+    if (set_status(r, status) < 0 || add_headers(r, headers) < 0) {
+        response_reset(r); /* nothing of a refused head goes out */
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
+                    PyObject *names)
+{
+    StartResponseObject *self = (StartResponseObject *)callable;
+    struct lease *lease = self->lease;
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+
+    if (names != NULL && PyTuple_GET_SIZE(names) > 0) {
+        PyErr_SetString(PyExc_TypeError,
+                        "start_response() takes its arguments by position");
+        return NULL;
+    }
+    if (n != 2 && n != 3) {
+        PyErr_Format(PyExc_TypeError,
+                     "start_response() takes 2 or 3 arguments, not %zd", n);
+        return NULL;
+    }
+    if (lease_enter(lease, start_response_name) < 0) {
+        return NULL;
+    }
+    int r = call_inside(self, args[0], args[1], n == 3 ? args[2] : Py_None);
+    lease_leave(lease);
+    return r < 0 ? NULL : PyCFunction_New(&write_def, callable);
+}
+
+/* -- the type ------------------------------------------------------------------ */
+
+static void
+start_response_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef start_response_members[] = {
+    { "__vectorcalloffset__", Py_T_PYSSIZET,
+      offsetof(StartResponseObject, vectorcall), Py_READONLY, NULL },
+    { NULL, 0, 0, 0, NULL },
+};
+
+static PyType_Slot start_response_slots[] = {
+    { Py_tp_dealloc, start_response_dealloc },
+    { Py_tp_call, PyVectorcall_Call },
+    { Py_tp_members, start_response_members },
+    { 0, NULL },
+};
+
+static PyType_Spec start_response_spec = {
+    .name = "_wsgi_cgi.StartResponse",
+    .basicsize = (int)sizeof(StartResponseObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = start_response_slots,
+};
+
+PyObject *
+start_response_type(PyObject *module)
+{
+    return PyType_FromModuleAndSpec(module, &start_response_spec, NULL);
+}
+
+PyObject *
+start_response_new(PyTypeObject *type, struct lease *lease)
+{
+    StartResponseObject *self = PyObject_New(StartResponseObject, type);
+
+    if (self != NULL) {
+        self->vectorcall = start_response_call;
+        self->lease = lease;
+        self->called = false;
+    }
+    return (PyObject *)self;
+}
+
+void
+start_response_expire(PyObject *callable)
+{
+    if (callable != NULL) {
+        ((StartResponseObject *)callable)->lease = NULL;
+    }
+}

@@ -54,6 +54,13 @@ fd_sanitize(unsigned *ret_was_closed)
 }
 
 int
+fd_open_null(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int
 fd_dup_high(int fd)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);

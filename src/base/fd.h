@@ -19,6 +19,9 @@ void fd_close(int *fd);
  * later can land there. Sets bit n of *ret_was_closed for each such n. */
 CHECK_RESULT int fd_sanitize(unsigned *ret_was_closed);
 
+/* /dev/null, CLOEXEC, for reading and writing; < 0 is -errno. */
+CHECK_RESULT int fd_open_null(void);
+
 /* A CLOEXEC duplicate of fd numbered 3 or above; < 0 is -errno. */
 CHECK_RESULT int fd_dup_high(int fd);
 

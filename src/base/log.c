@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@ enum {
     LOG_SHORT = 512,                  /* most lines: no memory is taken */
     LOG_TEXT_MAX = 256 * 1024,        /* longer texts are cut, and say so */
     LOG_LINE_MAX = 1024 * 1024 + 256, /* every byte of a text escaped */
+    LOG_HELD_MAX = 256 * 1024,
 };
 
 static const char *
@@ -86,10 +89,52 @@ log_format(struct buf *out, enum log_level level, const char *text)
     return r;
 }
 
+static struct buf held;
+static atomic_bool holding;
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void
+log_hold(void)
+{
+    buf_init(&held, LOG_HELD_MAX);
+    holding = true;
+}
+
+/* True where the bytes were taken care of: kept, or too many to keep. */
+static bool
+hold(const char *bytes, size_t n)
+{
+    bool was;
+
+    (void)pthread_mutex_lock(&hold_lock);
+    was = holding;
+    if (was && buf_add(&held, bytes, n) < 0) {
+        held.max = held.len; /* no gaps: what does not fit ends it */
+    }
+    (void)pthread_mutex_unlock(&hold_lock);
+    return was;
+}
+
+void
+log_release(void)
+{
+    (void)pthread_mutex_lock(&hold_lock);
+    bool was = holding;
+    holding = false;
+    (void)pthread_mutex_unlock(&hold_lock);
+    if (was) {
+        log_raw(held.data, held.len);
+        buf_fini(&held);
+    }
+}
+
 void
 log_raw(const char *bytes, size_t n)
 {
     int saved = errno;
+    if (holding && hold(bytes, n)) {
+        return;
+    }
     while (n > 0) {
         ssize_t written = write(STDERR_FILENO, bytes, n);
         if (written >= 0) {

@@ -30,6 +30,12 @@ void log_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 CHECK_RESULT int log_format(struct buf *out, enum log_level level,
                             const char *text);
 
+/* From here on lines are kept in memory (the first 256 KiB of them) instead of
+ * written: where fd 2 is the response's own pipe, a line in front of the head
+ * would destroy it. Start only. log_release() writes them, and all later ones. */
+void log_hold(void);
+void log_release(void);
+
 /* Writes bytes as they are to fd 2: whole lines made by log_format(), or what
  * the application wrote to wsgi.errors. Retries EINTR and partial writes. */
 void log_raw(const char *bytes, size_t n);

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 enum {
-    HELD_MAX = 256 << 10,   /* log lines held back from a shared pipe */
     PIPE_PIECE = 4096,      /* PIPE_BUF: does not block once poll() says so */
     DRAIN_MAX = 64 << 20,   /* bytes of body nobody wanted */
     DRAIN_TIME_MS = 10000
@@ -28,7 +27,6 @@ struct cgi {
     struct spool spool; /* body taken before it was asked for */
     uint64_t spooled;   /* bytes that ever went there */
     uint64_t taken;     /* bytes read from in_fd */
-    struct buf held;    /* log lines, while errors_share_out */
 };
 
 static struct cgi *cgi_of(struct request *q)
@@ -256,27 +254,10 @@ static bool cgi_peer_gone(struct request *q)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-static void flush_held(struct cgi *c)
+/* Where fd 2 is the response's pipe, the log is held until the end. */
+static void cgi_errors(struct request *q UNUSED, const char *lines, size_t n)
 {
-    if (c->held.len > 0) {
-        log_raw(c->held.data, c->held.len);
-        c->held.len = 0;
-    }
-}
-
-static void cgi_errors(struct request *q, const char *lines, size_t n)
-{
-    struct cgi *c = cgi_of(q);
-
-    /* A line in front of the head would destroy the response, one behind it the
-     * body: on a shared pipe they wait for the end. */
-    if (c->io.errors_share_out && c->held.len + n <= HELD_MAX &&
-        buf_add(&c->held, lines, n) == 0) {
-        return;
-    }
-    if (!c->io.errors_share_out || response_head_sent(&q->response)) {
-        log_raw(lines, n);
-    }
+    log_raw(lines, n);
 }
 
 static const struct transport cgi_transport = {
@@ -349,7 +330,6 @@ static int begin(struct cgi *c, const struct config *config,
     c->out_is_socket =
         fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     spool_init(&c->spool);
-    buf_init(&c->held, HELD_MAX);
     return add_params(c, environment);
 }
 
@@ -380,10 +360,9 @@ static int finish(struct cgi *c)
         response_abort(&c->q);
     }
     drain(c);
-    flush_held(c);
+    log_release();
     status = c->q.exit_status;
     spool_fini(&c->spool);
-    buf_fini(&c->held);
     request_fini(&c->q);
     return status;
 }
@@ -398,9 +377,7 @@ int cgi_run(const struct config *config, char **environment,
                        NULL);
     }
     else {
-        c.q.errors_to_server = true;
         if (request_prepare(&c.q) == 0) {
-            c.q.errors_to_server = true; /* fd 2, but not into the response */
             run(arg, &c.q);
         }
     }
@@ -413,7 +390,6 @@ void cgi_fail(const struct config *config, char **environment,
     struct cgi c;
 
     if (begin(&c, config, environment, io) == 0) {
-        c.q.errors_to_server = true;
         c.q.response.is_head = params_is(&c.q.params, "REQUEST_METHOD", "HEAD");
         c.q.content_length = params_content_length(&c.q.params);
         request_log(&c.q, LOG_LEVEL_ERROR, "%s", why);

@@ -16,18 +16,15 @@
 #include "conf/config.h"
 #include "gateway/request.h"
 
-#include <stdbool.h>
-
 struct cgi_io {
     int in_fd;
     int out_fd;
-    bool errors_share_out; /* fd 2 is the response's own pipe (mini_httpd) */
 };
 
 typedef void (*cgi_run_fn)(void *arg, struct request *q);
 
-/* Runs the request that the environment describes; returns the exit code. A
- * script named nph-* gets a whole HTTP response. */
+/* Runs the request that the environment describes; returns the exit code.
+ * Releases the log (log_hold()) once the response is out. A script named nph-* gets a whole HTTP response. */
 CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          const struct cgi_io *io, cgi_run_fn run, void *arg);
 

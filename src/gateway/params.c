@@ -173,15 +173,18 @@ int params_add(struct params *p, const char *name, size_t nname,
     return 0;
 }
 
-static struct param *find(const struct params *p, const char *name)
+static struct param *find_n(const struct params *p, const char *name, size_t n)
 {
-    size_t n = strlen(name);
-
     if (p->n == 0) {
         return NULL;
     }
     uint32_t k = *slot_of(p, name, n, params_hash(name, n));
     return k == 0 || p->v[k - 1].value == NULL ? NULL : &p->v[k - 1];
+}
+
+static struct param *find(const struct params *p, const char *name)
+{
+    return find_n(p, name, strlen(name));
 }
 
 const struct param *params_get(const struct params *p, const char *name)
@@ -394,6 +397,32 @@ static int mend_path(struct params *p, const char *mount)
     return set_path(p, script, info);
 }
 
+/* --set: the operator's word counts more than the server's, also in the rules
+ * below (--set HTTPS=on). */
+static int add_settings(struct params *p, const struct config_list *settings)
+{
+    for (size_t i = 0; i < settings->n; i++) {
+        const char *name = settings->v[i];
+        const char *eq = strchr(name, '=');
+        if (eq == NULL) {
+            continue;
+        }
+        size_t n = (size_t)(eq - name);
+        struct param *e = find_n(p, name, n);
+        if (e == NULL) {
+            int r = params_add(p, name, n, eq + 1, strlen(eq + 1));
+            if (r < 0) {
+                return r;
+            }
+        }
+        else {
+            e->value = eq + 1;
+            e->value_len = (uint32_t)strlen(eq + 1);
+        }
+    }
+    return 0;
+}
+
 int params_mend(struct params *p, const struct config *config)
 {
     int r;
@@ -404,6 +433,9 @@ int params_mend(struct params *p, const struct config *config)
     /* The client's "Proxy:" header must never look like a proxy setting
      * (httpoxy). The HTTP_ copies of length and type are not PEP 3333's. */
     drop(p, "HTTP_PROXY");
+    if ((r = add_settings(p, &config->set)) < 0) {
+        return r;
+    }
     drop(p, "HTTP_CONTENT_LENGTH");
     drop(p, "HTTP_CONTENT_TYPE");
     drop_if_empty(p, "CONTENT_TYPE");

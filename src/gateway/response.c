@@ -280,7 +280,8 @@ static int assemble_head(struct request *q)
         order[1] = &r->location;
     }
     r->head.len = 0;
-    if (q->transport->is_nph) {
+    if (q->transport->is_nph &&
+        memcmp(r->status_text.data, "Status: ", 8) == 0) {
         /* "Status: 200 OK" -> "HTTP/1.1 200 OK": one byte longer. */
         if (buf_add(&r->fields, nph_end, sizeof nph_end - 1) < 0 ||
             buf_reserve(&r->status_text, 1) < 0) {

@@ -325,6 +325,7 @@ int listener_adopt(struct listener *l, int fd)
     }
     l->fd = high;
     l->is_tcp = a.any.sa_family != AF_UNIX;
+    l->is_adopted = true;
     set_options(high, &a);
     (void)snprintf(l->name, sizeof l->name, "inherited descriptor %d", fd);
     /* Several processes may share it: after a wake-up the connection may be

@@ -23,6 +23,7 @@
 struct listener {
     int fd;           /* -1 = none */
     bool is_tcp;
+    bool is_adopted;  /* somebody else's socket */
     char *path;       /* of a unix socket that we made, else NULL */
     struct stat file; /* what we made, so that only that is removed */
     char name[128];   /* for the log: "unix:/run/app.sock", "127.0.0.1:9000" */

@@ -1,0 +1,512 @@
+/*
+ * main.c - which mode, which descriptors, which exit code
+ *
+ * Decides once how this process was started (web server's CGI, spawner's
+ * FastCGI socket, or on its own), puts descriptors 0, 1 and 2 where Python may
+ * have them, and runs the one or the other. The only file that ends the process,
+ * besides the forced stop in proc/.
+ */
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "conf/options.h"
+#include "config.h"
+#include "gateway/cgi.h"
+#include "gateway/fcgi_os.h"
+#include "net/allow.h"
+#include "net/listener.h"
+#include "proc/pool.h"
+#include "proc/signals.h"
+#include "wsgi/handler.h"
+#include "wsgi/interp.h"
+#include "wsgi/loader.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { LISTEN_FDS_START = 3, LISTENERS_MAX = 64 };
+
+extern char **environ;
+
+/* How the process was started, and why we think so. */
+struct start {
+    enum config_mode mode; /* MODE_AUTO: could not be told */
+    const char *why;
+    bool request_in_env;
+    bool fd0_listens;
+    int inherited; /* LISTEN_FDS that are ours */
+};
+
+static struct config config;
+static struct listener listeners[LISTENERS_MAX];
+static size_t nlisteners;
+static struct allow allow;
+
+/* Leaves without finalising Python: interp_finish() has saved what there was.
+ * LeakSanitizer runs at a return from main() only. */
+static int leave(int status)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return status;
+#else
+    (void)fflush(NULL);
+    _exit(status);
+#endif
+}
+
+/* -- mode ------------------------------------------------------------------------ */
+
+/* systemd's protocol: the descriptors are ours only if the pid says so. */
+static int inherited_listeners(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    uint64_t p, n;
+
+    if (pid == NULL || fds == NULL ||
+        num_parse(pid, strlen(pid), INT_MAX, &p) < 0 ||
+        num_parse(fds, strlen(fds), LISTENERS_MAX, &n) < 0 ||
+        (pid_t)p != getpid()) {
+        return 0;
+    }
+    return (int)n;
+}
+
+static void detect(struct start *s)
+{
+    s->inherited = inherited_listeners();
+    s->fd0_listens = fd_is_listening(STDIN_FILENO);
+    s->mode = MODE_FASTCGI;
+    if (config.mode != MODE_AUTO) {
+        s->mode = config.mode;
+        s->why = "--mode says so";
+    }
+    else if (config.bind.n > 0) {
+        s->why = "--bind names a socket to listen on";
+    }
+    else if (s->inherited > 0) {
+        s->why = "LISTEN_FDS and LISTEN_PID hand over listening sockets";
+    }
+    else if (s->fd0_listens) {
+        s->why = "descriptor 0 is a listening socket";
+    }
+    else if (s->request_in_env) {
+        s->mode = MODE_CGI;
+        s->why = "REQUEST_METHOD or GATEWAY_INTERFACE is in the environment";
+    }
+    else {
+        s->mode = MODE_AUTO;
+        s->why = "there is neither a socket to listen on nor a CGI request";
+    }
+}
+
+static const char *kind_of_fd(int fd, char *to, size_t size)
+{
+    struct stat st;
+
+    if (fd_is_listening(fd)) {
+        return "listening socket";
+    }
+    if (fstat(fd, &st) < 0) {
+        return "closed";
+    }
+    switch (st.st_mode & S_IFMT) {
+    case S_IFSOCK:
+        return "connected socket";
+    case S_IFIFO:
+        return "pipe";
+    case S_IFREG:
+        return "file";
+    case S_IFCHR:
+        return isatty(fd) ? "terminal" : "character device";
+    default:
+        (void)snprintf(to, size, "file of mode %o", (unsigned)st.st_mode);
+        return to;
+    }
+}
+
+static int explain(const struct start *s, unsigned was_closed)
+{
+    static const char *const mode[] = {
+        [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
+    char python[PATH_MAX], other[64];
+
+    if (s->request_in_env && !s->fd0_listens) {
+        (void)printf("Status: 200 OK\r\n"
+                     "Content-Type: text/plain; charset=utf-8\r\n\r\n");
+    }
+    (void)printf("mode: %s\nbecause: %s\n", mode[s->mode], s->why);
+    for (int fd = 0; fd <= 2; fd++) {
+        (void)printf("descriptor %d: %s\n", fd,
+                     was_closed >> fd & 1 ? "closed"
+                                          : kind_of_fd(fd, other, sizeof other));
+    }
+    (void)printf("REQUEST_METHOD: %s\n", getenv("REQUEST_METHOD") != NULL
+                                             ? getenv("REQUEST_METHOD")
+                                             : "(not set)");
+    (void)printf("GATEWAY_INTERFACE: %s\n", getenv("GATEWAY_INTERFACE") != NULL
+                                                ? getenv("GATEWAY_INTERFACE")
+                                                : "(not set)");
+    (void)printf("LISTEN_FDS for this process: %d\n", s->inherited);
+    (void)printf("application: %s\n", config.app != NULL ? config.app
+                                      : config.scripts_in != NULL
+                                          ? "the request's SCRIPT_FILENAME"
+                                          : "(none given)");
+    if (config.scripts_in != NULL) {
+        (void)printf("scripts below: %s\n", config.scripts_in);
+    }
+    (void)printf("mount: %s\n",
+                 config.mount == NULL       ? "(the server's split, mended)"
+                 : config.mount[0] == '\0' ? "/"
+                                           : config.mount);
+    (void)printf("python: %s\n", interp_version());
+    if (interp_executable(&config, python, sizeof python) == 0) {
+        (void)printf("python executable: %s\n", python);
+    }
+    return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
+}
+
+static int usage(void)
+{
+    (void)fprintf(
+        stderr,
+        "wsgi-cgi: there is neither a socket to listen on nor a CGI request\n"
+        "usage: wsgi-cgi [options] APP\n"
+        "  in a cgi-bin:    make '#!/path/to/wsgi-cgi' the first line of APP\n"
+        "  under a spawner: a listening socket on descriptor 0\n"
+        "  on its own:      wsgi-cgi --bind unix:/run/app.sock APP\n"
+        "See wsgi-cgi --help, and --explain for what was found.\n");
+    return EX_USAGE;
+}
+
+/* -- what both modes do before Python starts --------------------------------------- */
+
+/* Standard output belongs to the protocol: whatever prints there, in Python, in C
+ * or in a child, must not reach the web server. */
+static int take_stdio(int *ret_in, int *ret_out)
+{
+    CLEANUP(fd_close) int null = -1;
+    int e = 0;
+
+    if (ret_in != NULL) {
+        *ret_in = fd_dup_high(STDIN_FILENO);
+        *ret_out = fd_dup_high(STDOUT_FILENO);
+        if (*ret_in < 0 || *ret_out < 0) {
+            return -EMFILE;
+        }
+    }
+    null = fd_open_null();
+    if (null < 0) {
+        return null;
+    }
+    if ((e = fd_redirect(null, STDIN_FILENO)) < 0 ||
+        (e = fd_redirect(STDERR_FILENO, STDOUT_FILENO)) < 0) {
+        return e;
+    }
+    return 0;
+}
+
+static int enter_folder(const char *dir)
+{
+    if (chdir(dir) == 0) {
+        return 0;
+    }
+    log_error("cannot change to folder %s: %s", dir, strerror(errno));
+    return EX_NOINPUT;
+}
+
+/* RFC 3875, 7.2: a script's working folder is its own. */
+static int enter_script_folder(void)
+{
+    char path[PATH_MAX];
+    const char *script = loader_script();
+
+    if (config.chdir != NULL) {
+        return enter_folder(config.chdir);
+    }
+    if (script == NULL || strlen(script) >= sizeof path) {
+        return 0;
+    }
+    memcpy(path, script, strlen(script) + 1);
+    return enter_folder(dirname(path));
+}
+
+static int no_application(void)
+{
+    log_error("no application: give APP (a file or MODULE:CALLABLE) or "
+              "--scripts-in=DIR");
+    return EX_USAGE;
+}
+
+static int prepare(bool is_cgi)
+{
+    int e;
+
+    if (config.app == NULL && config.scripts_in == NULL) {
+        return no_application();
+    }
+    if ((e = loader_prepare(&config)) != 0 || (e = interp_check(&config)) != 0) {
+        return e;
+    }
+    if (is_cgi) {
+        return enter_script_folder();
+    }
+    return config.chdir == NULL ? 0 : enter_folder(config.chdir);
+}
+
+/* -- CGI ------------------------------------------------------------------------------- */
+
+static void run_request(void *arg, struct request *q)
+{
+    handler_run(arg, q);
+}
+
+/* Whatever stops us before the application runs, the client gets a page and the
+ * log an id; the exit code is the cause's. */
+static int fail_cgi(const struct cgi_io *io, int status, const char *why)
+{
+    cgi_fail(&config, environ, io, why);
+    return status;
+}
+
+static int run_cgi(void)
+{
+    const struct wsgi_facts facts = {.multiprocess = true};
+    struct cgi_io io = {.in_fd = -1, .out_fd = -1};
+    struct wsgi_thread *t;
+    int status;
+
+    if (take_stdio(&io.in_fd, &io.out_fd) < 0) {
+        log_error("out of descriptors");
+        return EX_OSERR;
+    }
+    /* httpoxy: libraries take it for the operator's proxy setting. */
+    (void)unsetenv("HTTP_PROXY");
+    if ((status = prepare(true)) != 0) {
+        return fail_cgi(&io, status, "the configuration is wrong");
+    }
+    if ((status = interp_start(&config, loader_script())) != 0) {
+        return fail_cgi(&io, status, "Python could not be started");
+    }
+    t = wsgi_thread_new(&config, facts, true);
+    if (t == NULL) {
+        return fail_cgi(&io, EX_OSERR, "out of memory");
+    }
+    status = cgi_run(&config, environ, &io, run_request, t);
+    /* The server may take the end of the output for the end of the request: let
+     * it, whatever atexit functions still do. */
+    fd_close(&io.out_fd);
+    fd_close(&io.in_fd);
+    wsgi_thread_free(&t);
+    interp_finish();
+    return status;
+}
+
+/* -- FastCGI ------------------------------------------------------------------------------- */
+
+static int read_allow(void)
+{
+    const char *env = getenv("FCGI_WEB_SERVER_ADDRS");
+    char *list, *word, *rest;
+    int e = 0;
+
+    for (size_t i = 0; i < config.allow.n; i++) {
+        if (allow_add(&allow, config.allow.v[i]) < 0) {
+            log_error("--allow: '%s' is not an address, ADDRESS/BITS or any",
+                      config.allow.v[i]);
+            return EX_USAGE;
+        }
+    }
+    if (env == NULL || config.allow.n > 0) {
+        return 0;
+    }
+    rest = list = strdup(env);
+    while (e == 0 && (word = strsep(&rest, ", \t")) != NULL) {
+        if (*word != '\0' && allow_add(&allow, word) < 0) {
+            log_error("FCGI_WEB_SERVER_ADDRS: '%s' is not an address", word);
+            e = EX_USAGE;
+        }
+    }
+    free(list);
+    return e;
+}
+
+static int adopt(int fd)
+{
+    if (nlisteners == LISTENERS_MAX) {
+        log_error("more than %d listening sockets", LISTENERS_MAX);
+        return EX_USAGE;
+    }
+    int e = listener_adopt(&listeners[nlisteners], fd);
+    nlisteners += e == 0;
+    return e;
+}
+
+static int open_listeners(const struct start *s)
+{
+    int e = read_allow();
+
+    for (size_t i = 0; e == 0 && i < config.bind.n; i++) {
+        if (nlisteners == LISTENERS_MAX) {
+            log_error("--bind: more than %d sockets", LISTENERS_MAX);
+            return EX_USAGE;
+        }
+        e = listener_bind(&listeners[nlisteners], config.bind.v[i], &config,
+                          &allow);
+        nlisteners += e == 0;
+    }
+    if (e != 0 || config.bind.n > 0) {
+        return e;
+    }
+    for (int i = 0; e == 0 && i < s->inherited; i++) {
+        int fd = LISTEN_FDS_START + i;
+        e = adopt(fd);
+        fd_close(&fd);
+    }
+    if (e == 0 && s->inherited == 0) {
+        if (!s->fd0_listens) {
+            log_error("--mode=fastcgi needs a listening socket: on descriptor "
+                      "0, by LISTEN_FDS, or by --bind");
+            return EX_USAGE;
+        }
+        e = adopt(STDIN_FILENO);
+    }
+    return e;
+}
+
+static void close_listeners(void)
+{
+    while (nlisteners > 0) {
+        listener_close(&listeners[--nlisteners], true);
+    }
+}
+
+static int run_fastcgi(const struct start *s)
+{
+    int status = open_listeners(s);
+
+    if (status != 0) {
+        close_listeners();
+        return status;
+    }
+    /* A child of the application is not the one they were meant for. */
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDNAMES");
+    if (take_stdio(NULL, NULL) < 0) {
+        log_error("out of descriptors");
+        status = EX_OSERR;
+    }
+    else if (fcgi_os_start() < 0) {
+        log_error("this libfcgi does not use wsgi-cgi's I/O layer; build with "
+                  "FCGI=static");
+        status = EX_SOFTWARE;
+    }
+    else if ((status = prepare(false)) == 0 &&
+             (status = interp_start(&config, loader_script())) == 0) {
+        /* An application that cannot be loaded answers 500 until its file is
+         * mended: exiting here would make a spawner's loop of it. */
+        if (loader_load() != 0) {
+            log_warning("serving error pages until the application loads");
+        }
+        status = pool_run(&config, listeners, nlisteners, &allow);
+        if (status == 0) {
+            interp_finish();
+        }
+    }
+    close_listeners();
+    return status;
+}
+
+/* -- --check ------------------------------------------------------------------------------------ */
+
+static int check(void)
+{
+    int status = prepare(false);
+
+    if (status == 0 && (status = interp_start(&config, loader_script())) == 0) {
+        status = loader_load();
+        if (status == 0) {
+            (void)printf("wsgi-cgi: %s loads with Python %s\n",
+                         config.app != NULL ? config.app : config.scripts_in,
+                         interp_version());
+            (void)fflush(stdout);
+        }
+        interp_finish();
+    }
+    return status;
+}
+
+static int run(const struct start *s, unsigned was_closed)
+{
+    switch (config.action) {
+    case ACTION_HELP:
+        options_help(stdout);
+        return EX_OK;
+    case ACTION_VERSION:
+        (void)printf("wsgi-cgi %s (Python %s)\n", WSGI_CGI_VERSION,
+                     interp_version());
+        return EX_OK;
+    case ACTION_EXPLAIN:
+        return explain(s, was_closed);
+    case ACTION_CHECK:
+        return check();
+    case ACTION_RUN:
+        break;
+    }
+    switch (s->mode) {
+    case MODE_CGI:
+        return run_cgi();
+    case MODE_FASTCGI:
+        return run_fastcgi(s);
+    case MODE_AUTO:
+        break;
+    }
+    return usage();
+}
+
+static bool shares_pipe(int a, int b)
+{
+    struct stat st;
+
+    return fd_same(a, b) && fstat(a, &st) == 0 &&
+           (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
+int main(int argc, char **argv)
+{
+    struct start start = {.mode = MODE_AUTO};
+    unsigned was_closed = 0;
+    int status;
+
+    interp_prefault();
+    if (fd_sanitize(&was_closed) < 0) {
+        return leave(EX_OSERR);
+    }
+    signals_init();
+    start.request_in_env = getenv("REQUEST_METHOD") != NULL ||
+                           getenv("GATEWAY_INTERFACE") != NULL;
+    if (start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO)) {
+        log_hold(); /* mini_httpd: the log goes where the response goes */
+    }
+    status = options_parse(argc, argv, start.request_in_env, &config);
+    if (status == 0) {
+        detect(&start);
+        status = run(&start, was_closed);
+    }
+    else if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
+        /* The web server's client must not be left with an empty answer. */
+        const struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
+        cgi_fail(&config, environ, &io, "the options are wrong");
+    }
+    log_release();
+    config_fini(&config);
+    allow_fini(&allow);
+    return leave(status);
+}

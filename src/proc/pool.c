@@ -1,0 +1,397 @@
+#include "proc/pool.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "gateway/fcgi.h"
+#include "net/conn.h"
+#include "net/poller.h"
+#include "proc/signals.h"
+#include "wsgi/handler.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+    CONNS_MAX = 1 << 20,     /* entries of the table; memory only when used */
+    THREAD_STACK = 8 << 20   /* Python recurses on it */
+};
+
+struct pool {
+    const struct config *config;
+    const struct allow *allow;
+    struct listener *listeners;
+    size_t nlisteners;
+    struct poller poller;
+    struct conn_table *conns;
+    struct fcgi_limits limits;
+    volatile bool stopping;
+    atomic_bool paused;       /* out of descriptors: listeners are not polled */
+    atomic_uint running;      /* request threads */
+};
+
+struct thread {
+    struct pool *pool;
+    pthread_t id;
+    bool is_main;
+    struct wsgi_thread *wsgi;
+    struct fcgi_worker *worker;
+};
+
+static void run_request(void *arg, struct request *q)
+{
+    handler_run(arg, q);
+}
+
+/* -- listeners ------------------------------------------------------------------- */
+
+static int watch_listeners(struct pool *p)
+{
+    for (size_t i = 0; i < p->nlisteners; i++) {
+        int e = poller_add_listener(&p->poller, p->listeners[i].fd);
+        if (e < 0 && e != -EEXIST) {
+            return e;
+        }
+    }
+    return 0;
+}
+
+static void unwatch_listeners(struct pool *p)
+{
+    for (size_t i = 0; i < p->nlisteners; i++) {
+        poller_remove_listener(&p->poller, p->listeners[i].fd);
+    }
+}
+
+/* Nothing can be accepted: a listener that stays readable would make every thread
+ * spin. The control thread watches them again a moment later. */
+static void pause_listeners(struct pool *p, int err)
+{
+    bool was = false;
+
+    if (atomic_compare_exchange_strong(&p->paused, &was, true)) {
+        log_warning("no connection can be accepted (%s); trying again shortly",
+                    strerror(err));
+        unwatch_listeners(p);
+    }
+}
+
+/* -- connections ------------------------------------------------------------------- */
+
+static void close_conn(struct pool *p, struct fcgi_conn *c)
+{
+    fcgi_conn_fini(c);
+    conn_close(p->conns, &c->conn);
+}
+
+static void serve(struct thread *t, struct fcgi_conn *c, int fd)
+{
+    struct pool *p = t->pool;
+    uint32_t generation = atomic_load(&c->conn.generation);
+    bool is_new = !c->conn.in_poller;
+    int64_t deadline;
+
+    if (fcgi_serve(t->worker, c, fd, &p->stopping, &deadline) ==
+        FCGI_NEXT_CLOSE) {
+        close_conn(p, c);
+        return;
+    }
+    c->conn.in_poller = true;
+    /* Parked before it is armed: the event may come at once, to any thread. */
+    conn_park(&c->conn, deadline);
+    if (poller_arm(&p->poller, fd, generation, is_new) < 0) {
+        conn_unpark(&c->conn);
+        close_conn(p, c);
+    }
+}
+
+/* False where there was nothing to accept. */
+static bool accept_one(struct thread *t, int listen_fd)
+{
+    struct pool *p = t->pool;
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    bool check = p->allow->n > 0;
+    void *addr = &peer;
+
+    int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
+                     SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+            errno == ENOMEM) {
+            pause_listeners(p, errno);
+        }
+        return false;
+    }
+    struct conn *c = conn_open(p->conns, fd);
+    if (c == NULL || (check && !allow_peer(p->allow, &peer))) {
+        if (c == NULL) {
+            fd_close(&fd);
+            pause_listeners(p, EMFILE);
+            return false;
+        }
+        conn_close(p->conns, c);
+        return true;
+    }
+    void *entry = c;
+    serve(t, entry, fd);
+    return true;
+}
+
+/* -- request threads ------------------------------------------------------------------ */
+
+/* Connections that reached our own sockets before they close would be reset
+ * unanswered. Somebody else's socket goes on without us. */
+static void accept_the_rest(struct thread *t)
+{
+    for (size_t i = 0; i < t->pool->nlisteners; i++) {
+        struct listener *l = &t->pool->listeners[i];
+        if (!l->is_adopted) {
+            while (accept_one(t, l->fd)) {
+            }
+        }
+    }
+}
+
+static void handle(struct thread *t, const struct poller_event *ev)
+{
+    if (ev->kind == POLLER_LISTENER) {
+        (void)accept_one(t, ev->fd);
+        return;
+    }
+    struct conn *c = conn_take(t->pool->conns, ev->fd, ev->generation);
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, ev->fd);
+    }
+}
+
+static void loop(struct thread *t)
+{
+    struct pool *p = t->pool;
+    struct poller_event ev;
+    unsigned wakes = 0;
+
+    /* The wake-up stays readable and takes turns with what else is ready: when
+     * it comes twice in a row, nothing else is. */
+    while (wakes < 2) {
+        int e = poller_wait(&p->poller, p->stopping ? 0 : -1, &ev);
+        if (e < 0) {
+            log_error("waiting for requests: %s", strerror(-e));
+            return;
+        }
+        switch (ev.kind) {
+        case POLLER_WAKE:
+            wakes++;
+            if (wakes == 1) {
+                accept_the_rest(t);
+            }
+            break;
+        case POLLER_NOTHING:
+            break;
+        case POLLER_LISTENER:
+        case POLLER_CONN:
+            wakes = wakes > 0 ? 1 : 0;
+            handle(t, &ev);
+            break;
+        }
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+    struct pool *p = t->pool;
+    struct wsgi_facts facts = {.multithread = p->config->threads > 1};
+
+    /* On a socket somebody else made, siblings of ours may listen too. */
+    for (size_t i = 0; i < p->nlisteners; i++) {
+        facts.multiprocess |= p->listeners[i].is_adopted;
+    }
+    t->wsgi = wsgi_thread_new(p->config, facts, t->is_main);
+    t->worker = t->wsgi == NULL ? NULL
+                                : fcgi_worker_new(p->config, &p->limits,
+                                                  run_request, t->wsgi);
+    if (t->worker == NULL) {
+        log_error("no memory for a request thread");
+    }
+    else {
+        loop(t);
+    }
+    fcgi_worker_free(&t->worker);
+    wsgi_thread_free(&t->wsgi);
+    if (atomic_fetch_sub(&p->running, 1) == 1) {
+        signals_wake(); /* the last one: the control thread may end */
+    }
+    return NULL;
+}
+
+/* -- the control thread ------------------------------------------------------------------ */
+
+static int sweep_interval(const struct config *c)
+{
+    int64_t least = c->head_timeout_ms < c->keepalive_timeout_ms
+                        ? c->head_timeout_ms
+                        : c->keepalive_timeout_ms;
+
+    least /= 4;
+    return least < 20 ? 20 : least > 1000 ? 1000 : (int)least;
+}
+
+static void close_sockets(const struct pool *p)
+{
+    for (size_t i = 0; i < p->nlisteners; i++) {
+        listener_close(&p->listeners[i], true);
+    }
+}
+
+/* The end that does not wait for the application. */
+static void end_now(const struct pool *p, const char *why)
+{
+    unsigned running = atomic_load(&p->running);
+
+    if (running > 0 && why != NULL) {
+        log_warning("%s: requests that still run are cut off", why);
+    }
+    close_sockets(p);
+    _exit(EX_OK);
+}
+
+static void *control_main(void *arg)
+{
+    struct pool *p = arg;
+    int interval = sweep_interval(p->config);
+    int64_t end = 0;
+
+    for (;;) {
+        enum signals_stop stop = signals_wait(interval);
+        int64_t now = clock_ms();
+        if (atomic_load(&p->running) == 0) {
+            return NULL;
+        }
+        if (stop == STOP_NOW) {
+            end_now(p, NULL);
+        }
+        if (stop == STOP_GRACEFUL && end == 0) {
+            end = now + p->config->graceful_timeout_ms;
+            p->stopping = true;
+            unwatch_listeners(p);
+            poller_wake_all(&p->poller);
+        }
+        if (end != 0 && now >= end) {
+            end_now(p, "--graceful-timeout has passed");
+        }
+        if (end == 0 && atomic_load(&p->paused)) {
+            atomic_store(&p->paused, false);
+            if (watch_listeners(p) < 0) {
+                atomic_store(&p->paused, true);
+            }
+        }
+        conn_sweep(p->conns, now, false);
+    }
+}
+
+/* Signals are for threads whose system calls they may interrupt. */
+static int start_control(struct pool *p, pthread_t *ret_id)
+{
+    sigset_t all, old;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    int e = pthread_create(ret_id, NULL, control_main, p);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return -e;
+}
+
+/* -- all of it ------------------------------------------------------------------------------ */
+
+/* As many connections as descriptors: an idle one costs next to nothing. */
+static size_t raise_descriptors(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) < 0) {
+        return 1024;
+    }
+    if (r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &r);
+        (void)getrlimit(RLIMIT_NOFILE, &r);
+    }
+    return r.rlim_cur > CONNS_MAX ? CONNS_MAX : (size_t)r.rlim_cur;
+}
+
+static int prepare(struct pool *p)
+{
+    size_t max = raise_descriptors();
+    int e = poller_open(&p->poller);
+
+    if (e == 0) {
+        e = watch_listeners(p);
+    }
+    if (e == 0) {
+        p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
+        e = p->conns == NULL ? -ENOMEM : signals_open();
+    }
+    p->limits = (struct fcgi_limits){.head = p->config->limit_head,
+                                     .max_conns = (unsigned)max,
+                                     .max_reqs = p->config->threads};
+    return e;
+}
+
+static int start_threads(struct pool *p, struct thread *threads)
+{
+    pthread_attr_t attr;
+    int e = pthread_attr_init(&attr);
+
+    if (e == 0) {
+        e = pthread_attr_setstacksize(&attr, THREAD_STACK);
+    }
+    for (unsigned i = 0; e == 0 && i < p->config->threads; i++) {
+        threads[i] = (struct thread){.pool = p, .is_main = i == 0};
+        atomic_fetch_add(&p->running, 1);
+        if (i > 0) {
+            e = pthread_create(&threads[i].id, &attr, thread_main, &threads[i]);
+        }
+    }
+    (void)pthread_attr_destroy(&attr);
+    return -e;
+}
+
+int pool_run(const struct config *config, struct listener *listeners,
+             size_t nlisteners, const struct allow *allow)
+{
+    struct pool p = {.config = config, .allow = allow, .listeners = listeners,
+                     .nlisteners = nlisteners};
+    struct thread *threads = calloc(config->threads, sizeof *threads);
+    pthread_t control;
+    int e = threads == NULL ? -ENOMEM : prepare(&p);
+
+    if (e == 0) {
+        e = start_threads(&p, threads);
+    }
+    if (e == 0) {
+        e = start_control(&p, &control);
+    }
+    if (e < 0) {
+        log_error("starting the request threads: %s", strerror(-e));
+        return EX_OSERR; /* whatever has started ends with the process */
+    }
+    (void)thread_main(&threads[0]);
+    for (unsigned i = 1; i < config->threads; i++) {
+        (void)pthread_join(threads[i].id, NULL);
+    }
+    (void)pthread_join(control, NULL);
+    close_sockets(&p);
+    poller_close(&p.poller);
+    conn_table_free(&p.conns);
+    free(threads);
+    return 0;
+}

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get('WSGI_CGI') or str(ROOT / 'build/release/wsgi-cgi')
+BINARY = os.path.abspath(os.environ.get('WSGI_CGI') or ROOT / 'build/release/wsgi-cgi')
 
 
 def is_sanitized(path):

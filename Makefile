@@ -42,9 +42,9 @@ SRC_conf    := argv config options value
 SRC_net     := allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
-SRC_wsgi    := apps bytecode environ errors exit file_wrapper handler input \
-               interp lease loader module page reach scripts start_response \
-               target venv
+SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
+               handler input interp lease loader module page reach scripts \
+               start_response target venv
 SRC_proc    := control pool signals worker
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))

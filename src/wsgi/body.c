@@ -1,0 +1,251 @@
+/*
+ * body.c - what the application returned, on its way to the client
+ */
+#include "wsgi/body.h"
+
+#include "wsgi/file_wrapper.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+/* More blocks than this take memory from the heap. */
+enum { FEW_BLOCKS = 16 };
+
+enum step {
+    STEP_FAILED = -1, /* a Python exception is set */
+    STEP_ON,
+    STEP_FULL, /* nothing more may be sent */
+    STEP_GONE, /* nobody is there to send it to */
+};
+
+/* What a result of response_*() means for the body. */
+static enum step
+step_of(struct lease *l, int e)
+{
+    if (e == RESPONSE_FULL) {
+        return STEP_FULL;
+    }
+    if (e >= 0) {
+        return STEP_ON;
+    }
+    if (e == -ENOMEM) {
+        PyErr_NoMemory();
+        return STEP_FAILED;
+    }
+    if (e == -EMSGSIZE) { /* the response has been aborted */
+        const struct response *r = &l->q->response;
+        request_log(l->q, LOG_LEVEL_ERROR,
+                    "the body ended after %llu of the %llu bytes that "
+                    "Content-Length promised",
+                    (unsigned long long)r->sent,
+                    (unsigned long long)r->content_length);
+        return STEP_FULL;
+    }
+    l->gone = e;
+    return STEP_GONE;
+}
+
+static enum step
+check_started(const struct lease *l)
+{
+    if (l->q->response.state != RESPONSE_NONE) {
+        return STEP_ON;
+    }
+    PyErr_SetString(PyExc_AssertionError,
+                    "the application gave a body (or none) without a "
+                    "successful call of start_response()");
+    return STEP_FAILED;
+}
+
+static const char name[] = "the response";
+
+/* -- block by block -------------------------------------------------------------- */
+
+static enum step
+send_block(struct lease *l, PyObject *block)
+{
+    if (!PyBytes_Check(block)) {
+        PyErr_Format(PyExc_TypeError,
+                     "the body must be made of bytes, not %.200s",
+                     Py_TYPE(block)->tp_name);
+        return STEP_FAILED;
+    }
+    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+        return STEP_FAILED;
+    }
+    enum step step = step_of(l, response_write(l->q, PyBytes_AS_STRING(block),
+                                               (size_t)PyBytes_GET_SIZE(block)));
+    lease_leave(l);
+    return step;
+}
+
+static enum step
+check_peer(struct lease *l)
+{
+    if (lease_enter(l, name) < 0) {
+        return STEP_FAILED;
+    }
+    bool is_gone = request_peer_gone(l->q);
+    lease_leave(l);
+    if (is_gone) {
+        l->gone = -EPIPE;
+    }
+    return is_gone ? STEP_GONE : STEP_ON;
+}
+
+static PyObject *
+get_iterator(PyObject *result)
+{
+    /* Iterating it would give numbers, and an error that tells nobody why. */
+    if (PyBytes_Check(result) || PyUnicode_Check(result)) {
+        PyErr_Format(PyExc_TypeError,
+                     "the application returned %.200s; it must return an "
+                     "iterable of bytes, such as a list with one bytes object",
+                     Py_TYPE(result)->tp_name);
+        return NULL;
+    }
+    PyObject *it = PyObject_GetIter(result);
+    if (it == NULL && PyErr_ExceptionMatches(PyExc_TypeError) &&
+        Py_TYPE(result)->tp_iter == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "the application returned %.200s; it must return an "
+                     "iterable of bytes", Py_TYPE(result)->tp_name);
+    }
+    return it;
+}
+
+static enum step
+send_iterable(struct lease *l, PyObject *result)
+{
+    CLEANUP(py_clear) PyObject *it = get_iterator(result);
+    enum step step = it == NULL ? STEP_FAILED : STEP_ON;
+
+    while (step == STEP_ON) {
+        step = check_peer(l);
+        if (step != STEP_ON) {
+            break;
+        }
+        CLEANUP(py_clear) PyObject *block = PyIter_Next(it);
+        if (block == NULL) {
+            return PyErr_Occurred() ? STEP_FAILED : STEP_ON;
+        }
+        step = send_block(l, block);
+    }
+    return step;
+}
+
+/* -- whole ----------------------------------------------------------------------- */
+
+static bool
+is_all_bytes(PyObject *tuple)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++) {
+        if (!PyBytes_Check(PyTuple_GET_ITEM(tuple, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The caller's tuple keeps the blocks alive while the GIL is released. */
+static enum step
+send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
+{
+    size_t n = (size_t)PyTuple_GET_SIZE(tuple);
+
+    for (size_t i = 0; i < n; i++) {
+        PyObject *block = PyTuple_GET_ITEM(tuple, (Py_ssize_t)i);
+        blocks[i].iov_base = PyBytes_AS_STRING(block);
+        blocks[i].iov_len = (size_t)PyBytes_GET_SIZE(block);
+    }
+    if (lease_enter(l, name) < 0) {
+        return STEP_FAILED;
+    }
+    enum step step = step_of(l, response_write_all(l->q, blocks, n));
+    lease_leave(l);
+    return step;
+}
+
+static enum step
+send_sequence(struct lease *l, PyObject *result)
+{
+    CLEANUP(py_clear) PyObject *tuple =
+        PyTuple_CheckExact(result) ? Py_NewRef(result) : PyList_AsTuple(result);
+    struct iovec few[FEW_BLOCKS];
+
+    if (tuple == NULL) {
+        return STEP_FAILED;
+    }
+    if (!is_all_bytes(tuple)) {
+        return send_iterable(l, tuple); /* what stands before it is delivered */
+    }
+    if (check_started(l) == STEP_FAILED) {
+        return STEP_FAILED;
+    }
+    size_t n = (size_t)PyTuple_GET_SIZE(tuple);
+    if (n <= FEW_BLOCKS) {
+        return send_blocks(l, tuple, few);
+    }
+    struct iovec *blocks = PyMem_New(struct iovec, n);
+    if (blocks == NULL) {
+        PyErr_NoMemory();
+        return STEP_FAILED;
+    }
+    enum step step = send_blocks(l, tuple, blocks);
+    PyMem_Free(blocks);
+    return step;
+}
+
+/* -- files ----------------------------------------------------------------------- */
+
+static enum step
+send_file(struct lease *l, PyObject *result, const struct file_span *span)
+{
+    uint64_t sent;
+
+    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+        return STEP_FAILED;
+    }
+    int e = response_send_file(l->q, span->fd, span->offset, span->count, &sent);
+    enum step step = e == -EINVAL ? STEP_ON : step_of(l, e);
+    lease_leave(l);
+    return e == -EINVAL ? send_iterable(l, result) : step;
+}
+
+/* -- all ------------------------------------------------------------------------- */
+
+static enum step
+finish(struct lease *l)
+{
+    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+        return STEP_FAILED;
+    }
+    enum response_state state = l->q->response.state;
+    bool is_open = state == RESPONSE_SET || state == RESPONSE_SENT;
+    enum step step = is_open ? step_of(l, response_finish(l->q)) : STEP_ON;
+    lease_leave(l);
+    return step;
+}
+
+enum body_end
+body_send(struct lease *l, const struct module_state *types, PyObject *result)
+{
+    struct file_span span;
+    enum step step;
+
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
+        step = send_sequence(l, result);
+    }
+    else if (file_wrapper_span(types->file_wrapper, result, &span)) {
+        step = send_file(l, result, &span);
+    }
+    else {
+        step = send_iterable(l, result);
+    }
+    if (step == STEP_ON || step == STEP_FULL) {
+        step = finish(l);
+    }
+    return step == STEP_FAILED ? BODY_FAILED
+           : step == STEP_GONE ? BODY_GONE
+                               : BODY_DONE;
+}

@@ -1,0 +1,30 @@
+/*
+ * body.h - what the application returned, on its way to the client
+ *
+ * What:      a list or tuple leaves whole; a FileWrapper around a real file by
+ *            sendfile; anything else block by block, each before the next is
+ *            asked for, as long as there is a client and Content-Length has room.
+ * Owner:     the result stays the caller's, who also closes it.
+ * Threads:   the request's thread.
+ * GIL:       held; released while the peer does not read.
+ * Errors:    see enum body_end.          Blocks: as the application and the peer.
+ * Standards: PEP 3333, Buffering and Streaming, Content-Length.
+ */
+#ifndef WSGI_BODY_H
+#define WSGI_BODY_H
+
+#include "wsgi/lease.h"
+#include "wsgi/module.h"
+#include "wsgi/python.h"
+
+enum body_end {
+    BODY_FAILED = -1, /* a Python exception is set; the response is not ended */
+    BODY_DONE,        /* the response has ended (cut short: aborted and logged) */
+    BODY_GONE,        /* the client went away: lease->gone says how */
+};
+
+CHECK_RESULT enum body_end body_send(struct lease *l,
+                                     const struct module_state *types,
+                                     PyObject *result);
+
+#endif

@@ -1,0 +1,192 @@
+/*
+ * failure.c - requests that do not end well: the log line and the answer
+ */
+#include "wsgi/failure.h"
+
+#include "base/buf.h"
+#include "wsgi/apps.h"
+#include "wsgi/errors.h"
+#include "wsgi/page.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { PAGE_MAX = 4 << 20 };
+
+static const char name[] = "the response";
+
+/* -- the log ---------------------------------------------------------------------- */
+
+/* The traceback as python3 prints it, causes included. NULL with an exception. */
+static PyObject *
+format_traceback(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("traceback");
+    CLEANUP(py_clear) PyObject *frames = PyException_GetTraceback(exc);
+    if (module == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *lines = PyObject_CallMethod(
+        module, "format_exception", "OOO", (PyObject *)Py_TYPE(exc), exc,
+        frames == NULL ? Py_None : frames);
+    CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
+    if (lines == NULL || empty == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *text = PyUnicode_Join(empty, lines);
+    return text == NULL
+        ? NULL : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
+static void
+log_exception(struct lease *l, PyObject *exc, const char *where)
+{
+    CLEANUP(py_clear) PyObject *text = format_traceback(exc);
+    const char *missing = text == NULL ? " (no memory for its traceback)" : "";
+
+    PyErr_Clear();
+    errors_end_line();
+    if (lease_enter(l, name) < 0) {
+        PyErr_Clear();
+        return;
+    }
+    request_log(l->q, LOG_LEVEL_ERROR, "%s raised %s%s", where,
+                Py_TYPE(exc)->tp_name, missing);
+    lease_leave(l);
+    if (text != NULL) {
+        errors_write(PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
+        errors_end_line();
+    }
+}
+
+void
+failure_note(struct lease *l, const char *where)
+{
+    CLEANUP(py_clear) PyObject *exc = py_catch();
+
+    if (exc != NULL) {
+        log_exception(l, exc, where);
+    }
+}
+
+/* -- the answer -------------------------------------------------------------------- */
+
+/* Errors of the body that are the client's: no traceback, no 500. */
+static const struct answer {
+    int err;
+    const char *status;
+    const char *sentence;
+} body_answers[] = {
+    { -EMSGSIZE, "413 Content Too Large",
+      "The request's body is larger than this server takes." },
+    { -ETIMEDOUT, "408 Request Timeout",
+      "The request's body did not arrive in time." },
+    { -ENODATA, "400 Bad Request",
+      "The request's body is shorter than its Content-Length." },
+};
+
+/* True where exc is what a read or write raised for -errno. */
+static bool
+is_os_error(PyObject *exc, int err)
+{
+    if (err == 0 || !PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
+        return false;
+    }
+    CLEANUP(py_clear) PyObject *value = PyObject_GetAttrString(exc, "errno");
+    bool same = value != NULL && PyLong_Check(value) &&
+                PyLong_AsLong(value) == -err;
+    PyErr_Clear();
+    return same;
+}
+
+static const struct answer *
+find_answer(const struct lease *l, PyObject *exc)
+{
+    static const struct answer not_found = {
+        0, "404 Not Found", "There is no such script on this server."
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(body_answers); i++) {
+        if (l->q->body_error == body_answers[i].err &&
+            is_os_error(exc, body_answers[i].err)) {
+            return &body_answers[i];
+        }
+    }
+    return apps_is_not_found(exc) ? &not_found : NULL;
+}
+
+static void
+answer_500(struct lease *l, PyObject *exc)
+{
+    struct request *q = l->q;
+    struct buf page;
+
+    buf_init(&page, PAGE_MAX);
+    bool has_page = q->config->debug && !response_head_sent(&q->response) &&
+                    page_debug(q, exc, &page) == 0;
+    if (lease_enter(l, name) == 0) {
+        if (has_page) {
+            response_error_page(q, "500 Internal Server Error", page.data,
+                                page.len);
+        }
+        else {
+            response_error(q, "500 Internal Server Error",
+                           "The application could not answer this request.",
+                           request_id(q));
+        }
+        lease_leave(l);
+    }
+    PyErr_Clear();
+    buf_fini(&page);
+}
+
+static void
+answer_other(struct lease *l, const struct answer *answer)
+{
+    if (lease_enter(l, name) < 0) {
+        PyErr_Clear();
+        return;
+    }
+    request_log(l->q, LOG_LEVEL_INFO, "%s", answer->sentence);
+    response_error(l->q, answer->status, answer->sentence, NULL);
+    lease_leave(l);
+}
+
+void
+failure_answer(struct lease *l)
+{
+    CLEANUP(py_clear) PyObject *exc = py_catch();
+
+    ASSERT_GIL();
+    if (exc == NULL) {
+        return;
+    }
+    if (is_os_error(exc, l->gone)) {
+        failure_gone(l);
+        return;
+    }
+    const struct answer *answer = find_answer(l, exc);
+    if (answer != NULL) {
+        answer_other(l, answer);
+        return;
+    }
+    log_exception(l, exc, "the application");
+    answer_500(l, exc);
+}
+
+void
+failure_gone(struct lease *l)
+{
+    const char *how = l->gone == -ETIMEDOUT
+        ? "the client took nothing for --write-timeout" : "the client went away";
+
+    if (lease_enter(l, name) < 0) {
+        PyErr_Clear();
+        return;
+    }
+    request_log(l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the body", how,
+                (unsigned long long)l->q->response.sent);
+    response_abort(l->q);
+    lease_leave(l);
+}

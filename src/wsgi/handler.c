@@ -1,0 +1,265 @@
+/*
+ * handler.c - runs one request through the WSGI application
+ */
+#include "wsgi/handler.h"
+
+#include "base/log.h"
+#include "wsgi/apps.h"
+#include "wsgi/body.h"
+#include "wsgi/environ.h"
+#include "wsgi/errors.h"
+#include "wsgi/failure.h"
+#include "wsgi/input.h"
+#include "wsgi/lease.h"
+#include "wsgi/module.h"
+#include "wsgi/python.h"
+#include "wsgi/start_response.h"
+
+#include <stdlib.h>
+
+struct wsgi_thread {
+    PyThreadState *state;
+    bool is_main;
+    const struct module_state *types;
+    struct environ_cache environs;
+    struct lease lease;
+    PyObject *close_name;
+};
+
+/* The Python objects of one request. */
+struct call {
+    PyObject *input;
+    PyObject *data; /* of a Filter, else NULL */
+    PyObject *start_response;
+    PyObject *result; /* NULL: the call raised */
+};
+
+/* -- threads ----------------------------------------------------------------------- */
+
+static int
+thread_init(struct wsgi_thread *t, const struct config *config,
+            struct wsgi_facts facts)
+{
+    t->types = module_get();
+    t->close_name = PyUnicode_InternFromString("close");
+    if (t->types == NULL || t->close_name == NULL) {
+        return -1;
+    }
+    return environ_init(&t->environs, t->types, config, facts);
+}
+
+struct wsgi_thread *
+wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
+                bool is_main)
+{
+    struct wsgi_thread *t = calloc(1, sizeof *t);
+
+    if (t == NULL || lease_init(&t->lease) < 0) {
+        free(t);
+        return NULL;
+    }
+    t->is_main = is_main;
+    t->state = is_main ? PyGILState_GetThisThreadState()
+                       : PyThreadState_New(PyInterpreterState_Main());
+    if (t->state == NULL) {
+        lease_fini(&t->lease);
+        free(t);
+        return NULL;
+    }
+    PyEval_RestoreThread(t->state);
+    int r = thread_init(t, config, facts);
+    PyErr_Clear(); /* no memory: NULL says so */
+    (void)PyEval_SaveThread();
+    if (r < 0) {
+        wsgi_thread_free(&t);
+    }
+    return t;
+}
+
+void
+wsgi_thread_free(struct wsgi_thread **ret_t)
+{
+    struct wsgi_thread *t = *ret_t;
+
+    *ret_t = NULL;
+    if (t == NULL) {
+        return;
+    }
+    PyEval_RestoreThread(t->state);
+    errors_end_line();
+    environ_fini(&t->environs);
+    Py_CLEAR(t->close_name);
+    if (t->is_main) {
+        (void)PyEval_SaveThread();
+    }
+    else {
+        PyThreadState_Clear(t->state);
+        PyThreadState_DeleteCurrent();
+    }
+    lease_fini(&t->lease);
+    free(t);
+}
+
+/* -- a request --------------------------------------------------------------------- */
+
+static int
+call_init(struct call *c, struct wsgi_thread *t)
+{
+    c->input = input_new(t->types->input, &t->lease, STREAM_STDIN);
+    c->start_response =
+        start_response_new(t->types->start_response, &t->lease);
+    if (t->lease.q->role == ROLE_FILTER) {
+        c->data = input_new(t->types->input, &t->lease, STREAM_DATA);
+        if (c->data == NULL) {
+            return -1;
+        }
+    }
+    return c->input == NULL || c->start_response == NULL ? -1 : 0;
+}
+
+static void
+call_fini(struct call *c)
+{
+    Py_CLEAR(c->result);
+    Py_CLEAR(c->start_response);
+    Py_CLEAR(c->data);
+    Py_CLEAR(c->input);
+}
+
+static PyObject *
+call_application(struct wsgi_thread *t, PyObject *app, const struct call *c)
+{
+    CLEANUP(py_clear) PyObject *environ_dict =
+        environ_new(&t->environs, t->lease.q, c->input, c->data);
+    PyObject *args[3] = { NULL, environ_dict, c->start_response };
+
+    return environ_dict == NULL
+        ? NULL
+        : PyObject_Vectorcall(app, args + 1,
+                              2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+}
+
+/* PEP 3333: close() of the object that was returned, however it ended. */
+static void
+close_result(struct wsgi_thread *t, PyObject *result)
+{
+    CLEANUP(py_clear) PyObject *close = NULL;
+    CLEANUP(py_clear) PyObject *closed = NULL;
+
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
+        return;
+    }
+    if (PyObject_GetOptionalAttr(result, t->close_name, &close) > 0) {
+        closed = PyObject_CallNoArgs(close);
+    }
+    failure_note(&t->lease, "close() of the response");
+}
+
+/* Another thread may be inside the request; the objects must not expire under
+ * it. Nothing can fail here but in ways that leave nobody inside. */
+static void
+expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
+{
+    bool is_inside = lease_enter(&t->lease, "the request") == 0;
+
+    PyErr_Clear();
+    fn(object);
+    if (is_inside) {
+        lease_leave(&t->lease);
+    }
+}
+
+/* The application forked, and the child came back here. It has the parent's
+ * connection but not its request, and the parent's loop is not for it: it ends
+ * as if it had called os._exit(), which is what it should have done. */
+static void
+end_forked_child(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("os");
+    CLEANUP(py_clear) PyObject *code = NULL;
+    long status = 1;
+
+    if (exc != NULL && PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
+        code = PyObject_GetAttrString(exc, "code");
+        status = code == Py_None ? 0 : code != NULL && PyLong_Check(code)
+            ? PyLong_AsLong(code) & 0xff : 1;
+    }
+    else {
+        log_error("a child process that the application forked came back into "
+                  "the gateway; it must end with os._exit()");
+        if (exc != NULL) {
+            py_rethrow(Py_NewRef(exc));
+            PyErr_Print();
+        }
+    }
+    PyErr_Clear();
+    errors_end_line();
+    if (os != NULL) {
+        Py_XDECREF(PyObject_CallMethod(os, "_exit", "l", status));
+    }
+    Py_FatalError("os._exit() failed in a forked child");
+}
+
+static void
+answer(struct wsgi_thread *t, PyObject *app, struct call *c)
+{
+    enum body_end end = BODY_FAILED;
+
+    if (call_init(c, t) == 0) {
+        c->result = call_application(t, app, c);
+    }
+    if (c->result != NULL) {
+        end = body_send(&t->lease, t->types, c->result);
+    }
+    if (t->lease.forked) {
+        end_forked_child(py_catch());
+    }
+    if (end == BODY_FAILED) {
+        failure_answer(&t->lease);
+    }
+    else if (end == BODY_GONE) {
+        failure_gone(&t->lease);
+    }
+    expire(t, start_response_expire, c->start_response);
+    if (c->result != NULL) {
+        close_result(t, c->result);
+    }
+    expire(t, input_expire, c->input);
+    expire(t, input_expire, c->data);
+    call_fini(c);
+}
+
+/* Each request has its own copy of the thread's contextvars, so that none are
+ * handed on. The application is loaded outside: what it sets at import stays. */
+static void
+run(struct wsgi_thread *t)
+{
+    struct call c = { .input = NULL };
+    CLEANUP(py_clear) PyObject *app = apps_get(t->lease.q);
+    CLEANUP(py_clear) PyObject *context =
+        app == NULL ? NULL : PyContext_CopyCurrent();
+
+    if (t->lease.forked) {
+        end_forked_child(py_catch());
+    }
+    if (context == NULL || PyContext_Enter(context) < 0) {
+        failure_answer(&t->lease);
+        return;
+    }
+    answer(t, app, &c);
+    if (PyContext_Exit(context) < 0) {
+        failure_note(&t->lease, "leaving the request's context");
+    }
+}
+
+void
+handler_run(struct wsgi_thread *t, struct request *q)
+{
+    PyEval_RestoreThread(t->state);
+    lease_start(&t->lease, q);
+    run(t);
+    errors_end_line();
+    lease_end(&t->lease);
+    assert(!PyErr_Occurred());
+    (void)PyEval_SaveThread();
+}

@@ -319,9 +319,11 @@ argv_trusted(int argc, char **argv)
     }
     argv_words_fini(&words);
 
-    if (own > 1 && argv[1][0] == '-' && begins_with_dash(query) &&
-        (own < 3 || !argv_is_shebang(argv[1], argv[2]))) {
-        return 1; /* rule 3 */
+    /* Rule 3, unless the query's words have been found: what stands before
+     * them is not the query's. */
+    if (own == argc && argv[1][0] == '-' && begins_with_dash(query) &&
+        (argc < 3 || !argv_is_shebang(argv[1], argv[2]))) {
+        return 1;
     }
     return own;
 }

@@ -270,8 +270,8 @@ main(void)
         cmocka_unit_test_setup(test_length_around_the_small_buffer, setup),
         cmocka_unit_test_setup(
             test_a_text_beyond_the_maximum_is_cut_and_says_so, setup),
-        cmocka_unit_test_setup(
-            test_the_longest_text_of_control_characters_fits, setup),
+        cmocka_unit_test_setup(test_the_longest_text_of_control_characters_fits,
+                               setup),
         cmocka_unit_test_setup(test_eintr_and_partial_writes_lose_nothing,
                                setup),
         cmocka_unit_test_setup(test_raw_bytes_are_written_as_they_are, setup),

@@ -45,7 +45,7 @@ SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
 SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
                start_response target venv
-SRC_proc    := control pool signals worker
+SRC_proc    := child pool signals
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
 # What needs no Python: linked into every unit test as one archive.

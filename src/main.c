@@ -15,6 +15,7 @@
 #include "gateway/fcgi_os.h"
 #include "net/allow.h"
 #include "net/listener.h"
+#include "proc/child.h"
 #include "proc/pool.h"
 #include "proc/signals.h"
 #include "wsgi/handler.h"
@@ -265,6 +266,18 @@ static int prepare(bool is_cgi)
 static void run_request(void *arg, struct request *q)
 {
     handler_run(arg, q);
+    if (child_is()) {
+        _exit(q->exit_status); /* the request is its parent's */
+    }
+}
+
+/* A child that goes on in the background must not keep the server waiting. */
+static void close_io(void *arg)
+{
+    struct cgi_io *io = arg;
+
+    fd_close(&io->in_fd);
+    fd_close(&io->out_fd);
 }
 
 /* Whatever stops us before the application runs, the client gets a page and the
@@ -282,8 +295,9 @@ static int run_cgi(void)
     struct wsgi_thread *t;
     int status;
 
-    if (take_stdio(&io.in_fd, &io.out_fd) < 0) {
-        log_error("out of descriptors");
+    if (take_stdio(&io.in_fd, &io.out_fd) < 0 ||
+        child_watch(close_io, &io) < 0) {
+        log_error("out of descriptors or memory");
         return EX_OSERR;
     }
     /* httpoxy: libraries take it for the operator's proxy setting. */

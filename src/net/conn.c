@@ -118,6 +118,18 @@ void conn_close(struct conn_table *t, struct conn *c)
     fd_close(&fd);
 }
 
+void conn_close_all(struct conn_table *t)
+{
+    int top = atomic_load(&t->top);
+
+    for (int fd = 0; fd < top; fd++) {
+        struct conn *c = entry(t, fd);
+        if (atomic_load(&c->state) != CONN_FREE) {
+            conn_close(t, c);
+        }
+    }
+}
+
 void conn_sweep(struct conn_table *t, int64_t now_ms, bool all)
 {
     int top = atomic_load(&t->top);

@@ -67,6 +67,9 @@ void conn_unpark(struct conn *c);
 /* Closes the descriptor of an entry that is ours. */
 void conn_close(struct conn_table *t, struct conn *c);
 
+/* In a forked child: closes every descriptor of the table. */
+void conn_close_all(struct conn_table *t);
+
 /* Shuts down every parked connection whose deadline has passed at now_ms, or,
  * with all set, every parked one. */
 void conn_sweep(struct conn_table *t, int64_t now_ms, bool all);

@@ -6,6 +6,7 @@
 #include "gateway/fcgi.h"
 #include "net/conn.h"
 #include "net/poller.h"
+#include "proc/child.h"
 #include "proc/signals.h"
 #include "wsgi/handler.h"
 
@@ -48,6 +49,22 @@ struct thread {
 static void run_request(void *arg, struct request *q)
 {
     handler_run(arg, q);
+    if (child_is()) {
+        /* A child the application forked came back instead of leaving by
+         * os._exit(). The request is its parent's. */
+        _exit(q->exit_status);
+    }
+}
+
+static void in_child(void *arg)
+{
+    struct pool *p = arg;
+
+    conn_close_all(p->conns);
+    for (size_t i = 0; i < p->nlisteners; i++) {
+        fd_close(&p->listeners[i].fd);
+    }
+    poller_close(&p->poller);
 }
 
 /* -- listeners ------------------------------------------------------------------- */
@@ -339,6 +356,9 @@ static int prepare(struct pool *p)
     if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
         e = p->conns == NULL ? -ENOMEM : signals_open();
+    }
+    if (e == 0) {
+        e = child_watch(in_child, p);
     }
     p->limits = (struct fcgi_limits){.head = p->config->limit_head,
                                      .max_conns = (unsigned)max,

@@ -1,5 +1,7 @@
 #include "proc/signals.h"
 
+#include "base/fd.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -49,9 +51,24 @@ static void on_signal(int number)
     signals_wake();
 }
 
+static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP, SIGINT, SIGQUIT};
+
+void signals_close(void)
+{
+    for (size_t i = 0; wake_fd >= 0 && i < ARRAY_SIZE(numbers); i++) {
+        struct sigaction sa;
+        /* An application may have put its own in place of ours. */
+        if (sigaction(numbers[i], NULL, &sa) == 0 &&
+            sa.sa_handler == on_signal) {
+            sa.sa_handler = SIG_DFL;
+            (void)sigaction(numbers[i], &sa, NULL);
+        }
+    }
+    fd_close(&wake_fd);
+}
+
 int signals_open(void)
 {
-    static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP, SIGINT, SIGQUIT};
     /* SA_RESTART: system calls of the application are not to fail by it. */
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
@@ -59,7 +76,7 @@ int signals_open(void)
     if (wake_fd < 0) {
         return -errno;
     }
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (sigaction(numbers[i], &sa, NULL) < 0) {
             return -errno;
         }

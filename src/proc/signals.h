@@ -27,6 +27,10 @@ void signals_init(void);
  * TERM or USR1 means now. */
 CHECK_RESULT int signals_open(void);
 
+/* Back to the default handlers, where ours are still in place; closes what
+ * signals_open() opened. For a forked child; async-signal-safe. */
+void signals_close(void);
+
 /* Waits until a signal came or timeout_ms passed; what is asked for. */
 enum signals_stop signals_wait(int timeout_ms);
 

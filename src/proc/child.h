@@ -1,0 +1,26 @@
+/*
+ * child.h - processes the application forks, as multiprocessing does
+ *
+ * What:      such a child is no gateway: at birth it closes the web server's
+ *            connections (or the client would wait for the child's end, too) and
+ *            takes the default signal handlers (or terminate() would not end
+ *            it); should it come back from the application, it must leave.
+ * Owner:     the process; the callback and its argument are kept.
+ * Threads:   child_watch() at start.             GIL: not used.
+ * Errors:    0 or -errno.                        Blocks: never.
+ */
+#ifndef PROC_CHILD_H
+#define PROC_CHILD_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+
+/* From now on every fork() calls at_birth(arg) in the child, where only
+ * async-signal-safe things may be done. Once. */
+CHECK_RESULT int child_watch(void (*at_birth)(void *arg), void *arg);
+
+/* True in a child of the process that called child_watch(). */
+bool child_is(void);
+
+#endif

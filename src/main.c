@@ -52,7 +52,8 @@ static struct allow allow;
 
 /* Leaves without finalising Python: interp_finish() has saved what there was.
  * LeakSanitizer runs at a return from main() only. */
-static int leave(int status)
+static int
+leave(int status)
 {
 #if defined(__SANITIZE_ADDRESS__)
     return status;
@@ -65,7 +66,8 @@ static int leave(int status)
 /* -- mode ------------------------------------------------------------------------ */
 
 /* systemd's protocol: the descriptors are ours only if the pid says so. */
-static int inherited_listeners(void)
+static int
+inherited_listeners(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
     uint64_t p, n;
@@ -79,7 +81,8 @@ static int inherited_listeners(void)
     return (int)n;
 }
 
-static void detect(struct start *s)
+static void
+detect(struct start *s)
 {
     s->inherited = inherited_listeners();
     s->fd0_listens = fd_is_listening(STDIN_FILENO);
@@ -107,7 +110,8 @@ static void detect(struct start *s)
     }
 }
 
-static const char *kind_of_fd(int fd, char *to, size_t size)
+static const char *
+kind_of_fd(int fd, char *to, size_t size)
 {
     struct stat st;
 
@@ -132,7 +136,8 @@ static const char *kind_of_fd(int fd, char *to, size_t size)
     }
 }
 
-static int explain(const struct start *s, unsigned was_closed)
+static int
+explain(const struct start *s, unsigned was_closed)
 {
     static const char *const mode[] = {
         [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
@@ -145,8 +150,9 @@ static int explain(const struct start *s, unsigned was_closed)
     (void)printf("mode: %s\nbecause: %s\n", mode[s->mode], s->why);
     for (int fd = 0; fd <= 2; fd++) {
         (void)printf("descriptor %d: %s\n", fd,
-                     was_closed >> fd & 1 ? "closed"
-                                          : kind_of_fd(fd, other, sizeof other));
+                     was_closed >> fd & 1
+                         ? "closed"
+                         : kind_of_fd(fd, other, sizeof other));
     }
     (void)printf("REQUEST_METHOD: %s\n", getenv("REQUEST_METHOD") != NULL
                                              ? getenv("REQUEST_METHOD")
@@ -162,10 +168,10 @@ static int explain(const struct start *s, unsigned was_closed)
     if (config.scripts_in != NULL) {
         (void)printf("scripts below: %s\n", config.scripts_in);
     }
-    (void)printf("mount: %s\n",
-                 config.mount == NULL       ? "(the server's split, mended)"
-                 : config.mount[0] == '\0' ? "/"
-                                           : config.mount);
+    (void)printf("mount: %s\n", config.mount == NULL
+                                    ? "(the server's split, mended)"
+                                : config.mount[0] == '\0' ? "/"
+                                                          : config.mount);
     (void)printf("python: %s\n", interp_version());
     if (interp_executable(&config, python, sizeof python) == 0) {
         (void)printf("python executable: %s\n", python);
@@ -173,7 +179,8 @@ static int explain(const struct start *s, unsigned was_closed)
     return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
 }
 
-static int usage(void)
+static int
+usage(void)
 {
     (void)fprintf(
         stderr,
@@ -190,7 +197,8 @@ static int usage(void)
 
 /* Standard output belongs to the protocol: whatever prints there, in Python, in C
  * or in a child, must not reach the web server. */
-static int take_stdio(int *ret_in, int *ret_out)
+static int
+take_stdio(int *ret_in, int *ret_out)
 {
     CLEANUP(fd_close) int null = -1;
     int e = 0;
@@ -213,7 +221,8 @@ static int take_stdio(int *ret_in, int *ret_out)
     return 0;
 }
 
-static int enter_folder(const char *dir)
+static int
+enter_folder(const char *dir)
 {
     if (chdir(dir) == 0) {
         return 0;
@@ -223,7 +232,8 @@ static int enter_folder(const char *dir)
 }
 
 /* RFC 3875, 7.2: a script's working folder is its own. */
-static int enter_script_folder(void)
+static int
+enter_script_folder(void)
 {
     char path[PATH_MAX];
     const char *script = loader_script();
@@ -238,21 +248,24 @@ static int enter_script_folder(void)
     return enter_folder(dirname(path));
 }
 
-static int no_application(void)
+static int
+no_application(void)
 {
     log_error("no application: give APP (a file or MODULE:CALLABLE) or "
               "--scripts-in=DIR");
     return EX_USAGE;
 }
 
-static int prepare(bool is_cgi)
+static int
+prepare(bool is_cgi)
 {
     int e;
 
     if (config.app == NULL && config.scripts_in == NULL) {
         return no_application();
     }
-    if ((e = loader_prepare(&config)) != 0 || (e = interp_check(&config)) != 0) {
+    if ((e = loader_prepare(&config)) != 0 ||
+        (e = interp_check(&config)) != 0) {
         return e;
     }
     if (is_cgi) {
@@ -263,7 +276,8 @@ static int prepare(bool is_cgi)
 
 /* -- CGI ------------------------------------------------------------------------------- */
 
-static void run_request(void *arg, struct request *q)
+static void
+run_request(void *arg, struct request *q)
 {
     handler_run(arg, q);
     if (child_is()) {
@@ -272,7 +286,8 @@ static void run_request(void *arg, struct request *q)
 }
 
 /* A child that goes on in the background must not keep the server waiting. */
-static void close_io(void *arg)
+static void
+close_io(void *arg)
 {
     struct cgi_io *io = arg;
 
@@ -282,13 +297,15 @@ static void close_io(void *arg)
 
 /* Whatever stops us before the application runs, the client gets a page and the
  * log an id; the exit code is the cause's. */
-static int fail_cgi(const struct cgi_io *io, int status, const char *why)
+static int
+fail_cgi(const struct cgi_io *io, int status, const char *why)
 {
     cgi_fail(&config, environ, io, why);
     return status;
 }
 
-static int run_cgi(void)
+static int
+run_cgi(void)
 {
     const struct wsgi_facts facts = {.multiprocess = true};
     struct cgi_io io = {.in_fd = -1, .out_fd = -1};
@@ -324,7 +341,8 @@ static int run_cgi(void)
 
 /* -- FastCGI ------------------------------------------------------------------------------- */
 
-static int read_allow(void)
+static int
+read_allow(void)
 {
     const char *env = getenv("FCGI_WEB_SERVER_ADDRS");
     char *list, *word, *rest;
@@ -351,7 +369,8 @@ static int read_allow(void)
     return e;
 }
 
-static int adopt(int fd)
+static int
+adopt(int fd)
 {
     if (nlisteners == LISTENERS_MAX) {
         log_error("more than %d listening sockets", LISTENERS_MAX);
@@ -362,7 +381,8 @@ static int adopt(int fd)
     return e;
 }
 
-static int open_listeners(const struct start *s)
+static int
+open_listeners(const struct start *s)
 {
     int e = read_allow();
 
@@ -394,14 +414,16 @@ static int open_listeners(const struct start *s)
     return e;
 }
 
-static void close_listeners(void)
+static void
+close_listeners(void)
 {
     while (nlisteners > 0) {
         listener_close(&listeners[--nlisteners], true);
     }
 }
 
-static int run_fastcgi(const struct start *s)
+static int
+run_fastcgi(const struct start *s)
 {
     int status = open_listeners(s);
 
@@ -440,7 +462,8 @@ static int run_fastcgi(const struct start *s)
 
 /* -- --check ------------------------------------------------------------------------------------ */
 
-static int check(void)
+static int
+check(void)
 {
     int status = prepare(false);
 
@@ -457,7 +480,8 @@ static int check(void)
     return status;
 }
 
-static int run(const struct start *s, unsigned was_closed)
+static int
+run(const struct start *s, unsigned was_closed)
 {
     switch (config.action) {
     case ACTION_HELP:
@@ -485,7 +509,8 @@ static int run(const struct start *s, unsigned was_closed)
     return usage();
 }
 
-static bool shares_pipe(int a, int b)
+static bool
+shares_pipe(int a, int b)
 {
     struct stat st;
 
@@ -493,7 +518,8 @@ static bool shares_pipe(int a, int b)
            (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
     struct start start = {.mode = MODE_AUTO};
     unsigned was_closed = 0;
@@ -504,8 +530,8 @@ int main(int argc, char **argv)
         return leave(EX_OSERR);
     }
     signals_init();
-    start.request_in_env = getenv("REQUEST_METHOD") != NULL ||
-                           getenv("GATEWAY_INTERFACE") != NULL;
+    start.request_in_env =
+        getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     if (start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO)) {
         log_hold(); /* mini_httpd: the log goes where the response goes */
     }

@@ -18,8 +18,13 @@
 
 enum config_mode { MODE_AUTO, MODE_CGI, MODE_FASTCGI };
 enum config_errors_to { ERRORS_TO_AUTO, ERRORS_TO_SERVER, ERRORS_TO_STDERR };
-enum config_action { ACTION_RUN, ACTION_CHECK, ACTION_EXPLAIN, ACTION_HELP,
-                     ACTION_VERSION };
+enum config_action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_EXPLAIN,
+    ACTION_HELP,
+    ACTION_VERSION
+};
 
 /* Words given by a repeatable option, in order. */
 struct config_list {
@@ -34,7 +39,7 @@ struct config {
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
     const char *chdir;    /* --chdir DIR or NULL */
-    const char *mount;    /* --mount PATH: "" or "/app"; NULL = automatic rule */
+    const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
     const char *scripts_in;         /* --scripts-in DIR or NULL */
     struct config_list python_path; /* --python-path DIR ... */
     struct config_list set;         /* --set NAME=VALUE ... */

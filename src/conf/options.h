@@ -1,7 +1,7 @@
 /*
  * options.h - the option table: command line, --help, WSGI_CGI_OPTIONS
  *
- * What:      ONE table of options feeds getopt_long(), --help and the test that
+ * What:      ONE table of options feeds the parser, --help and the test that
  *            compares it with the man page.
  * Owner:     the caller owns the config.
  * Threads:   start only.                                         GIL: not used.
@@ -22,11 +22,8 @@
  * word of argv that starts with "-" and holds blanks is a #! line's options:
  * Linux hands them over as one word, which is split the same way.
  *
- * With request_in_env (a CGI request is in the environment) and a QUERY_STRING
- * that starts with "-", plain or percent-encoded, after any blanks or "+", the
- * words of argv may be the query's: then options in argv are not looked at
- * unless argv[1] is a #! line's (argv[2] exists and names an existing file, as
- * the kernel hands over), and APP is the script that follows.
+ * With request_in_env (a CGI request is in the environment) the words of argv may
+ * be the query string's: conf/argv.h says which of them are believed.
  *
  * 0, or an exit code of <sysexits.h> after one line on stderr. */
 CHECK_RESULT int options_parse(int argc, char **argv, bool request_in_env,

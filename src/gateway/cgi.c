@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 enum {
-    PIPE_PIECE = 4096,      /* PIPE_BUF: does not block once poll() says so */
-    DRAIN_MAX = 64 << 20,   /* bytes of body nobody wanted */
+    PIPE_PIECE = 4096,    /* PIPE_BUF: does not block once poll() says so */
+    DRAIN_MAX = 64 << 20, /* bytes of body nobody wanted */
     DRAIN_TIME_MS = 10000
 };
 
@@ -29,7 +29,8 @@ struct cgi {
     uint64_t taken;     /* bytes read from in_fd */
 };
 
-static struct cgi *cgi_of(struct request *q)
+static struct cgi *
+cgi_of(struct request *q)
 {
     void *p = q;
     return p;
@@ -38,7 +39,8 @@ static struct cgi *cgi_of(struct request *q)
 /* -- the body ----------------------------------------------------------------------- */
 
 /* How much of the body has not been read from in_fd. */
-static uint64_t left_to_take(const struct cgi *c)
+static uint64_t
+left_to_take(const struct cgi *c)
 {
     if (c->in_eof) {
         return 0;
@@ -50,7 +52,8 @@ static uint64_t left_to_take(const struct cgi *c)
 }
 
 /* One read(2) that is known not to block, or a file. */
-static ssize_t take(struct cgi *c, void *to, size_t size)
+static ssize_t
+take(struct cgi *c, void *to, size_t size)
 {
     uint64_t left = left_to_take(c);
     ssize_t n;
@@ -69,8 +72,8 @@ static ssize_t take(struct cgi *c, void *to, size_t size)
     return n;
 }
 
-static ssize_t cgi_read(struct request *q, enum request_stream s UNUSED,
-                        void *to, size_t size)
+static ssize_t
+cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
 {
     struct cgi *c = cgi_of(q);
     ssize_t n = spool_read(&c->spool, to, size);
@@ -94,15 +97,16 @@ static ssize_t cgi_read(struct request *q, enum request_stream s UNUSED,
 
 /* RFC 3875 lets a server write all of the body before it reads anything: take it
  * while we wait for room, or both wait for ever. */
-static int wait_writable(struct cgi *c)
+static int
+wait_writable(struct cgi *c)
 {
     struct request *q = &c->q;
     char piece[16 << 10];
 
     for (;;) {
-        struct pollfd p[2] = {{.fd = c->io.out_fd, .events = POLLOUT},
-                              {.fd = left_to_take(c) > 0 ? c->io.in_fd : -1,
-                               .events = POLLIN}};
+        struct pollfd p[2] = {
+            {.fd = c->io.out_fd, .events = POLLOUT},
+            {.fd = left_to_take(c) > 0 ? c->io.in_fd : -1, .events = POLLIN}};
         if (q->hooks.enter != NULL) {
             q->hooks.enter(q->hooks.arg);
         }
@@ -132,7 +136,8 @@ static int wait_writable(struct cgi *c)
 
 /* One write: blocking where nothing of the body is left, else only as much as is
  * sure not to block. */
-static ssize_t write_some(struct cgi *c, struct iovec *v, size_t n)
+static ssize_t
+write_some(struct cgi *c, struct iovec *v, size_t n)
 {
     const struct wait_hooks *h = &c->q.hooks;
     ssize_t k;
@@ -165,7 +170,8 @@ static ssize_t write_some(struct cgi *c, struct iovec *v, size_t n)
     return k < 0 ? -err : k;
 }
 
-static int wait_if_nonblocking(struct cgi *c, ssize_t err)
+static int
+wait_if_nonblocking(struct cgi *c, ssize_t err)
 {
     if (err == -EINTR) {
         return 0;
@@ -174,8 +180,8 @@ static int wait_if_nonblocking(struct cgi *c, ssize_t err)
     return err == -EAGAIN ? wait_writable(c) : (int)err;
 }
 
-static int cgi_send(struct request *q, struct iovec *v, size_t n,
-                    int flags UNUSED)
+static int
+cgi_send(struct request *q, struct iovec *v, size_t n, int flags UNUSED)
 {
     struct cgi *c = cgi_of(q);
 
@@ -206,8 +212,9 @@ static int cgi_send(struct request *q, struct iovec *v, size_t n,
     return 0;
 }
 
-static int cgi_send_file(struct request *q, struct iovec head, int fd,
-                         off_t offset, uint64_t count, uint64_t *ret_sent)
+static int
+cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
+              uint64_t count, uint64_t *ret_sent)
 {
     struct cgi *c = cgi_of(q);
     bool had_head = head.iov_len > 0;
@@ -242,12 +249,14 @@ static int cgi_send_file(struct request *q, struct iovec head, int fd,
     return e;
 }
 
-static void cgi_abort(struct request *q UNUSED)
+static void
+cgi_abort(struct request *q UNUSED)
 {
     /* The exit code, set by response_abort(), is all CGI has to say it with. */
 }
 
-static bool cgi_peer_gone(struct request *q)
+static bool
+cgi_peer_gone(struct request *q)
 {
     struct pollfd p = {.fd = cgi_of(q)->io.out_fd};
 
@@ -255,7 +264,8 @@ static bool cgi_peer_gone(struct request *q)
 }
 
 /* Where fd 2 is the response's pipe, the log is held until the end. */
-static void cgi_errors(struct request *q UNUSED, const char *lines, size_t n)
+static void
+cgi_errors(struct request *q UNUSED, const char *lines, size_t n)
 {
     log_raw(lines, n);
 }
@@ -285,7 +295,8 @@ static const struct transport nph_transport = {
 
 /* -- the request ------------------------------------------------------------------------ */
 
-static int add_params(struct cgi *c, char **environment)
+static int
+add_params(struct cgi *c, char **environment)
 {
     for (char **e = environment; *e != NULL; e++) {
         const char *eq = strchr(*e, '=');
@@ -302,7 +313,8 @@ static int add_params(struct cgi *c, char **environment)
 }
 
 /* RFC 3875, 5: the server recognises such scripts by their name. */
-static bool is_nph(char **environment)
+static bool
+is_nph(char **environment)
 {
     static const char name[] = "SCRIPT_NAME=";
 
@@ -316,8 +328,9 @@ static bool is_nph(char **environment)
     return false;
 }
 
-static int begin(struct cgi *c, const struct config *config,
-                 char **environment, const struct cgi_io *io)
+static int
+begin(struct cgi *c, const struct config *config, char **environment,
+      const struct cgi_io *io)
 {
     struct stat st;
 
@@ -327,15 +340,15 @@ static int begin(struct cgi *c, const struct config *config,
     c->q.is_cgi = true;
     c->q.params.script_is_file = true;
     c->io = *io;
-    c->out_is_socket =
-        fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    c->out_is_socket = fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     spool_init(&c->spool);
     return add_params(c, environment);
 }
 
 /* A server may have stdin and stdout on one socket (mod_cgid): leaving with
  * unread input resets it, and with it the response. */
-static void drain(struct cgi *c)
+static void
+drain(struct cgi *c)
 {
     int64_t deadline = clock_ms() + DRAIN_TIME_MS;
     uint64_t start = c->taken;
@@ -352,7 +365,8 @@ static void drain(struct cgi *c)
     }
 }
 
-static int finish(struct cgi *c)
+static int
+finish(struct cgi *c)
 {
     int status;
 
@@ -367,8 +381,9 @@ static int finish(struct cgi *c)
     return status;
 }
 
-int cgi_run(const struct config *config, char **environment,
-            const struct cgi_io *io, cgi_run_fn run, void *arg)
+int
+cgi_run(const struct config *config, char **environment,
+        const struct cgi_io *io, cgi_run_fn run, void *arg)
 {
     struct cgi c;
 
@@ -384,8 +399,9 @@ int cgi_run(const struct config *config, char **environment,
     return finish(&c);
 }
 
-void cgi_fail(const struct config *config, char **environment,
-              const struct cgi_io *io, const char *why)
+void
+cgi_fail(const struct config *config, char **environment,
+         const struct cgi_io *io, const char *why)
 {
     struct cgi c;
 

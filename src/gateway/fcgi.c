@@ -11,14 +11,15 @@
 #include <sys/socket.h>
 
 enum {
-    SWAP_FROM = 16 << 10,   /* larger leftovers are kept where they are */
+    SWAP_FROM = 16 << 10, /* larger leftovers are kept where they are */
     REPLY_MAX = 64 << 10,
     KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
     LINGER_STEP_MS = 5000,  /* without a byte while lingering */
     LINGER_MAX_MS = 30000
 };
 
-static void fcgi_abort(struct request *q)
+static void
+fcgi_abort(struct request *q)
 {
     fcgi_of(q)->cut_off = true;
 }
@@ -34,9 +35,9 @@ const struct transport fcgi_transport = {
     .errors = fcgi_errors,
 };
 
-struct fcgi_worker *fcgi_worker_new(const struct config *config,
-                                    const struct fcgi_limits *limits,
-                                    fcgi_run_fn run, void *arg)
+struct fcgi_worker *
+fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
+                fcgi_run_fn run, void *arg)
 {
     struct fcgi_worker *w = calloc(1, sizeof *w);
 
@@ -58,7 +59,8 @@ struct fcgi_worker *fcgi_worker_new(const struct config *config,
     return w;
 }
 
-void fcgi_worker_free(struct fcgi_worker **w)
+void
+fcgi_worker_free(struct fcgi_worker **w)
 {
     if (*w != NULL) {
         request_fini(&(*w)->q);
@@ -70,7 +72,8 @@ void fcgi_worker_free(struct fcgi_worker **w)
     }
 }
 
-void fcgi_conn_fini(struct fcgi_conn *c)
+void
+fcgi_conn_fini(struct fcgi_conn *c)
 {
     buf_fini(&c->saved);
     memset(&c->gate, 0, sizeof c->gate);
@@ -80,14 +83,16 @@ void fcgi_conn_fini(struct fcgi_conn *c)
 
 /* -- the input between two wakes -------------------------------------------------- */
 
-static void swap_bufs(struct buf *a, struct buf *b)
+static void
+swap_bufs(struct buf *a, struct buf *b)
 {
     struct buf t = *a;
     *a = *b;
     *b = t;
 }
 
-static int load_input(struct fcgi_worker *w, struct fcgi_conn *c)
+static int
+load_input(struct fcgi_worker *w, struct fcgi_conn *c)
 {
     int e = 0;
 
@@ -105,7 +110,8 @@ static int load_input(struct fcgi_worker *w, struct fcgi_conn *c)
 }
 
 /* An idle connection keeps nothing, one in the middle of a head what it must. */
-static int save_input(struct fcgi_worker *w, struct fcgi_conn *c)
+static int
+save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 {
     fcgi_gate_compact(&c->gate, &w->in);
     if (w->in.len == 0) {
@@ -121,7 +127,8 @@ static int save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 
 /* -- one request ----------------------------------------------------------------------- */
 
-static int add_params(struct fcgi_worker *w)
+static int
+add_params(struct fcgi_worker *w)
 {
     for (char **e = w->fx.envp; *e != NULL; e++) {
         const char *eq = strchr(*e, '=');
@@ -139,7 +146,8 @@ static int add_params(struct fcgi_worker *w)
 
 /* Hands the head to libfcgi. The descriptor it is told is never used: all its
  * input comes from fcgi_feed(), and our layer closes nothing. */
-static int accept_request(struct fcgi_worker *w)
+static int
+accept_request(struct fcgi_worker *w)
 {
     w->fx.ipcFd = w->fd;
     w->fx.keepConnection = 1; /* 0 would "close" the connection first */
@@ -153,7 +161,8 @@ static int accept_request(struct fcgi_worker *w)
     return 0;
 }
 
-static void run_request(struct fcgi_worker *w)
+static void
+run_request(struct fcgi_worker *w)
 {
     struct request *q = &w->q;
 
@@ -191,8 +200,8 @@ static void run_request(struct fcgi_worker *w)
 /* The response is out but the peer is still sending: closing now would reset the
  * connection under the response's last bytes. So say that nothing follows, and
  * read the rest away, in the poller and not in a thread. */
-static enum fcgi_next linger(struct fcgi_worker *w, struct fcgi_conn *c,
-                             int64_t *ret_deadline_ms)
+static enum fcgi_next
+linger(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
     char waste[16 << 10];
     int64_t now = clock_ms();
@@ -217,12 +226,12 @@ static enum fcgi_next linger(struct fcgi_worker *w, struct fcgi_conn *c,
 }
 
 /* After a request. 1 = the connection can carry the next one. */
-static int after_request(struct fcgi_worker *w, struct fcgi_conn *c,
-                         int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
+static int
+after_request(struct fcgi_worker *w, struct fcgi_conn *c,
+              int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
     bool keep = c->gate.keep && !w->broken && !w->cut_off &&
-                !w->body.peer_eof &&
-                (w->body.error == 0 || w->body.aborted);
+                !w->body.peer_eof && (w->body.error == 0 || w->body.aborted);
     bool complete = fcgi_body_complete(w) || w->body.peer_eof;
 
     /* What is left of this body need not be waited for: the gate skips records
@@ -240,8 +249,8 @@ static int after_request(struct fcgi_worker *w, struct fcgi_conn *c,
     return 0;
 }
 
-static enum fcgi_next park(struct fcgi_worker *w, struct fcgi_conn *c,
-                           int64_t *ret_deadline_ms)
+static enum fcgi_next
+park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
     bool begun = c->gate.id != 0 || w->in.len > c->gate.pos;
     int64_t now = clock_coarse_ms();
@@ -261,9 +270,9 @@ static enum fcgi_next park(struct fcgi_worker *w, struct fcgi_conn *c,
 }
 
 /* Requests that have arrived, one after the other. */
-static enum fcgi_next serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
-                                  const volatile bool *stopping,
-                                  int64_t *ret_deadline_ms)
+static enum fcgi_next
+serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
+            const volatile bool *stopping, int64_t *ret_deadline_ms)
 {
     for (;;) {
         enum fcgi_next next;
@@ -290,9 +299,9 @@ static enum fcgi_next serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
     }
 }
 
-enum fcgi_next fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
-                          const volatile bool *stopping,
-                          int64_t *ret_deadline_ms)
+enum fcgi_next
+fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
+           const volatile bool *stopping, int64_t *ret_deadline_ms)
 {
     enum fcgi_next next = FCGI_NEXT_CLOSE;
 

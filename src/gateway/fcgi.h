@@ -29,8 +29,8 @@
 struct fcgi_conn {
     struct conn conn; /* first: net/conn knows only this */
     struct fcgi_gate gate;
-    struct buf saved;          /* received, not used yet; mostly empty */
-    int64_t head_deadline_ms;  /* of a head begun; 0 = none begun */
+    struct buf saved;           /* received, not used yet; mostly empty */
+    int64_t head_deadline_ms;   /* of a head begun; 0 = none begun */
     int64_t linger_deadline_ms; /* 0 = not lingering */
 };
 

@@ -13,7 +13,8 @@
 
 enum { RECEIVE_ROOM = 64 << 10 };
 
-ssize_t fcgi_receive(struct fcgi_worker *w)
+ssize_t
+fcgi_receive(struct fcgi_worker *w)
 {
     struct fcgi_gate *g = &w->c->gate;
     struct buf *in = &w->in;
@@ -39,7 +40,8 @@ ssize_t fcgi_receive(struct fcgi_worker *w)
 }
 
 /* A peer that does not take a few bytes of an answer is not waited for. */
-int fcgi_send_reply(struct fcgi_worker *w)
+int
+fcgi_send_reply(struct fcgi_worker *w)
 {
     size_t done = 0;
 
@@ -57,7 +59,8 @@ int fcgi_send_reply(struct fcgi_worker *w)
     return 0;
 }
 
-void fcgi_body_begin(struct fcgi_worker *w)
+void
+fcgi_body_begin(struct fcgi_worker *w)
 {
     struct fcgi_body *b = &w->body;
 
@@ -74,7 +77,8 @@ void fcgi_body_begin(struct fcgi_worker *w)
     fcgi_os_attach(fcgi_feed, w);
 }
 
-void fcgi_body_end(struct fcgi_worker *w)
+void
+fcgi_body_end(struct fcgi_worker *w)
 {
     fcgi_os_attach(NULL, NULL);
     if (w->body.spool.fd >= 0 || w->body.spool.mem.cap > 0) {
@@ -82,7 +86,8 @@ void fcgi_body_end(struct fcgi_worker *w)
     }
 }
 
-bool fcgi_body_complete(const struct fcgi_worker *w)
+bool
+fcgi_body_complete(const struct fcgi_worker *w)
 {
     return w->body.stdin_eof && w->body.data_eof && w->body.left == 0 &&
            w->body.pad == 0;
@@ -90,7 +95,8 @@ bool fcgi_body_complete(const struct fcgi_worker *w)
 
 /* -- records behind the head --------------------------------------------------------- */
 
-static int set_error(struct fcgi_worker *w, int err)
+static int
+set_error(struct fcgi_worker *w, int err)
 {
     if (w->body.error == 0) {
         w->body.error = err;
@@ -99,7 +105,8 @@ static int set_error(struct fcgi_worker *w, int err)
 }
 
 /* A complete header of our own request is at h. 0 or -errno. */
-static int own_record(struct fcgi_worker *w, const uint8_t *h)
+static int
+own_record(struct fcgi_worker *w, const uint8_t *h)
 {
     struct fcgi_body *b = &w->body;
     size_t n = fcgi_u16(h + 4);
@@ -132,15 +139,15 @@ static int own_record(struct fcgi_worker *w, const uint8_t *h)
 
 /* A record of another id, or of none: its content must be whole to be answered.
  * 1 = done, 0 = more bytes are needed, or -errno. */
-static int other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
+static int
+other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
 {
     size_t whole = FCGI_HEADER + fcgi_u16(h + 4) + (size_t)h[6];
 
     if (have < whole) {
         return 0;
     }
-    if (fcgi_gate_answer(&w->c->gate, h, &w->reply, &w->limits) ==
-        GATE_CLOSE) {
+    if (fcgi_gate_answer(&w->c->gate, h, &w->reply, &w->limits) == GATE_CLOSE) {
         return -EPROTO;
     }
     w->c->gate.pos += whole;
@@ -150,7 +157,8 @@ static int other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
 
 /* Takes one step through what has arrived. 1 = go on, 0 = more bytes are needed,
  * or -errno. */
-static int next_record(struct fcgi_worker *w)
+static int
+next_record(struct fcgi_worker *w)
 {
     struct fcgi_gate *g = &w->c->gate;
     size_t have = w->in.len - g->pos;
@@ -178,15 +186,17 @@ static int next_record(struct fcgi_worker *w)
     return e < 0 ? e : 1;
 }
 
-static bool is_at_end(const struct fcgi_body *b, uint8_t type)
+static bool
+is_at_end(const struct fcgi_body *b, uint8_t type)
 {
     return type == FCGI_STDIN ? b->stdin_eof : b->data_eof;
 }
 
 /* Content of one stream that has arrived: *ret_p and how much; 0 with *ret_end
  * set at the stream's end, 0 without where more bytes are needed; or -errno. */
-static ssize_t next_content(struct fcgi_worker *w, uint8_t type,
-                            const char **ret_p, bool *ret_end)
+static ssize_t
+next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
+             bool *ret_end)
 {
     struct fcgi_body *b = &w->body;
     struct fcgi_gate *g = &w->c->gate;
@@ -218,14 +228,16 @@ static ssize_t next_content(struct fcgi_worker *w, uint8_t type,
     }
 }
 
-static void take(struct fcgi_worker *w, size_t n)
+static void
+take(struct fcgi_worker *w, size_t n)
 {
     w->c->gate.pos += n;
     w->body.left -= n;
 }
 
 /* Makes room where everything received has been used. */
-static void reuse_input(struct fcgi_worker *w)
+static void
+reuse_input(struct fcgi_worker *w)
 {
     struct fcgi_gate *g = &w->c->gate;
 
@@ -242,7 +254,8 @@ static void reuse_input(struct fcgi_worker *w)
 }
 
 /* More bytes from the peer, waiting for them. 0 or -errno. */
-static int receive_more(struct fcgi_worker *w)
+static int
+receive_more(struct fcgi_worker *w)
 {
     for (;;) {
         reuse_input(w);
@@ -265,7 +278,8 @@ static int receive_more(struct fcgi_worker *w)
     }
 }
 
-void fcgi_body_look(struct fcgi_worker *w)
+void
+fcgi_body_look(struct fcgi_worker *w)
 {
     const char *p;
     bool end;
@@ -277,7 +291,8 @@ void fcgi_body_look(struct fcgi_worker *w)
     }
 }
 
-int fcgi_body_absorb(struct fcgi_worker *w)
+int
+fcgi_body_absorb(struct fcgi_worker *w)
 {
     const char *p;
     bool end;
@@ -306,7 +321,8 @@ int fcgi_body_absorb(struct fcgi_worker *w)
 
 /* The head as libfcgi is to see it: BEGIN, PARAMS, empty PARAMS, without the
  * peer's cuts and padding. 0 when it has had all of it. */
-static size_t replay_head(struct fcgi_worker *w, char *to, size_t size)
+static size_t
+replay_head(struct fcgi_worker *w, char *to, size_t size)
 {
     const struct fcgi_gate *g = &w->c->gate;
     uint8_t *p = (uint8_t *)to;
@@ -316,7 +332,8 @@ static size_t replay_head(struct fcgi_worker *w, char *to, size_t size)
         memset(p, 0, 2 * FCGI_HEADER);
         fcgi_header(p, FCGI_BEGIN_REQUEST, g->id, 8);
         p[FCGI_HEADER + 1] = g->role;
-        p[FCGI_HEADER + 2] = FCGI_KEEP_CONN; /* the socket is not its to close */
+        p[FCGI_HEADER + 2] =
+            FCGI_KEEP_CONN; /* the socket is not its to close */
         w->part = PART_PARAMS;
         return 2 * FCGI_HEADER;
     }
@@ -341,7 +358,8 @@ static size_t replay_head(struct fcgi_worker *w, char *to, size_t size)
 
 /* One record a call; libfcgi reads 8 KiB at a time. STDIN that was spooled comes
  * first. At an error it is told the connection has ended. */
-ssize_t fcgi_feed(void *arg, char *to, size_t size)
+ssize_t
+fcgi_feed(void *arg, char *to, size_t size)
 {
     struct fcgi_worker *w = arg;
     uint8_t type = w->part == PART_DATA ? FCGI_DATA : FCGI_STDIN;
@@ -380,7 +398,8 @@ ssize_t fcgi_feed(void *arg, char *to, size_t size)
 /* -- the transport's half ---------------------------------------------------------------- */
 
 /* Filter: STDIN to its end, then libfcgi is told to go on to DATA (6.4). */
-static int start_data(struct fcgi_worker *w)
+static int
+start_data(struct fcgi_worker *w)
 {
     char waste[4096];
 
@@ -396,8 +415,8 @@ static int start_data(struct fcgi_worker *w)
     return FCGX_StartFilterData(w->fx.in) == 0 ? 0 : set_error(w, -EPROTO);
 }
 
-ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
-                  size_t size)
+ssize_t
+fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
     struct fcgi_worker *w = fcgi_of(q);
     FCGX_Stream *in = w->fx.in;
@@ -433,7 +452,8 @@ ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
 
 /* An ABORT_REQUEST that has arrived behind the body. Other records there belong
  * to the next request. */
-static bool abort_arrived(struct fcgi_worker *w)
+static bool
+abort_arrived(struct fcgi_worker *w)
 {
     const struct fcgi_gate *g = &w->c->gate;
     const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
@@ -445,7 +465,8 @@ static bool abort_arrived(struct fcgi_worker *w)
            fcgi_u16(h + 2) == g->id;
 }
 
-bool fcgi_peer_gone(struct request *q)
+bool
+fcgi_peer_gone(struct request *q)
 {
     struct fcgi_worker *w = fcgi_of(q);
     struct pollfd p = {.fd = w->fd, .events = POLLIN};

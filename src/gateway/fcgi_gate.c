@@ -6,7 +6,8 @@
 
 enum { COMPACT_GAP = 64 << 10 };
 
-void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
+void
+fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
 {
     h[0] = FCGI_VERSION_1;
     h[1] = (uint8_t)type;
@@ -19,7 +20,8 @@ void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
 }
 
 /* One length of a name-value pair (3.4). False where it is cut off. */
-static bool take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
+static bool
+take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
 {
     const uint8_t *s = *p;
 
@@ -42,7 +44,8 @@ struct pair {
     size_t nname, nvalue;
 };
 
-static bool take_pair(const uint8_t **p, const uint8_t *end, struct pair *ret)
+static bool
+take_pair(const uint8_t **p, const uint8_t *end, struct pair *ret)
 {
     if (!take_length(p, end, &ret->nname) ||
         !take_length(p, end, &ret->nvalue)) {
@@ -58,7 +61,8 @@ static bool take_pair(const uint8_t **p, const uint8_t *end, struct pair *ret)
     return true;
 }
 
-bool fcgi_params_ok(const uint8_t *p, size_t n)
+bool
+fcgi_params_ok(const uint8_t *p, size_t n)
 {
     const uint8_t *end = p + n;
     struct pair pair;
@@ -75,8 +79,8 @@ bool fcgi_params_ok(const uint8_t *p, size_t n)
 
 /* -- answers ------------------------------------------------------------------ */
 
-static enum gate_result end_request(struct buf *reply, unsigned id,
-                                    unsigned protocol_status, bool keep)
+static enum gate_result
+end_request(struct buf *reply, unsigned id, unsigned protocol_status, bool keep)
 {
     uint8_t r[FCGI_HEADER + 8] = {0};
 
@@ -88,12 +92,14 @@ static enum gate_result end_request(struct buf *reply, unsigned id,
     return GATE_MORE;
 }
 
-static bool is_name(const struct pair *p, const char *name)
+static bool
+is_name(const struct pair *p, const char *name)
 {
     return p->nname == strlen(name) && memcmp(p->name, name, p->nname) == 0;
 }
 
-static int add_value(uint8_t *to, const char *name, unsigned value)
+static int
+add_value(uint8_t *to, const char *name, unsigned value)
 {
     char digits[16];
     int n = snprintf(digits, sizeof digits, "%u", value);
@@ -107,9 +113,9 @@ static int add_value(uint8_t *to, const char *name, unsigned value)
 }
 
 /* 4.1: the names asked for, each once; unknown ones are left out. */
-static enum gate_result get_values(const uint8_t *p, size_t n,
-                                   struct buf *reply,
-                                   const struct fcgi_limits *limits)
+static enum gate_result
+get_values(const uint8_t *p, size_t n, struct buf *reply,
+           const struct fcgi_limits *limits)
 {
     const struct {
         const char *name;
@@ -130,8 +136,8 @@ static enum gate_result get_values(const uint8_t *p, size_t n,
         for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
             if (!given[i] && is_name(&pair, known[i].name)) {
                 given[i] = true;
-                len += (size_t)add_value(r + len, known[i].name,
-                                         known[i].value);
+                len +=
+                    (size_t)add_value(r + len, known[i].name, known[i].value);
             }
         }
     }
@@ -139,8 +145,9 @@ static enum gate_result get_values(const uint8_t *p, size_t n,
     return buf_add(reply, r, len) < 0 ? GATE_CLOSE : GATE_MORE;
 }
 
-static enum gate_result management(const uint8_t *h, struct buf *reply,
-                                   const struct fcgi_limits *limits)
+static enum gate_result
+management(const uint8_t *h, struct buf *reply,
+           const struct fcgi_limits *limits)
 {
     uint8_t r[FCGI_HEADER + 8] = {0};
 
@@ -152,9 +159,9 @@ static enum gate_result management(const uint8_t *h, struct buf *reply,
     return buf_add(reply, r, sizeof r) < 0 ? GATE_CLOSE : GATE_MORE;
 }
 
-enum gate_result fcgi_gate_answer(const struct fcgi_gate *g,
-                                  const uint8_t *record, struct buf *reply,
-                                  const struct fcgi_limits *limits)
+enum gate_result
+fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
+                 struct buf *reply, const struct fcgi_limits *limits)
 {
     unsigned id = fcgi_u16(record + 2);
 
@@ -169,12 +176,14 @@ enum gate_result fcgi_gate_answer(const struct fcgi_gate *g,
 
 /* -- the head of a request ------------------------------------------------------ */
 
-void fcgi_gate_reset(struct fcgi_gate *g, size_t skip)
+void
+fcgi_gate_reset(struct fcgi_gate *g, size_t skip)
 {
     *g = (struct fcgi_gate){.pos = g->pos, .skip = skip};
 }
 
-void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
+void
+fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
 {
     size_t rest = in->len - g->pos;
 
@@ -195,8 +204,8 @@ void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
     in->len = g->params_len + rest;
 }
 
-static enum gate_result begin(struct fcgi_gate *g, const uint8_t *h,
-                              struct buf *reply)
+static enum gate_result
+begin(struct fcgi_gate *g, const uint8_t *h, struct buf *reply)
 {
     unsigned id = fcgi_u16(h + 2), role;
 
@@ -217,8 +226,9 @@ static enum gate_result begin(struct fcgi_gate *g, const uint8_t *h,
 
 /* Adds one PARAMS record's content to what is there already: where the records
  * lie back to back only their headers come between, so it moves down. */
-static enum gate_result params(struct fcgi_gate *g, struct buf *in, size_t at,
-                               size_t n, const struct fcgi_limits *limits)
+static enum gate_result
+params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
+       const struct fcgi_limits *limits)
 {
     if (n == 0) {
         const uint8_t *p = (const uint8_t *)in->data + g->params_at;
@@ -239,9 +249,9 @@ static enum gate_result params(struct fcgi_gate *g, struct buf *in, size_t at,
     return GATE_MORE;
 }
 
-static enum gate_result record(struct fcgi_gate *g, struct buf *in, size_t at,
-                               struct buf *reply,
-                               const struct fcgi_limits *limits)
+static enum gate_result
+record(struct fcgi_gate *g, struct buf *in, size_t at, struct buf *reply,
+       const struct fcgi_limits *limits)
 {
     const uint8_t *h = (const uint8_t *)in->data + at;
     unsigned id = fcgi_u16(h + 2);
@@ -265,9 +275,9 @@ static enum gate_result record(struct fcgi_gate *g, struct buf *in, size_t at,
     return params(g, in, at + FCGI_HEADER, fcgi_u16(h + 4), limits);
 }
 
-enum gate_result fcgi_gate_scan(struct fcgi_gate *g, struct buf *in,
-                                struct buf *reply,
-                                const struct fcgi_limits *limits)
+enum gate_result
+fcgi_gate_scan(struct fcgi_gate *g, struct buf *in, struct buf *reply,
+               const struct fcgi_limits *limits)
 {
     while (in->len > g->pos) {
         size_t at = g->pos, have = in->len - at;

@@ -37,13 +37,13 @@ struct fcgi_limits {
 };
 
 struct fcgi_gate {
-    size_t pos;        /* in the input: first byte not scanned yet */
-    size_t skip;       /* bytes to drop at pos: rest of an old record */
-    size_t params_at;  /* in the input: the PARAMS content, merged */
+    size_t pos;       /* in the input: first byte not scanned yet */
+    size_t skip;      /* bytes to drop at pos: rest of an old record */
+    size_t params_at; /* in the input: the PARAMS content, merged */
     size_t params_len;
-    uint16_t id;       /* 0 = between requests */
+    uint16_t id; /* 0 = between requests */
     uint8_t role;
-    bool keep;         /* FCGI_KEEP_CONN of the current request */
+    bool keep; /* FCGI_KEEP_CONN of the current request */
 };
 
 /* Takes records from in[pos..len). GATE_READY: id, role, keep and the PARAMS
@@ -71,7 +71,8 @@ fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
 void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n);
 
 /* The two bytes at p as a number. */
-static inline unsigned fcgi_u16(const uint8_t *p)
+static inline unsigned
+fcgi_u16(const uint8_t *p)
 {
     return (unsigned)p[0] << 8 | p[1];
 }

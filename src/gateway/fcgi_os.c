@@ -9,36 +9,41 @@
 static _Thread_local fcgi_feed_fn current_feed;
 static _Thread_local void *current_arg;
 
-void fcgi_os_attach(fcgi_feed_fn feed, void *arg)
+void
+fcgi_os_attach(fcgi_feed_fn feed, void *arg)
 {
     current_feed = feed;
     current_arg = arg;
 }
 
-int OS_LibInit(int fds[3] UNUSED)
+int
+OS_LibInit(int fds[3] UNUSED)
 {
     return 0; /* no signal handlers */
 }
 
-int OS_CreateLocalIpcFd(const char *path UNUSED, int backlog UNUSED)
+int
+OS_CreateLocalIpcFd(const char *path UNUSED, int backlog UNUSED)
 {
     errno = ENOSYS;
     return -1;
 }
 
-int OS_Accept(int sock UNUSED, int fail_on_intr UNUSED,
-              const char *addrs UNUSED)
+int
+OS_Accept(int sock UNUSED, int fail_on_intr UNUSED, const char *addrs UNUSED)
 {
     errno = EBADF;
     return -1;
 }
 
-int OS_IsFcgi(int sock UNUSED)
+int
+OS_IsFcgi(int sock UNUSED)
 {
     return 1; /* main.c has decided */
 }
 
-int OS_Read(int fd UNUSED, char *buf, size_t len)
+int
+OS_Read(int fd UNUSED, char *buf, size_t len)
 {
     if (current_feed == NULL) {
         errno = EBADF;
@@ -47,18 +52,21 @@ int OS_Read(int fd UNUSED, char *buf, size_t len)
     return (int)current_feed(current_arg, buf, len);
 }
 
-int OS_Write(int fd UNUSED, char *buf UNUSED, size_t len UNUSED)
+int
+OS_Write(int fd UNUSED, char *buf UNUSED, size_t len UNUSED)
 {
     errno = EPIPE; /* responses are written by gateway/fcgi */
     return -1;
 }
 
-int OS_IpcClose(int fd UNUSED, int shutdown UNUSED)
+int
+OS_IpcClose(int fd UNUSED, int shutdown UNUSED)
 {
     return 0; /* the descriptor is ours */
 }
 
-void OS_ShutdownPending(void)
+void
+OS_ShutdownPending(void)
 {
 }
 
@@ -69,7 +77,8 @@ struct canned {
     size_t left;
 };
 
-static ssize_t canned_feed(void *arg, char *to, size_t size)
+static ssize_t
+canned_feed(void *arg, char *to, size_t size)
 {
     struct canned *c = arg;
 
@@ -82,7 +91,8 @@ static ssize_t canned_feed(void *arg, char *to, size_t size)
     return (ssize_t)size;
 }
 
-int fcgi_os_start(void)
+int
+fcgi_os_start(void)
 {
     static const char head[] = "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0" /* BEGIN */
                                "\1\4\0\1\0\4\0\0\1\1AB"            /* A=B */

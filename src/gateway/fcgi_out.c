@@ -11,14 +11,15 @@
 #include <sys/time.h>
 
 enum {
-    BATCH = 128,          /* blocks in one sendmsg() */
+    BATCH = 128,              /* blocks in one sendmsg() */
     BLOCKING_FROM = 64 << 10, /* bytes from which one blocking call is better
                                * than many that do not block */
-    ERRORS_PIECE = 4096   /* of one FCGI_STDERR record: servers' line buffers */
+    ERRORS_PIECE = 4096 /* of one FCGI_STDERR record: servers' line buffers */
 };
 
 /* A blocking send must end when the peer stops reading. */
-static void set_send_timeout(struct fcgi_worker *w)
+static void
+set_send_timeout(struct fcgi_worker *w)
 {
     int64_t ms = w->config->write_timeout_ms;
     const struct timeval tv = {.tv_sec = ms / 1000,
@@ -32,14 +33,14 @@ static void set_send_timeout(struct fcgi_worker *w)
 
 /* The socket is full. While we wait, a peer that sends all of STDIN before it
  * reads anything must be listened to, or both wait for ever. */
-static int wait_writable(struct fcgi_worker *w, int64_t deadline_ms)
+static int
+wait_writable(struct fcgi_worker *w, int64_t deadline_ms)
 {
     for (;;) {
-        bool listen = !w->body.stdin_eof && !w->body.peer_eof &&
-                      w->body.error == 0;
-        int r = transport_wait(&w->q, w->fd,
-                               listen ? POLLOUT | POLLIN : POLLOUT,
-                               deadline_ms);
+        bool listen =
+            !w->body.stdin_eof && !w->body.peer_eof && w->body.error == 0;
+        int r = transport_wait(
+            &w->q, w->fd, listen ? POLLOUT | POLLIN : POLLOUT, deadline_ms);
         if (r < 0) {
             return r;
         }
@@ -59,7 +60,8 @@ static int wait_writable(struct fcgi_worker *w, int64_t deadline_ms)
 }
 
 /* Drops n sent bytes from the front; what is left starts at *v. */
-static void advance(struct iovec **v, size_t *nv, size_t n)
+static void
+advance(struct iovec **v, size_t *nv, size_t n)
 {
     while (*nv > 0 && n >= (*v)->iov_len) {
         n -= (*v)->iov_len;
@@ -72,16 +74,16 @@ static void advance(struct iovec **v, size_t *nv, size_t n)
     }
 }
 
-static int send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv,
-                     bool blocking, int flags)
+static int
+send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv, bool blocking,
+          int flags)
 {
     int64_t deadline = 0;
 
     while (nv > 0) {
         struct msghdr m = {.msg_iov = v, .msg_iovlen = nv};
-        ssize_t n = sendmsg(w->fd, &m,
-                            MSG_NOSIGNAL | flags |
-                                (blocking ? 0 : MSG_DONTWAIT));
+        ssize_t n = sendmsg(
+            w->fd, &m, MSG_NOSIGNAL | flags | (blocking ? 0 : MSG_DONTWAIT));
         if (n >= 0) {
             advance(&v, &nv, (size_t)n);
             deadline = 0;
@@ -109,8 +111,8 @@ static int send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv,
 
 /* All of the blocks. Small ones go without waiting and with the GIL held: that is
  * faster than giving it away. */
-static int send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv,
-                       int flags)
+static int
+send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
 {
     const struct wait_hooks *h = &w->q.hooks;
     size_t total = 0;
@@ -153,8 +155,8 @@ struct batch {
 };
 
 /* Fills one record from the blocks (which it consumes). */
-static void add_record(struct batch *b, unsigned id, struct iovec **blocks,
-                       size_t *n)
+static void
+add_record(struct batch *b, unsigned id, struct iovec **blocks, size_t *n)
 {
     uint8_t *h = b->headers[b->nheaders++];
     size_t length = 0;
@@ -171,7 +173,8 @@ static void add_record(struct batch *b, unsigned id, struct iovec **blocks,
     fcgi_header(h, FCGI_STDOUT, id, length);
 }
 
-static size_t add_end(struct fcgi_worker *w, uint8_t *to)
+static size_t
+add_end(struct fcgi_worker *w, uint8_t *to)
 {
     unsigned id = w->c->gate.id;
     size_t n = 0;
@@ -189,7 +192,8 @@ static size_t add_end(struct fcgi_worker *w, uint8_t *to)
     return n + 2 * FCGI_HEADER;
 }
 
-int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
+int
+fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
 {
     struct fcgi_worker *w = fcgi_of(q);
     uint8_t end[4 * FCGI_HEADER];
@@ -216,8 +220,8 @@ int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
 }
 
 /* One record's worth of the file. > 0, 0 = the file has ended, -errno. */
-static ssize_t send_piece(struct fcgi_worker *w, int fd, off_t *offset,
-                          size_t n)
+static ssize_t
+send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
 {
     size_t left = n;
 
@@ -237,8 +241,9 @@ static ssize_t send_piece(struct fcgi_worker *w, int fd, off_t *offset,
     return (ssize_t)n;
 }
 
-static int send_pieces(struct fcgi_worker *w, struct iovec head, int fd,
-                       off_t offset, uint64_t count, uint64_t *ret_sent)
+static int
+send_pieces(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
+            uint64_t count, uint64_t *ret_sent)
 {
     uint8_t h[2][FCGI_HEADER];
 
@@ -265,8 +270,9 @@ static int send_pieces(struct fcgi_worker *w, struct iovec head, int fd,
     return 0;
 }
 
-int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
-                   uint64_t count, uint64_t *ret_sent)
+int
+fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
+               uint64_t count, uint64_t *ret_sent)
 {
     struct fcgi_worker *w = fcgi_of(q);
     const struct wait_hooks *hooks = &q->hooks;
@@ -298,7 +304,8 @@ int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
 
 /* How much of the lines goes into one record: whole lines where they fit, else
  * no cut inside a UTF-8 sequence. */
-static size_t errors_piece(const char *lines, size_t n)
+static size_t
+errors_piece(const char *lines, size_t n)
 {
     if (n <= ERRORS_PIECE) {
         return n;
@@ -314,7 +321,8 @@ static size_t errors_piece(const char *lines, size_t n)
     return n;
 }
 
-void fcgi_errors(struct request *q, const char *lines, size_t n)
+void
+fcgi_errors(struct request *q, const char *lines, size_t n)
 {
     struct fcgi_worker *w = fcgi_of(q);
     enum response_state state = q->response.state;

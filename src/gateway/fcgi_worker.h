@@ -17,14 +17,14 @@
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
-    size_t left;     /* content of the current record not taken yet */
-    size_t pad;      /* padding behind it */
-    uint8_t type;    /* of the current record */
-    bool stdin_eof;  /* the empty STDIN has been seen (or none will come) */
-    bool data_eof;   /* the same for DATA */
-    bool peer_eof;   /* the peer will send nothing more */
-    bool aborted;    /* ABORT_REQUEST for this request */
-    int error;       /* -errno: what ended the input */
+    size_t left;        /* content of the current record not taken yet */
+    size_t pad;         /* padding behind it */
+    uint8_t type;       /* of the current record */
+    bool stdin_eof;     /* the empty STDIN has been seen (or none will come) */
+    bool data_eof;      /* the same for DATA */
+    bool peer_eof;      /* the peer will send nothing more */
+    bool aborted;       /* ABORT_REQUEST for this request */
+    int error;          /* -errno: what ended the input */
     struct spool spool; /* STDIN taken before it was asked for */
 };
 
@@ -42,17 +42,18 @@ struct fcgi_worker {
     struct buf in;    /* what was received on it */
     struct buf reply; /* answers of the gate */
     struct fcgi_body body;
-    bool replaying;   /* libfcgi still reads the head */
+    bool replaying;      /* libfcgi still reads the head */
     enum fcgi_part part; /* what libfcgi is given next */
-    size_t head_done; /* PARAMS content replayed */
-    bool used_stderr; /* an FCGI_STDERR record was sent */
-    bool broken;      /* a write has failed: nothing more can be sent */
-    bool cut_off;     /* the response was aborted: close without END_REQUEST */
+    size_t head_done;    /* PARAMS content replayed */
+    bool used_stderr;    /* an FCGI_STDERR record was sent */
+    bool broken;         /* a write has failed: nothing more can be sent */
+    bool cut_off; /* the response was aborted: close without END_REQUEST */
 };
 
 extern const struct transport fcgi_transport;
 
-static inline struct fcgi_worker *fcgi_of(struct request *q)
+static inline struct fcgi_worker *
+fcgi_of(struct request *q)
 {
     void *p = q;
     return p;

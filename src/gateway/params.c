@@ -10,12 +10,14 @@
 
 enum { MIN_PARAMS = 64 };
 
-void params_init(struct params *p)
+void
+params_init(struct params *p)
 {
     memset(p, 0, sizeof *p);
 }
 
-void params_clear(struct params *p)
+void
+params_clear(struct params *p)
 {
     for (size_t i = 0; i < p->nowned; i++) {
         free(p->owned[i]);
@@ -28,7 +30,8 @@ void params_clear(struct params *p)
     p->script_is_file = false;
 }
 
-void params_fini(struct params *p)
+void
+params_fini(struct params *p)
 {
     params_clear(p);
     free(p->v);
@@ -38,7 +41,8 @@ void params_fini(struct params *p)
 }
 
 /* FNV-1a: the names are short and few, and known to the sender anyway. */
-uint32_t params_hash(const char *name, size_t n)
+uint32_t
+params_hash(const char *name, size_t n)
 {
     uint32_t h = 2166136261u;
 
@@ -49,8 +53,8 @@ uint32_t params_hash(const char *name, size_t n)
 }
 
 /* The slot where the name is, or the free one where it would go. */
-static uint32_t *slot_of(const struct params *p, const char *name, size_t n,
-                         uint32_t hash)
+static uint32_t *
+slot_of(const struct params *p, const char *name, size_t n, uint32_t hash)
 {
     size_t mask = p->nslots - 1;
     size_t i = hash & mask;
@@ -68,7 +72,8 @@ static uint32_t *slot_of(const struct params *p, const char *name, size_t n,
     }
 }
 
-static int grow(struct params *p)
+static int
+grow(struct params *p)
 {
     size_t cap = p->cap == 0 ? MIN_PARAMS : p->cap * 2;
     struct param *v = realloc(p->v, cap * sizeof *v);
@@ -91,7 +96,8 @@ static int grow(struct params *p)
 }
 
 /* Memory for a value of n bytes that lives until params_clear(). */
-static char *own(struct params *p, size_t n)
+static char *
+own(struct params *p, size_t n)
 {
     if (p->nowned == p->owned_cap) {
         size_t cap = p->owned_cap == 0 ? 16 : p->owned_cap * 2;
@@ -109,7 +115,8 @@ static char *own(struct params *p, size_t n)
     return mem;
 }
 
-static bool name_is(const struct param *e, const char *name)
+static bool
+name_is(const struct param *e, const char *name)
 {
     size_t n = strlen(name);
     return e->name_len == n && memcmp(e->name, name, n) == 0;
@@ -117,7 +124,8 @@ static bool name_is(const struct param *e, const char *name)
 
 /* Joining is for repeated request headers only: of a configuration parameter
  * sent twice the last one is the operator's word. */
-static const char *joiner(const struct param *e)
+static const char *
+joiner(const struct param *e)
 {
     if (e->name_len < 5 || memcmp(e->name, "HTTP_", 5) != 0 ||
         name_is(e, "HTTP_HOST") || name_is(e, "HTTP_AUTHORIZATION")) {
@@ -126,7 +134,8 @@ static const char *joiner(const struct param *e)
     return name_is(e, "HTTP_COOKIE") ? "; " : ", ";
 }
 
-static int merge(struct params *p, struct param *e, const char *value, size_t n)
+static int
+merge(struct params *p, struct param *e, const char *value, size_t n)
 {
     const char *sep = joiner(e);
 
@@ -147,8 +156,9 @@ static int merge(struct params *p, struct param *e, const char *value, size_t n)
     return 0;
 }
 
-int params_add(struct params *p, const char *name, size_t nname,
-               const char *value, size_t nvalue)
+int
+params_add(struct params *p, const char *name, size_t nname, const char *value,
+           size_t nvalue)
 {
     if (p->n == p->cap) {
         int r = grow(p);
@@ -167,13 +177,14 @@ int params_add(struct params *p, const char *name, size_t nname,
         e->value_len = (uint32_t)nvalue;
         return 0;
     }
-    p->v[p->n++] = (struct param){name, value, (uint32_t)nname,
-                                  (uint32_t)nvalue, hash};
+    p->v[p->n++] =
+        (struct param){name, value, (uint32_t)nname, (uint32_t)nvalue, hash};
     *slot = (uint32_t)p->n;
     return 0;
 }
 
-static struct param *find_n(const struct params *p, const char *name, size_t n)
+static struct param *
+find_n(const struct params *p, const char *name, size_t n)
 {
     if (p->n == 0) {
         return NULL;
@@ -182,17 +193,20 @@ static struct param *find_n(const struct params *p, const char *name, size_t n)
     return k == 0 || p->v[k - 1].value == NULL ? NULL : &p->v[k - 1];
 }
 
-static struct param *find(const struct params *p, const char *name)
+static struct param *
+find(const struct params *p, const char *name)
 {
     return find_n(p, name, strlen(name));
 }
 
-const struct param *params_get(const struct params *p, const char *name)
+const struct param *
+params_get(const struct params *p, const char *name)
 {
     return find(p, name);
 }
 
-bool params_is(const struct params *p, const char *name, const char *value)
+bool
+params_is(const struct params *p, const char *name, const char *value)
 {
     const struct param *e = find(p, name);
     size_t n = strlen(value);
@@ -201,7 +215,8 @@ bool params_is(const struct params *p, const char *name, const char *value)
 
 /* -- mending ---------------------------------------------------------------- */
 
-static void drop(struct params *p, const char *name)
+static void
+drop(struct params *p, const char *name)
 {
     struct param *e = find(p, name);
     if (e != NULL) {
@@ -209,7 +224,8 @@ static void drop(struct params *p, const char *name)
     }
 }
 
-static void drop_if_empty(struct params *p, const char *name)
+static void
+drop_if_empty(struct params *p, const char *name)
 {
     struct param *e = find(p, name);
     if (e != NULL && e->value_len == 0) {
@@ -218,7 +234,8 @@ static void drop_if_empty(struct params *p, const char *name)
 }
 
 /* Sets a variable, whatever it was; name and value must outlive the request. */
-static int set(struct params *p, const char *name, const char *value, size_t n)
+static int
+set(struct params *p, const char *name, const char *value, size_t n)
 {
     struct param *e = find(p, name);
     if (e != NULL) {
@@ -229,14 +246,16 @@ static int set(struct params *p, const char *name, const char *value, size_t n)
     return params_add(p, name, strlen(name), value, n);
 }
 
-static struct path_part part(const struct params *p, const char *name)
+static struct path_part
+part(const struct params *p, const char *name)
 {
     const struct param *e = find(p, name);
     return e == NULL ? (struct path_part){NULL, 0}
                      : (struct path_part){e->value, e->value_len};
 }
 
-static int mend_length(struct params *p)
+static int
+mend_length(struct params *p)
 {
     const struct param *e = find(p, "CONTENT_LENGTH");
     uint64_t n;
@@ -255,7 +274,8 @@ static int mend_length(struct params *p)
 
 /* Apache hides Authorization, but mod_rewrite setups leave it under another
  * name, and mod_fcgid's FcgidPassHeader under the header's own. */
-static int mend_authorization(struct params *p)
+static int
+mend_authorization(struct params *p)
 {
     static const char *const other[] = {"REDIRECT_HTTP_AUTHORIZATION",
                                         "Authorization"};
@@ -276,7 +296,8 @@ static int mend_authorization(struct params *p)
 
 /* Length of the host in "host", "host:port", "[v6]:port", "[v6]"; a bare v6
  * address has more than one colon and no port. */
-static size_t host_len(const char *s, size_t n)
+static size_t
+host_len(const char *s, size_t n)
 {
     if (n > 0 && s[0] == '[') {
         const char *end = memchr(s, ']', n);
@@ -290,7 +311,8 @@ static size_t host_len(const char *s, size_t n)
     return (size_t)(colon - s);
 }
 
-static int mend_server(struct params *p)
+static int
+mend_server(struct params *p)
 {
     struct path_part host = part(p, "HTTP_HOST");
     struct path_part name = part(p, "SERVER_NAME");
@@ -314,9 +336,9 @@ static int mend_server(struct params *p)
     name.n = host_len(name.s, name.n); /* HAProxy, mini_httpd: with the port */
     r = set(p, "SERVER_NAME", name.s, name.n);
     if (r == 0 && port.n == 0) {
-        port = from_host.n > 0        ? from_host
+        port = from_host.n > 0      ? from_host
                : params_is_https(p) ? (struct path_part){"443", 3}
-                                      : (struct path_part){"80", 2};
+                                    : (struct path_part){"80", 2};
         r = set(p, "SERVER_PORT", port.s, port.n);
     }
     if (r == 0 && part(p, "SERVER_PROTOCOL").n == 0) {
@@ -325,8 +347,8 @@ static int mend_server(struct params *p)
     return r;
 }
 
-static int set_path(struct params *p, struct path_part script,
-                    struct path_part info)
+static int
+set_path(struct params *p, struct path_part script, struct path_part info)
 {
     /* PEP 3333: an application at the root has SCRIPT_NAME "", and then there
      * is no URL without a path. */
@@ -360,7 +382,8 @@ static int set_path(struct params *p, struct path_part script,
                  : set(p, "PATH_INFO", info.s == NULL ? "" : info.s, info.n);
 }
 
-static int mend_path(struct params *p, const char *mount)
+static int
+mend_path(struct params *p, const char *mount)
 {
     struct path_part script = part(p, "SCRIPT_NAME");
     struct path_part info = part(p, "PATH_INFO");
@@ -399,7 +422,8 @@ static int mend_path(struct params *p, const char *mount)
 
 /* --set: the operator's word counts more than the server's, also in the rules
  * below (--set HTTPS=on). */
-static int add_settings(struct params *p, const struct config_list *settings)
+static int
+add_settings(struct params *p, const struct config_list *settings)
 {
     for (size_t i = 0; i < settings->n; i++) {
         const char *name = settings->v[i];
@@ -423,7 +447,8 @@ static int add_settings(struct params *p, const struct config_list *settings)
     return 0;
 }
 
-int params_mend(struct params *p, const struct config *config)
+int
+params_mend(struct params *p, const struct config *config)
 {
     int r;
 
@@ -452,7 +477,8 @@ int params_mend(struct params *p, const struct config *config)
     return mend_path(p, config->mount);
 }
 
-int64_t params_content_length(const struct params *p)
+int64_t
+params_content_length(const struct params *p)
 {
     const struct param *e = find(p, "CONTENT_LENGTH");
     uint64_t n;
@@ -463,12 +489,14 @@ int64_t params_content_length(const struct params *p)
     return (int64_t)n;
 }
 
-static bool value_is(struct path_part v, const char *word)
+static bool
+value_is(struct path_part v, const char *word)
 {
     return v.n == strlen(word) && strncasecmp(v.s, word, v.n) == 0;
 }
 
-bool params_is_https(const struct params *p)
+bool
+params_is_https(const struct params *p)
 {
     struct path_part https = part(p, "HTTPS");
 

@@ -4,15 +4,16 @@
 #include <string.h>
 #include <strings.h>
 
-static bool starts_with(struct path_part p, const char *prefix)
+static bool
+starts_with(struct path_part p, const char *prefix)
 {
     size_t n = strlen(prefix);
     return p.s != NULL && p.n >= n && memcmp(p.s, prefix, n) == 0;
 }
 
-int path_split_at_mount(const char *mount, struct path_part joined,
-                        struct path_part *ret_script,
-                        struct path_part *ret_info)
+int
+path_split_at_mount(const char *mount, struct path_part joined,
+                    struct path_part *ret_script, struct path_part *ret_info)
 {
     size_t n = strlen(mount);
 
@@ -28,7 +29,8 @@ int path_split_at_mount(const char *mount, struct path_part joined,
     return 0;
 }
 
-static struct path_part without_slashes(struct path_part p)
+static struct path_part
+without_slashes(struct path_part p)
 {
     while (p.n > 0 && *p.s == '/') {
         p.s++;
@@ -39,7 +41,8 @@ static struct path_part without_slashes(struct path_part p)
 
 /* Is path dir itself or below it? Leading slashes do not count: Apache writes
  * proxy:fcgi://host/path and proxy:fcgi://host//path for the same thing. */
-static bool is_below(struct path_part path, struct path_part dir)
+static bool
+is_below(struct path_part path, struct path_part dir)
 {
     path = without_slashes(path);
     dir = without_slashes(dir);
@@ -53,7 +56,8 @@ static bool is_below(struct path_part path, struct path_part dir)
 }
 
 /* "proxy:fcgi://host:port/path" -> "/path"; anything else as it is. */
-static struct path_part without_proxy(struct path_part p)
+static struct path_part
+without_proxy(struct path_part p)
 {
     static const char *const schemes[] = {"proxy:fcgi://", "proxy:balancer://"};
 
@@ -70,7 +74,8 @@ static struct path_part without_proxy(struct path_part p)
     return p;
 }
 
-static int hex_digit(char c)
+static int
+hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';
@@ -80,7 +85,8 @@ static int hex_digit(char c)
 }
 
 /* Is plain what encoded says after %-decoding? */
-static bool equals_decoded(struct path_part encoded, struct path_part plain)
+static bool
+equals_decoded(struct path_part encoded, struct path_part plain)
 {
     size_t j = 0;
 
@@ -99,8 +105,8 @@ static bool equals_decoded(struct path_part encoded, struct path_part plain)
     return j == plain.n;
 }
 
-bool path_script_is_whole(struct path_part script,
-                          const struct path_hints *hints)
+bool
+path_script_is_whole(struct path_part script, const struct path_hints *hints)
 {
     struct path_part file = hints->script_filename;
 

@@ -13,8 +13,9 @@
 
 enum { LOG_TEXT_MAX = 64 << 10 };
 
-void request_init(struct request *q, const struct transport *transport,
-                  const struct config *config)
+void
+request_init(struct request *q, const struct transport *transport,
+             const struct config *config)
 {
     memset(q, 0, sizeof *q);
     q->transport = transport;
@@ -24,13 +25,15 @@ void request_init(struct request *q, const struct transport *transport,
     request_clear(q);
 }
 
-void request_fini(struct request *q)
+void
+request_fini(struct request *q)
 {
     params_fini(&q->params);
     response_fini(&q->response);
 }
 
-void request_clear(struct request *q)
+void
+request_clear(struct request *q)
 {
     params_clear(&q->params);
     response_clear(&q->response, false);
@@ -48,7 +51,8 @@ void request_clear(struct request *q)
 }
 
 /* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. */
-static bool wants_errors(const struct request *q)
+static bool
+wants_errors(const struct request *q)
 {
     static const char haproxy[] = "HAProxy";
     const struct param *e;
@@ -70,7 +74,8 @@ static bool wants_errors(const struct request *q)
  * chunked upload without a length: Apache's mod_cgid ends stdin behind the body;
  * of others nothing is known but that some send none, and an empty body that
  * should not be empty must not reach the application. */
-static int check_framing(struct request *q)
+static int
+check_framing(struct request *q)
 {
     const struct param *e = params_get(&q->params, "SERVER_SOFTWARE");
 
@@ -92,7 +97,8 @@ static int check_framing(struct request *q)
     return -EBADMSG;
 }
 
-int request_prepare(struct request *q)
+int
+request_prepare(struct request *q)
 {
     int r = params_mend(&q->params, q->config);
 
@@ -128,7 +134,8 @@ int request_prepare(struct request *q)
 
 /* -- the body ----------------------------------------------------------------- */
 
-static ssize_t read_stdin(struct request *q, void *to, size_t size)
+static ssize_t
+read_stdin(struct request *q, void *to, size_t size)
 {
     uint64_t limit = q->config->limit_body;
     ssize_t n;
@@ -165,8 +172,8 @@ static ssize_t read_stdin(struct request *q, void *to, size_t size)
     return n;
 }
 
-ssize_t request_read(struct request *q, enum request_stream s, void *to,
-                     size_t size)
+ssize_t
+request_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
     ssize_t n;
 
@@ -188,7 +195,8 @@ ssize_t request_read(struct request *q, enum request_stream s, void *to,
     return n;
 }
 
-const char *request_read_strerror(int err)
+const char *
+request_read_strerror(int err)
 {
     switch (err) {
     case -ECONNABORTED:
@@ -207,12 +215,14 @@ const char *request_read_strerror(int err)
     }
 }
 
-bool request_peer_gone(struct request *q)
+bool
+request_peer_gone(struct request *q)
 {
     return q->transport->peer_gone(q);
 }
 
-int transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
+int
+transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
     int result;
@@ -244,7 +254,8 @@ int transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
 
 /* -- the log -------------------------------------------------------------------- */
 
-void request_errors(struct request *q, const char *lines, size_t n)
+void
+request_errors(struct request *q, const char *lines, size_t n)
 {
     if (n == 0) {
         return;
@@ -257,7 +268,8 @@ void request_errors(struct request *q, const char *lines, size_t n)
     }
 }
 
-void request_log(struct request *q, enum log_level level, const char *fmt, ...)
+void
+request_log(struct request *q, enum log_level level, const char *fmt, ...)
 {
     struct buf text, line;
     char shown[200], body[1024];
@@ -278,7 +290,8 @@ void request_log(struct request *q, enum log_level level, const char *fmt, ...)
     buf_fini(&line);
 }
 
-const char *request_id(struct request *q)
+const char *
+request_id(struct request *q)
 {
     /* Letters and digits that are not mistaken for one another. */
     static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
@@ -290,7 +303,8 @@ const char *request_id(struct request *q)
     if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
         /* Early boot: time and process are unique enough for a log. */
         uint64_t x = (uint64_t)clock_ms() * 1000003u + (uint64_t)getpid();
-        for (size_t i = 0; i < sizeof raw; i++, x = x * 6364136223846793005u + 1) {
+        for (size_t i = 0; i < sizeof raw;
+             i++, x = x * 6364136223846793005u + 1) {
             raw[i] = (unsigned char)(x >> 56);
         }
     }
@@ -302,7 +316,8 @@ const char *request_id(struct request *q)
 }
 
 /* Bytes that could forge a log line or upset a terminal become "?". */
-static size_t add_safe(char *to, size_t at, size_t size, const struct param *e)
+static size_t
+add_safe(char *to, size_t at, size_t size, const struct param *e)
 {
     for (size_t i = 0; e != NULL && i < e->value_len && at + 1 < size; i++) {
         unsigned char c = (unsigned char)e->value[i];
@@ -311,7 +326,8 @@ static size_t add_safe(char *to, size_t at, size_t size, const struct param *e)
     return at;
 }
 
-void request_line(const struct request *q, char *to, size_t size)
+void
+request_line(const struct request *q, char *to, size_t size)
 {
     const struct param *uri = params_get(&q->params, "REQUEST_URI");
     size_t n = add_safe(to, 0, size, params_get(&q->params, "REQUEST_METHOD"));

@@ -49,16 +49,16 @@ struct request {
     struct params params;
     struct response response;
     struct wait_hooks hooks;
-    int64_t content_length; /* -1 = not known */
-    uint64_t body_read;     /* bytes of STDIN handed out */
-    int body_error;         /* sticky: -errno, 0 = none */
-    bool body_eof;          /* the end of STDIN has been handed out */
-    bool input_terminated;  /* wsgi.input_terminated */
-    bool is_cgi;            /* run_once */
-    bool errors_to_server;  /* FCGI_STDERR, else fd 2 */
-    bool used_write;        /* blocks were sent one by one */
-    pthread_t owner;        /* the thread that runs it */
-    int exit_status;        /* appStatus, or the CGI exit code */
+    int64_t content_length;      /* -1 = not known */
+    uint64_t body_read;          /* bytes of STDIN handed out */
+    int body_error;              /* sticky: -errno, 0 = none */
+    bool body_eof;               /* the end of STDIN has been handed out */
+    bool input_terminated;       /* wsgi.input_terminated */
+    bool is_cgi;                 /* run_once */
+    bool errors_to_server;       /* FCGI_STDERR, else fd 2 */
+    bool used_write;             /* blocks were sent one by one */
+    pthread_t owner;             /* the thread that runs it */
+    int exit_status;             /* appStatus, or the CGI exit code */
     char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
 };
 

@@ -14,7 +14,8 @@ enum {
     KEEP_MAX = 64 << 10  /* memory kept from one request to the next */
 };
 
-void response_init(struct response *r)
+void
+response_init(struct response *r)
 {
     memset(r, 0, sizeof *r);
     buf_init(&r->status_text, HEAD_MAX);
@@ -23,7 +24,8 @@ void response_init(struct response *r)
     buf_init(&r->head, HEAD_MAX);
 }
 
-void response_fini(struct response *r)
+void
+response_fini(struct response *r)
 {
     buf_fini(&r->status_text);
     buf_fini(&r->location);
@@ -31,7 +33,8 @@ void response_fini(struct response *r)
     buf_fini(&r->head);
 }
 
-static void clear_buf(struct buf *b)
+static void
+clear_buf(struct buf *b)
 {
     b->len = 0;
     if (b->cap > KEEP_MAX) {
@@ -39,7 +42,8 @@ static void clear_buf(struct buf *b)
     }
 }
 
-void response_reset(struct response *r)
+void
+response_reset(struct response *r)
 {
     r->state = RESPONSE_NONE;
     r->status = 0;
@@ -52,7 +56,8 @@ void response_reset(struct response *r)
     r->head.len = 0;
 }
 
-void response_clear(struct response *r, bool is_head)
+void
+response_clear(struct response *r, bool is_head)
 {
     clear_buf(&r->status_text);
     clear_buf(&r->location);
@@ -64,7 +69,8 @@ void response_clear(struct response *r, bool is_head)
     response_reset(r);
 }
 
-const char *response_strerror(enum response_error e)
+const char *
+response_strerror(enum response_error e)
 {
     static const char *const text[RESPONSE_ERROR_MAX] = {
         [RESPONSE_OK] = "no error",
@@ -86,13 +92,15 @@ const char *response_strerror(enum response_error e)
 
 /* -- setting the head -------------------------------------------------------- */
 
-static bool is_digit(char c)
+static bool
+is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
 /* Control characters end a line or the head somewhere: none may pass. */
-static bool has_control(const char *s, size_t n, bool allow_tab)
+static bool
+has_control(const char *s, size_t n, bool allow_tab)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
@@ -103,7 +111,8 @@ static bool has_control(const char *s, size_t n, bool allow_tab)
     return false;
 }
 
-int response_set_status(struct response *r, const char *s, size_t n)
+int
+response_set_status(struct response *r, const char *s, size_t n)
 {
     if (n < 3 || !is_digit(s[0]) || !is_digit(s[1]) || !is_digit(s[2]) ||
         (n > 3 && s[3] != ' ')) {
@@ -131,7 +140,8 @@ int response_set_status(struct response *r, const char *s, size_t n)
 }
 
 /* RFC 7230, 3.2.6. */
-static bool is_token(const char *s, size_t n)
+static bool
+is_token(const char *s, size_t n)
 {
     static const char special[] = "!#$%&'*+-.^_`|~";
 
@@ -146,16 +156,19 @@ static bool is_token(const char *s, size_t n)
     return n > 0;
 }
 
-static bool name_is(const char *name, size_t n, const char *what)
+static bool
+name_is(const char *name, size_t n, const char *what)
 {
     return n == strlen(what) && strncasecmp(name, what, n) == 0;
 }
 
-static bool is_hop_by_hop(const char *name, size_t n)
+static bool
+is_hop_by_hop(const char *name, size_t n)
 {
     static const char *const names[] = {
         "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-        "TE", "Trailer", "Trailers", "Transfer-Encoding", "Upgrade"};
+        "TE",         "Trailer",    "Trailers",           "Transfer-Encoding",
+        "Upgrade"};
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (name_is(name, n, names[i])) {
@@ -165,7 +178,8 @@ static bool is_hop_by_hop(const char *name, size_t n)
     return false;
 }
 
-static int set_length(struct response *r, const char *value, size_t n)
+static int
+set_length(struct response *r, const char *value, size_t n)
 {
     uint64_t length;
 
@@ -185,8 +199,9 @@ static int set_length(struct response *r, const char *value, size_t n)
     return RESPONSE_OK;
 }
 
-static int add_line(struct buf *to, const char *name, size_t nname,
-                    const char *value, size_t nvalue)
+static int
+add_line(struct buf *to, const char *name, size_t nname, const char *value,
+         size_t nvalue)
 {
     if (buf_reserve(to, nname + nvalue + 4) < 0) {
         return RESPONSE_NO_MEMORY;
@@ -206,8 +221,9 @@ static int add_line(struct buf *to, const char *name, size_t nname,
 
 /* The headers that mean something to CGI; *ret_to is where the line goes, NULL
  * where it goes nowhere. */
-static int special_header(struct response *r, const char *name, size_t nname,
-                          const char *value, size_t nvalue, struct buf **ret_to)
+static int
+special_header(struct response *r, const char *name, size_t nname,
+               const char *value, size_t nvalue, struct buf **ret_to)
 {
     if (is_hop_by_hop(name, nname)) {
         return RESPONSE_HOP_BY_HOP;
@@ -241,8 +257,9 @@ static int special_header(struct response *r, const char *name, size_t nname,
     return RESPONSE_OK;
 }
 
-int response_add_header(struct response *r, const char *name, size_t nname,
-                        const char *value, size_t nvalue)
+int
+response_add_header(struct response *r, const char *name, size_t nname,
+                    const char *value, size_t nvalue)
 {
     struct buf *to = &r->fields;
 
@@ -261,7 +278,8 @@ int response_add_header(struct response *r, const char *name, size_t nname,
 
 /* -- sending ----------------------------------------------------------------- */
 
-bool response_head_sent(const struct response *r)
+bool
+response_head_sent(const struct response *r)
 {
     return r->state == RESPONSE_SENT || r->state == RESPONSE_DONE;
 }
@@ -269,7 +287,8 @@ bool response_head_sent(const struct response *r)
 /* CGI wants Status in the first line (busybox httpd reads it nowhere else);
  * FastCGI wants Location before Status (HAProxy makes a Status 201, 303 or 307
  * that stands before a Location a 302). */
-static int assemble_head(struct request *q)
+static int
+assemble_head(struct request *q)
 {
     static const char nph_end[] = "Connection: close\r\n";
     struct response *r = &q->response;
@@ -308,20 +327,22 @@ static int assemble_head(struct request *q)
 }
 
 /* After a failed write nothing more can be said to this peer. */
-static int failed(struct request *q, int err)
+static int
+failed(struct request *q, int err)
 {
     response_abort(q);
     return err;
 }
 
-static int check_owner(const struct request *q)
+static int
+check_owner(const struct request *q)
 {
     return pthread_equal(q->owner, pthread_self()) ? 0 : -EBUSY;
 }
 
 /* Sends blocks[1..n]; blocks[0] is room for the head. */
-static int send_blocks(struct request *q, struct iovec *blocks, size_t n,
-                       int flags)
+static int
+send_blocks(struct request *q, struct iovec *blocks, size_t n, int flags)
 {
     struct response *r = &q->response;
 
@@ -348,7 +369,8 @@ static int send_blocks(struct request *q, struct iovec *blocks, size_t n,
 }
 
 /* How much of n more body bytes may go out. */
-static size_t allowed(struct response *r, size_t n)
+static size_t
+allowed(struct response *r, size_t n)
 {
     if (!r->has_body) {
         return 0;
@@ -360,14 +382,16 @@ static size_t allowed(struct response *r, size_t n)
     return n;
 }
 
-static bool is_full(const struct response *r)
+static bool
+is_full(const struct response *r)
 {
     return !r->has_body || (r->has_length && r->sent == r->content_length);
 }
 
 /* Without a Content-Length a zero-length block is nothing; so is one where no
  * body may follow: the head then waits for response_finish(). */
-int response_write(struct request *q, const void *block, size_t n)
+int
+response_write(struct request *q, const void *block, size_t n)
 {
     struct response *r = &q->response;
     int e = check_owner(q);
@@ -398,7 +422,8 @@ int response_write(struct request *q, const void *block, size_t n)
     return is_full(r) ? RESPONSE_FULL : 0;
 }
 
-static int add_length(struct response *r, uint64_t length)
+static int
+add_length(struct response *r, uint64_t length)
 {
     char text[24];
     int n = snprintf(text, sizeof text, "%llu", (unsigned long long)length);
@@ -411,8 +436,9 @@ static int add_length(struct response *r, uint64_t length)
                : -ENOMEM;
 }
 
-static int send_all(struct request *q, struct iovec *v,
-                    const struct iovec *blocks, size_t nblocks)
+static int
+send_all(struct request *q, struct iovec *v, const struct iovec *blocks,
+         size_t nblocks)
 {
     struct response *r = &q->response;
     size_t n = 1;
@@ -431,8 +457,9 @@ static int send_all(struct request *q, struct iovec *v,
     return send_blocks(q, v, n, SEND_END);
 }
 
-int response_write_all(struct request *q, const struct iovec *blocks,
-                       size_t nblocks)
+int
+response_write_all(struct request *q, const struct iovec *blocks,
+                   size_t nblocks)
 {
     struct response *r = &q->response;
     struct iovec few[16];
@@ -466,8 +493,9 @@ int response_write_all(struct request *q, const struct iovec *blocks,
     return e;
 }
 
-int response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
-                       uint64_t *ret_sent)
+int
+response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
+                   uint64_t *ret_sent)
 {
     struct response *r = &q->response;
     struct iovec head = {NULL, 0};
@@ -504,7 +532,8 @@ int response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
     return e < 0 ? failed(q, e) : is_full(r) ? RESPONSE_FULL : 0;
 }
 
-int response_finish(struct request *q)
+int
+response_finish(struct request *q)
 {
     struct response *r = &q->response;
     struct iovec v[1];
@@ -529,7 +558,8 @@ int response_finish(struct request *q)
     return send_blocks(q, v, 1, SEND_END);
 }
 
-void response_abort(struct request *q)
+void
+response_abort(struct request *q)
 {
     struct response *r = &q->response;
 
@@ -542,8 +572,9 @@ void response_abort(struct request *q)
 
 /* -- error pages ------------------------------------------------------------- */
 
-void response_error_page(struct request *q, const char *status,
-                         const char *html, size_t n)
+void
+response_error_page(struct request *q, const char *status, const char *html,
+                    size_t n)
 {
     static const char type[] = "text/html; charset=utf-8";
     struct response *r = &q->response;
@@ -571,7 +602,8 @@ void response_error_page(struct request *q, const char *status,
     }
 }
 
-static int add_escaped(struct buf *b, const char *text)
+static int
+add_escaped(struct buf *b, const char *text)
 {
     int e = 0;
 
@@ -593,8 +625,9 @@ static int add_escaped(struct buf *b, const char *text)
     return e;
 }
 
-static int small_page(struct buf *b, const char *status, const char *sentence,
-                      const char *id)
+static int
+small_page(struct buf *b, const char *status, const char *sentence,
+           const char *id)
 {
     int e;
 
@@ -616,8 +649,9 @@ static int small_page(struct buf *b, const char *status, const char *sentence,
     return buf_add_str(b, "</body>\n</html>\n");
 }
 
-void response_error(struct request *q, const char *status, const char *sentence,
-                    const char *id)
+void
+response_error(struct request *q, const char *status, const char *sentence,
+               const char *id)
 {
     struct buf page;
 

@@ -42,15 +42,20 @@ enum response_error {
     RESPONSE_ERROR_MAX
 };
 
-enum response_state { RESPONSE_NONE, RESPONSE_SET, RESPONSE_SENT,
-                      RESPONSE_DONE, RESPONSE_ABORTED };
+enum response_state {
+    RESPONSE_NONE,
+    RESPONSE_SET,
+    RESPONSE_SENT,
+    RESPONSE_DONE,
+    RESPONSE_ABORTED
+};
 
 struct response {
     enum response_state state;
-    int status;             /* 0 = none set */
-    bool is_head;           /* HEAD request */
-    bool has_body;          /* false for HEAD, 204, 304 and 1xx */
-    bool has_length;        /* content_length is the application's */
+    int status;      /* 0 = none set */
+    bool is_head;    /* HEAD request */
+    bool has_body;   /* false for HEAD, 204, 304 and 1xx */
+    bool has_length; /* content_length is the application's */
     bool has_location, has_type;
     uint64_t content_length;
     uint64_t sent;          /* bytes of body given to the transport */

@@ -9,27 +9,31 @@
 #include <string.h>
 #include <unistd.h>
 
-void spool_init(struct spool *s)
+void
+spool_init(struct spool *s)
 {
     memset(s, 0, sizeof *s);
     buf_init(&s->mem, SPOOL_MEMORY);
     s->fd = -1;
 }
 
-void spool_fini(struct spool *s)
+void
+spool_fini(struct spool *s)
 {
     buf_fini(&s->mem);
     fd_close(&s->fd);
     spool_init(s);
 }
 
-uint64_t spool_size(const struct spool *s)
+uint64_t
+spool_size(const struct spool *s)
 {
     return s->mem.len - s->mem_read + (s->written - s->file_read);
 }
 
 /* A file without a name, so that nothing is left behind however we end. */
-static int open_file(void)
+static int
+open_file(void)
 {
     const char *dir = getenv("TMPDIR");
     char path[256];
@@ -55,7 +59,8 @@ static int open_file(void)
     return fd;
 }
 
-static int write_file(struct spool *s, const char *p, size_t n)
+static int
+write_file(struct spool *s, const char *p, size_t n)
 {
     while (n > 0) {
         ssize_t k = pwrite(s->fd, p, n, (off_t)s->written);
@@ -73,7 +78,8 @@ static int write_file(struct spool *s, const char *p, size_t n)
 }
 
 /* Memory holds the oldest bytes; once a file exists all new ones go there. */
-int spool_write(struct spool *s, const void *bytes, size_t n)
+int
+spool_write(struct spool *s, const void *bytes, size_t n)
 {
     if (s->fd < 0 && s->mem.len + n <= SPOOL_MEMORY) {
         return buf_add(&s->mem, bytes, n);
@@ -88,7 +94,8 @@ int spool_write(struct spool *s, const void *bytes, size_t n)
     return write_file(s, bytes, n);
 }
 
-ssize_t spool_read(struct spool *s, void *to, size_t size)
+ssize_t
+spool_read(struct spool *s, void *to, size_t size)
 {
     size_t in_mem = s->mem.len - s->mem_read;
 

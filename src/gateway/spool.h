@@ -23,9 +23,9 @@ enum { SPOOL_MEMORY = 256 << 10 };
 
 struct spool {
     struct buf mem;
-    size_t mem_read;   /* of mem, handed out */
-    int fd;            /* -1 = no file yet */
-    uint64_t written;  /* bytes in the file */
+    size_t mem_read;    /* of mem, handed out */
+    int fd;             /* -1 = no file yet */
+    uint64_t written;   /* bytes in the file */
     uint64_t file_read; /* of the file, handed out */
 };
 

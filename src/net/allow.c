@@ -10,7 +10,8 @@
 
 static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
-static int parse(const char *text, struct allow_block *ret)
+static int
+parse(const char *text, struct allow_block *ret)
 {
     char address[INET6_ADDRSTRLEN + 1];
     const char *slash = strchr(text, '/');
@@ -40,7 +41,8 @@ static int parse(const char *text, struct allow_block *ret)
     return 0;
 }
 
-int allow_add(struct allow *a, const char *text)
+int
+allow_add(struct allow *a, const char *text)
 {
     struct allow_block block;
 
@@ -61,18 +63,21 @@ int allow_add(struct allow *a, const char *text)
     return 0;
 }
 
-void allow_fini(struct allow *a)
+void
+allow_fini(struct allow *a)
 {
     free(a->blocks);
     memset(a, 0, sizeof *a);
 }
 
-bool allow_is_empty(const struct allow *a)
+bool
+allow_is_empty(const struct allow *a)
 {
     return a->n == 0 && !a->any;
 }
 
-static bool matches(const struct allow_block *b, const uint8_t address[16])
+static bool
+matches(const struct allow_block *b, const uint8_t address[16])
 {
     unsigned whole = b->bits / 8, rest = b->bits % 8;
 
@@ -83,7 +88,8 @@ static bool matches(const struct allow_block *b, const uint8_t address[16])
            ((b->address[whole] ^ address[whole]) >> (8 - rest)) == 0;
 }
 
-bool allow_peer(const struct allow *a, const struct sockaddr_storage *peer)
+bool
+allow_peer(const struct allow *a, const struct sockaddr_storage *peer)
 {
     uint8_t address[16];
     const void *p = peer;

@@ -13,7 +13,8 @@ struct conn_table {
     atomic_int top; /* highest descriptor ever used + 1 */
 };
 
-struct conn_table *conn_table_new(size_t max, size_t entry_size)
+struct conn_table *
+conn_table_new(size_t max, size_t entry_size)
 {
     struct conn_table *t = calloc(1, sizeof *t);
 
@@ -31,7 +32,8 @@ struct conn_table *conn_table_new(size_t max, size_t entry_size)
     return t;
 }
 
-void conn_table_free(struct conn_table **t)
+void
+conn_table_free(struct conn_table **t)
 {
     if (*t != NULL) {
         (void)munmap((*t)->entries, (*t)->max * (*t)->entry_size);
@@ -40,24 +42,28 @@ void conn_table_free(struct conn_table **t)
     }
 }
 
-size_t conn_table_max(const struct conn_table *t)
+size_t
+conn_table_max(const struct conn_table *t)
 {
     return t->max;
 }
 
-static struct conn *entry(const struct conn_table *t, int fd)
+static struct conn *
+entry(const struct conn_table *t, int fd)
 {
     void *p = t->entries + (size_t)fd * t->entry_size;
     return p;
 }
 
-int conn_fd(const struct conn_table *t, const struct conn *c)
+int
+conn_fd(const struct conn_table *t, const struct conn *c)
 {
     const void *p = c;
     return (int)((size_t)((const char *)p - t->entries) / t->entry_size);
 }
 
-struct conn *conn_open(struct conn_table *t, int fd)
+struct conn *
+conn_open(struct conn_table *t, int fd)
 {
     if (fd < 0 || (size_t)fd >= t->max) {
         return NULL;
@@ -73,7 +79,8 @@ struct conn *conn_open(struct conn_table *t, int fd)
     return c;
 }
 
-struct conn *conn_take(struct conn_table *t, int fd, uint32_t generation)
+struct conn *
+conn_take(struct conn_table *t, int fd, uint32_t generation)
 {
     struct conn *c = entry(t, fd);
 
@@ -92,13 +99,15 @@ struct conn *conn_take(struct conn_table *t, int fd, uint32_t generation)
     }
 }
 
-void conn_park(struct conn *c, int64_t deadline_ms)
+void
+conn_park(struct conn *c, int64_t deadline_ms)
 {
     atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
     atomic_store(&c->state, CONN_PARKED);
 }
 
-void conn_unpark(struct conn *c)
+void
+conn_unpark(struct conn *c)
 {
     for (;;) {
         enum conn_state want = CONN_PARKED;
@@ -109,7 +118,8 @@ void conn_unpark(struct conn *c)
     }
 }
 
-void conn_close(struct conn_table *t, struct conn *c)
+void
+conn_close(struct conn_table *t, struct conn *c)
 {
     int fd = conn_fd(t, c);
 
@@ -118,7 +128,8 @@ void conn_close(struct conn_table *t, struct conn *c)
     fd_close(&fd);
 }
 
-void conn_close_all(struct conn_table *t)
+void
+conn_close_all(struct conn_table *t)
 {
     int top = atomic_load(&t->top);
 
@@ -130,7 +141,8 @@ void conn_close_all(struct conn_table *t)
     }
 }
 
-void conn_sweep(struct conn_table *t, int64_t now_ms, bool all)
+void
+conn_sweep(struct conn_table *t, int64_t now_ms, bool all)
 {
     int top = atomic_load(&t->top);
 

@@ -25,7 +25,8 @@ union address {
     struct sockaddr_storage storage;
 };
 
-static int not_an_address(const char *text)
+static int
+not_an_address(const char *text)
 {
     log_error("--bind: '%s' is not an address; allowed are unix:/path, /path, "
               "@abstract, HOST:PORT, [IPV6]:PORT and :PORT (loopback), with "
@@ -36,8 +37,9 @@ static int not_an_address(const char *text)
 
 /* -- unix sockets ----------------------------------------------------------------- */
 
-static int parse_unix(const char *text, const char *path,
-                      struct sockaddr_un *ret, socklen_t *ret_len)
+static int
+parse_unix(const char *text, const char *path, struct sockaddr_un *ret,
+           socklen_t *ret_len)
 {
     size_t n = strlen(path);
 
@@ -59,7 +61,8 @@ static int parse_unix(const char *text, const char *path,
 
 /* A socket file that nobody listens on is stale and may go; anything else at
  * that path is somebody's. */
-static int remove_stale(const struct sockaddr_un *un, socklen_t len)
+static int
+remove_stale(const struct sockaddr_un *un, socklen_t len)
 {
     const void *p = un;
     struct stat st;
@@ -82,7 +85,8 @@ static int remove_stale(const struct sockaddr_un *un, socklen_t len)
     return unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
+static int
+parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 {
     char user[128];
     const char *colon = strchr(text, ':');
@@ -126,7 +130,8 @@ static int parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 }
 
 /* Mode and owner before listen(): until then nobody can connect. */
-static int guard_file(const char *path, const struct config *config)
+static int
+guard_file(const char *path, const struct config *config)
 {
     uid_t uid;
     gid_t gid;
@@ -154,7 +159,8 @@ static int guard_file(const char *path, const struct config *config)
 
 /* -- TCP ------------------------------------------------------------------------------ */
 
-static int parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
+static int
+parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
 {
     const char *colon = strrchr(text, ':');
     char host[INET6_ADDRSTRLEN + 1];
@@ -194,7 +200,8 @@ static int parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
     return 0;
 }
 
-static bool is_loopback(const union address *a)
+static bool
+is_loopback(const union address *a)
 {
     if (a->any.sa_family == AF_INET) {
         return (ntohl(a->in.sin_addr.s_addr) >> 24) == 127;
@@ -204,7 +211,8 @@ static bool is_loopback(const union address *a)
 
 /* -- both ------------------------------------------------------------------------------- */
 
-static int bind_failed(const char *text, int err)
+static int
+bind_failed(const char *text, int err)
 {
     if (err == EADDRINUSE) {
         log_error("--bind: %s is in use: another process listens there", text);
@@ -220,7 +228,8 @@ static int bind_failed(const char *text, int err)
     return err == EACCES || err == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
-static void set_options(int fd, const union address *a)
+static void
+set_options(int fd, const union address *a)
 {
     const int on = 1;
 
@@ -235,15 +244,15 @@ static void set_options(int fd, const union address *a)
     }
 }
 
-static int bind_and_listen(struct listener *l, const char *text,
-                           const union address *a, socklen_t len,
-                           const struct config *config)
+static int
+bind_and_listen(struct listener *l, const char *text, const union address *a,
+                socklen_t len, const struct config *config)
 {
     bool is_file = a->any.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
     int r;
 
-    l->fd = socket(a->any.sa_family,
-                   SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    l->fd =
+        socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0) {
         return bind_failed(text, errno);
     }
@@ -266,8 +275,9 @@ static int bind_and_listen(struct listener *l, const char *text,
     return listen(l->fd, config->backlog) < 0 ? bind_failed(text, errno) : 0;
 }
 
-int listener_bind(struct listener *l, const char *address,
-                  const struct config *config, const struct allow *allow)
+int
+listener_bind(struct listener *l, const char *address,
+              const struct config *config, const struct allow *allow)
 {
     const char *path = NULL;
     union address a;
@@ -307,7 +317,8 @@ int listener_bind(struct listener *l, const char *address,
     return r;
 }
 
-int listener_adopt(struct listener *l, int fd)
+int
+listener_adopt(struct listener *l, int fd)
 {
     union address a = {.storage = {0}};
     socklen_t len = sizeof a;
@@ -338,7 +349,8 @@ int listener_adopt(struct listener *l, int fd)
     return 0;
 }
 
-void listener_close(struct listener *l, bool unlink_file)
+void
+listener_close(struct listener *l, bool unlink_file)
 {
     struct stat st;
 

@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 
 struct listener {
-    int fd;           /* -1 = none */
+    int fd; /* -1 = none */
     bool is_tcp;
     bool is_adopted;  /* somebody else's socket */
     char *path;       /* of a unix socket that we made, else NULL */

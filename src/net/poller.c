@@ -12,15 +12,16 @@
  * (enough to tell a stale event), then the descriptor. */
 enum { KIND_SHIFT = 62, GENERATION_SHIFT = 32 };
 
-
-static uint64_t token(enum poller_kind kind, int fd, uint32_t generation)
+static uint64_t
+token(enum poller_kind kind, int fd, uint32_t generation)
 {
     return (uint64_t)kind << KIND_SHIFT |
            (uint64_t)(generation & CONN_GENERATION) << GENERATION_SHIFT |
            (uint32_t)fd;
 }
 
-int poller_open(struct poller *p)
+int
+poller_open(struct poller *p)
 {
     struct epoll_event ev = {.events = EPOLLIN};
     int err;
@@ -41,13 +42,15 @@ int poller_open(struct poller *p)
     return 0;
 }
 
-void poller_close(struct poller *p)
+void
+poller_close(struct poller *p)
 {
     fd_close(&p->epoll_fd);
     fd_close(&p->wake_fd);
 }
 
-int poller_add_listener(struct poller *p, int fd)
+int
+poller_add_listener(struct poller *p, int fd)
 {
     /* EXCLUSIVE: of several processes on one socket not all are woken. */
     struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
@@ -56,12 +59,14 @@ int poller_add_listener(struct poller *p, int fd)
     return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
-void poller_remove_listener(struct poller *p, int fd)
+void
+poller_remove_listener(struct poller *p, int fd)
 {
     (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-int poller_arm(struct poller *p, int fd, uint32_t generation, bool is_new)
+int
+poller_arm(struct poller *p, int fd, uint32_t generation, bool is_new)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT};
 
@@ -72,7 +77,8 @@ int poller_arm(struct poller *p, int fd, uint32_t generation, bool is_new)
                : 0;
 }
 
-void poller_wake_all(struct poller *p)
+void
+poller_wake_all(struct poller *p)
 {
     const uint64_t one = 1;
     int saved = errno;
@@ -84,7 +90,8 @@ void poller_wake_all(struct poller *p)
     errno = saved;
 }
 
-int poller_wait(struct poller *p, int timeout_ms, struct poller_event *ret)
+int
+poller_wait(struct poller *p, int timeout_ms, struct poller_event *ret)
 {
     struct epoll_event ev;
     int n = epoll_wait(p->epoll_fd, &ev, 1, timeout_ms);

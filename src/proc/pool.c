@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 enum {
-    CONNS_MAX = 1 << 20,     /* entries of the table; memory only when used */
-    THREAD_STACK = 8 << 20   /* Python recurses on it */
+    CONNS_MAX = 1 << 20,   /* entries of the table; memory only when used */
+    THREAD_STACK = 8 << 20 /* Python recurses on it */
 };
 
 struct pool {
@@ -34,8 +34,8 @@ struct pool {
     struct conn_table *conns;
     struct fcgi_limits limits;
     volatile bool stopping;
-    atomic_bool paused;       /* out of descriptors: listeners are not polled */
-    atomic_uint running;      /* request threads */
+    atomic_bool paused;  /* out of descriptors: listeners are not polled */
+    atomic_uint running; /* request threads */
 };
 
 struct thread {
@@ -46,7 +46,8 @@ struct thread {
     struct fcgi_worker *worker;
 };
 
-static void run_request(void *arg, struct request *q)
+static void
+run_request(void *arg, struct request *q)
 {
     handler_run(arg, q);
     if (child_is()) {
@@ -56,7 +57,8 @@ static void run_request(void *arg, struct request *q)
     }
 }
 
-static void in_child(void *arg)
+static void
+in_child(void *arg)
 {
     struct pool *p = arg;
 
@@ -69,7 +71,8 @@ static void in_child(void *arg)
 
 /* -- listeners ------------------------------------------------------------------- */
 
-static int watch_listeners(struct pool *p)
+static int
+watch_listeners(struct pool *p)
 {
     for (size_t i = 0; i < p->nlisteners; i++) {
         int e = poller_add_listener(&p->poller, p->listeners[i].fd);
@@ -80,7 +83,8 @@ static int watch_listeners(struct pool *p)
     return 0;
 }
 
-static void unwatch_listeners(struct pool *p)
+static void
+unwatch_listeners(struct pool *p)
 {
     for (size_t i = 0; i < p->nlisteners; i++) {
         poller_remove_listener(&p->poller, p->listeners[i].fd);
@@ -89,7 +93,8 @@ static void unwatch_listeners(struct pool *p)
 
 /* Nothing can be accepted: a listener that stays readable would make every thread
  * spin. The control thread watches them again a moment later. */
-static void pause_listeners(struct pool *p, int err)
+static void
+pause_listeners(struct pool *p, int err)
 {
     bool was = false;
 
@@ -102,13 +107,15 @@ static void pause_listeners(struct pool *p, int err)
 
 /* -- connections ------------------------------------------------------------------- */
 
-static void close_conn(struct pool *p, struct fcgi_conn *c)
+static void
+close_conn(struct pool *p, struct fcgi_conn *c)
 {
     fcgi_conn_fini(c);
     conn_close(p->conns, &c->conn);
 }
 
-static void serve(struct thread *t, struct fcgi_conn *c, int fd)
+static void
+serve(struct thread *t, struct fcgi_conn *c, int fd)
 {
     struct pool *p = t->pool;
     uint32_t generation = atomic_load(&c->conn.generation);
@@ -130,7 +137,8 @@ static void serve(struct thread *t, struct fcgi_conn *c, int fd)
 }
 
 /* False where there was nothing to accept. */
-static bool accept_one(struct thread *t, int listen_fd)
+static bool
+accept_one(struct thread *t, int listen_fd)
 {
     struct pool *p = t->pool;
     struct sockaddr_storage peer;
@@ -166,7 +174,8 @@ static bool accept_one(struct thread *t, int listen_fd)
 
 /* Connections that reached our own sockets before they close would be reset
  * unanswered. Somebody else's socket goes on without us. */
-static void accept_the_rest(struct thread *t)
+static void
+accept_the_rest(struct thread *t)
 {
     for (size_t i = 0; i < t->pool->nlisteners; i++) {
         struct listener *l = &t->pool->listeners[i];
@@ -177,7 +186,8 @@ static void accept_the_rest(struct thread *t)
     }
 }
 
-static void handle(struct thread *t, const struct poller_event *ev)
+static void
+handle(struct thread *t, const struct poller_event *ev)
 {
     if (ev->kind == POLLER_LISTENER) {
         (void)accept_one(t, ev->fd);
@@ -190,7 +200,8 @@ static void handle(struct thread *t, const struct poller_event *ev)
     }
 }
 
-static void loop(struct thread *t)
+static void
+loop(struct thread *t)
 {
     struct pool *p = t->pool;
     struct poller_event ev;
@@ -222,7 +233,8 @@ static void loop(struct thread *t)
     }
 }
 
-static void *thread_main(void *arg)
+static void *
+thread_main(void *arg)
 {
     struct thread *t = arg;
     struct pool *p = t->pool;
@@ -252,7 +264,8 @@ static void *thread_main(void *arg)
 
 /* -- the control thread ------------------------------------------------------------------ */
 
-static int sweep_interval(const struct config *c)
+static int
+sweep_interval(const struct config *c)
 {
     int64_t least = c->head_timeout_ms < c->keepalive_timeout_ms
                         ? c->head_timeout_ms
@@ -262,7 +275,8 @@ static int sweep_interval(const struct config *c)
     return least < 20 ? 20 : least > 1000 ? 1000 : (int)least;
 }
 
-static void close_sockets(const struct pool *p)
+static void
+close_sockets(const struct pool *p)
 {
     for (size_t i = 0; i < p->nlisteners; i++) {
         listener_close(&p->listeners[i], true);
@@ -270,7 +284,8 @@ static void close_sockets(const struct pool *p)
 }
 
 /* The end that does not wait for the application. */
-static void end_now(const struct pool *p, const char *why)
+static void
+end_now(const struct pool *p, const char *why)
 {
     unsigned running = atomic_load(&p->running);
 
@@ -281,7 +296,8 @@ static void end_now(const struct pool *p, const char *why)
     _exit(EX_OK);
 }
 
-static void *control_main(void *arg)
+static void *
+control_main(void *arg)
 {
     struct pool *p = arg;
     int interval = sweep_interval(p->config);
@@ -316,7 +332,8 @@ static void *control_main(void *arg)
 }
 
 /* Signals are for threads whose system calls they may interrupt. */
-static int start_control(struct pool *p, pthread_t *ret_id)
+static int
+start_control(struct pool *p, pthread_t *ret_id)
 {
     sigset_t all, old;
 
@@ -330,7 +347,8 @@ static int start_control(struct pool *p, pthread_t *ret_id)
 /* -- all of it ------------------------------------------------------------------------------ */
 
 /* As many connections as descriptors: an idle one costs next to nothing. */
-static size_t raise_descriptors(void)
+static size_t
+raise_descriptors(void)
 {
     struct rlimit r;
 
@@ -345,7 +363,8 @@ static size_t raise_descriptors(void)
     return r.rlim_cur > CONNS_MAX ? CONNS_MAX : (size_t)r.rlim_cur;
 }
 
-static int prepare(struct pool *p)
+static int
+prepare(struct pool *p)
 {
     size_t max = raise_descriptors();
     int e = poller_open(&p->poller);
@@ -366,7 +385,8 @@ static int prepare(struct pool *p)
     return e;
 }
 
-static int start_threads(struct pool *p, struct thread *threads)
+static int
+start_threads(struct pool *p, struct thread *threads)
 {
     pthread_attr_t attr;
     int e = pthread_attr_init(&attr);
@@ -385,10 +405,13 @@ static int start_threads(struct pool *p, struct thread *threads)
     return -e;
 }
 
-int pool_run(const struct config *config, struct listener *listeners,
-             size_t nlisteners, const struct allow *allow)
+int
+pool_run(const struct config *config, struct listener *listeners,
+         size_t nlisteners, const struct allow *allow)
 {
-    struct pool p = {.config = config, .allow = allow, .listeners = listeners,
+    struct pool p = {.config = config,
+                     .allow = allow,
+                     .listeners = listeners,
                      .nlisteners = nlisteners};
     struct thread *threads = calloc(config->threads, sizeof *threads);
     pthread_t control;

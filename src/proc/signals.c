@@ -14,7 +14,8 @@
 static atomic_int asked; /* enum signals_stop */
 static int wake_fd = -1;
 
-void signals_init(void)
+void
+signals_init(void)
 {
     struct sigaction sa = {.sa_handler = SIG_IGN};
     sigset_t none;
@@ -27,7 +28,8 @@ void signals_init(void)
     (void)sigaction(SIGCHLD, &sa, NULL);
 }
 
-void signals_wake(void)
+void
+signals_wake(void)
 {
     const uint64_t one = 1;
     int saved = errno;
@@ -38,7 +40,8 @@ void signals_wake(void)
     errno = saved;
 }
 
-static void on_signal(int number)
+static void
+on_signal(int number)
 {
     int now = atomic_load(&asked);
 
@@ -53,7 +56,8 @@ static void on_signal(int number)
 
 static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP, SIGINT, SIGQUIT};
 
-void signals_close(void)
+void
+signals_close(void)
 {
     for (size_t i = 0; wake_fd >= 0 && i < ARRAY_SIZE(numbers); i++) {
         struct sigaction sa;
@@ -67,7 +71,8 @@ void signals_close(void)
     fd_close(&wake_fd);
 }
 
-int signals_open(void)
+int
+signals_open(void)
 {
     /* SA_RESTART: system calls of the application are not to fail by it. */
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -84,12 +89,14 @@ int signals_open(void)
     return 0;
 }
 
-enum signals_stop signals_asked(void)
+enum signals_stop
+signals_asked(void)
 {
     return (enum signals_stop)atomic_load(&asked);
 }
 
-enum signals_stop signals_wait(int timeout_ms)
+enum signals_stop
+signals_wait(int timeout_ms)
 {
     struct pollfd p = {.fd = wake_fd, .events = POLLIN};
     uint64_t count;

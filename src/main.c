@@ -365,6 +365,7 @@ read_allow(void)
             e = EX_USAGE;
         }
     }
+    allow.tcp_only = allow.n > 0;
     free(list);
     return e;
 }

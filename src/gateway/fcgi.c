@@ -272,7 +272,7 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
-            const volatile bool *stopping, int64_t *ret_deadline_ms)
+            const atomic_bool *stopping, int64_t *ret_deadline_ms)
 {
     for (;;) {
         enum fcgi_next next;
@@ -293,7 +293,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
         if (!after_request(w, c, ret_deadline_ms, &next)) {
             return next;
         }
-        if (*stopping) {
+        if (atomic_load_explicit(stopping, memory_order_relaxed)) {
             return FCGI_NEXT_CLOSE;
         }
     }
@@ -301,7 +301,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
 
 enum fcgi_next
 fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
-           const volatile bool *stopping, int64_t *ret_deadline_ms)
+           const atomic_bool *stopping, int64_t *ret_deadline_ms)
 {
     enum fcgi_next next = FCGI_NEXT_CLOSE;
 

@@ -22,6 +22,7 @@
 #include "gateway/request.h"
 #include "net/conn.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,7 +52,7 @@ enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK };
  * is begun on the connection. */
 CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
                                        struct fcgi_conn *c, int fd,
-                                       const volatile bool *stopping,
+                                       const atomic_bool *stopping,
                                        int64_t *ret_deadline_ms);
 
 /* Frees what the connection holds; before conn_close(). */

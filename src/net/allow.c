@@ -107,7 +107,7 @@ allow_peer(const struct allow *a, const struct sockaddr_storage *peer)
         memcpy(address, &in6->sin6_addr, 16);
     }
     else {
-        return true;
+        return !a->tcp_only;
     }
     for (size_t i = 0; i < a->n; i++) {
         if (matches(&a->blocks[i], address)) {

@@ -26,7 +26,8 @@ struct allow_block {
 struct allow {
     struct allow_block *blocks;
     size_t n;
-    bool any; /* everyone, said explicitly */
+    bool any;      /* everyone, said explicitly */
+    bool tcp_only; /* FCGI_WEB_SERVER_ADDRS: other peers are refused (3.2) */
 };
 
 /* Adds "any", an address or ADDRESS/BITS. */
@@ -37,7 +38,7 @@ void allow_fini(struct allow *a);
 bool allow_is_empty(const struct allow *a);
 
 /* An empty list lets everyone in (the listener decided what that may mean).
- * Peers of unix sockets always pass. */
+ * Peers of unix sockets pass, except with tcp_only. */
 bool allow_peer(const struct allow *a, const struct sockaddr_storage *peer);
 
 #endif

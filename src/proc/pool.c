@@ -33,7 +33,7 @@ struct pool {
     struct poller poller;
     struct conn_table *conns;
     struct fcgi_limits limits;
-    volatile bool stopping;
+    atomic_bool stopping;
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
 };
@@ -143,7 +143,7 @@ accept_one(struct thread *t, int listen_fd)
     struct pool *p = t->pool;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    bool check = p->allow->n > 0;
+    bool check = !allow_is_empty(p->allow);
     void *addr = &peer;
 
     int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
@@ -210,7 +210,7 @@ loop(struct thread *t)
     /* The wake-up stays readable and takes turns with what else is ready: when
      * it comes twice in a row, nothing else is. */
     while (wakes < 2) {
-        int e = poller_wait(&p->poller, p->stopping ? 0 : -1, &ev);
+        int e = poller_wait(&p->poller, atomic_load(&p->stopping) ? 0 : -1, &ev);
         if (e < 0) {
             log_error("waiting for requests: %s", strerror(-e));
             return;
@@ -314,7 +314,7 @@ control_main(void *arg)
         }
         if (stop == STOP_GRACEFUL && end == 0) {
             end = now + p->config->graceful_timeout_ms;
-            p->stopping = true;
+            atomic_store(&p->stopping, true);
             unwatch_listeners(p);
             poller_wake_all(&p->poller);
         }

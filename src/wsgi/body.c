@@ -73,8 +73,9 @@ send_block(struct lease *l, PyObject *block)
     if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }
-    enum step step = step_of(l, response_write(l->q, PyBytes_AS_STRING(block),
-                                               (size_t)PyBytes_GET_SIZE(block)));
+    enum step step =
+        step_of(l, response_write(l->q, PyBytes_AS_STRING(block),
+                                  (size_t)PyBytes_GET_SIZE(block)));
     lease_leave(l);
     return step;
 }
@@ -109,7 +110,8 @@ get_iterator(PyObject *result)
         Py_TYPE(result)->tp_iter == NULL) {
         PyErr_Format(PyExc_TypeError,
                      "the application returned %.200s; it must return an "
-                     "iterable of bytes", Py_TYPE(result)->tp_name);
+                     "iterable of bytes",
+                     Py_TYPE(result)->tp_name);
     }
     return it;
 }
@@ -169,7 +171,8 @@ send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
 static enum step
 send_sequence(struct lease *l, PyObject *result)
 {
-    CLEANUP(py_clear) PyObject *tuple =
+    CLEANUP(py_clear)
+    PyObject *tuple =
         PyTuple_CheckExact(result) ? Py_NewRef(result) : PyList_AsTuple(result);
     struct iovec few[FEW_BLOCKS];
 
@@ -206,7 +209,8 @@ send_file(struct lease *l, PyObject *result, const struct file_span *span)
     if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }
-    int e = response_send_file(l->q, span->fd, span->offset, span->count, &sent);
+    int e =
+        response_send_file(l->q, span->fd, span->offset, span->count, &sent);
     enum step step = e == -EINVAL ? STEP_ON : step_of(l, e);
     lease_leave(l);
     return e == -EINVAL ? send_iterable(l, result) : step;

@@ -19,12 +19,11 @@
 
 enum body_end {
     BODY_FAILED = -1, /* a Python exception is set; the response is not ended */
-    BODY_DONE,        /* the response has ended (cut short: aborted and logged) */
-    BODY_GONE,        /* the client went away: lease->gone says how */
+    BODY_DONE, /* the response has ended (cut short: aborted and logged) */
+    BODY_GONE, /* the client went away: lease->gone says how */
 };
 
-CHECK_RESULT enum body_end body_send(struct lease *l,
-                                     const struct module_state *types,
-                                     PyObject *result);
+CHECK_RESULT enum body_end
+body_send(struct lease *l, const struct module_state *types, PyObject *result);
 
 #endif

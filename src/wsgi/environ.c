@@ -19,7 +19,7 @@ enum { VALUE_KEPT_MAX = 256 };
 struct environ_slot {
     PyObject *key;   /* owned */
     PyObject *value; /* the template's, or Py_None: not remembered, set it in
-                      * every copy; NULL: the key belongs to us or to --set */
+                      * every copy; NULL: the key is ours, not the server's */
     bool is_secret;  /* never remembered */
 };
 
@@ -35,28 +35,75 @@ enum {
  * comparing characters. Others are not interned, because in some versions of
  * CPython interned strings live for ever and clients choose header names. */
 static const char *const known_names[] = {
-    "AUTH_TYPE", "CONTENT_LENGTH", "CONTENT_TYPE", "DOCUMENT_ROOT",
-    "DOCUMENT_URI", "GATEWAY_INTERFACE", "HTTPS", "HTTP_ACCEPT",
-    "HTTP_ACCEPT_CHARSET", "HTTP_ACCEPT_ENCODING", "HTTP_ACCEPT_LANGUAGE",
-    "HTTP_AUTHORIZATION", "HTTP_CACHE_CONTROL", "HTTP_CONNECTION",
-    "HTTP_COOKIE", "HTTP_DNT", "HTTP_EXPECT", "HTTP_FORWARDED", "HTTP_HOST",
-    "HTTP_IF_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH",
-    "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_ORIGIN", "HTTP_PRAGMA",
-    "HTTP_PRIORITY", "HTTP_RANGE", "HTTP_REFERER", "HTTP_SEC_CH_UA",
-    "HTTP_SEC_CH_UA_MOBILE", "HTTP_SEC_CH_UA_PLATFORM", "HTTP_SEC_FETCH_DEST",
-    "HTTP_SEC_FETCH_MODE", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_USER",
-    "HTTP_TE", "HTTP_UPGRADE_INSECURE_REQUESTS", "HTTP_USER_AGENT",
-    "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO",
-    "HTTP_X_REAL_IP", "HTTP_X_REQUESTED_WITH", "PATH_INFO", "PATH_TRANSLATED",
-    "QUERY_STRING", "REDIRECT_STATUS", "REMOTE_ADDR", "REMOTE_HOST",
-    "REMOTE_PORT", "REMOTE_USER", "REQUEST_METHOD", "REQUEST_SCHEME",
-    "REQUEST_URI", "SCRIPT_FILENAME", "SCRIPT_NAME", "SERVER_ADDR",
-    "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SERVER_SOFTWARE",
+    "AUTH_TYPE",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "DOCUMENT_ROOT",
+    "DOCUMENT_URI",
+    "GATEWAY_INTERFACE",
+    "HTTPS",
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_CHARSET",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCEPT_LANGUAGE",
+    "HTTP_AUTHORIZATION",
+    "HTTP_CACHE_CONTROL",
+    "HTTP_CONNECTION",
+    "HTTP_COOKIE",
+    "HTTP_DNT",
+    "HTTP_EXPECT",
+    "HTTP_FORWARDED",
+    "HTTP_HOST",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_RANGE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+    "HTTP_ORIGIN",
+    "HTTP_PRAGMA",
+    "HTTP_PRIORITY",
+    "HTTP_RANGE",
+    "HTTP_REFERER",
+    "HTTP_SEC_CH_UA",
+    "HTTP_SEC_CH_UA_MOBILE",
+    "HTTP_SEC_CH_UA_PLATFORM",
+    "HTTP_SEC_FETCH_DEST",
+    "HTTP_SEC_FETCH_MODE",
+    "HTTP_SEC_FETCH_SITE",
+    "HTTP_SEC_FETCH_USER",
+    "HTTP_TE",
+    "HTTP_UPGRADE_INSECURE_REQUESTS",
+    "HTTP_USER_AGENT",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_REQUESTED_WITH",
+    "PATH_INFO",
+    "PATH_TRANSLATED",
+    "QUERY_STRING",
+    "REDIRECT_STATUS",
+    "REMOTE_ADDR",
+    "REMOTE_HOST",
+    "REMOTE_PORT",
+    "REMOTE_USER",
+    "REQUEST_METHOD",
+    "REQUEST_SCHEME",
+    "REQUEST_URI",
+    "SCRIPT_FILENAME",
+    "SCRIPT_NAME",
+    "SERVER_ADDR",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
 };
 
 /* What must not stay in memory when its request is over. */
 static const char *const secret_names[] = {
-    "HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_PROXY_AUTHORIZATION",
+    "HTTP_AUTHORIZATION",
+    "HTTP_COOKIE",
+    "HTTP_PROXY_AUTHORIZATION",
     "REDIRECT_HTTP_AUTHORIZATION",
 };
 
@@ -81,33 +128,12 @@ set_flag(PyObject *dict, const char *key, bool value)
     return PyDict_SetItemString(dict, key, value ? Py_True : Py_False);
 }
 
-/* NAME=VALUE of --set: bytes as latin-1, like every other variable. */
-static int
-add_setting(PyObject *dict, const char *setting)
-{
-    const char *equals = strchr(setting, '=');
-    size_t n = equals == NULL ? strlen(setting) : (size_t)(equals - setting);
-    const char *value = equals == NULL ? "" : equals + 1;
-    CLEANUP(py_clear) PyObject *key = decode(setting, n);
-    CLEANUP(py_clear) PyObject *text = decode(value, strlen(value));
-
-    if (key == NULL || text == NULL) {
-        return -1;
-    }
-    return PyDict_SetItem(dict, key, text);
-}
-
 static int
 add_constants(PyObject *dict, const struct module_state *types,
-              const struct config *config, struct wsgi_facts facts)
+              struct wsgi_facts facts)
 {
     CLEANUP(py_clear) PyObject *version = Py_BuildValue("(ii)", 1, 0);
 
-    for (size_t i = 0; i < config->set.n; i++) {
-        if (add_setting(dict, config->set.v[i]) < 0) {
-            return -1;
-        }
-    }
     if (version == NULL ||
         PyDict_SetItemString(dict, "wsgi.version", version) < 0 ||
         PyDict_SetItemString(dict, "wsgi.errors", types->wsgi_errors) < 0 ||
@@ -124,8 +150,8 @@ static int
 intern_known(PyObject *known)
 {
     for (size_t i = 0; i < ARRAY_SIZE(known_names); i++) {
-        CLEANUP(py_clear) PyObject *name =
-            PyUnicode_InternFromString(known_names[i]);
+        CLEANUP(py_clear)
+        PyObject *name = PyUnicode_InternFromString(known_names[i]);
         if (name == NULL || PyDict_SetItem(known, name, name) < 0) {
             return -1;
         }
@@ -135,10 +161,10 @@ intern_known(PyObject *known)
 
 int
 environ_init(struct environ_cache *c, const struct module_state *types,
-             const struct config *config, struct wsgi_facts facts)
+             struct wsgi_facts facts)
 {
-    *c = (struct environ_cache){ .constants = PyDict_New(),
-                                 .known = PyDict_New() };
+    *c = (struct environ_cache){.constants = PyDict_New(),
+                                .known = PyDict_New()};
     c->key_input = PyUnicode_InternFromString("wsgi.input");
     c->key_data = PyUnicode_InternFromString("wsgi_cgi.data");
     c->key_scheme = PyUnicode_InternFromString("wsgi.url_scheme");
@@ -151,7 +177,7 @@ environ_init(struct environ_cache *c, const struct module_state *types,
         c->key_role == NULL || intern_known(c->known) < 0) {
         return -1;
     }
-    return add_constants(c->constants, types, config, facts);
+    return add_constants(c->constants, types, facts);
 }
 
 static void
@@ -162,7 +188,7 @@ shape_fini(struct environ_shape *s)
     }
     free(s->slots);
     Py_CLEAR(s->template);
-    *s = (struct environ_shape){ .n = 0 };
+    *s = (struct environ_shape){.n = 0};
 }
 
 void
@@ -211,7 +237,8 @@ add_facts(const struct environ_cache *c, PyObject *template,
     if (set_text(template, c->key_scheme,
                  params_is_https(&q->params) ? "https" : "http") < 0 ||
         set_text(template, c->key_role, role) < 0 ||
-        PyDict_SetItem(template, c->key_once, q->is_cgi ? Py_True : Py_False) < 0 ||
+        PyDict_SetItem(template, c->key_once, q->is_cgi ? Py_True : Py_False) <
+            0 ||
         PyDict_SetItem(template, c->key_input, Py_None) < 0) {
         return -1;
     }
@@ -220,7 +247,8 @@ add_facts(const struct environ_cache *c, PyObject *template,
         return -1;
     }
     return q->role != ROLE_FILTER
-        ? 0 : PyDict_SetItem(template, c->key_data, Py_None);
+               ? 0
+               : PyDict_SetItem(template, c->key_data, Py_None);
 }
 
 static bool
@@ -249,7 +277,7 @@ slot_init(struct environ_slot *slot, const struct environ_cache *c,
     if (same != NULL) {
         Py_SETREF(key, Py_NewRef(same));
     }
-    *slot = (struct environ_slot){ .key = key, .is_secret = is_secret(p) };
+    *slot = (struct environ_slot){.key = key, .is_secret = is_secret(p)};
     int is_ours = PyDict_Contains(template, key);
     if (is_ours != 0) {
         return is_ours < 0 ? -1 : 0;
@@ -289,7 +317,8 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
 
 /* Brings one value of the template up to date. */
 static int
-slot_update(struct environ_slot *slot, PyObject *template, const struct param *p)
+slot_update(struct environ_slot *slot, PyObject *template,
+            const struct param *p)
 {
     if (slot->value == NULL) {
         return 0;
@@ -396,8 +425,7 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
 }
 
 static int
-add_rest(PyObject *dict, const struct environ_shape *s,
-         const struct request *q)
+add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q)
 {
     const struct environ_slot *slot = s->slots;
 
@@ -423,8 +451,8 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
 {
     size_t rest;
     const struct environ_shape *s = get_shape(c, q, &rest);
-    CLEANUP(py_clear) PyObject *dict =
-        s == NULL ? NULL : PyDict_Copy(s->template);
+    CLEANUP(py_clear)
+    PyObject *dict = s == NULL ? NULL : PyDict_Copy(s->template);
 
     if (dict == NULL || PyDict_SetItem(dict, c->key_input, input) < 0 ||
         (rest > 0 && add_rest(dict, s, q) < 0) ||

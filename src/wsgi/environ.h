@@ -16,7 +16,6 @@
 
 #include "wsgi/python.h"
 
-#include "conf/config.h"
 #include "gateway/request.h"
 #include "wsgi/handler.h"
 #include "wsgi/module.h"
@@ -30,7 +29,7 @@ struct environ_slot;
 
 /* The template for requests with just these names, in this order. */
 struct environ_shape {
-    uint32_t hash; /* of the names */
+    uint32_t hash;  /* of the names */
     unsigned facts; /* what else decides about keys; see environ.c */
     size_t n;
     struct environ_slot *slots;
@@ -39,7 +38,7 @@ struct environ_shape {
 };
 
 struct environ_cache {
-    PyObject *constants; /* wsgi.* and --set: in every environ */
+    PyObject *constants; /* wsgi.*: in every environ */
     PyObject *known;     /* interned names */
     PyObject *key_input, *key_data, *key_scheme, *key_terminated, *key_once,
         *key_role;
@@ -50,7 +49,6 @@ struct environ_cache {
 /* 0, or -1 with an exception; then environ_fini() is to be called as well. */
 CHECK_RESULT int environ_init(struct environ_cache *c,
                               const struct module_state *types,
-                              const struct config *config,
                               struct wsgi_facts facts);
 void environ_fini(struct environ_cache *c);
 

@@ -22,8 +22,7 @@ enum {
 };
 
 typedef struct {
-    PyObject_HEAD
-    const char *name;
+    PyObject_HEAD const char *name;
     PyObject *binary; /* .buffer, the stream that takes bytes; NULL there */
 } ErrorObject;
 
@@ -74,8 +73,7 @@ send_lines(const char *bytes, size_t n)
         lease_leave(l);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS
-    log_raw(bytes, n);
+    Py_BEGIN_ALLOW_THREADS log_raw(bytes, n);
     Py_END_ALLOW_THREADS
 }
 
@@ -85,7 +83,8 @@ whole_characters(const char *s, size_t n)
 {
     size_t tail = 0; /* continuation bytes at the end */
 
-    while (tail < 3 && tail < n && ((unsigned char)s[n - 1 - tail] & 0xc0) == 0x80) {
+    while (tail < 3 && tail < n &&
+           ((unsigned char)s[n - 1 - tail] & 0xc0) == 0x80) {
         tail++;
     }
     if (tail == n) {
@@ -161,7 +160,8 @@ write_text(PyObject *text)
                      (size_t)PyUnicode_GET_LENGTH(text));
         return 0;
     }
-    CLEANUP(py_clear) PyObject *bytes =
+    CLEANUP(py_clear)
+    PyObject *bytes =
         PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
     if (bytes == NULL) {
         return -1;
@@ -193,7 +193,8 @@ errors_method_write(PyObject *self, PyObject *text)
         return write_binary(text);
     }
     if (!PyUnicode_Check(text)) {
-        PyErr_Format(PyExc_TypeError, "write() argument must be str, not %.200s",
+        PyErr_Format(PyExc_TypeError,
+                     "write() argument must be str, not %.200s",
                      Py_TYPE(text)->tp_name);
         return NULL;
     }
@@ -270,18 +271,18 @@ errors_method_reconfigure(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 static PyMethodDef errors_methods[] = {
-    { "write", errors_method_write, METH_O, NULL },
-    { "writelines", errors_method_writelines, METH_O, NULL },
-    { "flush", errors_method_flush, METH_NOARGS, NULL },
-    { "close", errors_method_flush, METH_NOARGS, NULL },
-    { "fileno", errors_method_fileno, METH_NOARGS, NULL },
-    { "isatty", errors_method_false, METH_NOARGS, NULL },
-    { "readable", errors_method_false, METH_NOARGS, NULL },
-    { "writable", errors_method_true, METH_NOARGS, NULL },
-    { "seekable", errors_method_false, METH_NOARGS, NULL },
-    { "reconfigure", (PyCFunction)(void (*)(void))errors_method_reconfigure,
-      METH_VARARGS | METH_KEYWORDS, NULL },
-    { NULL, NULL, 0, NULL },
+    {"write", errors_method_write, METH_O, NULL},
+    {"writelines", errors_method_writelines, METH_O, NULL},
+    {"flush", errors_method_flush, METH_NOARGS, NULL},
+    {"close", errors_method_flush, METH_NOARGS, NULL},
+    {"fileno", errors_method_fileno, METH_NOARGS, NULL},
+    {"isatty", errors_method_false, METH_NOARGS, NULL},
+    {"readable", errors_method_false, METH_NOARGS, NULL},
+    {"writable", errors_method_true, METH_NOARGS, NULL},
+    {"seekable", errors_method_false, METH_NOARGS, NULL},
+    {"reconfigure", (PyCFunction)(void (*)(void))errors_method_reconfigure,
+     METH_VARARGS | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 /* -- attributes ---------------------------------------------------------------- */
@@ -333,15 +334,15 @@ static char text_encoding[] = "utf-8";
 static char text_errors[] = "backslashreplace";
 
 static PyGetSetDef errors_attributes[] = {
-    { "name", errors_get_name, NULL, NULL, NULL },
-    { "mode", errors_get_text, NULL, NULL, text_mode },
-    { "encoding", errors_get_text, NULL, NULL, text_encoding },
-    { "errors", errors_get_text, NULL, NULL, text_errors },
-    { "newlines", errors_get_none, NULL, NULL, NULL },
-    { "buffer", errors_get_buffer, NULL, NULL, NULL },
-    { "closed", errors_get_bool, NULL, NULL, NULL },
-    { "line_buffering", errors_get_bool, NULL, NULL, text_mode },
-    { NULL, NULL, NULL, NULL, NULL },
+    {"name", errors_get_name, NULL, NULL, NULL},
+    {"mode", errors_get_text, NULL, NULL, text_mode},
+    {"encoding", errors_get_text, NULL, NULL, text_encoding},
+    {"errors", errors_get_text, NULL, NULL, text_errors},
+    {"newlines", errors_get_none, NULL, NULL, NULL},
+    {"buffer", errors_get_buffer, NULL, NULL, NULL},
+    {"closed", errors_get_bool, NULL, NULL, NULL},
+    {"line_buffering", errors_get_bool, NULL, NULL, text_mode},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* -- the type ------------------------------------------------------------------ */
@@ -364,11 +365,11 @@ errors_repr(PyObject *self)
 }
 
 static PyType_Slot errors_slots[] = {
-    { Py_tp_dealloc, errors_dealloc },
-    { Py_tp_repr, errors_repr },
-    { Py_tp_methods, errors_methods },
-    { Py_tp_getset, errors_attributes },
-    { 0, NULL },
+    {Py_tp_dealloc, errors_dealloc},
+    {Py_tp_repr, errors_repr},
+    {Py_tp_methods, errors_methods},
+    {Py_tp_getset, errors_attributes},
+    {0, NULL},
 };
 
 static PyType_Spec errors_spec = {

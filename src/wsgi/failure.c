@@ -27,16 +27,18 @@ format_traceback(PyObject *exc)
     if (module == NULL) {
         return NULL;
     }
-    CLEANUP(py_clear) PyObject *lines = PyObject_CallMethod(
-        module, "format_exception", "OOO", (PyObject *)Py_TYPE(exc), exc,
-        frames == NULL ? Py_None : frames);
+    CLEANUP(py_clear)
+    PyObject *lines = PyObject_CallMethod(module, "format_exception", "OOO",
+                                          (PyObject *)Py_TYPE(exc), exc,
+                                          frames == NULL ? Py_None : frames);
     CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
     if (lines == NULL || empty == NULL) {
         return NULL;
     }
     CLEANUP(py_clear) PyObject *text = PyUnicode_Join(empty, lines);
     return text == NULL
-        ? NULL : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+               ? NULL
+               : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
 }
 
 static void
@@ -78,12 +80,12 @@ static const struct answer {
     const char *status;
     const char *sentence;
 } body_answers[] = {
-    { -EMSGSIZE, "413 Content Too Large",
-      "The request's body is larger than this server takes." },
-    { -ETIMEDOUT, "408 Request Timeout",
-      "The request's body did not arrive in time." },
-    { -ENODATA, "400 Bad Request",
-      "The request's body is shorter than its Content-Length." },
+    {-EMSGSIZE, "413 Content Too Large",
+     "The request's body is larger than this server takes."},
+    {-ETIMEDOUT, "408 Request Timeout",
+     "The request's body did not arrive in time."},
+    {-ENODATA, "400 Bad Request",
+     "The request's body is shorter than its Content-Length."},
 };
 
 /* True where exc is what a read or write raised for -errno. */
@@ -94,8 +96,8 @@ is_os_error(PyObject *exc, int err)
         return false;
     }
     CLEANUP(py_clear) PyObject *value = PyObject_GetAttrString(exc, "errno");
-    bool same = value != NULL && PyLong_Check(value) &&
-                PyLong_AsLong(value) == -err;
+    bool same =
+        value != NULL && PyLong_Check(value) && PyLong_AsLong(value) == -err;
     PyErr_Clear();
     return same;
 }
@@ -104,8 +106,7 @@ static const struct answer *
 find_answer(const struct lease *l, PyObject *exc)
 {
     static const struct answer not_found = {
-        0, "404 Not Found", "There is no such script on this server."
-    };
+        0, "404 Not Found", "There is no such script on this server."};
 
     for (size_t i = 0; i < ARRAY_SIZE(body_answers); i++) {
         if (l->q->body_error == body_answers[i].err &&
@@ -179,7 +180,8 @@ void
 failure_gone(struct lease *l)
 {
     const char *how = l->gone == -ETIMEDOUT
-        ? "the client took nothing for --write-timeout" : "the client went away";
+                          ? "the client took nothing for --write-timeout"
+                          : "the client went away";
 
     if (lease_enter(l, name) < 0) {
         PyErr_Clear();

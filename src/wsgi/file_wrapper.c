@@ -13,8 +13,7 @@
 enum { BLOCK_SIZE = 8192 };
 
 typedef struct {
-    PyObject_HEAD
-    PyObject *filelike;
+    PyObject_HEAD PyObject *filelike;
     PyObject *blksize;
     bool is_closed;
 } FileWrapperObject;
@@ -23,7 +22,7 @@ static PyObject *
 file_wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char filelike_name[] = "filelike", blksize_name[] = "blksize";
-    static char *names[] = { filelike_name, blksize_name, NULL };
+    static char *names[] = {filelike_name, blksize_name, NULL};
     PyObject *filelike;
     Py_ssize_t blksize = BLOCK_SIZE;
 
@@ -49,8 +48,8 @@ static PyObject *
 file_wrapper_next(PyObject *self)
 {
     const FileWrapperObject *w = (FileWrapperObject *)self;
-    CLEANUP(py_clear) PyObject *block =
-        PyObject_CallMethod(w->filelike, "read", "O", w->blksize);
+    CLEANUP(py_clear)
+    PyObject *block = PyObject_CallMethod(w->filelike, "read", "O", w->blksize);
 
     if (block == NULL) {
         return NULL;
@@ -115,10 +114,12 @@ static bool
 get_span(PyObject *filelike, struct file_span *ret_span)
 {
     struct stat st;
-    CLEANUP(py_clear) PyObject *readable =
-        PyObject_CallMethod(filelike, "readable", NULL);
-    CLEANUP(py_clear) PyObject *position =
-        readable != Py_True ? NULL : PyObject_CallMethod(filelike, "tell", NULL);
+    CLEANUP(py_clear)
+    PyObject *readable = PyObject_CallMethod(filelike, "readable", NULL);
+    CLEANUP(py_clear)
+    PyObject *position =
+        readable != Py_True ? NULL
+                            : PyObject_CallMethod(filelike, "tell", NULL);
     int fd = position == NULL ? -1 : PyObject_AsFileDescriptor(filelike);
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
@@ -128,8 +129,8 @@ get_span(PyObject *filelike, struct file_span *ret_span)
     if (offset < 0 || offset >= st.st_size) {
         return false; /* at the end; or of /proc, where the size says nothing */
     }
-    *ret_span = (struct file_span){ .fd = fd, .offset = offset,
-                                    .count = (uint64_t)(st.st_size - offset) };
+    *ret_span = (struct file_span){
+        .fd = fd, .offset = offset, .count = (uint64_t)(st.st_size - offset)};
     return true;
 }
 
@@ -176,28 +177,28 @@ file_wrapper_dealloc(PyObject *self)
 }
 
 static PyMethodDef file_wrapper_methods[] = {
-    { "close", file_wrapper_close, METH_NOARGS, NULL },
-    { NULL, NULL, 0, NULL },
+    {"close", file_wrapper_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyMemberDef file_wrapper_members[] = {
-    { "filelike", Py_T_OBJECT_EX, offsetof(FileWrapperObject, filelike),
-      Py_READONLY, NULL },
-    { "blksize", Py_T_OBJECT_EX, offsetof(FileWrapperObject, blksize),
-      Py_READONLY, NULL },
-    { NULL, 0, 0, 0, NULL },
+    {"filelike", Py_T_OBJECT_EX, offsetof(FileWrapperObject, filelike),
+     Py_READONLY, NULL},
+    {"blksize", Py_T_OBJECT_EX, offsetof(FileWrapperObject, blksize),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot file_wrapper_slots[] = {
-    { Py_tp_new, file_wrapper_new },
-    { Py_tp_dealloc, file_wrapper_dealloc },
-    { Py_tp_traverse, file_wrapper_traverse },
-    { Py_tp_clear, file_wrapper_clear },
-    { Py_tp_iter, PyObject_SelfIter },
-    { Py_tp_iternext, file_wrapper_next },
-    { Py_tp_methods, file_wrapper_methods },
-    { Py_tp_members, file_wrapper_members },
-    { 0, NULL },
+    {Py_tp_new, file_wrapper_new},
+    {Py_tp_dealloc, file_wrapper_dealloc},
+    {Py_tp_traverse, file_wrapper_traverse},
+    {Py_tp_clear, file_wrapper_clear},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, file_wrapper_next},
+    {Py_tp_methods, file_wrapper_methods},
+    {Py_tp_members, file_wrapper_members},
+    {0, NULL},
 };
 
 static PyType_Spec file_wrapper_spec = {

@@ -37,15 +37,14 @@ struct call {
 /* -- threads ----------------------------------------------------------------------- */
 
 static int
-thread_init(struct wsgi_thread *t, const struct config *config,
-            struct wsgi_facts facts)
+thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
 {
     t->types = module_get();
     t->close_name = PyUnicode_InternFromString("close");
     if (t->types == NULL || t->close_name == NULL) {
         return -1;
     }
-    return environ_init(&t->environs, t->types, config, facts);
+    return environ_init(&t->environs, t->types, facts);
 }
 
 struct wsgi_thread *
@@ -54,6 +53,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
 {
     struct wsgi_thread *t = calloc(1, sizeof *t);
 
+    (void)config; /* --set and the like have become parameters already */
     if (t == NULL || lease_init(&t->lease) < 0) {
         free(t);
         return NULL;
@@ -67,7 +67,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
         return NULL;
     }
     PyEval_RestoreThread(t->state);
-    int r = thread_init(t, config, facts);
+    int r = thread_init(t, facts);
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();
     if (r < 0) {
@@ -106,8 +106,7 @@ static int
 call_init(struct call *c, struct wsgi_thread *t)
 {
     c->input = input_new(t->types->input, &t->lease, STREAM_STDIN);
-    c->start_response =
-        start_response_new(t->types->start_response, &t->lease);
+    c->start_response = start_response_new(t->types->start_response, &t->lease);
     if (t->lease.q->role == ROLE_FILTER) {
         c->data = input_new(t->types->input, &t->lease, STREAM_DATA);
         if (c->data == NULL) {
@@ -129,14 +128,15 @@ call_fini(struct call *c)
 static PyObject *
 call_application(struct wsgi_thread *t, PyObject *app, const struct call *c)
 {
-    CLEANUP(py_clear) PyObject *environ_dict =
+    CLEANUP(py_clear)
+    PyObject *environ_dict =
         environ_new(&t->environs, t->lease.q, c->input, c->data);
-    PyObject *args[3] = { NULL, environ_dict, c->start_response };
+    PyObject *args[3] = {NULL, environ_dict, c->start_response};
 
     return environ_dict == NULL
-        ? NULL
-        : PyObject_Vectorcall(app, args + 1,
-                              2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+               ? NULL
+               : PyObject_Vectorcall(app, args + 1,
+                                     2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
 /* PEP 3333: close() of the object that was returned, however it ended. */
@@ -169,20 +169,24 @@ expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
     }
 }
 
-/* The application forked, and the child came back here. It has the parent's
- * connection but not its request, and the parent's loop is not for it: it ends
- * as if it had called os._exit(), which is what it should have done. */
+/* The application forked, and the child came back here. The request is its
+ * parent's; whoever called handler_run() ends it, with this exit status. */
 static void
-end_forked_child(PyObject *exc)
+end_forked_child(struct request *q)
 {
-    CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("os");
+    CLEANUP(py_clear) PyObject *exc = py_catch();
     CLEANUP(py_clear) PyObject *code = NULL;
-    long status = 1;
 
+    q->exit_status = 1;
     if (exc != NULL && PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
         code = PyObject_GetAttrString(exc, "code");
-        status = code == Py_None ? 0 : code != NULL && PyLong_Check(code)
-            ? PyLong_AsLong(code) & 0xff : 1;
+        if (code == Py_None) {
+            q->exit_status = 0;
+        }
+        else if (code != NULL && PyLong_Check(code)) {
+            q->exit_status = (int)(PyLong_AsLong(code) & 0xff);
+        }
+        PyErr_Clear();
     }
     else {
         log_error("a child process that the application forked came back into "
@@ -192,12 +196,7 @@ end_forked_child(PyObject *exc)
             PyErr_Print();
         }
     }
-    PyErr_Clear();
     errors_end_line();
-    if (os != NULL) {
-        Py_XDECREF(PyObject_CallMethod(os, "_exit", "l", status));
-    }
-    Py_FatalError("os._exit() failed in a forked child");
 }
 
 static void
@@ -212,7 +211,8 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
         end = body_send(&t->lease, t->types, c->result);
     }
     if (t->lease.forked) {
-        end_forked_child(py_catch());
+        end_forked_child(t->lease.q);
+        return;
     }
     if (end == BODY_FAILED) {
         failure_answer(&t->lease);
@@ -234,13 +234,14 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
 static void
 run(struct wsgi_thread *t)
 {
-    struct call c = { .input = NULL };
+    struct call c = {.input = NULL};
     CLEANUP(py_clear) PyObject *app = apps_get(t->lease.q);
-    CLEANUP(py_clear) PyObject *context =
-        app == NULL ? NULL : PyContext_CopyCurrent();
+    CLEANUP(py_clear)
+    PyObject *context = app == NULL ? NULL : PyContext_CopyCurrent();
 
     if (t->lease.forked) {
-        end_forked_child(py_catch());
+        end_forked_child(t->lease.q);
+        return;
     }
     if (context == NULL || PyContext_Enter(context) < 0) {
         failure_answer(&t->lease);

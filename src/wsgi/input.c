@@ -15,16 +15,15 @@
 #include <string.h>
 
 enum {
-    AHEAD_SIZE = 8 << 10,        /* readline() asks for this much */
-    FIRST_UNKNOWN = 64 << 10,    /* read() of a body without a length */
-    FIRST_MAX = 1 << 20          /* CONTENT_LENGTH is only a promise */
+    AHEAD_SIZE = 8 << 10,     /* readline() asks for this much */
+    FIRST_UNKNOWN = 64 << 10, /* read() of a body without a length */
+    FIRST_MAX = 1 << 20       /* CONTENT_LENGTH is only a promise */
 };
 
 static const char input_name[] = "wsgi.input";
 
 typedef struct {
-    PyObject_HEAD
-    struct lease *lease; /* NULL: the request is over */
+    PyObject_HEAD struct lease *lease; /* NULL: the request is over */
     enum request_stream stream;
     struct buf ahead; /* bytes from pos on have been read but not handed out */
     size_t pos;
@@ -161,8 +160,8 @@ static PyObject *
 read_some(InputObject *in, size_t want)
 {
     size_t cap = size_min(want, FIRST_UNKNOWN);
-    CLEANUP(py_clear) PyObject *bytes =
-        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
+    CLEANUP(py_clear)
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
 
     if (bytes == NULL || cap == 0) {
         return py_take(&bytes);
@@ -239,8 +238,9 @@ parse_size(PyObject *const *args, Py_ssize_t nargs, const char *method,
 {
     *ret_size = SIZE_MAX;
     if (nargs > 1) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)",
-                     method, nargs);
+        PyErr_Format(PyExc_TypeError,
+                     "%s() takes at most 1 argument (%zd given)", method,
+                     nargs);
         return -1;
     }
     if (nargs == 0 || args[0] == Py_None) {
@@ -262,7 +262,8 @@ input_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     size_t size;
 
     return parse_size(args, nargs, "read", &size) < 0
-        ? NULL : call_inside(self, read_bytes, size);
+               ? NULL
+               : call_inside(self, read_bytes, size);
 }
 
 static PyObject *
@@ -271,7 +272,8 @@ input_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     size_t size;
 
     return parse_size(args, nargs, "read1", &size) < 0
-        ? NULL : call_inside(self, read_some, size);
+               ? NULL
+               : call_inside(self, read_some, size);
 }
 
 static PyObject *
@@ -280,7 +282,8 @@ input_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     size_t size;
 
     return parse_size(args, nargs, "readline", &size) < 0
-        ? NULL : call_inside(self, read_line, size);
+               ? NULL
+               : call_inside(self, read_line, size);
 }
 
 static PyObject *
@@ -293,7 +296,8 @@ input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     }
     CLEANUP(py_clear) PyObject *lines = PyList_New(0);
     while (lines != NULL) {
-        CLEANUP(py_clear) PyObject *line = call_inside(self, read_line, SIZE_MAX);
+        CLEANUP(py_clear)
+        PyObject *line = call_inside(self, read_line, SIZE_MAX);
         if (line == NULL) {
             return NULL;
         }
@@ -331,8 +335,8 @@ input_readinto(PyObject *self, PyObject *target)
     if (PyObject_GetBuffer(target, &view, PyBUF_WRITABLE) < 0) {
         return NULL;
     }
-    CLEANUP(py_clear) PyObject *bytes =
-        call_inside(self, read_some, (size_t)view.len);
+    CLEANUP(py_clear)
+    PyObject *bytes = call_inside(self, read_some, (size_t)view.len);
     Py_ssize_t n = bytes == NULL ? -1 : PyBytes_GET_SIZE(bytes);
     if (n > 0) {
         memcpy(view.buf, PyBytes_AS_STRING(bytes), (size_t)n);
@@ -378,21 +382,21 @@ input_get_closed(PyObject *self, void *unused)
 #define FASTCALL(FN) (PyCFunction)(void (*)(void))(FN), METH_FASTCALL
 
 static PyMethodDef input_methods[] = {
-    { "read", FASTCALL(input_read), NULL },
-    { "read1", FASTCALL(input_read1), NULL },
-    { "readline", FASTCALL(input_readline), NULL },
-    { "readlines", FASTCALL(input_readlines), NULL },
-    { "readinto", input_readinto, METH_O, NULL },
-    { "readable", input_true, METH_NOARGS, NULL },
-    { "writable", input_false, METH_NOARGS, NULL },
-    { "seekable", input_false, METH_NOARGS, NULL },
-    { "close", input_close, METH_NOARGS, NULL },
-    { NULL, NULL, 0, NULL },
+    {"read", FASTCALL(input_read), NULL},
+    {"read1", FASTCALL(input_read1), NULL},
+    {"readline", FASTCALL(input_readline), NULL},
+    {"readlines", FASTCALL(input_readlines), NULL},
+    {"readinto", input_readinto, METH_O, NULL},
+    {"readable", input_true, METH_NOARGS, NULL},
+    {"writable", input_false, METH_NOARGS, NULL},
+    {"seekable", input_false, METH_NOARGS, NULL},
+    {"close", input_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef input_attributes[] = {
-    { "closed", input_get_closed, NULL, NULL, NULL },
-    { NULL, NULL, NULL, NULL, NULL },
+    {"closed", input_get_closed, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* -- the type ------------------------------------------------------------------ */
@@ -408,12 +412,9 @@ input_dealloc(PyObject *self)
 }
 
 static PyType_Slot input_slots[] = {
-    { Py_tp_dealloc, input_dealloc },
-    { Py_tp_iter, PyObject_SelfIter },
-    { Py_tp_iternext, input_next },
-    { Py_tp_methods, input_methods },
-    { Py_tp_getset, input_attributes },
-    { 0, NULL },
+    {Py_tp_dealloc, input_dealloc},   {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, input_next},     {Py_tp_methods, input_methods},
+    {Py_tp_getset, input_attributes}, {0, NULL},
 };
 
 static PyType_Spec input_spec = {

@@ -49,7 +49,7 @@ lease_init(struct lease *l)
 {
     pthread_mutexattr_t attr;
 
-    *l = (struct lease){ .q = NULL };
+    *l = (struct lease){.q = NULL};
     (void)pthread_once(&fork_once, watch_forks);
     int r = pthread_mutexattr_init(&attr);
     if (r != 0) {
@@ -75,7 +75,7 @@ lease_start(struct lease *l, struct request *q)
     l->q = q;
     l->thread = pthread_self();
     l->gone = 0;
-    q->hooks = (struct wait_hooks){ .enter = release_gil, .leave = take_gil };
+    q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
     current = l;
 }
 
@@ -83,7 +83,7 @@ void
 lease_end(struct lease *l)
 {
     current = NULL;
-    l->q->hooks = (struct wait_hooks){ .enter = NULL };
+    l->q->hooks = (struct wait_hooks){.enter = NULL};
     l->q = NULL;
 }
 
@@ -101,10 +101,8 @@ wait_for_turn(struct lease *l)
 {
     int r;
 
-    Py_BEGIN_ALLOW_THREADS
-    r = pthread_mutex_lock(&l->lock);
-    Py_END_ALLOW_THREADS
-    return r;
+    Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&l->lock);
+    Py_END_ALLOW_THREADS return r;
 }
 
 int
@@ -118,7 +116,8 @@ lease_enter(struct lease *l, const char *what)
     if (l->forked) {
         PyErr_Format(PyExc_RuntimeError,
                      "%s was used in a forked child; only the process that got "
-                     "the request can use it", what);
+                     "the request can use it",
+                     what);
         return -1;
     }
     int r = pthread_mutex_trylock(&l->lock);
@@ -150,8 +149,8 @@ int
 lease_raise(int err, const char *text)
 {
     /* The constructor picks ConnectionAbortedError, BrokenPipeError ... */
-    CLEANUP(py_clear) PyObject *exc =
-        PyObject_CallFunction(PyExc_OSError, "is", -err, text);
+    CLEANUP(py_clear)
+    PyObject *exc = PyObject_CallFunction(PyExc_OSError, "is", -err, text);
     if (exc != NULL) {
         PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
     }

@@ -71,8 +71,8 @@ module_free(void *module)
 }
 
 static PyModuleDef_Slot module_slots[] = {
-    { Py_mod_exec, module_exec },
-    { 0, NULL },
+    {Py_mod_exec, module_exec},
+    {0, NULL},
 };
 
 static PyModuleDef module_def = {

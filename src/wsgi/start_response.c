@@ -10,8 +10,7 @@
 #include <stddef.h>
 
 typedef struct {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     struct lease *lease; /* NULL: the response is complete */
     bool called;
 } StartResponseObject;
@@ -87,7 +86,8 @@ add_header(struct response *r, Py_ssize_t i, PyObject *header)
     PyObject *v = PyTuple_GET_ITEM(header, 1);
     const char *fault = get_text(n, &name);
     if (fault != NULL) {
-        PyErr_Format(fault_class(n), "headers[%zd]: the name %A %s", i, n, fault);
+        PyErr_Format(fault_class(n), "headers[%zd]: the name %A %s", i, n,
+                     fault);
         return -1;
     }
     fault = get_text(v, &value);
@@ -239,7 +239,7 @@ write_block(PyObject *self, PyObject *block)
 }
 
 /* Bound to its StartResponse: that is what expires. */
-static PyMethodDef write_def = { "write", write_block, METH_O, NULL };
+static PyMethodDef write_def = {"write", write_block, METH_O, NULL};
 
 /* -- the callable ------------------------------------------------------------------ */
 
@@ -297,16 +297,16 @@ start_response_dealloc(PyObject *self)
 }
 
 static PyMemberDef start_response_members[] = {
-    { "__vectorcalloffset__", Py_T_PYSSIZET,
-      offsetof(StartResponseObject, vectorcall), Py_READONLY, NULL },
-    { NULL, 0, 0, 0, NULL },
+    {"__vectorcalloffset__", Py_T_PYSSIZET,
+     offsetof(StartResponseObject, vectorcall), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot start_response_slots[] = {
-    { Py_tp_dealloc, start_response_dealloc },
-    { Py_tp_call, PyVectorcall_Call },
-    { Py_tp_members, start_response_members },
-    { 0, NULL },
+    {Py_tp_dealloc, start_response_dealloc},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, start_response_members},
+    {0, NULL},
 };
 
 static PyType_Spec start_response_spec = {

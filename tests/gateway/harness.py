@@ -216,6 +216,14 @@ class Process(Logged):
             raise Timeout(f'pid {self.pid} {self.argv} still runs after {timeout * SLOW:g} s\n'
                           f'{self.stack()}\n{self.log.text()}') from error
 
+    def output(self, timeout=10):
+        """All of its stdout (started with stdout=subprocess.PIPE), until it closes it."""
+        try:
+            return self.popen.communicate(timeout=timeout * SLOW)[0]
+        except subprocess.TimeoutExpired as error:
+            raise Timeout(f'pid {self.pid} keeps stdout open for {timeout * SLOW:g} s: {error.stdout!r}\n'
+                          f'{self.stack()}\n{self.log.text()}') from error
+
     def stack(self):
         """What the process hangs in; for messages."""
         out = []

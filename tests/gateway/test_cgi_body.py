@@ -30,7 +30,7 @@ def test_not_a_byte_beyond_content_length(world, app):
     os.write(w, b'12345' + b'n' * 1000)         # w stays open: there is no end of file
     process = world.spawn(world.write_app(app), env={**POST, 'CONTENT_LENGTH': '5'}, stdin=r,
                           stdout=subprocess.PIPE)
-    out = process.popen.stdout.read()
+    out = process.output()
     assert process.wait() == 0
     assert out.endswith(b'12345' if app is ECHO else b'unread')
     os.set_blocking(r, False)

@@ -179,7 +179,7 @@ def test_stdout_and_stderr_are_one_pipe(world):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'hello']
     '''), env=GET, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    out = process.popen.stdout.read()
+    out = process.output()
     assert process.wait() == 0
     head, _, body = out.partition(b'\r\n\r\n')
     assert head.startswith(b'Status: 200 OK\r\n') and b'early' not in head and b'import' not in head, out
@@ -197,7 +197,7 @@ def test_a_megabyte_of_errors_on_the_same_pipe(world):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'hello']
     '''), env=GET, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    out = process.popen.stdout.read()
+    out = process.output()
     assert process.wait() == 0
     assert out.startswith(b'Status: 200 OK\r\n') and out.count(b'line 0') == 10_000, out[:300]
     assert out.partition(b'\r\n\r\n')[2].startswith(b'hello')
@@ -238,7 +238,7 @@ def test_closed_descriptors(world, fds):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [repr((environ['wsgi.input'].read(), min(f.fileno() for f in files) > 2)).encode()]
     '''), env=GET, stdout=subprocess.PIPE, preexec_fn=closing(*fds))
-    out = process.popen.stdout.read()
+    out = process.output()
     assert process.wait() == 0
     assert out.partition(b'\r\n\r\n')[2] == b"(b'', True)", out
 
@@ -285,7 +285,7 @@ def test_kinds_of_stdin(world, kind):
         opened.append(b.detach())
     try:
         process = world.spawn(world.write_app(HELLO), env=GET, stdin=stdin, stdout=subprocess.PIPE)
-        out = process.popen.stdout.read()
+        out = process.output()
         assert process.wait() == 0 and out.endswith(b'\r\n\r\nhello')
     finally:
         for fd in [stdin, *opened]:
@@ -308,6 +308,6 @@ def test_nothing_is_lost_at_exit(world):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'hello']
     '''), env=GET, stdout=subprocess.PIPE)
-    assert process.popen.stdout.read().endswith(b'hello')
+    assert process.output().endswith(b'hello')
     assert process.wait() == 0
     assert path.read_text() == 'request thread atexit '

@@ -1,0 +1,147 @@
+"""Roles other than Responder: F20, F27, F28."""
+
+import pytest
+
+import fcgi
+from apps import HELLO
+from fcgi import AUTHORIZER, DATA, FILTER, PARAMS, STDIN
+
+# PEP 3333 wants these; an Authorizer's server sends none of them (FastCGI 1.0, 6.3).
+NOT_FOR_AUTHORIZERS = ('CONTENT_LENGTH', 'PATH_INFO', 'PATH_TRANSLATED', 'SCRIPT_NAME')
+
+GUARD = '''
+def application(environ, start_response):
+    if environ.get('HTTP_X_PASS') == 'let me in':
+        start_response('200 OK', [('Variable-AUTH_METHOD', 'test'), ('Variable-LEVEL', '3')])
+        return []
+    start_response('403 Forbidden', [('Content-Type', 'text/plain')])
+    return [b'no']
+'''
+
+FILTERED = '''
+def application(environ, start_response):
+    body = environ['wsgi.input'].read()
+    data = environ['wsgi_cgi.data']
+    first = data.readline()
+    rest = data.read()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'|'.join([body, first, rest, data.read()])]
+'''
+
+
+@pytest.mark.parametrize('role', [0, 4, 9, 65535])
+@pytest.mark.parametrize('keep', [False, True])
+def test_unknown_role(fcgi_server, role, keep):
+    """F20: END_REQUEST with UNKNOWN_ROLE; a kept connection goes on, another is closed. The rest of the refused request is
+    not taken for a new one."""
+    server = fcgi_server(HELLO)
+    conn = server.connect()
+    conn.send(fcgi.request_bytes(server.params('POST', body=b'abc'), b'abc', role=role, keep=keep))
+    response = conn.response()
+    assert response.protocol_status == fcgi.UNKNOWN_ROLE and response.raw == b''
+    if keep:
+        assert conn.request(server.params(), id=2).body == b'hello'
+    else:
+        conn.wait_eof(2)
+    assert server.request().body == b'hello'
+
+
+def authorizer_params(server, **headers):
+    return [(n, v) for n, v in server.params(headers=headers) if n.decode() not in NOT_FOR_AUTHORIZERS]
+
+
+@pytest.mark.parametrize('stdin', ['no STDIN', 'empty STDIN'])
+def test_authorizer(fcgi_server, stdin):
+    """F27: the application decides by its status; Variable-* headers leave as they are. Such a request has no STDIN
+    stream, and nobody waits for one."""
+    server = fcgi_server(GUARD)
+    conn = server.connect()
+    tail = fcgi.record(STDIN, 1) if stdin == 'empty STDIN' else b''
+    for word, status in (('let me in', 200), ('please', 403), ('let me in', 200)):
+        conn.send(fcgi.head(authorizer_params(server, **{'X-Pass': word}), role=AUTHORIZER, keep=True) + tail)
+        response = conn.response(timeout=2)
+        assert response.status == status and response.complete
+        if status == 200:
+            assert response.header('Variable-AUTH_METHOD') == 'test' and response.header('Variable-LEVEL') == '3'
+            assert response.body == b''
+        else:
+            assert response.body == b'no'
+
+
+def test_authorizer_environ(fcgi_unix):
+    """F27: what WSGI promises is there although the server did not send it: PATH_INFO, SCRIPT_NAME, an empty body."""
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            assert type(environ['SCRIPT_NAME']) is type(environ['PATH_INFO']) is type(environ['QUERY_STRING']) is str
+            start_response('200 OK', [])
+            return [repr((environ['wsgi.input'].read(), environ.get('CONTENT_LENGTH'))).encode()]
+    ''')
+    conn = server.connect()
+    conn.send(fcgi.head(authorizer_params(server), role=AUTHORIZER))
+    assert conn.response(timeout=2).body == b"(b'', None)"
+
+
+def test_filter(fcgi_server):
+    """F28: the file of a Filter request is environ['wsgi_cgi.data'], to be read like wsgi.input, after the body."""
+    server = fcgi_server(FILTERED)
+    conn = server.connect()
+    file = b'line\n' + b'x' * 100_000
+    for _ in range(2):
+        params = server.params('POST', body=b'body') + [(b'FCGI_DATA_LENGTH', b'%d' % len(file)),
+                                                        (b'FCGI_DATA_LAST_MOD', b'0')]
+        response = conn.request(params, b'body', role=FILTER, keep=True, data=file)
+        assert response.body == b'body|line\n|' + b'x' * 100_000 + b'|'
+
+
+@pytest.mark.parametrize('chunk', [1, 7, 65535])
+def test_filter_streams_cut_anywhere(fcgi_unix, chunk):
+    """F28: records of any size, padded."""
+    server = fcgi_unix(FILTERED)
+    conn = server.connect()
+    params = server.params('POST', body=b'body') + [(b'FCGI_DATA_LENGTH', b'14')]
+    conn.send(fcgi.begin(role=FILTER) + fcgi.stream(PARAMS, 1, fcgi.pairs(params), chunk, 3) +
+              fcgi.stream(STDIN, 1, b'body', chunk, 3) + fcgi.stream(DATA, 1, b'line\nand a rest', chunk, 3))
+    assert conn.response().body == b'body|line\n|and a rest|'
+
+
+@pytest.mark.parametrize('read', ['nothing', 'only the body', 'only the data', 'a part'])
+def test_filter_data_left_unread(fcgi_unix, read):
+    """F28, F12: whatever the application leaves of either stream, the next request on the connection is whole."""
+    what = {'nothing': '', 'only the body': "environ['wsgi.input'].read()",
+            'only the data': "environ['wsgi_cgi.data'].read()", 'a part': "environ['wsgi_cgi.data'].read(3)"}[read]
+    server = fcgi_unix(f'''
+        def application(environ, start_response):
+            {what}
+            start_response('200 OK', [])
+            return [b'done']
+    ''')
+    conn = server.connect()
+    params = server.params('POST', body=b'b' * 50_000) + [(b'FCGI_DATA_LENGTH', b'50000')]
+    for _ in range(3):
+        response = conn.request(params, b'b' * 50_000, role=FILTER, keep=True, data=b'd' * 50_000)
+        assert response.body == b'done'
+
+
+def test_filter_data_cut_short(fcgi_unix):
+    """F28: fewer bytes than FCGI_DATA_LENGTH are an error and not the end of the file (FastCGI 1.0, 6.4)."""
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            try:
+                got = environ['wsgi_cgi.data'].read()
+            except OSError:
+                got = b'OSError'
+            start_response('200 OK', [])
+            return [got]
+    ''')
+    params = server.params() + [(b'FCGI_DATA_LENGTH', b'1000')]
+    assert server.connect().request(params, role=FILTER, data=b'short').body == b'OSError'
+
+
+def test_responder_has_no_data(fcgi_unix):
+    """F28: the key is only there for a Filter."""
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [repr('wsgi_cgi.data' in environ).encode()]
+    ''')
+    assert server.request().body == b'False'

@@ -44,7 +44,7 @@ SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
 SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
-               start_response target venv
+               start_response target venv watch
 SRC_proc    := child pool signals
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))

@@ -41,10 +41,13 @@ SCALE = float(os.environ.get("TEST_TIMEOUT_SCALE", "1"))
 DEADLINE = 20 * SCALE  # seconds; reached only where something is wrong
 
 
+# Servers live in sbin, which users' PATHs lack.
+PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+
+
 def find_program(name):
-    """Absolute path or None; servers live in sbin, which users' PATHs lack."""
-    return shutil.which(name, path=os.environ.get("PATH", "") +
-                        ":/usr/sbin:/sbin:/usr/bin:/bin")
+    """Absolute path or None."""
+    return shutil.which(name, path=PATH)
 
 
 def current_user():
@@ -173,6 +176,7 @@ class Server:
         self.name = name
         self.command = [str(word) for word in command]
         self.log = Path(log)
+        options.setdefault("env", {**os.environ, "PATH": PATH})
         with open(self.log, "ab") as output:
             self.popen = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output,

@@ -73,7 +73,7 @@ def check_stream(site, place):
     got = site.ask("/?lines=3&pause=0")
     assert (got.status, got.text) == (200, "line 1\nline 2\nline 3\n")
     place.logs.wait_for("stream: 3 of 3 lines", site.log)
-    assert site.ask("/?lines=x").text.count("\n") == 5
+    assert site.ask("/?lines=x&pause=0").text.count("\n") == 5
 
 
 def check_flask(site, place):

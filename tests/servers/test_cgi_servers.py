@@ -1,0 +1,78 @@
+"""A look at the small CGI servers: mini_httpd and busybox httpd.
+
+mini_httpd has one pipe for standard output and standard error; busybox takes
+Status only from the first line."""
+
+import json
+
+import pytest
+
+from harness import APPS, EXAMPLES, Site, current_user, example
+
+
+@pytest.fixture(params=["mini_httpd", "busybox"])
+def cgi_server(request, place):
+    place.need(request.param)
+    folder = place.root / "cgi-bin"
+    folder.mkdir()
+    file, more = {
+        # It would be "nobody", who cannot look into our folder.
+        "mini_httpd": ("mini_httpd.sh", ["-u", current_user()[0], "-i",
+                                         place.run_dir / "mini_httpd.pid"]),
+        "busybox": ("busybox-httpd.sh", []),
+    }[request.param]
+
+    def start(source):
+        script = place.copy_app(source, [], folder)
+
+        def command(port):
+            config = place.folder / file
+            config.write_text(example(file, port=port, root=place.root))
+            return ["sh", config, *more]
+
+        # Their ways to end after TERM.
+        place.right_codes["mini_httpd"] = (1,)
+        place.right_codes["busybox"] = (-15,)
+        port = place.start_on_port(request.param, command,
+                                   "Address already in use|bind:")[1]
+        return Site(port, "/cgi-bin/" + script.name)
+    start.program = request.param
+    return start
+
+
+def test_hello(cgi_server):
+    site = cgi_server(EXAMPLES / "hello.py")
+    for _ in range(3):
+        got = site.ask("")
+        assert (got.status, got.text) == (200, "Hello from wsgi-cgi\n")
+
+
+def test_probe(cgi_server, place):
+    site = cgi_server(APPS / "probe.py")
+    env = json.loads(site.ask("/a%20b?x=1").body)
+    assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == (site.prefix, "/a b")
+    assert env["QUERY_STRING"] == "x=1"
+    assert env["SERVER_NAME"] and env["SERVER_PORT"]
+    assert ":" not in env["SERVER_NAME"]
+    assert json.loads(site.ask("").body)["PATH_INFO"] == ""
+    assert site.ask("/large").body == b"\x00\xff" * (1 << 19)
+    got = site.ask("/redirect")
+    assert got.status == 302
+
+
+def test_what_is_said_does_not_spoil_the_answer(cgi_server, place):
+    site = cgi_server(APPS / "probe.py")
+    assert site.ask("/speak").text == "spoken\n"
+    if cgi_server.program == "busybox":  # it hands its standard error on
+        place.logs.expect("said to wsgi.errors")
+        place.logs.wait_for("said by print$", "busybox.out")
+
+
+def test_exception(cgi_server, place):
+    site = cgi_server(APPS / "probe.py")
+    got = site.ask("/crash")
+    assert got.status == 500
+    assert "broken on purpose" not in got.text
+    if cgi_server.program == "busybox":
+        place.logs.expect("Traceback", "RuntimeError.*broken on purpose",
+                          "wsgi-cgi.*: error: ")

@@ -1,0 +1,147 @@
+"""A look at the other servers: nginx with its stock parameters.
+
+nginx calls the whole path SCRIPT_NAME and sends no PATH_INFO, sends every
+repeated header as a parameter of its own, and keeps connections open."""
+
+import http.client
+import json
+import os
+import threading
+
+import pytest
+
+from harness import APPS, EXAMPLES, Site, current_user, example
+
+MAIN = """daemon off;
+%(user)s
+worker_processes 1;
+pid %(run)s/nginx.pid;
+error_log %(log)s/error.log notice;
+events { worker_connections 256; }
+http {
+    access_log off;
+    client_body_temp_path %(run)s/body;
+    fastcgi_temp_path %(run)s/fastcgi;
+    proxy_temp_path %(run)s/proxy;
+    scgi_temp_path %(run)s/scgi;
+    uwsgi_temp_path %(run)s/uwsgi;
+    include %(part)s;
+}
+"""
+
+
+@pytest.fixture
+def nginx(place):
+    program = place.need("nginx")
+
+    def start(name):
+        part, main = place.folder / "part.conf", place.folder / "nginx.conf"
+        main.write_text(MAIN % {
+            "user": "user %s %s;" % current_user()
+                    if os.geteuid() == 0 else "",
+            "run": place.run_dir, "log": place.logs.folder, "part": part})
+
+        def command(port):
+            part.write_text(example(name, port=port, root=place.root,
+                                    socket=place.socket))
+            return [program, "-p", place.folder, "-c", main,
+                    "-e", place.logs.path("error.log")]
+
+        return Site(place.start_on_port("nginx", command,
+                                        "Address already in use")[1])
+    return start
+
+
+def environ(site, path, **request):
+    got = site.ask(path, **request)
+    assert got.status == 200, got
+    return json.loads(got.body)
+
+
+@pytest.mark.parametrize("options", [[], ["--mount", "/"]],
+                         ids=["automatic", "mount"])
+def test_at_the_root(options, place, nginx):
+    place.gateway(place.copy_app(APPS / "probe.py"), *options)
+    site = nginx("nginx.conf")
+    for path, path_info in [("/", "/"), ("/x", "/x"),
+                            ("/a%20b/c%2Fd/%E2%82%AC?x=1",
+                             "/a b/c/d/\u00e2\u0082\u00ac")]:
+        env = environ(site, path)
+        assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == ("", path_info)
+    env = environ(site, "/", headers={
+        "Host": "h.example:8443", "Proxy": "evil",
+        "Authorization": "Bearer t0ken"})
+    assert env["HTTP_HOST"] == "h.example:8443"  # HTTP_HOST is sent twice
+    assert env["HTTP_AUTHORIZATION"] == "Bearer t0ken"
+    assert "HTTP_PROXY" not in env
+    assert not {"REMOTE_USER", "CONTENT_LENGTH", "CONTENT_TYPE"} & set(env)
+
+
+def test_at_a_prefix(place, nginx):
+    place.gateway(place.copy_app(APPS / "probe.py"), "--mount", "/app")
+    (place.root / "index.txt").write_text("from disk\n")
+    site = nginx("nginx-mount.conf")
+    assert site.ask("/index.txt").text == "from disk\n"
+    for path, path_info in [("/app", ""), ("/app/", "/"), ("/app/x/y", "/x/y")]:
+        env = environ(site, path)
+        assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == ("/app", path_info)
+    assert site.ask("/apple").status == 404
+    place.logs.expect(r"open\(\) .*/apple. failed")  # nginx looks on disk
+
+
+def test_repeated_headers_are_joined(place, nginx):
+    place.gateway(place.copy_app(APPS / "probe.py"))
+    site = nginx("nginx.conf")
+    with site.send_raw(b"GET / HTTP/1.0\r\nX-Dup: one\r\nX-Dup: two\r\n"
+                       b"Cookie: a=1\r\nCookie: b=2\r\n\r\n") as conn:
+        answer = conn.makefile("rb").read()
+    env = json.loads(answer.split(b"\r\n\r\n", 1)[1])
+    assert env["HTTP_X_DUP"] == "one, two"
+    assert env["HTTP_COOKIE"] == "a=1; b=2"
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_2000_requests_on_kept_connections(threads, place, nginx):
+    """More connections are kept than there are threads; none fails."""
+    place.gateway(place.copy_app(EXAMPLES / "hello.py"), "--threads", threads)
+    site = nginx("nginx.conf")
+    good, bad = [], []
+
+    def client():
+        connection = http.client.HTTPConnection("127.0.0.1", site.port,
+                                                timeout=60)
+        for _ in range(250):
+            try:
+                connection.request("GET", "/")
+                got = connection.getresponse()
+                body = got.read()
+                right = (got.status, body) == (200, b"Hello from wsgi-cgi\n")
+                (good if right else bad).append((got.status, body))
+            except (OSError, http.client.HTTPException) as error:
+                bad.append(error)
+                connection.close()
+        connection.close()
+
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert not bad, bad[:5]
+    assert len(good) == 2000
+
+
+def test_upload_and_errors(place, nginx):
+    place.gateway(place.copy_app(APPS / "probe.py"))
+    site = nginx("nginx.conf")
+    place.logs.expect("Traceback", "RuntimeError.*broken on purpose",
+                      "wsgi-cgi.*: error: ")
+    env = environ(site, "/", method="POST", body=b"x" * 1_000_000)
+    assert env["CONTENT_LENGTH"] == "1000000"
+    for _ in range(3):
+        got = site.ask("/unread", "POST", b"u" * 1_000_000)
+        assert got.status == 403
+    assert site.ask("/crash").status == 500
+    place.logs.wait_for("broken on purpose")
+    assert site.ask("/large").body == b"\x00\xff" * (1 << 19)
+    assert site.ask("/204").status == 204

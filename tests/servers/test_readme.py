@@ -1,0 +1,167 @@
+"""README.md and wsgi-cgi-servers(7) say only what was run.
+
+Each block of the README has a mark in front of it:
+<!-- run -->       test_commands runs it, in a clean copy of the tree
+<!-- by: FILE -->  that file runs it (running it here would never end)
+<!-- from: FILE -->  an excerpt of a file that the other tests run
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from harness import SERVERS, TREE
+
+README = TREE / "README.md"
+MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
+
+FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
+MARK = re.compile(r"<!-- (run|by: \S+|from: \S+) -->\n\Z")
+
+
+def blocks():
+    """[(kind, file or None, text)] of the README, in order."""
+    text = README.read_text()
+    found = []
+    for fence in FENCE.finditer(text):
+        mark = MARK.search(text, 0, fence.start())
+        assert mark, "a block without a mark:\n%s" % fence[0]
+        kind, _, file = mark[1].partition(": ")
+        found.append((kind, file, fence[1]))
+    return found
+
+
+def clean_copy(target):
+    """What git would hand out, with what is not committed yet."""
+    if not (TREE / ".git").exists():  # unpacked from "make dist"
+        shutil.copytree(TREE, target,
+                        ignore=shutil.ignore_patterns("build", "__pycache__"))
+        return
+    names = subprocess.run(
+        ["git", "-C", TREE, "ls-files", "-z", "--cached", "--others",
+         "--exclude-standard"], stdout=subprocess.PIPE, check=True).stdout
+    for name in names.decode().split("\0"):
+        if name and (TREE / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(TREE / name, target / name)
+
+
+def test_every_kind_of_block_is_there():
+    kinds = [kind for kind, _, _ in blocks()]
+    assert kinds.count("run") >= 5
+    assert kinds.count("from") >= 3
+    assert kinds.count("by") == 1
+
+
+@pytest.mark.timeout(600)
+def test_commands(tmp_path):
+    """All of them one after the other, each a bash that stops at an error."""
+    tree, home = tmp_path / "tree", tmp_path / "home"
+    home.mkdir()
+    clean_copy(tree)
+    keep = ("PATH", "LANG", "TERM", "PYTHON", "CI")
+    env = {k: v for k, v in os.environ.items() if k in keep}
+    env.update(HOME=str(home), DEMO_ONCE="1")
+    said = ""
+    for kind, _, text in blocks():
+        if kind != "run":
+            continue
+        with subprocess.Popen(
+                ["bash", "-euo", "pipefail", "-c", text], cwd=tree, env=env,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True,
+                start_new_session=True) as shell:
+            try:
+                output, _ = shell.communicate(timeout=500)
+            except BaseException:
+                os.killpg(shell.pid, signal.SIGKILL)  # a session of our own
+                raise
+        assert shell.returncode == 0, "%s\n%s" % (text, output)
+        said += output
+    assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
+    assert "Status: 200 OK" in said
+    assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)
+
+
+def test_what_others_run_is_run_by_them():
+    for kind, file, text in blocks():
+        if kind == "by":
+            script = (TREE / file).read_text()
+            for command in text.splitlines():
+                assert re.search("^%s\\b" % re.escape(command), script, re.M)
+
+
+def test_excerpts_are_what_the_tests_run():
+    for kind, file, text in blocks():
+        if kind == "from":
+            assert text in (TREE / file).read_text(), file
+
+
+def test_files_that_are_named_are_there():
+    """Paths in backquotes that begin like ours."""
+    text = README.read_text()
+    for name in re.findall(r"`((?:src|examples|tests|man|tools)/[^\s`]*)`",
+                           text):
+        assert (TREE / name).exists(), name
+
+
+def test_options_that_are_named_are_there(binary):
+    """In the README and in the manual, of wsgi-cgi alone."""
+    known = subprocess.run([binary, "--help"], stdout=subprocess.PIPE,
+                           check=True, text=True).stdout
+    known = set(re.findall(r"--[a-z][a-z-]+", known))
+    named = set(re.findall(r"`(?:[\w./-]+ )?(--[a-z][a-z-]+)",
+                           README.read_text()))
+    named |= {"--" + name for name in
+              re.findall(r"Fl -([a-z][a-z-]+)", MANUAL.read_text())}
+    assert len(named) > 8
+    assert named <= known, named - known
+
+
+# --- the manual ---------------------------------------------------------------
+
+def displays():
+    """[(file or None, [lines])] of its literal displays."""
+    found = []
+    for block in re.finditer(
+            r'^(?:\.\\" from: (\S+)\n)?\.Bd -literal.*?\n(.*?)^\.Ed$',
+            MANUAL.read_text(), re.M | re.S):
+        lines = [line.replace(r"\e", "\\").strip()
+                 for line in block[2].splitlines()]
+        found.append((block[1], [line for line in lines if line]))
+    return found
+
+
+def test_manual_shows_what_the_tests_run():
+    """Each line of a display stands in the file it names, in this order. A
+    display without a file is for servers that no test starts."""
+    shown = displays()
+    assert len([file for file, _ in shown if file]) >= 8
+    for file, lines in shown:
+        if not file:
+            continue
+        there = [line.strip() for line in
+                 (SERVERS / file).read_text().splitlines()]
+        for line in lines:
+            assert line in there, "%s: %s" % (file, line)
+            there = there[there.index(line) + 1:]
+
+
+def test_every_configuration_is_in_the_manual():
+    text = MANUAL.read_text()
+    for path in SERVERS.iterdir():
+        assert path.name in text, path.name
+
+
+def test_manual_has_no_faults():
+    mandoc = shutil.which("mandoc")
+    if mandoc is None:
+        pytest.skip("mandoc is not installed; see tests/servers/packages.txt")
+    said = subprocess.run([mandoc, "-Tlint", "-W", "warning", MANUAL],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    assert (said.returncode, said.stdout) == (0, "")

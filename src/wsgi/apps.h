@@ -24,10 +24,10 @@
 
 #include <stdbool.h>
 
-/* target: the one APP, borrowed for ever; NULL with --scripts-in. Once, before
- * anything below. 0, or -1 with an exception. */
+/* One of the two is NULL: the one APP, or the absolute path of --scripts-in; both
+ * borrowed for ever. Once, before anything below. 0, or -1 with an exception. */
 CHECK_RESULT int apps_init(const struct config *config,
-                           const struct target *target);
+                           const struct target *target, const char *scripts_in);
 
 /* The callable for this request: new reference. NULL with an exception:
  * apps_is_not_found() -> 404; anything else -> 500. Its text says what could

@@ -17,13 +17,14 @@
 #include <sys/stat.h>
 
 struct script {
-    char *path;    /* real path, to be freed by script_fini() */
+    char *path; /* real path, to be freed by script_fini() */
     struct stat st;
-    size_t extra;  /* bytes of PATH_INFO the server had counted to the path */
+    size_t extra; /* bytes of PATH_INFO the server had counted to the path */
 };
 
-/* dir is a real path. -ENOENT where the request names no script below it. */
-CHECK_RESULT int scripts_find(const struct request *q, const char *dir,
+/* dir is a real path. -ENOENT where the request names no script below it. Divides
+ * SCRIPT_NAME and PATH_INFO of q behind the script's name, where they are not. */
+CHECK_RESULT int scripts_find(struct request *q, const char *dir,
                               struct script *ret_script);
 void script_fini(struct script *s);
 

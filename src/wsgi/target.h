@@ -37,11 +37,10 @@ CHECK_RESULT int target_init_file(struct target *t, const char *path,
                                   const char *callable);
 void target_fini(struct target *t);
 
-/* Imports it (anew, where it was imported before) and returns the callable: new
- * reference. */
+/* Imports it (a file always anew) and returns the callable: new reference. */
 PyObject *target_load(const struct target *t);
 
-/* sys.path: puts dir first, or where it is already, nothing. 0 or -1. */
+/* Inserts dir into sys.path. 0 or -1. */
 CHECK_RESULT int target_add_path(const char *dir, Py_ssize_t position);
 
 #endif

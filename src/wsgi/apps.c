@@ -1,0 +1,401 @@
+/*
+ * apps.c - the applications of this process and the state each is in
+ */
+#include "wsgi/apps.h"
+
+#include "base/clock.h"
+#include "wsgi/scripts.h"
+#include "wsgi/watch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pythread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    BUCKETS = 64,
+    /* While importing nearly all objects stay, so that collections find nothing:
+     * 5 to 10 % of a start. */
+    GC_THRESHOLD_LOADING = 50000,
+    /* After a failure without a change of any file: what failed may have been a
+     * database that was not up yet. */
+    RETRY_MS = 10000,
+    /* Not even a file is known: the module was not found. */
+    RETRY_UNKNOWN_MS = 1000,
+    TEXT_MAX = 64 * 1024,
+};
+
+enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
+
+/* All fields but lock are protected by the GIL. */
+struct app {
+    struct app *next; /* in its bucket */
+    struct target own_target;
+    const struct target *target;
+    PyThread_type_lock lock; /* held while loading */
+    unsigned long loader;    /* thread that holds it, 0 = none */
+    enum app_state state;
+    PyObject *callable;       /* READY */
+    struct watch_stamp stamp; /* READY: the script as it was loaded */
+    PyObject *text;           /* FAILED: what happened, with its traceback */
+    struct watch watch;       /* FAILED */
+    int64_t retry_at_ms;      /* FAILED */
+};
+
+static const struct config *config;
+static const char *scripts_dir;
+static struct app *only_app;
+static struct app *buckets[BUCKETS];
+static PyObject *load_error; /* exception types */
+static PyObject *not_found;
+static int loads_running;
+static long gc_threshold; /* to be restored, 0 = not raised */
+
+/* -- garbage collection while importing ----------------------------------- */
+
+static long
+get_gc_threshold(PyObject *gc)
+{
+    CLEANUP(py_clear)
+    PyObject *all = PyObject_CallMethod(gc, "get_threshold", NULL);
+    if (all == NULL || !PyTuple_Check(all) || PyTuple_GET_SIZE(all) < 1) {
+        return -1;
+    }
+    return PyLong_AsLong(PyTuple_GET_ITEM(all, 0));
+}
+
+static void
+set_gc_threshold(PyObject *gc, long value)
+{
+    CLEANUP(py_clear)
+    PyObject *r = PyObject_CallMethod(gc, "set_threshold", "l", value);
+    (void)r;
+}
+
+/* Not gc.disable(): an application may call that itself, and mean it. */
+static void
+gc_begin_load(void)
+{
+    if (loads_running++ > 0) {
+        return;
+    }
+    CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
+    long now = gc == NULL ? -1 : get_gc_threshold(gc);
+    gc_threshold = 0;
+    if (now > 0 && now < GC_THRESHOLD_LOADING) {
+        gc_threshold = now;
+        set_gc_threshold(gc, GC_THRESHOLD_LOADING);
+    }
+    PyErr_Clear();
+}
+
+static void
+gc_end_load(void)
+{
+    if (--loads_running > 0 || gc_threshold == 0) {
+        return;
+    }
+    CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
+    /* Unless the application has set its own meanwhile. */
+    if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {
+        set_gc_threshold(gc, gc_threshold);
+    }
+    PyErr_Clear();
+}
+
+/* -- failures --------------------------------------------------------------------- */
+
+/* "app.py could not be loaded: ImportError: no module ..."; NULL: no memory. */
+static PyObject *
+summary_of(const struct app *a, PyObject *exc)
+{
+    const char *what = PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)
+                           ? "ended itself while it was loaded"
+                           : "could not be loaded";
+    CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
+    if (text == NULL) {
+        PyErr_Clear();
+    }
+    bool has_text = text != NULL && PyUnicode_GetLength(text) > 0;
+    return PyUnicode_FromFormat("%s %s: %s%s%V", a->target->shown, what,
+                                Py_TYPE(exc)->tp_name, has_text ? ": " : "",
+                                has_text ? text : NULL, "");
+}
+
+/* The traceback as Python prints it, for the requests that come later. */
+static PyObject *
+traceback_text(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *m = PyImport_ImportModule("traceback");
+    CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(exc);
+    CLEANUP(py_clear)
+    PyObject *lines =
+        m == NULL ? NULL
+                  : PyObject_CallMethod(m, "format_exception", "OOO",
+                                        (PyObject *)Py_TYPE(exc), exc,
+                                        tb == NULL ? Py_None : tb);
+    CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
+    CLEANUP(py_clear)
+    PyObject *text =
+        lines == NULL || empty == NULL ? NULL : PyUnicode_Join(empty, lines);
+    if (text != NULL && PyUnicode_GetLength(text) > TEXT_MAX) {
+        Py_SETREF(text, PyUnicode_Substring(text, 0, TEXT_MAX));
+    }
+    PyErr_Clear();
+    return py_take(&text);
+}
+
+static void
+set_failed(struct app *a, PyObject *exc, PyObject *summary,
+           struct watch_stamp stamp)
+{
+    CLEANUP(py_clear) PyObject *traceback = traceback_text(exc);
+    Py_XSETREF(a->text,
+               PyUnicode_FromFormat(
+                   "%V\n(not tried again yet; this is what happened)\n\n%V",
+                   summary, "out of memory", traceback, ""));
+    PyErr_Clear();
+
+    watch_clear(&a->watch);
+    if (a->target->file != NULL) {
+        watch_add(&a->watch, a->target->file, stamp);
+    }
+    else {
+        watch_add_module(&a->watch, a->target->module);
+    }
+    watch_add_exception(&a->watch, exc);
+    a->retry_at_ms =
+        clock_ms() + (a->watch.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
+    a->state = APP_FAILED;
+    Py_CLEAR(a->callable);
+}
+
+/* Raises LoadError from exc, whatever exc is; takes the reference. */
+static PyObject *
+fail(struct app *a, PyObject *exc, struct watch_stamp stamp)
+{
+    CLEANUP(py_clear) PyObject *summary = summary_of(a, exc);
+    PyErr_Clear();
+    set_failed(a, exc, summary, stamp);
+    CLEANUP(py_clear)
+    PyObject *error =
+        summary == NULL ? NULL : PyObject_CallOneArg(load_error, summary);
+    if (error == NULL) {
+        Py_DECREF(exc);
+        return NULL;
+    }
+    PyException_SetCause(error, exc);
+    PyErr_SetObject(load_error, error);
+    return NULL;
+}
+
+/* -- loading -------------------------------------------------------------------------- */
+
+/* New files in a folder already looked at are seen without this only when the
+ * folder's time has changed since. */
+static void
+forget_folders(void)
+{
+    PyObject *cache = PySys_GetObject("path_importer_cache"); /* borrowed */
+    if (cache != NULL && PyDict_Check(cache)) {
+        PyDict_Clear(cache);
+    }
+}
+
+static PyObject *
+load(struct app *a, struct watch_stamp stamp)
+{
+    if (a->state == APP_FAILED) {
+        watch_forget_changed(&a->watch);
+        forget_folders();
+    }
+    gc_begin_load();
+    PyObject *callable = target_load(a->target);
+    PyObject *exc = callable == NULL ? py_catch() : NULL;
+    gc_end_load();
+    if (callable == NULL) {
+        return exc == NULL ? NULL : fail(a, exc, stamp);
+    }
+    Py_XSETREF(a->callable, Py_NewRef(callable));
+    a->stamp = stamp;
+    a->state = APP_READY;
+    watch_clear(&a->watch);
+    Py_CLEAR(a->text);
+    return callable;
+}
+
+/* One script of several is loaded anew when it changed, as people know it from
+ * CGI; the one APP only by a reload. */
+static bool
+is_fresh(const struct app *a, const struct watch_stamp *stamp)
+{
+    return a->state == APP_READY &&
+           (a == only_app || watch_stamp_equal(&a->stamp, stamp));
+}
+
+static PyObject *
+load_or_fail(struct app *a, struct watch_stamp stamp)
+{
+    /* Another thread may have done it while this one waited. */
+    if (is_fresh(a, &stamp)) {
+        return Py_NewRef(a->callable);
+    }
+    if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
+        !watch_changed(&a->watch)) {
+        PyErr_SetObject(load_error, a->text != NULL ? a->text : Py_None);
+        return NULL;
+    }
+    return load(a, stamp);
+}
+
+static PyObject *
+get(struct app *a, struct watch_stamp stamp)
+{
+    if (is_fresh(a, &stamp)) {
+        return Py_NewRef(a->callable);
+    }
+    unsigned long me = PyThread_get_thread_ident();
+    if (a->loader == me) {
+        return PyErr_Format(load_error, "%s asks for itself while it is loaded",
+                            a->target->shown);
+    }
+    if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK)) {
+        /* The thread that loads it needs the GIL to get on. */
+        Py_BEGIN_ALLOW_THREADS(void) PyThread_acquire_lock(a->lock, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
+    }
+    a->loader = me;
+    PyObject *callable = load_or_fail(a, stamp);
+    a->loader = 0;
+    PyThread_release_lock(a->lock);
+    return callable;
+}
+
+/* -- finding ---------------------------------------------------------------------------- */
+
+static struct app *
+new_app(void)
+{
+    struct app *a = calloc(1, sizeof(*a));
+    if (a != NULL) {
+        watch_init(&a->watch);
+        a->lock = PyThread_allocate_lock();
+    }
+    if (a == NULL || a->lock == NULL) {
+        free(a);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    return a;
+}
+
+/* Makes it where it is new. */
+static struct app *
+app_of_script(const char *path)
+{
+    struct app **bucket = &buckets[params_hash(path, strlen(path)) % BUCKETS];
+    for (struct app *a = *bucket; a != NULL; a = a->next) {
+        if (strcmp(a->target->file, path) == 0) {
+            return a;
+        }
+    }
+    struct app *a = new_app();
+    if (a == NULL) {
+        return NULL;
+    }
+    if (target_init_file(&a->own_target, path, config->callable) < 0) {
+        PyThread_free_lock(a->lock);
+        free(a);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    a->target = &a->own_target;
+    a->next = *bucket;
+    *bucket = a;
+    return a;
+}
+
+static PyObject *
+raise_not_found(const struct request *q)
+{
+    const struct param *e = params_get(&q->params, "SCRIPT_FILENAME");
+    CLEANUP(py_clear)
+    PyObject *name =
+        e == NULL ? Py_NewRef(Py_None)
+                  : PyUnicode_DecodeUTF8(e->value, (Py_ssize_t)e->value_len,
+                                         "backslashreplace");
+    return name == NULL
+               ? NULL
+               : PyErr_Format(not_found,
+                              "no script below %s (SCRIPT_FILENAME is %R)",
+                              scripts_dir, name);
+}
+
+static PyObject *
+get_script(struct request *q)
+{
+    char dir[PATH_MAX];
+    struct script s = {.path = NULL};
+
+    /* Each time: a deployment may change where a link leads. */
+    int r =
+        realpath(scripts_dir, dir) == NULL ? -ENOENT : scripts_find(q, dir, &s);
+    if (r == -ENOMEM) {
+        return PyErr_NoMemory();
+    }
+    if (r < 0) {
+        return raise_not_found(q);
+    }
+    struct app *a = app_of_script(s.path);
+    script_fini(&s);
+    return a == NULL ? NULL : get(a, watch_stamp_of(&s.st));
+}
+
+PyObject *
+apps_get_only(void)
+{
+    ASSERT_GIL();
+    struct watch_stamp stamp = {0, 0, 0, 0};
+    if (only_app->state != APP_READY && only_app->target->file != NULL) {
+        stamp = watch_stamp_of_file(only_app->target->file);
+    }
+    return get(only_app, stamp);
+}
+
+PyObject *
+apps_get(struct request *q)
+{
+    ASSERT_GIL();
+    return only_app != NULL ? apps_get_only() : get_script(q);
+}
+
+bool
+apps_is_not_found(PyObject *exc)
+{
+    return PyErr_GivenExceptionMatches(exc, not_found) != 0;
+}
+
+int
+apps_init(const struct config *from, const struct target *target,
+          const char *scripts_in)
+{
+    config = from;
+    scripts_dir = scripts_in;
+    load_error =
+        PyErr_NewException("_wsgi_cgi.LoadError", PyExc_RuntimeError, NULL);
+    not_found =
+        PyErr_NewException("_wsgi_cgi.ScriptNotFound", PyExc_LookupError, NULL);
+    if (load_error == NULL || not_found == NULL) {
+        return -1;
+    }
+    if (target != NULL) {
+        only_app = new_app();
+        if (only_app == NULL) {
+            return -1;
+        }
+        only_app->target = target;
+    }
+    return 0;
+}

@@ -1,0 +1,463 @@
+/*
+ * bytecode.c - a script's code object, compiled or from the cache
+ *
+ * What the cache holds is executed, so a file is only believed where nobody but
+ * this user could have written it, and only for exactly this script: the key is
+ * stored in it and compared. All names are opened relative to a folder whose
+ * owner and mode were looked at through its descriptor.
+ */
+#include "wsgi/bytecode.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <marshal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    SOURCE_MAX = 64 << 20,
+    CACHED_MAX = 128 << 20,
+    /* Shorter scripts are compiled as fast as a cache file is read. */
+    WORTH_CACHING = 1024,
+    /* A change within the clock's tick of the last one leaves no trace in
+     * mtime: what was written this recently is not cached. */
+    SETTLED_S = 2,
+    NAME_SIZE = NAME_MAX + 1,
+};
+
+#define MAGIC "wsgi-cgi bytecode 1\n"
+
+/* The head of a cache file; path and marshalled code follow. No padding. */
+struct key {
+    char magic[24];
+    int64_t python_magic;
+    int64_t optimize;
+    int64_t mtime_ns;
+    int64_t size;
+    uint64_t inode;
+    uint64_t device;
+    uint64_t path_len;
+    uint64_t code_len;
+    uint64_t code_hash;
+};
+
+struct bytes {
+    char *data; /* NUL behind the end */
+    size_t len;
+};
+
+/* A folder of ours, and the script's name in it. */
+struct place {
+    int dir_fd;
+    char name[NAME_SIZE];
+};
+
+static void
+bytes_fini(struct bytes *b)
+{
+    free(b->data);
+    *b = (struct bytes){NULL, 0};
+}
+
+/* -- files -------------------------------------------------------------------- */
+
+/* Reads size bytes, or fewer where the file ends before. */
+static int
+read_all(int fd, size_t size, struct bytes *ret)
+{
+    char *data = malloc(size + 1);
+    if (data == NULL) {
+        return -ENOMEM;
+    }
+    size_t len = 0;
+    while (len < size) {
+        ssize_t n = read(fd, data + len, size - len);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            int err = errno;
+            free(data);
+            return -err;
+        }
+        if (n == 0) {
+            break;
+        }
+        len += (size_t)n;
+    }
+    data[len] = '\0';
+    *ret = (struct bytes){data, len};
+    return 0;
+}
+
+static bool
+write_all(int fd, const void *bytes, size_t n)
+{
+    const char *from = bytes;
+    while (n > 0) {
+        ssize_t written = write(fd, from, n);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return false;
+        }
+        from += written;
+        n -= (size_t)written;
+    }
+    return true;
+}
+
+/* Finds damage, not forgery: nobody else can write there. */
+static uint64_t
+hash_of(const char *data, size_t n)
+{
+    uint64_t h = 0x9e3779b97f4a7c15u ^ n;
+    while (n > 0) {
+        uint64_t word = 0;
+        size_t step = n < sizeof(word) ? n : sizeof(word);
+        memcpy(&word, data, step);
+        h = (h ^ word) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+        data += step;
+        n -= step;
+    }
+    return h;
+}
+
+static bool
+is_private(const struct stat *st)
+{
+    return st->st_uid == geteuid() && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+/* -- the key -------------------------------------------------------------------- */
+
+/* sys.flags.optimize: asserts and docstrings are missing from -O's code. */
+static int64_t
+optimize_level(void)
+{
+    PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+    CLEANUP(py_clear)
+    PyObject *level =
+        flags == NULL ? NULL : PyObject_GetAttrString(flags, "optimize");
+    long value = level == NULL ? -1 : PyLong_AsLong(level);
+    PyErr_Clear();
+    return value;
+}
+
+static struct key
+key_of(const char *path, const struct stat *st)
+{
+    struct key k = {
+        .magic = MAGIC,
+        .python_magic = PyImport_GetMagicNumber(),
+        .optimize = optimize_level(),
+        .mtime_ns =
+            (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+        .size = st->st_size,
+        .inode = st->st_ino,
+        .device = st->st_dev,
+        .path_len = strlen(path),
+    };
+    return k;
+}
+
+/* -- the folder ------------------------------------------------------------------ */
+
+/* Opens a folder that only we can write to; -1 for any other. */
+static int
+open_private_dir(int at_fd, const char *name, mode_t forbidden)
+{
+    struct stat st;
+    int fd =
+        openat(at_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0 && (fstat(fd, &st) < 0 || !is_private(&st) ||
+                    (st.st_mode & forbidden) != 0)) {
+        fd_close(&fd);
+    }
+    return fd;
+}
+
+/* __pycache__ beside the script, made where the script's folder is ours. */
+static bool
+place_beside(const char *path, bool create, struct place *ret)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL) {
+        return false;
+    }
+    int n = snprintf(ret->name, sizeof(ret->name), "%s.%d%d.wsgic", slash + 1,
+                     PY_MAJOR_VERSION, PY_MINOR_VERSION);
+    char dir[PATH_MAX];
+    int len = snprintf(dir, sizeof(dir), "%.*s/", (int)(slash - path), path);
+    if (n < 0 || (size_t)n >= sizeof(ret->name) || len < 0 ||
+        (size_t)len >= sizeof(dir)) {
+        return false;
+    }
+    /* Links in the way there are the administrator's; the last two are not. */
+    CLEANUP(fd_close)
+    int script_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (script_fd < 0 || fstat(script_fd, &st) < 0) {
+        return false;
+    }
+    if (create && is_private(&st)) {
+        (void)mkdirat(script_fd, "__pycache__", 0755);
+    }
+    ret->dir_fd = open_private_dir(script_fd, "__pycache__", 0);
+    if (ret->dir_fd >= 0 && faccessat(ret->dir_fd, ".", W_OK, AT_EACCESS) < 0) {
+        fd_close(&ret->dir_fd); /* a read-only file system */
+    }
+    return ret->dir_fd >= 0;
+}
+
+/* $TMPDIR/wsgi-cgi-UID, for this user alone. */
+static bool
+place_in_tmp(const char *path, bool create, struct place *ret)
+{
+    const char *tmp = getenv("TMPDIR");
+    char dir[PATH_MAX];
+    if (tmp == NULL || tmp[0] != '/') {
+        tmp = "/tmp";
+    }
+    int n =
+        snprintf(dir, sizeof(dir), "%s/wsgi-cgi-%u", tmp, (unsigned)geteuid());
+    if (n < 0 || (size_t)n >= sizeof(dir)) {
+        return false;
+    }
+    if (create) {
+        (void)mkdir(dir, 0700);
+    }
+    /* Two scripts of one hash take turns: the key holds the whole path. */
+    (void)snprintf(ret->name, sizeof(ret->name), "%016llx.%d%d.wsgic",
+                   (unsigned long long)hash_of(path, strlen(path)),
+                   PY_MAJOR_VERSION, PY_MINOR_VERSION);
+    ret->dir_fd = open_private_dir(AT_FDCWD, dir, S_IRWXG | S_IRWXO);
+    return ret->dir_fd >= 0;
+}
+
+static bool
+find_place(const char *path, bool create, struct place *ret)
+{
+    return place_beside(path, create, ret) || place_in_tmp(path, create, ret);
+}
+
+/* -- reading the cache --------------------------------------------------------- */
+
+enum verdict { CACHE_GOOD, CACHE_OTHER, CACHE_DAMAGED };
+
+/* CACHE_OTHER: of an earlier state of the script, or of another one. */
+static enum verdict
+compare(const struct bytes *file, const struct key *want, const char *path)
+{
+    struct key have;
+    if (file->len < sizeof(have)) {
+        return CACHE_DAMAGED;
+    }
+    memcpy(&have, file->data, sizeof(have));
+    if (memcmp(have.magic, want->magic, sizeof(have.magic)) != 0 ||
+        have.path_len > file->len - sizeof(have) ||
+        have.code_len != file->len - sizeof(have) - have.path_len) {
+        return CACHE_DAMAGED;
+    }
+    const char *code = file->data + sizeof(have) + have.path_len;
+    if (hash_of(code, have.code_len) != have.code_hash) {
+        return CACHE_DAMAGED;
+    }
+    struct key same = *want;
+    same.code_len = have.code_len;
+    same.code_hash = have.code_hash;
+    if (memcmp(&have, &same, sizeof(have)) != 0 ||
+        memcmp(file->data + sizeof(have), path, have.path_len) != 0) {
+        return CACHE_OTHER;
+    }
+    return CACHE_GOOD;
+}
+
+static PyObject *
+unmarshal(const struct bytes *file, const struct key *want)
+{
+    size_t at = sizeof(*want) + want->path_len;
+    PyObject *code = PyMarshal_ReadObjectFromString(
+        file->data + at, (Py_ssize_t)(file->len - at));
+    if (code != NULL && !PyCode_Check(code)) {
+        Py_CLEAR(code);
+    }
+    PyErr_Clear();
+    return code;
+}
+
+/* New reference, or NULL without an exception: compile. */
+static PyObject *
+cache_read(const char *path, const struct key *want)
+{
+    struct place p;
+    if (!find_place(path, false, &p)) {
+        return NULL;
+    }
+    CLEANUP(fd_close) int dir_fd = p.dir_fd;
+    CLEANUP(fd_close)
+    int fd =
+        openat(dir_fd, p.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    CLEANUP(bytes_fini) struct bytes file = {NULL, 0};
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        !is_private(&st) || st.st_size > CACHED_MAX ||
+        read_all(fd, (size_t)st.st_size, &file) < 0) {
+        return NULL;
+    }
+    enum verdict v = compare(&file, want, path);
+    PyObject *code = v == CACHE_GOOD ? unmarshal(&file, want) : NULL;
+    if (v == CACHE_DAMAGED || (v == CACHE_GOOD && code == NULL)) {
+        (void)unlinkat(dir_fd, p.name, 0);
+    }
+    return code;
+}
+
+/* -- writing the cache ------------------------------------------------------- */
+
+static bool
+may_write(const struct stat *st)
+{
+    PyObject *no = PySys_GetObject("dont_write_bytecode"); /* borrowed */
+    struct timespec now;
+    if (no == NULL || PyObject_IsTrue(no) != 0 || st->st_size < WORTH_CACHING ||
+        clock_gettime(CLOCK_REALTIME, &now) < 0) {
+        return false;
+    }
+    return st->st_mtim.tv_sec + SETTLED_S < now.tv_sec;
+}
+
+/* A reader sees the old file or the whole new one. */
+static void
+write_file(const struct place *p, const struct key *key, const char *path,
+           const char *code)
+{
+    char temp[64];
+    (void)snprintf(temp, sizeof(temp), ".%ld-%llx.tmp", (long)getpid(),
+                   (unsigned long long)(uintptr_t)code);
+    CLEANUP(fd_close)
+    int fd = openat(p->dir_fd, temp,
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return;
+    }
+    bool ok = write_all(fd, key, sizeof(*key)) &&
+              write_all(fd, path, key->path_len) &&
+              write_all(fd, code, key->code_len);
+    if (!ok || renameat(p->dir_fd, temp, p->dir_fd, p->name) < 0) {
+        (void)unlinkat(p->dir_fd, temp, 0);
+    }
+}
+
+static void
+cache_write(const char *path, struct key *key, PyObject *code)
+{
+    struct place p;
+    if (!find_place(path, true, &p)) {
+        return;
+    }
+    CLEANUP(fd_close) int dir_fd = p.dir_fd;
+    CLEANUP(py_clear)
+    PyObject *bytes = PyMarshal_WriteObjectToString(code, Py_MARSHAL_VERSION);
+    if (bytes == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    key->code_len = (uint64_t)PyBytes_GET_SIZE(bytes);
+    key->code_hash = hash_of(PyBytes_AS_STRING(bytes), key->code_len);
+    p.dir_fd = dir_fd;
+    write_file(&p, key, path, PyBytes_AS_STRING(bytes));
+}
+
+/* -- the source -------------------------------------------------------------------- */
+
+static PyObject *
+raise_os(int err, PyObject *name)
+{
+    errno = -err;
+    return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+}
+
+/* Python reads source as a C string, and would stop there without a word. */
+static PyObject *
+raise_null_byte(const struct bytes *source, PyObject *name)
+{
+    long line = 1;
+    for (const char *s = source->data; *s != '\0'; s++) {
+        line += *s == '\n';
+    }
+    CLEANUP(py_clear)
+    PyObject *args =
+        Py_BuildValue("s(OliO)", "source code cannot contain null bytes", name,
+                      line, 1, Py_None);
+    if (args != NULL) {
+        PyErr_SetObject(PyExc_SyntaxError, args);
+    }
+    return NULL;
+}
+
+static PyObject *
+compile_source(const struct bytes *source, PyObject *name)
+{
+    if (memchr(source->data, '\0', source->len) != NULL) {
+        return raise_null_byte(source, name);
+    }
+    /* Honours a coding cookie and a byte order mark; -1: as Python's own -O. */
+    return Py_CompileStringObject(source->data, name, Py_file_input, NULL, -1);
+}
+
+static bool
+is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+PyObject *
+bytecode_load(const char *path)
+{
+    ASSERT_GIL();
+    CLEANUP(py_clear) PyObject *name = PyUnicode_DecodeFSDefault(path);
+    if (name == NULL) {
+        return NULL;
+    }
+    /* O_NONBLOCK: a named pipe must not hold us up. */
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return raise_os(-errno, name);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return raise_os(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, name);
+    }
+    struct key key = key_of(path, &st);
+    PyObject *code = st.st_size < WORTH_CACHING ? NULL : cache_read(path, &key);
+    if (code != NULL) {
+        return code;
+    }
+    if (st.st_size > SOURCE_MAX) {
+        return raise_os(-EFBIG, name);
+    }
+    CLEANUP(bytes_fini) struct bytes source = {NULL, 0};
+    int r = read_all(fd, (size_t)st.st_size, &source);
+    if (r < 0) {
+        return raise_os(r, name);
+    }
+    code = compile_source(&source, name);
+    struct stat after;
+    if (code != NULL && may_write(&st) && fstat(fd, &after) == 0 &&
+        is_same(&st, &after)) {
+        cache_write(path, &key, code);
+    }
+    return code;
+}

@@ -1,0 +1,151 @@
+/*
+ * exit.c - the end of Python without Py_FinalizeEx, with nothing lost
+ *
+ * The steps of Py_FinalizeEx that a program can notice, in its order. What it
+ * does besides, taking the interpreter apart, only costs time.
+ */
+#include "wsgi/exit.h"
+
+#include "wsgi/python.h"
+
+enum { WRITER_TYPES = 3 };
+
+/* Calls module.name(), where the module is imported already. */
+static void
+call_if_imported(const char *module, const char *name)
+{
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    PyObject *m = PyDict_GetItemString(modules, module);
+    if (m == NULL) {
+        return;
+    }
+    Py_INCREF(m);
+    PyObject *r = PyObject_CallMethod(m, name, NULL);
+    if (r == NULL) {
+        PyErr_WriteUnraisable(m);
+    }
+    Py_XDECREF(r);
+    Py_DECREF(m);
+}
+
+static void
+flush(PyObject *writer)
+{
+    PyObject *r = PyObject_CallMethod(writer, "flush", NULL);
+    if (r == NULL) {
+        PyErr_Clear(); /* closed, or nobody reads it any more */
+    }
+    Py_XDECREF(r);
+}
+
+/* Text layers first: their flush() fills the binary layer below. */
+static int
+find_writer_types(PyObject *types[WRITER_TYPES])
+{
+    static const char *const names[WRITER_TYPES] = {
+        "TextIOWrapper", "BufferedWriter", "BufferedRandom"};
+    CLEANUP(py_clear) PyObject *io = PyImport_ImportModule("_io");
+
+    for (int i = 0; i < WRITER_TYPES; i++) {
+        types[i] = io == NULL ? NULL : PyObject_GetAttrString(io, names[i]);
+        if (types[i] == NULL) {
+            while (i > 0) {
+                Py_CLEAR(types[--i]);
+            }
+            return -1;
+        }
+    }
+    return 0;
+}
+
+#if PY_VERSION_HEX >= 0x030C0000
+struct visit {
+    PyObject **types;
+    PyObject *found;
+};
+
+/* Must not run a collection: appending to a list does not. */
+static int
+visit_object(PyObject *o, void *arg)
+{
+    struct visit *v = arg;
+    for (int i = 0; i < WRITER_TYPES; i++) {
+        if ((PyObject *)Py_TYPE(o) == v->types[i]) {
+            return PyList_Append(v->found, o) == 0;
+        }
+    }
+    return 1;
+}
+
+static PyObject *
+find_writers(PyObject *types[WRITER_TYPES])
+{
+    struct visit v = {types, PyList_New(0)};
+    if (v.found != NULL) {
+        PyUnstable_GC_VisitObjects(visit_object, &v);
+        PyErr_Clear();
+    }
+    return v.found;
+}
+#else
+/* Every object there is; flush_writers() picks. */
+static PyObject *
+find_writers(UNUSED PyObject *types[WRITER_TYPES])
+{
+    CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
+    return gc == NULL ? NULL : PyObject_CallMethod(gc, "get_objects", NULL);
+}
+#endif
+
+static void
+flush_writers(void)
+{
+    PyObject *types[WRITER_TYPES];
+
+    if (find_writer_types(types) < 0) {
+        PyErr_WriteUnraisable(NULL);
+        return;
+    }
+    CLEANUP(py_clear) PyObject *found = find_writers(types);
+    if (found == NULL) {
+        PyErr_WriteUnraisable(NULL);
+    }
+    for (int t = 0; t < WRITER_TYPES; t++) {
+        Py_ssize_t n = found == NULL ? 0 : PyList_GET_SIZE(found);
+        for (Py_ssize_t i = 0; i < n && i < PyList_GET_SIZE(found); i++) {
+            PyObject *o = PyList_GET_ITEM(found, i);
+            if ((PyObject *)Py_TYPE(o) == types[t]) {
+                flush(o);
+            }
+        }
+        Py_CLEAR(types[t]);
+    }
+}
+
+/* These two may be anything with a flush(), so the search misses them. */
+static void
+flush_standard(void)
+{
+    static const char *const names[] = {"stdout", "stderr"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
+        if (stream != NULL && stream != Py_None) {
+            Py_INCREF(stream);
+            flush(stream);
+            Py_DECREF(stream);
+        }
+    }
+}
+
+void
+exit_python(void)
+{
+    ASSERT_GIL();
+    PyErr_Clear();
+    call_if_imported("threading", "_shutdown");
+    call_if_imported("atexit", "_run_exitfuncs");
+    /* Frozen objects are not listed before 3.13; sys.stdout may be one. */
+    call_if_imported("gc", "unfreeze");
+    flush_standard();
+    flush_writers();
+}

@@ -1,0 +1,250 @@
+/*
+ * interp.c - the embedded Python: start and end
+ */
+#include "wsgi/interp.h"
+
+#include "base/log.h"
+#include "config.h"
+#include "wsgi/errors.h"
+#include "wsgi/exit.h"
+#include "wsgi/loader.h"
+#include "wsgi/module.h"
+#include "wsgi/python.h"
+#include "wsgi/reach.h"
+#include "wsgi/venv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN 1
+#endif
+#endif
+#ifndef HAS_ASAN
+#define HAS_ASAN 0
+#endif
+
+/* With several threads: how long one may compute while another waits. Python's
+ * own 5 ms add as much to every short request beside a busy one. */
+#define SWITCH_INTERVAL_S 0.0005
+
+/* The interpreter and --venv, found at the first question since --chdir may
+ * change what a relative path means. */
+static char executable[PATH_MAX];
+static char venv_dir[PATH_MAX];
+static PyThreadState *main_state;
+
+/* -- before Python ---------------------------------------------------------- */
+
+void
+interp_prefault(void)
+{
+#if WSGI_CGI_LINK_STATIC
+    /* Given by the linker. NOLINTNEXTLINE(bugprone-reserved-identifier) */
+    extern char __data_start[], edata[];
+#ifndef MADV_POPULATE_WRITE
+    enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14 */
+#endif
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+    uintptr_t from = (uintptr_t)__data_start & ~page;
+    uintptr_t to = ((uintptr_t)edata + page) & ~page;
+    /* An older kernel says EINVAL, and the pages fault in one by one. */
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+    (void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+#endif
+}
+
+/* Fills in executable and venv_dir. 0 or -errno. */
+static int
+find_executable(const struct config *config)
+{
+    if (executable[0] != '\0') {
+        return 0;
+    }
+    if (config->venv != NULL) {
+        int r = reach_absolute(config->venv, venv_dir, sizeof(venv_dir));
+        if (r < 0) {
+            return r;
+        }
+    }
+    const char *dir = config->venv != NULL ? venv_dir : "";
+    const char *name =
+        config->venv != NULL ? "/bin/python" : WSGI_CGI_PYTHON_EXE;
+    int n = snprintf(executable, sizeof(executable), "%s%s", dir, name);
+    if (n < 0 || (size_t)n >= sizeof(executable)) {
+        executable[0] = '\0';
+        return -ENAMETOOLONG;
+    }
+    return 0;
+}
+
+int
+interp_check(const struct config *config)
+{
+    int r = find_executable(config);
+    if (r < 0) {
+        log_error("--venv %s: %s", config->venv, strerror(-r));
+        return EX_CONFIG;
+    }
+    r = venv_check_base(WSGI_CGI_PYTHON_EXE);
+    if (r == 0 && config->venv != NULL) {
+        r = venv_check(venv_dir, WSGI_CGI_PYTHON_EXE);
+    }
+    return r;
+}
+
+int
+interp_executable(const struct config *config, char *to, size_t size)
+{
+    int r = find_executable(config);
+    if (r < 0) {
+        return r;
+    }
+    int n = snprintf(to, size, "%s", executable);
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+const char *
+interp_version(void)
+{
+    static char version[64];
+    /* The library's own word: a shared one may be newer than our headers. */
+    const char *whole = Py_GetVersion();
+    (void)snprintf(version, sizeof(version), "%.*s, %s libpython",
+                   (int)strcspn(whole, " "), whole,
+                   WSGI_CGI_LINK_STATIC ? "static" : "shared");
+    return version;
+}
+
+/* -- start -------------------------------------------------------------------- */
+
+static PyStatus
+preinit(void)
+{
+    PyPreConfig pre;
+    PyPreConfig_InitPythonConfig(&pre);
+    pre.parse_argv = 0;
+    /* File names and standard streams are UTF-8 in every locale, as a web
+     * server's children mostly have none. Set here, it would beat the variable
+     * that exists for people who want it otherwise. */
+    const char *utf8 = getenv("PYTHONUTF8");
+    pre.utf8_mode = utf8 == NULL || strcmp(utf8, "0") != 0;
+    /* Would put LC_CTYPE into os.environ, and so into environ. */
+    pre.coerce_c_locale = 0;
+#if HAS_ASAN
+    /* pymalloc's arenas hide leaks and overruns from the sanitizer. */
+    pre.allocator = PYMEM_ALLOCATOR_MALLOC;
+#endif
+    return Py_PreInitialize(&pre);
+}
+
+static PyStatus
+init(const struct config *config, const char *script)
+{
+    char name[PATH_MAX];
+    char *argv[] = {name};
+    (void)snprintf(name, sizeof(name), "%s",
+                   script != NULL ? script : "wsgi-cgi");
+
+    PyConfig c;
+    PyConfig_InitPythonConfig(&c);
+    c.parse_argv = 0;
+    c.install_signal_handlers = 0;
+    c.pathconfig_warnings = 0;
+    c.user_site_directory = 0; /* HOME is missing or another user's */
+    if (config->debug) {
+        c.faulthandler = 1;
+    }
+    /* Both, or the first python3 on PATH would be asked where its library is. */
+    PyStatus s = PyConfig_SetBytesString(&c, &c.program_name, executable);
+    if (!PyStatus_Exception(s)) {
+        s = PyConfig_SetBytesString(&c, &c.executable, executable);
+    }
+    if (!PyStatus_Exception(s)) {
+        s = PyConfig_SetBytesArgv(&c, 1, argv);
+    }
+    if (!PyStatus_Exception(s)) {
+        s = Py_InitializeFromConfig(&c);
+    }
+    PyConfig_Clear(&c);
+    return s;
+}
+
+/* What threading remembers as the main thread is the one that imports it, and
+ * a request thread may not be that. */
+static int
+prepare_threads(void)
+{
+    CLEANUP(py_clear) PyObject *threading = PyImport_ImportModule("threading");
+    CLEANUP(py_clear) PyObject *sys = PyImport_ImportModule("sys");
+    if (threading == NULL || sys == NULL) {
+        return -1;
+    }
+    CLEANUP(py_clear)
+    PyObject *r =
+        PyObject_CallMethod(sys, "setswitchinterval", "d", SWITCH_INTERVAL_S);
+    return r == NULL ? -1 : 0;
+}
+
+static int
+set_up(const struct config *config)
+{
+    if (errors_install() < 0 || loader_set_path() < 0) {
+        return -1;
+    }
+    return config->threads > 1 ? prepare_threads() : 0;
+}
+
+int
+interp_start(const struct config *config, const char *script)
+{
+    int r = find_executable(config);
+    if (r < 0) {
+        log_error("--venv %s: %s", config->venv, strerror(-r));
+        return EX_SOFTWARE;
+    }
+    if (module_register() < 0) {
+        log_error("Python could not be started: out of memory");
+        return EX_SOFTWARE;
+    }
+    PyStatus s = preinit();
+    if (!PyStatus_Exception(s)) {
+        s = init(config, script);
+    }
+    if (PyStatus_Exception(s)) {
+        /* Py_ExitStatusException() would end the process with its own text. */
+        log_error("Python could not be started as %s: %s", executable,
+                  s.err_msg != NULL ? s.err_msg : "no reason given");
+        return EX_SOFTWARE;
+    }
+    if (set_up(config) < 0) {
+        PyErr_Print();
+        log_error("Python started, but could not be set up (see above)");
+        return EX_SOFTWARE;
+    }
+    main_state = PyEval_SaveThread();
+    return 0;
+}
+
+/* -- end ---------------------------------------------------------------------- */
+
+void
+interp_finish(void)
+{
+    if (main_state == NULL) {
+        return;
+    }
+    PyEval_RestoreThread(main_state);
+    main_state = NULL;
+    exit_python();
+    (void)fflush(NULL);
+}

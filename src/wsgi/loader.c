@@ -1,0 +1,196 @@
+/*
+ * loader.c - finding and importing the WSGI application
+ */
+#include "wsgi/loader.h"
+
+#include "base/log.h"
+#include "wsgi/apps.h"
+#include "wsgi/python.h"
+#include "wsgi/reach.h"
+#include "wsgi/target.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum { WHY_MAX = 2 * PATH_MAX + 512 };
+
+/* Set by loader_prepare(), then only read. */
+static const struct config *config;
+static struct target only; /* the one APP; file and module NULL without one */
+static char scripts_dir[PATH_MAX]; /* --scripts-in, absolute */
+static char **path_dirs; /* --python-path, absolute; NULL behind the last */
+
+static bool
+has_app(void)
+{
+    return only.shown != NULL;
+}
+
+/* -- before Python ---------------------------------------------------------- */
+
+/* dir becomes absolute in to; 0, or EX_USAGE after one line. */
+static int
+check_dir(const char *option, const char *dir, char *to, size_t size)
+{
+    char why[WHY_MAX];
+    struct stat st;
+
+    int r = reach_absolute(dir, to, size);
+    if (r < 0) {
+        log_error("%s %s: %s", option, dir, strerror(-r));
+        return EX_USAGE;
+    }
+    r = reach_path(to, F_OK, &st, why, sizeof(why));
+    if (r == 0 && !S_ISDIR(st.st_mode)) {
+        log_error("%s %s: this is not a directory", option, dir);
+        return EX_USAGE;
+    }
+    if (r == 0) {
+        r = reach_path(to, X_OK, NULL, why, sizeof(why));
+    }
+    if (r < 0) {
+        log_error("%s %s: %s", option, dir, why);
+        return EX_USAGE;
+    }
+    return 0;
+}
+
+static int
+prepare_python_path(void)
+{
+    char dir[PATH_MAX];
+
+    path_dirs = calloc(config->python_path.n + 1, sizeof(*path_dirs));
+    for (size_t i = 0; path_dirs != NULL && i < config->python_path.n; i++) {
+        int r = check_dir("--python-path", config->python_path.v[i], dir,
+                          sizeof(dir));
+        if (r != 0) {
+            return r;
+        }
+        path_dirs[i] = strdup(dir);
+        if (path_dirs[i] == NULL) {
+            break;
+        }
+    }
+    if (path_dirs == NULL || (config->python_path.n > 0 &&
+                              path_dirs[config->python_path.n - 1] == NULL)) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    return 0;
+}
+
+int
+loader_prepare(const struct config *from)
+{
+    char why[WHY_MAX];
+
+    config = from;
+    int r = prepare_python_path();
+    if (r == 0 && config->scripts_in != NULL) {
+        r = check_dir("--scripts-in", config->scripts_in, scripts_dir,
+                      sizeof(scripts_dir));
+    }
+    if (r != 0 || config->app == NULL) {
+        return r;
+    }
+    r = target_parse(config->app, config->callable, &only, why, sizeof(why));
+    if (r < 0) {
+        log_error("APP %s: %s", config->app, why);
+        return r == -EINVAL ? EX_USAGE : EX_NOINPUT;
+    }
+    return 0;
+}
+
+const char *
+loader_script(void)
+{
+    return only.file;
+}
+
+/* -- with Python ---------------------------------------------------------------- */
+
+/* The folder of the script itself, as for python3 SCRIPT: links followed. */
+static int
+own_folder(char *to, size_t size)
+{
+    char real[PATH_MAX];
+    if (only.file == NULL) {
+        return getcwd(to, size) == NULL ? -errno : 0;
+    }
+    if (realpath(only.file, real) == NULL) {
+        return -errno;
+    }
+    char *slash = strrchr(real, '/');
+    slash[slash == real] = '\0';
+    (void)snprintf(to, size, "%s", real);
+    return 0;
+}
+
+int
+loader_set_path(void)
+{
+    char dir[PATH_MAX];
+    Py_ssize_t at = 0;
+
+    if (has_app()) {
+        int r = own_folder(dir, sizeof(dir));
+        if (r < 0) {
+            errno = -r;
+            PyErr_SetFromErrnoWithFilename(PyExc_OSError, only.shown);
+            return -1;
+        }
+        if (target_add_path(dir, at++) < 0) {
+            return -1;
+        }
+    }
+    for (char **d = path_dirs; d != NULL && *d != NULL; d++) {
+        if (target_add_path(*d, at++) < 0) {
+            return -1;
+        }
+    }
+    return has_app() ? apps_init(config, &only, NULL)
+                     : apps_init(config, NULL, scripts_dir);
+}
+
+/* The cause alone: what apps.c wraps around it is for requests. */
+static void
+print_failure(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *cause = PyException_GetCause(exc);
+    PyObject *shown = cause != NULL ? cause : exc;
+    CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(shown);
+    /* Not PyErr_Print(), which ends the process for SystemExit. */
+    PyErr_Display((PyObject *)Py_TYPE(shown), shown, traceback);
+
+    CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
+    const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);
+    log_error("%s", utf8 != NULL ? utf8 : "the application cannot be loaded");
+    PyErr_Clear();
+}
+
+int
+loader_load(void)
+{
+    if (!has_app()) {
+        return 0;
+    }
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *callable = apps_get_only();
+    int r = callable == NULL ? EX_SOFTWARE : 0;
+    if (callable == NULL) {
+        PyObject *exc = py_catch();
+        if (exc != NULL) {
+            print_failure(exc);
+        }
+        Py_XDECREF(exc);
+    }
+    Py_XDECREF(callable);
+    PyGILState_Release(gil);
+    return r;
+}

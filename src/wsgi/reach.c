@@ -1,0 +1,221 @@
+/*
+ * reach.c - which part of a path stops this user
+ */
+#include "wsgi/reach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINKS_MAX = 40 }; /* as the kernel */
+
+/* The way through a path: what is behind us has no links in it any more. */
+struct walk {
+    char done[PATH_MAX];
+    char rest[PATH_MAX];
+    char link[PATH_MAX]; /* the last symbolic link followed, or "" */
+    int links;
+};
+
+static const char *
+user_name(char *to, size_t size)
+{
+    char space[1024];
+    struct passwd entry;
+    struct passwd *found = NULL;
+    unsigned uid = (unsigned)geteuid();
+
+    if (getpwuid_r(geteuid(), &entry, space, sizeof(space), &found) == 0 &&
+        found != NULL) {
+        (void)snprintf(to, size, "user %s (uid %u)", found->pw_name, uid);
+    }
+    else {
+        (void)snprintf(to, size, "uid %u", uid);
+    }
+    return to;
+}
+
+/* Moves the next component from rest to done. False at the end. */
+static bool
+walk_step(struct walk *w)
+{
+    const char *from = w->rest + strspn(w->rest, "/");
+    size_t n = strcspn(from, "/");
+    if (n == 0) {
+        return false;
+    }
+    size_t have = strlen(w->done);
+    if (n == 2 && from[0] == '.' && from[1] == '.') {
+        char *slash = strrchr(w->done, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+    }
+    else if (!(n == 1 && from[0] == '.') && have + n + 2 < sizeof(w->done)) {
+        w->done[have] = '/';
+        memcpy(w->done + have + 1, from, n);
+        w->done[have + 1 + n] = '\0';
+    }
+    memmove(w->rest, from + n, strlen(from + n) + 1);
+    return true;
+}
+
+/* Puts the target of the link that done names in front of rest. */
+static int
+walk_follow(struct walk *w)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(w->done, target, sizeof(target) - 1);
+    if (n < 0) {
+        return -errno;
+    }
+    target[n] = '\0';
+    if (++w->links > LINKS_MAX) {
+        return -ELOOP;
+    }
+    if ((size_t)n + 1 + strlen(w->rest) >= sizeof(w->rest)) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(w->link, w->done, sizeof(w->link));
+    memmove(w->rest + n + 1, w->rest, strlen(w->rest) + 1);
+    memcpy(w->rest, target, (size_t)n);
+    w->rest[n] = '/';
+    /* An absolute target starts anew, another one beside the link. */
+    char *slash = target[0] == '/' ? w->done : strrchr(w->done, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+    }
+    return 0;
+}
+
+static const char *
+shown(const struct walk *w)
+{
+    return w->done[0] == '\0' ? "/" : w->done;
+}
+
+static void
+say_missing(const struct walk *w, int err, char *why, size_t size)
+{
+    if (err != ENOENT) {
+        (void)snprintf(why, size, "%s: %s", shown(w), strerror(err));
+    }
+    else if (w->link[0] != '\0') {
+        (void)snprintf(why, size,
+                       "%s does not exist, though the symbolic link %s leads "
+                       "there",
+                       shown(w), w->link);
+    }
+    else {
+        (void)snprintf(why, size, "%s does not exist", shown(w));
+    }
+}
+
+/* True where why has been filled in: done is what stops us. */
+static bool
+walk_stops(struct walk *w, int wanted, char *why, size_t size)
+{
+    char user[128];
+    struct stat st;
+
+    if (lstat(shown(w), &st) < 0) {
+        say_missing(w, errno, why, size);
+        return true;
+    }
+    if (S_ISLNK(st.st_mode)) {
+        int r = walk_follow(w);
+        if (r < 0) {
+            (void)snprintf(why, size, "%s: %s", shown(w), strerror(-r));
+        }
+        return r < 0;
+    }
+    bool is_last = w->rest[strspn(w->rest, "/")] == '\0';
+    if (!is_last && !S_ISDIR(st.st_mode)) {
+        (void)snprintf(why, size, "%s is not a directory", shown(w));
+        return true;
+    }
+    int need = is_last ? wanted : X_OK;
+    if (faccessat(AT_FDCWD, shown(w), need, AT_EACCESS) == 0) {
+        return false;
+    }
+    int err = errno;
+    bool may_read = (need & R_OK) == 0 ||
+                    faccessat(AT_FDCWD, shown(w), R_OK, AT_EACCESS) == 0;
+    const char *verb = !may_read             ? "read"
+                       : S_ISDIR(st.st_mode) ? "enter"
+                                             : "execute";
+    if (err == EACCES) {
+        (void)snprintf(why, size, "%s may not %s %s",
+                       user_name(user, sizeof(user)), verb, shown(w));
+    }
+    else {
+        (void)snprintf(why, size, "%s: %s", shown(w), strerror(err));
+    }
+    return true;
+}
+
+static void
+find_culprit(const char *path, int wanted, int err, char *why, size_t size)
+{
+    struct walk w = {.links = 0};
+
+    if (reach_absolute(path, w.rest, sizeof(w.rest)) == 0) {
+        while (walk_step(&w)) {
+            if (walk_stops(&w, wanted, why, size)) {
+                return;
+            }
+        }
+    }
+    /* Changed meanwhile, or refused by something else than modes. */
+    (void)snprintf(why, size, "%s: %s", path, strerror(err));
+}
+
+int
+reach_path(const char *path, int wanted, struct stat *ret_st, char *why,
+           size_t why_size)
+{
+    struct stat st;
+
+    if (faccessat(AT_FDCWD, path, wanted, AT_EACCESS) == 0 &&
+        stat(path, &st) == 0) {
+        if (ret_st != NULL) {
+            *ret_st = st;
+        }
+        return 0;
+    }
+    int err = errno;
+    find_culprit(path, wanted, err, why, why_size);
+    return -err;
+}
+
+int
+reach_absolute(const char *path, char *to, size_t size)
+{
+    char cwd[PATH_MAX] = "";
+
+    while (path[0] == '.' && path[1] == '/') {
+        path += 2 + strspn(path + 2, "/");
+    }
+    if (path[0] == '.' && path[1] == '\0') {
+        path = "";
+    }
+    if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL) {
+        return -errno;
+    }
+    size_t n = strlen(cwd);
+    bool slash =
+        path[0] != '/' && path[0] != '\0' && n > 0 && cwd[n - 1] != '/';
+    int len = snprintf(to, size, "%s%s%s", cwd, slash ? "/" : "", path);
+    if (len < 0 || (size_t)len >= size) {
+        return -ENAMETOOLONG;
+    }
+    while (len > 1 && to[len - 1] == '/') {
+        to[--len] = '\0';
+    }
+    return 0;
+}

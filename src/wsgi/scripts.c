@@ -1,0 +1,209 @@
+/*
+ * scripts.c - which script below --scripts-in a request means
+ */
+#include "wsgi/scripts.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -- the path the server sent -------------------------------------------- */
+
+static bool
+take_prefix(const char **s, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    if (strncmp(*s, prefix, n) != 0) {
+        return false;
+    }
+    *s += n;
+    return true;
+}
+
+/* Apache's mod_proxy_fcgi sends "proxy:fcgi://host:port/path", the path still
+ * encoded; other versions name the balancer or the unix socket. True where there
+ * was such a prefix; *s is then the path's "/", or the end. */
+static bool
+take_proxy(const char **s)
+{
+    if (!take_prefix(s, "proxy:")) {
+        return false;
+    }
+    if (take_prefix(s, "unix:")) {
+        *s += strcspn(*s, "|");
+        (void)take_prefix(s, "|");
+    }
+    if (take_prefix(s, "fcgi://") || take_prefix(s, "balancer://")) {
+        *s += strcspn(*s, "/");
+    }
+    return true;
+}
+
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    int low = tolower((unsigned char)c);
+    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+}
+
+/* In place; false for %00, which would cut the path short. */
+static bool
+decode(char *s)
+{
+    char *to = s;
+    for (; *s != '\0'; s++) {
+        int high = s[0] == '%' ? hex_digit(s[1]) : -1;
+        int low = high >= 0 ? hex_digit(s[2]) : -1;
+        if (low < 0) {
+            *to++ = *s;
+            continue;
+        }
+        if (high == 0 && low == 0) {
+            return false;
+        }
+        *to++ = (char)(high * 16 + low);
+        s += 2;
+    }
+    *to = '\0';
+    return true;
+}
+
+/* The path in a variable, absolute and decoded. False where there is none. */
+static bool
+path_in(const struct request *q, const char *name, char *to, size_t size)
+{
+    const struct param *e = params_get(&q->params, name);
+    if (e == NULL || e->value_len == 0 || e->value_len >= size ||
+        memchr(e->value, '\0', e->value_len) != NULL) {
+        return false;
+    }
+    memcpy(to, e->value, e->value_len);
+    to[e->value_len] = '\0';
+
+    const char *path = to;
+    if (take_proxy(&path)) {
+        memmove(to, path, strlen(path) + 1);
+        to[strcspn(to, "?")] = '\0'; /* some versions add the query */
+        if (!decode(to)) {
+            return false;
+        }
+    }
+    return to[0] == '/';
+}
+
+/* -- the script in it --------------------------------------------------------- */
+
+static bool
+is_below(const char *real, const char *dir)
+{
+    size_t n = strlen(dir);
+    if (n == 1) {
+        return true; /* "/" */
+    }
+    return strncmp(real, dir, n) == 0 && real[n] == '/';
+}
+
+/* Cuts path at the first regular file, which is what nginx's and lighttpd's
+ * rougher set-ups leave to be done. A folder on the way means: no script. */
+static int
+cut_at_file(char *path, struct script *ret)
+{
+    char real[PATH_MAX];
+    size_t whole = strlen(path);
+
+    while (path[0] != '\0') {
+        if (realpath(path, real) != NULL) {
+            if (stat(real, &ret->st) < 0 || !S_ISREG(ret->st.st_mode)) {
+                return -ENOENT;
+            }
+            ret->extra = whole - strlen(path);
+            ret->path = strdup(real);
+            return ret->path == NULL ? -ENOMEM : 0;
+        }
+        if (errno != ENOENT && errno != ENOTDIR) {
+            return -ENOENT;
+        }
+        *strrchr(path, '/') = '\0';
+    }
+    return -ENOENT;
+}
+
+/* -- SCRIPT_NAME and PATH_INFO ------------------------------------------- */
+
+static bool
+ends_with(const char *s, size_t n, const char *end, size_t m)
+{
+    return n >= m && (m == 0 || memcmp(s + n - m, end, m) == 0);
+}
+
+/* SCRIPT_NAME should end in the script's name. Where the server had no idea of
+ * scripts, the whole path stands in one variable: "/" and the name show where
+ * to divide it. Anything else is a rewritten URL, and stays. */
+static int
+divide_path(struct request *q, const char *name, size_t extra)
+{
+    struct params *p = &q->params;
+    const struct param *script = params_get(p, "SCRIPT_NAME");
+    const struct param *info = params_get(p, "PATH_INFO");
+    size_t n = strlen(name);
+
+    if (script == NULL || info == NULL ||
+        ends_with(script->value, script->value_len, name, n)) {
+        return 0;
+    }
+    const struct param *whole = script->value_len > 0 ? script : info;
+    if (whole->value_len < extra ||
+        !ends_with(whole->value, whole->value_len - extra, name, n)) {
+        return 0;
+    }
+    const char *value = whole->value;
+    size_t at = whole->value_len - extra;
+    int r = params_add(p, "SCRIPT_NAME", strlen("SCRIPT_NAME"), value, at);
+    return r < 0 ? r
+                 : params_add(p, "PATH_INFO", strlen("PATH_INFO"), value + at,
+                              extra);
+}
+
+int
+scripts_find(struct request *q, const char *dir, struct script *ret_script)
+{
+    static const char *const names[] = {"SCRIPT_FILENAME", "PATH_TRANSLATED"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct script s = {.path = NULL};
+        if (!path_in(q, names[i], path, sizeof(path))) {
+            continue;
+        }
+        int r = cut_at_file(path, &s);
+        if (r == 0 && is_below(s.path, dir)) {
+            *ret_script = s;
+            if (q->config->mount != NULL) {
+                return 0; /* the administrator's word on how to divide */
+            }
+            r = divide_path(q, strrchr(path, '/'), s.extra);
+            if (r < 0) {
+                script_fini(ret_script);
+            }
+            return r;
+        }
+        script_fini(&s);
+        if (r == -ENOMEM) {
+            return r;
+        }
+    }
+    return -ENOENT;
+}
+
+void
+script_fini(struct script *s)
+{
+    free(s->path);
+    s->path = NULL;
+}

@@ -1,0 +1,560 @@
+/*
+ * target.c - what is to be loaded: a file or a module, and what to call in it
+ */
+#include "wsgi/target.h"
+
+#include "wsgi/bytecode.h"
+#include "wsgi/reach.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* -- the grammar -------------------------------------------------------------- */
+
+static bool
+ends_with(const char *s, size_t n, const char *end)
+{
+    size_t m = strlen(end);
+    return n > m && memcmp(s + n - m, end, m) == 0;
+}
+
+static bool
+looks_like_script(const char *s, size_t n)
+{
+    static const char *const ends[] = {".py", ".wsgi", ".cgi", ".fcgi"};
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        if (ends_with(s, n, ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_regular_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool
+is_file_form(const char *app)
+{
+    return strchr(app, '/') != NULL || looks_like_script(app, strlen(app)) ||
+           is_regular_file(app);
+}
+
+static bool
+is_identifier(const char *s, size_t n)
+{
+    if (n == 0 || isdigit((unsigned char)s[0])) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum((unsigned char)s[i]) && s[i] != '_' && s[i] >= 0) {
+            return false; /* bytes above 127: let Python judge */
+        }
+    }
+    return true;
+}
+
+/* a.b.c */
+static bool
+is_dotted_name(const char *s, size_t n)
+{
+    for (;;) {
+        size_t part = 0;
+        while (part < n && s[part] != '.') {
+            part++;
+        }
+        if (!is_identifier(s, part)) {
+            return false;
+        }
+        if (part == n) {
+            return true;
+        }
+        s += part + 1;
+        n -= part + 1;
+    }
+}
+
+static bool
+set_text(char **to, const char *from, size_t n)
+{
+    *to = strndup(from, n);
+    return *to != NULL;
+}
+
+/* A name no import asks for: the same for the same path in every process, so
+ * that what one pickles another can read. */
+static bool
+set_made_up_name(struct target *t)
+{
+    const char *slash = strrchr(t->file, '/');
+    const char *base = slash == NULL ? t->file : slash + 1;
+    uint64_t h = 14695981039346656037u; /* FNV-1a */
+    for (const char *s = t->file; *s != '\0'; s++) {
+        h = (h ^ (unsigned char)*s) * 1099511628211u;
+    }
+    char name[128];
+    (void)snprintf(name, sizeof(name), "_wsgi_script_%.64s_%016llx", base,
+                   (unsigned long long)h);
+    for (char *s = name; *s != '\0'; s++) {
+        if (!isalnum((unsigned char)*s)) {
+            *s = '_';
+        }
+    }
+    return set_text(&t->module, name, strlen(name));
+}
+
+static int
+parse_file(const char *app, struct target *t, char *why, size_t why_size)
+{
+    char path[PATH_MAX];
+    char reason[2 * PATH_MAX + 256];
+    struct stat st;
+
+    int r = reach_absolute(app, path, sizeof(path));
+    if (r < 0) {
+        return r;
+    }
+    r = reach_path(path, R_OK, &st, reason, sizeof(reason));
+    if (r == 0 && !S_ISREG(st.st_mode)) {
+        (void)snprintf(why, why_size, "%s is not a regular file", path);
+        return -EINVAL;
+    }
+    if (r < 0) {
+        const char *colon = strrchr(app, ':');
+        size_t n = colon == NULL ? 0 : (size_t)(colon - app);
+        const char *hint = "";
+        if (n > 0 && looks_like_script(app, n)) {
+            hint = "; for a file, name the callable with --callable";
+        }
+        else if (is_dotted_name(app, strlen(app))) {
+            hint = "; for the module of that name write MODULE:CALLABLE";
+        }
+        (void)snprintf(why, why_size, "%s%s", reason, hint);
+        return r;
+    }
+    t->file = strdup(path);
+    return t->file != NULL && set_made_up_name(t) ? 0 : -ENOMEM;
+}
+
+static int
+parse_module(const char *app, struct target *t, char *why, size_t why_size)
+{
+    size_t n = strcspn(app, ":");
+    const char *expr = app[n] == ':' ? app + n + 1 : NULL;
+
+    if (!is_dotted_name(app, n)) {
+        (void)snprintf(
+            why, why_size,
+            "there is no such file, and it is not MODULE[:CALLABLE]");
+        return -EINVAL;
+    }
+    if (expr != NULL && *expr == '\0') {
+        (void)snprintf(why, why_size, "nothing follows the colon");
+        return -EINVAL;
+    }
+    char file[PATH_MAX];
+    (void)snprintf(file, sizeof(file), "%.*s", (int)n, app);
+    if (looks_like_script(app, n) && is_regular_file(file)) {
+        (void)snprintf(why, why_size,
+                       "%s is a file: name its callable with --callable", file);
+        return -EINVAL;
+    }
+    if (!set_text(&t->module, app, n)) {
+        return -ENOMEM;
+    }
+    if (expr != NULL) {
+        /* Closer to the module than --callable, so it counts. */
+        free(t->expr);
+        t->expr = strdup(expr);
+        return t->expr == NULL ? -ENOMEM : 0;
+    }
+    return 0;
+}
+
+int
+target_parse(const char *app, const char *callable, struct target *ret_target,
+             char *why, size_t why_size)
+{
+    struct target t = {.alone = true};
+    int r = -ENOMEM;
+
+    t.shown = strdup(app);
+    t.expr = callable == NULL ? NULL : strdup(callable);
+    if (t.shown != NULL && (callable == NULL || t.expr != NULL)) {
+        r = is_file_form(app) ? parse_file(app, &t, why, why_size)
+                              : parse_module(app, &t, why, why_size);
+    }
+    if (r < 0) {
+        if (r == -ENOMEM || r == -ENAMETOOLONG) {
+            (void)snprintf(why, why_size, "%s", strerror(-r));
+        }
+        target_fini(&t);
+        return r;
+    }
+    *ret_target = t;
+    return 0;
+}
+
+int
+target_init_file(struct target *t, const char *path, const char *callable)
+{
+    *t = (struct target){.alone = false};
+    t->shown = strdup(path);
+    t->file = strdup(path);
+    t->expr = callable == NULL ? NULL : strdup(callable);
+    if (t->shown == NULL || t->file == NULL ||
+        (callable != NULL && t->expr == NULL) || !set_made_up_name(t)) {
+        target_fini(t);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void
+target_fini(struct target *t)
+{
+    free(t->shown);
+    free(t->file);
+    free(t->module);
+    free(t->expr);
+    *t = (struct target){.alone = false};
+}
+
+/* -- the module's name ------------------------------------------------------- */
+
+/* True where sys.modules has no such module, or this very file under it. */
+static bool
+is_free_name(PyObject *name, const char *file)
+{
+    PyObject *m = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
+    if (m == NULL) {
+        return !PyErr_Occurred();
+    }
+    CLEANUP(py_clear) PyObject *its = PyObject_GetAttrString(m, "__file__");
+    const char *text =
+        its != NULL && PyUnicode_Check(its) ? PyUnicode_AsUTF8(its) : NULL;
+    bool same = text != NULL && strcmp(text, file) == 0;
+    PyErr_Clear();
+    return same;
+}
+
+/* Modules inside the interpreter are found before sys.path is looked at. */
+static bool
+is_built_in(PyObject *name)
+{
+    CLEANUP(py_clear) PyObject *imp = PyImport_ImportModule("_imp");
+    static const char *const asks[] = {"is_builtin", "is_frozen"};
+    bool built_in = imp == NULL;
+    for (size_t i = 0; !built_in && i < ARRAY_SIZE(asks); i++) {
+        CLEANUP(py_clear)
+        PyObject *r = PyObject_CallMethod(imp, asks[i], "O", name);
+        built_in = r == NULL || PyObject_IsTrue(r) != 0;
+    }
+    PyErr_Clear();
+    return built_in;
+}
+
+/* New reference. app.py as the one application is the module "app", as `import
+ * app` in its other files would name it: under another name that would run the
+ * file a second time. Where this could hide some other module, and for one
+ * script of several, the made-up name. Never "__main__". */
+static PyObject *
+module_name(const struct target *t)
+{
+    const char *slash = t->file == NULL ? NULL : strrchr(t->file, '/');
+    size_t n = slash == NULL ? 0 : strlen(slash + 1);
+
+    if (t->alone && n > 3 && ends_with(slash + 1, n, ".py") &&
+        is_identifier(slash + 1, n - 3)) {
+        CLEANUP(py_clear)
+        PyObject *stem =
+            PyUnicode_DecodeFSDefaultAndSize(slash + 1, (Py_ssize_t)n - 3);
+        if (stem != NULL && PyUnicode_IsIdentifier(stem) == 1 &&
+            is_free_name(stem, t->file) && !is_built_in(stem)) {
+            return py_take(&stem);
+        }
+        PyErr_Clear();
+    }
+    return PyUnicode_DecodeFSDefault(t->module);
+}
+
+/* -- the import ----------------------------------------------------------------- */
+
+int
+target_add_path(const char *dir, Py_ssize_t position)
+{
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
+    if (entry == NULL) {
+        return -1;
+    }
+    if (path == NULL || !PyList_Check(path)) {
+        PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
+        return -1;
+    }
+    return PyList_Insert(path, position, entry);
+}
+
+static void
+forget_module(PyObject *name)
+{
+    PyObject *modules = PyImport_GetModuleDict();
+    if (PyDict_GetItemWithError(modules, name) != NULL) {
+        (void)PyDict_DelItem(modules, name);
+    }
+    PyErr_Clear();
+}
+
+static int
+add_folder(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char dir[PATH_MAX];
+    (void)snprintf(dir, sizeof(dir), "%.*s",
+                   slash == file ? 1 : (int)(slash - file), file);
+    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    if (entry == NULL || path == NULL) {
+        return entry == NULL ? -1 : 0;
+    }
+    int has = PySequence_Contains(path, entry);
+    return has != 0 ? has < 0 ? -1 : 0 : target_add_path(dir, 0);
+}
+
+static PyObject *
+import_file(const struct target *t)
+{
+    CLEANUP(py_clear) PyObject *name = module_name(t);
+    CLEANUP(py_clear) PyObject *path = PyUnicode_DecodeFSDefault(t->file);
+    if (name == NULL || path == NULL) {
+        return NULL;
+    }
+    /* Executing a module anew would happen in the old one's namespace. */
+    forget_module(name);
+    CLEANUP(py_clear) PyObject *code = bytecode_load(t->file);
+    if (code == NULL || (!t->alone && add_folder(t->file) < 0)) {
+        return NULL;
+    }
+    return PyImport_ExecCodeModuleObject(name, code, path, NULL);
+}
+
+/* -- the callable --------------------------------------------------------------- */
+
+static PyObject *
+raise_no_callable(const struct target *t)
+{
+    return PyErr_Format(PyExc_AttributeError,
+                        "%s has neither 'application' nor 'app' (--callable "
+                        "names another)",
+                        t->shown);
+}
+
+static PyObject *
+default_callable(const struct target *t, PyObject *module)
+{
+    static const char *const names[] = {"application", "app"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        CLEANUP(py_clear) PyObject *name = PyUnicode_FromString(names[i]);
+        PyObject *found = NULL;
+        if (name == NULL ||
+            PyObject_GetOptionalAttr(module, name, &found) < 0) {
+            return NULL;
+        }
+        if (found != NULL) {
+            return found;
+        }
+    }
+    return raise_no_callable(t);
+}
+
+/* a.b.c of the module. */
+static PyObject *
+dotted_attribute(const struct target *t, PyObject *module, const char *s,
+                 size_t n)
+{
+    CLEANUP(py_clear) PyObject *at = Py_NewRef(module);
+    for (size_t from = 0; from <= n;) {
+        size_t part = 0;
+        while (from + part < n && s[from + part] != '.') {
+            part++;
+        }
+        CLEANUP(py_clear)
+        PyObject *name = PyUnicode_DecodeUTF8(s + from, (Py_ssize_t)part, NULL);
+        PyObject *next = NULL;
+        if (name == NULL || PyObject_GetOptionalAttr(at, name, &next) < 0) {
+            return NULL;
+        }
+        if (next == NULL) {
+            return PyErr_Format(PyExc_AttributeError, "%s has no '%.*s'",
+                                t->shown, (int)(from + part), s);
+        }
+        Py_SETREF(at, next);
+        from += part + 1;
+    }
+    return py_take(&at);
+}
+
+/* True for a syntax tree of this type, such as "Call". */
+static bool
+is_tree(PyObject *tree, const char *type)
+{
+    const char *name = Py_TYPE(tree)->tp_name;
+    const char *dot = strrchr(name, '.');
+    return strcmp(dot == NULL ? name : dot + 1, type) == 0;
+}
+
+static PyObject *
+literal(PyObject *ast, PyObject *tree)
+{
+    return PyObject_CallMethod(ast, "literal_eval", "O", tree);
+}
+
+static PyObject *
+positional_arguments(PyObject *ast, PyObject *call)
+{
+    CLEANUP(py_clear) PyObject *trees = PyObject_GetAttrString(call, "args");
+    CLEANUP(py_clear)
+    PyObject *values = trees == NULL ? NULL : PySequence_List(trees);
+    if (values == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values); i++) {
+        PyObject *value = literal(ast, PyList_GET_ITEM(values, i));
+        if (value == NULL || PyList_SetItem(values, i, value) < 0) {
+            return NULL;
+        }
+    }
+    return PyList_AsTuple(values);
+}
+
+static int
+add_keyword(PyObject *ast, PyObject *keyword, PyObject *to)
+{
+    CLEANUP(py_clear) PyObject *name = PyObject_GetAttrString(keyword, "arg");
+    CLEANUP(py_clear) PyObject *tree = PyObject_GetAttrString(keyword, "value");
+    if (name == NULL || tree == NULL) {
+        return -1;
+    }
+    if (name == Py_None) { /* **something */
+        PyErr_SetNone(PyExc_ValueError);
+        return -1;
+    }
+    CLEANUP(py_clear) PyObject *value = literal(ast, tree);
+    return value == NULL ? -1 : PyDict_SetItem(to, name, value);
+}
+
+static PyObject *
+keyword_arguments(PyObject *ast, PyObject *call)
+{
+    CLEANUP(py_clear)
+    PyObject *trees = PyObject_GetAttrString(call, "keywords");
+    CLEANUP(py_clear)
+    PyObject *list = trees == NULL ? NULL : PySequence_List(trees);
+    CLEANUP(py_clear) PyObject *named = PyDict_New();
+    if (list == NULL || named == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        if (add_keyword(ast, PyList_GET_ITEM(list, i), named) < 0) {
+            return NULL;
+        }
+    }
+    return py_take(&named);
+}
+
+/* The syntax tree of a call of a plain name, or NULL: SyntaxError, ValueError. */
+static PyObject *
+parse_call(PyObject *ast, const char *expr)
+{
+    CLEANUP(py_clear)
+    PyObject *tree =
+        PyObject_CallMethod(ast, "parse", "sss", expr, "<APP>", "eval");
+    CLEANUP(py_clear)
+    PyObject *call = tree == NULL ? NULL : PyObject_GetAttrString(tree, "body");
+    if (call == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *func = NULL;
+    if (is_tree(call, "Call")) {
+        func = PyObject_GetAttrString(call, "func");
+    }
+    if (func == NULL ||
+        !(is_tree(func, "Name") || is_tree(func, "Attribute"))) {
+        PyErr_SetNone(PyExc_ValueError);
+        return NULL;
+    }
+    return py_take(&call);
+}
+
+/* Calls factory with the arguments in expr, as gunicorn understands them. */
+static PyObject *
+call_factory(PyObject *factory, const char *expr)
+{
+    CLEANUP(py_clear) PyObject *ast = PyImport_ImportModule("ast");
+    if (ast == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *call = parse_call(ast, expr);
+    CLEANUP(py_clear)
+    PyObject *args = call == NULL ? NULL : positional_arguments(ast, call);
+    CLEANUP(py_clear)
+    PyObject *named = args == NULL ? NULL : keyword_arguments(ast, call);
+    if (named == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+            PyErr_Format(PyExc_ValueError,
+                         "'%s' is not a name or a call with literal arguments",
+                         expr);
+        }
+        return NULL;
+    }
+    return PyObject_Call(factory, args, named);
+}
+
+static PyObject *
+find_callable(const struct target *t, PyObject *module)
+{
+    if (t->expr == NULL) {
+        return default_callable(t, module);
+    }
+    size_t n = strcspn(t->expr, "(");
+    if (!is_dotted_name(t->expr, n)) {
+        return PyErr_Format(PyExc_ValueError,
+                            "'%s' is not a name or a call with literal "
+                            "arguments",
+                            t->expr);
+    }
+    CLEANUP(py_clear) PyObject *found = dotted_attribute(t, module, t->expr, n);
+    if (found == NULL || t->expr[n] == '\0') {
+        return py_take(&found);
+    }
+    return strcmp(t->expr + n, "()") == 0 ? PyObject_CallNoArgs(found)
+                                          : call_factory(found, t->expr);
+}
+
+PyObject *
+target_load(const struct target *t)
+{
+    ASSERT_GIL();
+    CLEANUP(py_clear)
+    PyObject *module =
+        t->file != NULL ? import_file(t) : PyImport_ImportModule(t->module);
+    CLEANUP(py_clear)
+    PyObject *callable = module == NULL ? NULL : find_callable(t, module);
+    if (callable != NULL && !PyCallable_Check(callable)) {
+        return PyErr_Format(PyExc_TypeError, "%s: %s is a %s, not a callable",
+                            t->shown,
+                            t->expr != NULL ? t->expr : "the application",
+                            Py_TYPE(callable)->tp_name);
+    }
+    return py_take(&callable);
+}

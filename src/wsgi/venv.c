@@ -1,0 +1,397 @@
+/*
+ * venv.c - is this virtual environment one that our Python can use?
+ */
+#include "wsgi/venv.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "wsgi/python.h"
+#include "wsgi/reach.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define STR_(X) #X
+#define STR(X) STR_(X)
+#define MINOR STR(PY_MAJOR_VERSION) "." STR(PY_MINOR_VERSION)
+#define PYTHON_DIR "python" MINOR
+#define PYTHON_ZIP "python" STR(PY_MAJOR_VERSION) STR(PY_MINOR_VERSION) ".zip"
+
+enum { WHY_MAX = 2 * PATH_MAX + 256, CFG_MAX = 16 * 1024 };
+
+/* What pyvenv.cfg says. */
+struct cfg {
+    char home[PATH_MAX]; /* "" = not said */
+    uint64_t major, minor;
+    bool has_version;
+};
+
+CHECK_RESULT static int join(char *to, size_t size, const char *dir,
+                             const char *name);
+
+static int
+join(char *to, size_t size, const char *dir, const char *name)
+{
+    int n = snprintf(to, size, "%s/%s", dir, name);
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* -- the standard library --------------------------------------------------- */
+
+/* The places of `encodings`, the first thing Python imports. lib64: Fedora. */
+static const char *const encodings_at[] = {
+    "lib/" PYTHON_DIR "/encodings/__init__.py",
+    "lib64/" PYTHON_DIR "/encodings/__init__.py",
+    "lib/" PYTHON_DIR "/encodings/__init__.pyc",
+    "lib/" PYTHON_ZIP,
+};
+
+/* why tells of the usual place where none is there. */
+static bool
+has_encodings(const char *prefix, char *why, size_t size)
+{
+    char path[PATH_MAX];
+    char ignored[WHY_MAX];
+
+    for (size_t i = 0; i < ARRAY_SIZE(encodings_at); i++) {
+        if (join(path, sizeof(path), prefix, encodings_at[i]) == 0 &&
+            reach_path(path, R_OK, NULL, i == 0 ? why : ignored,
+                       i == 0 ? size : sizeof(ignored)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Searches upwards from the folder the interpreter lies in, as Python does.
+ * why is about the folder above bin/. */
+static bool
+has_encodings_above(const char *bin, char *why, size_t size)
+{
+    char dir[PATH_MAX];
+    char ignored[WHY_MAX];
+    bool is_first = true;
+
+    if (reach_path(bin, X_OK, NULL, why, size) < 0 ||
+        realpath(bin, dir) == NULL) {
+        return false;
+    }
+    for (char *slash; (slash = strrchr(dir, '/')) != NULL; is_first = false) {
+        *slash = '\0';
+        if (has_encodings(dir, is_first ? why : ignored,
+                          is_first ? size : sizeof(ignored))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The folder of exe itself, links followed where it exists. */
+static void
+folder_of(const char *exe, char *to, size_t size)
+{
+    char real[PATH_MAX];
+    const char *from = realpath(exe, real) != NULL ? real : exe;
+    const char *slash = strrchr(from, '/');
+    int n = slash == NULL ? 0 : (int)(slash - from);
+    (void)snprintf(to, size, "%.*s", n, from);
+}
+
+int
+venv_check_base(const char *exe)
+{
+    char why[WHY_MAX];
+    char bin[PATH_MAX];
+    const char *home = getenv("PYTHONHOME");
+
+    if (home != NULL && *home != '\0') {
+        char prefix[PATH_MAX];
+        (void)snprintf(prefix, sizeof(prefix), "%.*s", (int)strcspn(home, ":"),
+                       home);
+        if (!has_encodings(prefix, why, sizeof(why))) {
+            log_error("PYTHONHOME=%s is no home of Python " MINOR
+                      ": %s; unset it (for a virtual environment say --venv)",
+                      home, why);
+            return EX_CONFIG;
+        }
+        log_warning("PYTHONHOME=%s is set: Python takes its standard library "
+                    "from there",
+                    home);
+        return 0;
+    }
+    folder_of(exe, bin, sizeof(bin));
+    if (!has_encodings_above(bin, why, sizeof(why))) {
+        log_error("the standard library of Python " MINOR
+                  " cannot be used: %s; is Python " MINOR " installed?",
+                  why);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
+/* -- pyvenv.cfg --------------------------------------------------------------- */
+
+static char *
+trim(char *s)
+{
+    s += strspn(s, " \t\r");
+    size_t n = strlen(s);
+    while (n > 0 && strchr(" \t\r", s[n - 1]) != NULL) {
+        s[--n] = '\0';
+    }
+    return s;
+}
+
+/* "3.11.2", "3.11.2.final.0" (virtualenv), "3.11" (uv). */
+static bool
+parse_version(const char *s, struct cfg *cfg)
+{
+    size_t major = strcspn(s, ".");
+    if (s[major] != '.') {
+        return false;
+    }
+    const char *second = s + major + 1;
+    return num_parse(s, major, 99, &cfg->major) == 0 &&
+           num_parse(second, strcspn(second, "."), 999, &cfg->minor) == 0;
+}
+
+static void
+parse_line(char *line, struct cfg *cfg)
+{
+    char *equals = strchr(line, '=');
+    if (equals == NULL) {
+        return;
+    }
+    *equals = '\0';
+    const char *key = trim(line);
+    const char *value = trim(equals + 1);
+    if (strcasecmp(key, "home") == 0) {
+        (void)snprintf(cfg->home, sizeof(cfg->home), "%s", value);
+    }
+    else if (strcasecmp(key, "version") == 0 ||
+             strcasecmp(key, "version_info") == 0) {
+        cfg->has_version = parse_version(value, cfg) || cfg->has_version;
+    }
+}
+
+static int
+read_cfg(const char *path, struct cfg *cfg)
+{
+    char text[CFG_MAX];
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    ssize_t n;
+    do {
+        n = read(fd, text, sizeof(text) - 1);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    text[n] = '\0';
+    *cfg = (struct cfg){.has_version = false};
+    char *save = NULL;
+    for (char *line = strtok_r(text, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save)) {
+        parse_line(line, cfg);
+    }
+    return 0;
+}
+
+/* -- the virtual environment ---------------------------------------------- */
+
+CHECK_RESULT static int check_folder(const char *dir);
+CHECK_RESULT static int check_cfg(const char *dir, struct cfg *cfg);
+CHECK_RESULT static int check_version(const char *dir, const struct cfg *cfg);
+CHECK_RESULT static int check_packages(const char *dir);
+CHECK_RESULT static int check_python(const char *dir);
+
+static int
+check_folder(const char *dir)
+{
+    char why[WHY_MAX];
+    struct stat st;
+
+    int r = reach_path(dir, F_OK, &st, why, sizeof(why));
+    if (r == 0 && !S_ISDIR(st.st_mode)) {
+        log_error("--venv %s: this is not a directory", dir);
+        return EX_CONFIG;
+    }
+    if (r == 0) {
+        r = reach_path(dir, X_OK, NULL, why, sizeof(why));
+    }
+    if (r < 0) {
+        log_error("--venv %s: %s", dir, why);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
+static int
+check_cfg(const char *dir, struct cfg *cfg)
+{
+    char path[PATH_MAX];
+    char why[WHY_MAX];
+
+    if (join(path, sizeof(path), dir, "pyvenv.cfg") < 0) {
+        log_error("--venv %s: this path is too long", dir);
+        return EX_CONFIG;
+    }
+    int r = reach_path(path, R_OK, NULL, why, sizeof(why));
+    if (r == -ENOENT) {
+        char above[PATH_MAX];
+        bool is_bin = join(above, sizeof(above), dir, "../pyvenv.cfg") == 0 &&
+                      access(above, F_OK) == 0;
+        log_error("--venv %s is no virtual environment: there is no pyvenv.cfg "
+                  "in it%s",
+                  dir, is_bin ? " (the folder above it is one)" : "");
+        return EX_CONFIG;
+    }
+    if (r == 0) {
+        r = read_cfg(path, cfg);
+        (void)snprintf(why, sizeof(why), "%s: %s", path, strerror(-r));
+    }
+    if (r < 0) {
+        log_error("--venv %s: %s", dir, why);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
+static int
+check_version(const char *dir, const struct cfg *cfg)
+{
+    if (cfg->has_version &&
+        (cfg->major != PY_MAJOR_VERSION || cfg->minor != PY_MINOR_VERSION)) {
+        log_error(
+            "--venv %s is for Python %u.%u, this wsgi-cgi has Python " MINOR
+            ": make it anew with python" MINOR,
+            dir, (unsigned)cfg->major, (unsigned)cfg->minor);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
+static int
+check_packages(const char *dir)
+{
+    char path[PATH_MAX];
+    char pattern[PATH_MAX];
+    char why[WHY_MAX];
+
+    if (join(path, sizeof(path), dir, "lib/" PYTHON_DIR "/site-packages") < 0 ||
+        join(pattern, sizeof(pattern), dir, "lib/python*/site-packages") < 0) {
+        log_error("--venv %s: this path is too long", dir);
+        return EX_CONFIG;
+    }
+    int r = reach_path(path, R_OK | X_OK, NULL, why, sizeof(why));
+    if (r == 0) {
+        return 0;
+    }
+    /* Says which version it has where pyvenv.cfg did not. */
+    glob_t found;
+    if (r == -ENOENT && glob(pattern, 0, NULL, &found) == 0) {
+        log_error("--venv %s has no lib/" PYTHON_DIR
+                  "/site-packages, only %s: this wsgi-cgi has Python " MINOR,
+                  dir, found.gl_pathv[0] + strlen(dir) + 1);
+        globfree(&found);
+        return EX_CONFIG;
+    }
+    log_error("--venv %s: %s", dir, why);
+    return EX_CONFIG;
+}
+
+static int
+check_python(const char *dir)
+{
+    char path[PATH_MAX];
+    char why[WHY_MAX];
+
+    if (join(path, sizeof(path), dir, "bin/python") == 0 &&
+        reach_path(path, X_OK, NULL, why, sizeof(why)) < 0) {
+        log_error("--venv %s: %s", dir, why);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
+/* True where one of the names an interpreter goes by in bin is exe. A venv may
+ * have been made by /usr/local/bin/python3 that is a link to /usr/bin. */
+static bool
+is_same_build(const char *bin, const char *exe)
+{
+    static const char *const names[] = {PYTHON_DIR, "python3", "python"};
+    char path[PATH_MAX];
+    char real[PATH_MAX];
+    char ours[PATH_MAX];
+
+    if (realpath(exe, ours) == NULL) {
+        return true; /* nothing to compare with, so nothing to warn of */
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (join(path, sizeof(path), bin, names[i]) == 0 &&
+            realpath(path, real) != NULL && strcmp(real, ours) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+CHECK_RESULT static int check_home(const char *dir, const struct cfg *cfg,
+                                   const char *exe);
+
+static int
+check_home(const char *dir, const struct cfg *cfg, const char *exe)
+{
+    char why[WHY_MAX];
+    char ignored[WHY_MAX];
+    char bin[PATH_MAX];
+
+    if (cfg->home[0] == '\0' || is_same_build(cfg->home, exe)) {
+        return 0;
+    }
+    folder_of(exe, bin, sizeof(bin));
+    if (!has_encodings_above(cfg->home, why, sizeof(why)) &&
+        !has_encodings_above(bin, ignored, sizeof(ignored))) {
+        log_error("--venv %s needs the Python in %s: %s", dir, cfg->home, why);
+        return EX_CONFIG;
+    }
+    log_warning("--venv %s was made by the Python in %s, but this wsgi-cgi has "
+                "that of %s: make it anew with %s if imports fail",
+                dir, cfg->home, exe, exe);
+    return 0;
+}
+
+int
+venv_check(const char *dir, const char *exe)
+{
+    struct cfg cfg;
+
+    int r = check_folder(dir);
+    if (r == 0) {
+        r = check_cfg(dir, &cfg);
+    }
+    if (r == 0) {
+        r = check_version(dir, &cfg);
+    }
+    if (r == 0) {
+        r = check_packages(dir);
+    }
+    if (r == 0) {
+        r = check_python(dir);
+    }
+    if (r == 0) {
+        r = check_home(dir, &cfg, exe);
+    }
+    return r;
+}

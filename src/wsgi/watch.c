@@ -1,0 +1,180 @@
+/*
+ * watch.c - the files that took part in a failed load, and whether they changed
+ */
+#include "wsgi/watch.h"
+
+#include <frameobject.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHAIN_MAX = 16, FRAMES_MAX = 1000 };
+
+struct watch_stamp
+watch_stamp_of(const struct stat *st)
+{
+    return (struct watch_stamp){
+        .device = st->st_dev,
+        .inode = st->st_ino,
+        .size = st->st_size,
+        .mtime_ns =
+            (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+    };
+}
+
+struct watch_stamp
+watch_stamp_of_file(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) < 0) {
+        return (struct watch_stamp){0, 0, 0, 0};
+    }
+    return watch_stamp_of(&st);
+}
+
+bool
+watch_stamp_equal(const struct watch_stamp *a, const struct watch_stamp *b)
+{
+    return a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && a->mtime_ns == b->mtime_ns;
+}
+
+void
+watch_init(struct watch *w)
+{
+    w->n = 0;
+}
+
+void
+watch_clear(struct watch *w)
+{
+    while (w->n > 0) {
+        free(w->v[--w->n].path);
+    }
+}
+
+void
+watch_add(struct watch *w, const char *path, struct watch_stamp stamp)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (strcmp(w->v[i].path, path) == 0) {
+            return;
+        }
+    }
+    char *copy = w->n < WATCH_MAX ? strdup(path) : NULL;
+    if (copy != NULL) {
+        w->v[w->n].path = copy;
+        w->v[w->n++].stamp = stamp;
+    }
+}
+
+/* A file name of Python's; names such as "<frozen importlib>" are no files. */
+static void
+add_name(struct watch *w, PyObject *name)
+{
+    const char *path =
+        name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    if (path == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    struct watch_stamp stamp = watch_stamp_of_file(path);
+    if (path[0] == '/' && stamp.inode != 0) {
+        watch_add(w, path, stamp);
+    }
+}
+
+static void
+add_traceback(struct watch *w, PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(exc);
+    PyObject *at = traceback;
+    for (int i = 0; i < FRAMES_MAX && at != NULL && PyTraceBack_Check(at);
+         i++) {
+        PyTracebackObject *tb = (PyTracebackObject *)at;
+        PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
+        add_name(w, code->co_filename);
+        Py_DECREF(code);
+        at = (PyObject *)tb->tb_next;
+    }
+}
+
+void
+watch_add_exception(struct watch *w, PyObject *exc)
+{
+    PyObject *at = Py_NewRef(exc);
+    for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
+        add_traceback(w, at);
+        if (PyErr_GivenExceptionMatches(at, PyExc_SyntaxError)) {
+            CLEANUP(py_clear)
+            PyObject *name = PyObject_GetAttrString(at, "filename");
+            PyErr_Clear();
+            add_name(w, name);
+        }
+        PyObject *next = PyException_GetCause(at);
+        if (next == NULL) {
+            next = PyException_GetContext(at);
+        }
+        Py_SETREF(at, next);
+    }
+    Py_XDECREF(at);
+}
+
+void
+watch_add_module(struct watch *w, const char *name)
+{
+    PyObject *m = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+    CLEANUP(py_clear)
+    PyObject *file = m == NULL ? NULL : PyObject_GetAttrString(m, "__file__");
+    PyErr_Clear();
+    add_name(w, file);
+}
+
+static bool
+is_changed(const struct watch *w, size_t i)
+{
+    struct watch_stamp now = watch_stamp_of_file(w->v[i].path);
+    return !watch_stamp_equal(&now, &w->v[i].stamp);
+}
+
+bool
+watch_changed(const struct watch *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (is_changed(w, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+forget_file(const char *path)
+{
+    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
+    /* A copy: deleting would upset the walk. */
+    CLEANUP(py_clear) PyObject *all = PyDict_Copy(modules);
+    PyObject *name = NULL;
+    PyObject *m = NULL;
+    for (Py_ssize_t at = 0; all != NULL && PyDict_Next(all, &at, &name, &m);) {
+        CLEANUP(py_clear)
+        PyObject *file =
+            PyModule_Check(m) ? PyModule_GetFilenameObject(m) : NULL;
+        const char *its = file == NULL ? NULL : PyUnicode_AsUTF8(file);
+        if (its != NULL && strcmp(its, path) == 0 &&
+            PyDict_DelItem(modules, name) < 0) {
+            PyErr_Clear();
+        }
+        PyErr_Clear();
+    }
+    PyErr_Clear();
+}
+
+void
+watch_forget_changed(const struct watch *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        if (is_changed(w, i)) {
+            forget_file(w->v[i].path);
+        }
+    }
+}

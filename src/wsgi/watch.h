@@ -1,0 +1,60 @@
+/*
+ * watch.h - the files that took part in a failed load, and whether they changed
+ *
+ * What:      device, inode, size and time of each file: the script itself and
+ *            those the traceback goes through.
+ * Owner:     the application that failed.
+ * Lifetime:  watch_init() to watch_fini(); watch_clear() forgets all files.
+ * Threads:   one at a time.     GIL: held for the functions with Python objects.
+ * Errors:    none: a file that cannot be watched is not.   Blocks: file system.
+ */
+#ifndef WSGI_WATCH_H
+#define WSGI_WATCH_H
+
+#include "wsgi/python.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+enum { WATCH_MAX = 32 };
+
+/* What a file looked like; all 0 = not there. */
+struct watch_stamp {
+    uint64_t device, inode;
+    int64_t size, mtime_ns;
+};
+
+struct watch {
+    struct {
+        char *path;
+        struct watch_stamp stamp;
+    } v[WATCH_MAX];
+    size_t n;
+};
+
+struct watch_stamp watch_stamp_of(const struct stat *st);
+struct watch_stamp watch_stamp_of_file(const char *path);
+bool watch_stamp_equal(const struct watch_stamp *a,
+                       const struct watch_stamp *b);
+
+void watch_init(struct watch *w);
+void watch_clear(struct watch *w);
+
+/* stamp: what it looked like before it was loaded. */
+void watch_add(struct watch *w, const char *path, struct watch_stamp stamp);
+
+/* Adds the files of the exception's traceback, and of its causes'. Leaves the
+ * error indicator alone. */
+void watch_add_exception(struct watch *w, PyObject *exc);
+
+/* The file a module was loaded from, where it is in sys.modules. */
+void watch_add_module(struct watch *w, const char *name);
+
+bool watch_changed(const struct watch *w);
+
+/* Removes the modules of changed files from sys.modules, so that they are
+ * imported anew. */
+void watch_forget_changed(const struct watch *w);
+
+#endif

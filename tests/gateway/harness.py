@@ -766,8 +766,16 @@ class Transport:
         """Start wsgi-cgi [options] APP. `args` follow APP. FastCGI gets a listening socket as fd 0."""
         require_binary()
         path = self.world.write_app(app)
+        return self._start(path, [*options, path, *args], env, cwd, ready, popen)
+
+    def serve_scripts(self, *options, env=None, cwd=None, ready=True, **popen):
+        """Start wsgi-cgi without APP (--scripts-in): each request names its script."""
+        require_binary()
+        return self._start('', options, env, cwd, ready, popen)
+
+    def _start(self, path, args, env, cwd, ready, popen):
         is_file = os.path.isfile(path)
-        argv = [BINARY, *map(os.fspath, options), path, *args]
+        argv = [BINARY, *map(os.fspath, args)]
         if self.is_cgi:
             # A web server runs a script in the script's folder (RFC 3875 7.2).
             cwd = cwd or (os.path.dirname(os.path.abspath(path)) if is_file else self.world.tmp_path)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import harness
 from apps import DUMP
 
 NEEDED = ['REQUEST_METHOD', 'SERVER_NAME', 'SERVER_PORT', 'SERVER_PROTOCOL']
@@ -139,9 +140,18 @@ def test_facts_cgi(cgi):
 
 @pytest.mark.parametrize('threads', [1, 4])
 def test_facts_fastcgi(fcgi_unix, threads):
-    """W13: by configuration."""
+    """W13: by configuration. Whoever made the socket of descriptor 0 may have given it to other processes, too."""
     shown = fcgi_unix(DUMP, '--threads', str(threads)).request().json
-    assert facts(shown) == (threads > 1, False, False)
+    assert facts(shown) == (threads > 1, True, False)
+
+
+@pytest.mark.parametrize('threads', [1, 4])
+def test_facts_own_socket(world, threads):
+    """W13: on a socket of its own it is the only process."""
+    address = str(world.new_path('own'))
+    process = world.spawn('--bind', 'unix:' + address, '--threads', str(threads), world.write_app(DUMP))
+    server = harness.FcgiServer(world, process, address)
+    assert facts(server.request().json) == (threads > 1, False, False)
 
 
 MEET = '''

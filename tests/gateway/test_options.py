@@ -1,0 +1,457 @@
+"""Every option: what a wrong value is told, and what a right one does. Addresses are in test_bind.py, times in
+test_timeouts.py, modes in test_modes.py."""
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import fcgi
+from apps import DUMP, ECHO, HELLO
+from settings import BINARY
+
+GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
+       'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
+
+NUMBERS = ['', '0', '-1', '+1', ' 1', '1 ', '1.5', '0x10', 'x', '1k', '99999999999999999999']
+SIZES = ['', '-1', '1.5m', '1kb', 'k', '1 k', ' 1k', '1t', '18446744073709551616', '99999999999g']
+TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '99999999999999999999', '99999999m']
+
+WRONG = {
+    '--threads': NUMBERS + ['100000'], '--backlog': NUMBERS,
+    '--limit-head': SIZES + ['1', '100g'], '--limit-body': SIZES,
+    '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
+    '--keepalive-timeout': TIMES,
+    '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],
+    '--mode': ['', 'php', 'CGI'], '--errors-to': ['', 'syslog', 'AUTO'],
+    '--mount': ['', 'app', 'http://x/', '/a?b', '/a#b'], '--set': ['', 'A', '=b'],
+    '--bind': ['', 'unix:', 'localhost', '127.0.0.1', '127.0.0.1:', '127.0.0.1:x', '127.0.0.1:65536', '127.0.0.1:-1',
+               '::1:80', '[::1]', '[::1', '[zz]:80', 'relative/path', ':', '1.2.3:80', 'no such host:80'],
+    '--allow': ['', '300.0.0.1', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/x', '::/129', 'localhost,', ',', '10.0.0.0/-1'],
+    '--socket-owner': ['', ':', 'no-such-user-here', 'root:no-such-group-here', 'a:b:c'],
+}
+
+
+@pytest.mark.parametrize('option, value', [(option, value) for option, values in WRONG.items() for value in values])
+def test_wrong_value(run, world, option, value):
+    """Issue, part 3: one line that says which option, what was read and what is allowed; exit 64."""
+    args = [f'{option}={value}']
+    if option == '--allow':
+        args += ['--bind', '127.0.0.1:0']
+    if option == '--socket-owner':
+        args += ['--bind', f'unix:{world.new_path("sock")}']
+    finished = run(*args, world.write_app(HELLO))
+    assert finished.code == 64, finished
+    assert finished.stdout == b''
+    line, = finished.stderr.splitlines()
+    assert line.startswith('wsgi-cgi'), line
+    assert option in line or (value and value in line), line
+    assert value in line, 'does not say what was read: ' + line
+    # What is allowed: at least a few words beside the option and its value.
+    rest = line.replace(option, '').replace(value, '') if value else line.replace(option, '')
+    assert len(re.findall(r'[A-Za-z0-9]+', rest.partition(':')[2])) >= 3, line
+
+
+@pytest.mark.parametrize('option', list(WRONG))
+def test_missing_value(run, option):
+    """An option as the last word, without its value."""
+    finished = run(option)
+    assert finished.code == 64 and option in finished.stderr and len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('option', ['--no-such-option', '--thread', '--threadss', '-x', '-', '--debug=1', '--help=x',
+                                    '-tx', '--=x'])
+def test_unknown_option(run, option):
+    """Unknown and abbreviated options are named; no option takes a value it has no use for."""
+    finished = run(option, 'app.py')
+    assert finished.code == 64 and len(finished.stderr.splitlines()) == 1 and finished.stdout == b''
+    assert option.partition('=')[0] in finished.stderr
+
+
+@pytest.mark.parametrize('words', [['--threads=2'], ['--threads', '2'], ['-t2'], ['-t', '2'],
+                                   ['--threads=3', '--threads=2']])
+def test_spellings(fcgi_unix, words):
+    """--name=value, --name value, -nvalue, -n value; the last one counts."""
+    server = fcgi_unix(HELLO, *words)
+    assert server.connect().get_values('FCGI_MAX_REQS') == [(b'FCGI_MAX_REQS', b'2')]
+
+
+@pytest.mark.parametrize('size, limit', [('2048', 2048), ('2k', 2048), ('1m', 1 << 20), ('0', None)])
+def test_sizes(fcgi_unix, size, limit):
+    """Sizes are bytes, or k, m, g in powers of 1024. --limit-body: 413 without a call of the application; a body of
+    just that size is served; 0 is no limit."""
+    server = fcgi_unix(ECHO, '--limit-body', size)
+    server.allow_log('413|limit|large|body')
+    conn = server.connect()
+    body = b'x' * (limit or 3_000_000)
+    assert conn.request(server.params('POST', body=body), body, keep=True).body == body
+    if limit:
+        body += b'x'
+        response = server.request('POST', body=body)
+        assert response.status == 413 and b'xxxx' not in response.body
+
+
+def test_limit_body_over_every_transport(transport):
+    """--limit-body: 413 and the application is not called, with a length and, over FastCGI, without one."""
+    server = transport.serve('''
+        calls = []
+        def application(environ, start_response):
+            calls.append(1)
+            try:
+                body = environ['wsgi.input'].read()
+            except OSError:
+                body = b'OSError'
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'%d %d' % (len(calls), len(body))]
+    ''', '--limit-body', '1k')
+    server.allow_log('413|limit|large|body')
+    assert server.request('POST', body=b'x' * 1024).body == b'1 1024'
+    response = server.request('POST', body=b'x' * 1025)
+    assert response.status == 413 and response.complete and response.header('Content-Type')
+    if transport.is_fcgi:
+        assert server.request('POST', body=b'x').body == b'2 1'
+        unknown = server.request('POST', body=b'x' * 100_000, content_length=False)
+        # The length comes out only while reading: refused, or an error in read(), never all of it.
+        assert unknown.status == 413 or unknown.body == b'3 7', unknown
+
+
+def test_limit_body_on_a_kept_connection(fcgi_server):
+    """--limit-body: what was refused does not become the next request."""
+    server = fcgi_server(ECHO, '--limit-body', '1k')
+    server.allow_log('413|limit|large|body')
+    conn = server.connect()
+    response = conn.request(server.params('POST', body=b'x' * 5000), b'x' * 5000, keep=True)
+    assert response.status == 413
+    if not conn.eof:
+        assert conn.request(server.params('POST', body=b'ok'), b'ok', keep=True).body == b'ok'
+
+
+def test_limit_head(fcgi_server):
+    """--limit-head: a head within it is served, one beyond it ends its connection."""
+    server = fcgi_server(HELLO, '--limit-head', '4k')
+    server.allow_log('head|limit|large')
+    assert server.request(headers={'X-A': 'v' * 3000}).status == 200
+    conn = server.connect()
+    conn.send(fcgi.request_bytes(server.params(headers={'X-A': 'v' * 5000})))
+    response = conn.response(timeout=2)
+    assert response.status is None or response.status in (400, 431)
+    assert server.request().status == 200
+
+
+# --- the application ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('source, options, body', [
+    ('application = f\napp = g\n', [], b'f'), ('app = g\n', [], b'g'), ('', ['--callable', 'g'], b'g'),
+    ('application = f\n', ['--callable', 'g'], b'g'), ('class k: a = staticmethod(g)\n', ['--callable', 'k.a'], b'g'),
+], ids=['application', 'app', 'callable', 'callable wins', 'dotted'])
+def test_callable(transport, source, options, body):
+    """--callable names the callable; else application, else app."""
+    server = transport.serve('''
+def f(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'f']
+def g(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'g']
+''' + source, *options)
+    assert server.request().body == body
+
+
+@pytest.mark.parametrize('name', ['shop', 'shop:application', 'shop:make()', 'shop.wsgi', 'shop.wsgi:application',
+                                  "shop:make('x')", 'shop:make(name="x")'])
+def test_module_names(transport, world, name):
+    """APP as gunicorn writes it: MODULE, MODULE:CALLABLE, MODULE:FACTORY(), found by --python-path."""
+    package = world.tmp_path / 'lib' / 'shop'
+    package.mkdir(parents=True)
+    source = HELLO + 'def make(name=None):\n    return application\n'
+    (package / '__init__.py').write_text(source)
+    (package / 'wsgi.py').write_text(source)
+    server = transport.serve(name, '--python-path', str(world.tmp_path / 'lib'))
+    server.allow_log('argument|factory|FACTORY')
+    response = server.request()
+    # Arguments of a factory are gunicorn's; a clear refusal is right too.
+    if '(' in name and name[-2] != '(' and response.status == 500:
+        pytest.skip('factory arguments are not part of the interface')
+    assert response.body == b'hello'
+
+
+def test_python_path(transport, world):
+    """--python-path: first on sys.path, in the order given, before the script's own folder or behind it."""
+    for word in ('one', 'two'):
+        (world.tmp_path / word).mkdir()
+        (world.tmp_path / word / 'which.py').write_text(f'name = {word!r}')
+    server = transport.serve('''
+        import sys, which
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [which.name.encode(), b' ', chr(10).join(sys.path).encode()]
+    ''', '--python-path', str(world.tmp_path / 'one'), '--python-path', str(world.tmp_path / 'two'))
+    body = server.request().text
+    assert body.startswith('one ')
+    paths = body[4:].split('\n')
+    assert paths.index(str(world.tmp_path / 'one')) < paths.index(str(world.tmp_path / 'two')) < 4
+
+
+def test_chdir(transport, world):
+    """--chdir: the working directory of the application, and what relative names start from."""
+    folder = world.tmp_path / 'folder'
+    folder.mkdir()
+    server = transport.serve('''
+        import os
+        at_import = os.getcwd()
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [repr((at_import, os.getcwd())).encode()]
+    ''', '--chdir', str(folder))
+    assert server.request().body == repr((str(folder), str(folder))).encode()
+
+
+def test_chdir_to_nowhere(run, world):
+    """--chdir: a folder that is not there is said at start."""
+    finished = run('--chdir', '/no/such/folder', world.write_app(HELLO), env=GET)
+    assert '/no/such/folder' in finished.stderr
+    assert finished.code in (64, 66, 71, 78), finished
+
+
+def test_set(transport):
+    """--set NAME=VALUE, W15: in every environ, as text; the request's own variables cannot be replaced by a client."""
+    server = transport.serve(DUMP, '--set', 'shop.mode=test', '--set=UTF=\u00e9', '--set', 'EMPTY=', '--set', 'E=a=b')
+    for _ in range(2):
+        environ = server.request(headers={'Shop.mode': 'x'}).json
+        assert environ['shop.mode'] == 'test' and environ['EMPTY'] == '' and environ['E'] == 'a=b'
+        assert environ['UTF'].encode('latin-1') == '\u00e9'.encode()
+
+
+def test_mount(transport):
+    """--mount: whole path = SCRIPT_NAME + PATH_INFO as sent, split at the mount (all servers: table X)."""
+    server = transport.serve(DUMP, '--mount=/app')
+    for sent in (('/app', '/x'), ('', '/app/x'), ('/app/x', '')):
+        environ = server.request(path=sent[1], script_name=sent[0]).json
+        assert (environ['SCRIPT_NAME'], environ['PATH_INFO']) == ('/app', '/x'), sent
+    environ = server.request(path='', script_name='/app').json
+    assert (environ['SCRIPT_NAME'], environ['PATH_INFO']) == ('/app', '')
+
+
+def test_mount_at_a_boundary_only(transport):
+    """--mount: "/app" is not the beginning of "/apple"; "/" is the root."""
+    server = transport.serve(DUMP, '--mount=/app')
+    response = server.request(path='/apple')
+    assert response.status in (404, 400, 500) or response.json['SCRIPT_NAME'] != '/app'
+    root = transport.serve(DUMP, '--mount=/')
+    environ = root.request(path='', script_name='/x/y').json
+    assert (environ['SCRIPT_NAME'], environ['PATH_INFO']) == ('', '/x/y')
+
+
+def test_scripts_in(transport, world):
+    """--scripts-in: without APP the request names the script, if it is below the folder: several applications in one
+    process."""
+    folder = world.tmp_path / 'scripts'
+    (folder / 'sub').mkdir(parents=True)
+    for word in ('one', 'two', 'sub/three'):
+        (folder / f'{word}.py').write_text(HELLO.replace('hello', word))
+    outside = world.tmp_path / 'outside.py'
+    outside.write_text(HELLO.replace('hello', 'outside'))
+    (folder / 'link.py').symlink_to(outside)
+    server = transport.serve_scripts('--scripts-in', str(folder))
+    server.allow_log('script|SCRIPT_FILENAME|below|outside|not found|found|escap')
+    for word in ('one', 'two', 'sub/three', 'one'):
+        assert server.request(script_filename=str(folder / f'{word}.py')).body == word.encode()
+    for wrong in (str(outside), f'{folder}/../outside.py', f'{folder}/missing.py', str(folder), f'{folder}/link.py',
+                  '/etc/passwd', '', 'one.py', f'{folder}x/one.py'):
+        response = server.request(script_filename=wrong or None, params=None)
+        assert response.status in (403, 404, 500) and b'outside' not in response.body, wrong
+    assert server.request(script_filename=str(folder / 'two.py')).body == b'two'
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+BROKEN = '''
+def application(environ, start_response):
+    secret = 'local <value>'
+    raise ValueError('boom')
+'''
+
+
+def test_debug_shows_the_traceback(transport):
+    """--debug: the 500 page has the traceback, as HTML, escaped; without it the page says nothing of it."""
+    server = transport.serve(BROKEN, '--debug')
+    server.expect_log('ValueError: boom')
+    server.allow_log('error:')
+    response = server.request()
+    assert response.status == 500 and response.header('Content-Type').startswith('text/html')
+    assert 'ValueError' in response.text and 'boom' in response.text and 'raise ValueError' in response.text
+    assert '<value>' not in response.text
+    plain = transport.serve(BROKEN)
+    plain.expect_log('ValueError: boom')
+    plain.allow_log('error:')
+    assert 'boom' not in plain.request().text
+
+
+@pytest.mark.parametrize('to', ['auto', 'server', 'stderr'])
+def test_errors_to(fcgi_server, to):
+    """--errors-to: FCGI_STDERR of the request (server, and auto), or the process' own stderr."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            environ['wsgi.errors'].write('a note\\n')
+            raise ValueError('boom')
+    ''', '--errors-to', to)
+    server.expect_log('ValueError: boom')
+    server.allow_log('error:')
+    response = server.request()
+    server.wait_log('a note')
+    for text in (b'a note\n', b'ValueError: boom'):
+        assert (text in response.stderr) == (to != 'stderr')
+
+
+def test_errors_to_auto_behind_haproxy(fcgi_server):
+    """--errors-to auto: HAProxy crashes on FCGI_STDERR records, so behind it everything goes to stderr."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            environ['wsgi.errors'].write('a note\\n')
+            print('a print')
+            start_response('200 OK', [])
+            return [b'x']
+    ''')
+    response = server.request(params={'SERVER_SOFTWARE': 'HAProxy 2.6.12'})
+    assert not [r for r in response.records if r.type == fcgi.STDERR]
+    server.wait_log('a note')
+    server.wait_log('a print')
+
+
+# --- questions ------------------------------------------------------------------------------------------------------
+
+def test_check_of_a_good_application(run, world):
+    """--check: loads, reports, exits 0; nothing is served."""
+    finished = run('--check', world.write_app(HELLO))
+    assert finished.code == 0 and not finished.stdout.startswith(b'Status')
+    assert finished.stdout or finished.stderr
+
+
+@pytest.mark.parametrize('source, word', [
+    ('def application(:\n', 'SyntaxError'), ('import no_such_module\n', 'no_such_module'),
+    ('application = 3\n', 'callable'), ('x = 1\n', 'application'), ('raise SystemExit(0)\n', 'SystemExit'),
+    ('raise ValueError("boom")\n', 'boom'),
+])
+def test_check_of_a_broken_one(run, world, source, word):
+    """--check: says what is wrong, exits 70."""
+    finished = run('--check', world.write_app(source))
+    assert finished.code == 70 and word in finished.stderr, finished
+
+
+def test_check_of_a_missing_one(run):
+    """--check: a file that is not there is 66 as without it."""
+    finished = run('--check', '/no/such/app.py')
+    assert finished.code == 66 and '/no/such/app.py' in finished.stderr
+
+
+# --- virtual environments -------------------------------------------------------------------------------------------
+
+def program_version(run):
+    """The Python version the program embeds: the first 3.x in --version."""
+    return re.search(rb'3\.\d+', run('--version').stdout)[0].decode()
+
+
+@pytest.fixture
+def environment(run, world):
+    """A virtual environment of the program's own Python version with a module in it."""
+    version = program_version(run)
+    python = shutil.which(f'python{version}', path='/usr/bin:/usr/local/bin') or shutil.which(f'python{version}')
+    if python is None:
+        pytest.skip(f'no python{version} here to make a virtual environment with')
+    folder = world.tmp_path / 'venv'
+    subprocess.run([python, '-m', 'venv', '--without-pip', folder], check=True)
+    site = folder / 'lib' / f'python{version}' / 'site-packages'
+    (site / 'only_here.py').write_text('name = "from the venv"')
+    return folder
+
+
+IN_VENV = '''
+import sys, only_here
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((only_here.name, sys.prefix, sys.prefix != sys.base_prefix, sys.executable)).encode()]
+'''
+
+
+def test_venv(transport, environment):
+    """--venv: the interpreter believes to be the environment's python."""
+    server = transport.serve(IN_VENV, '--venv', str(environment))
+    name, prefix, inside, executable = eval(server.request().body)
+    assert name == 'from the venv' and prefix == str(environment) and inside
+    assert executable == str(environment / 'bin/python') or executable.startswith(str(environment / 'bin'))
+
+
+def broken_venv(environment, how):
+    if how == 'missing':
+        return environment / 'no-such'
+    if how == 'no venv':
+        (environment / 'plain').mkdir()
+        return environment / 'plain'
+    if how == 'a file':
+        return environment / 'pyvenv.cfg'
+    config = environment / 'pyvenv.cfg'
+    text = config.read_text()
+    if how == 'other version':
+        config.write_text(re.sub(r'3\.\d+(\.\d+)?', '3.2.1', text))
+        lib, = (environment / 'lib').iterdir()
+        lib.rename(environment / 'lib' / 'python3.2')
+    return environment
+
+
+@pytest.mark.parametrize('how', ['missing', 'no venv', 'a file', 'other version'])
+@pytest.mark.parametrize('mode', ['cgi', 'check', 'bind'])
+def test_broken_venv(run, world, environment, how, mode):
+    """Issue, "Must show": one plain sentence, exit 78, and never "No module named 'encodings'"."""
+    path = broken_venv(environment, how)
+    args = {'cgi': [], 'check': ['--check'], 'bind': ['--bind', f'unix:{world.new_path("sock")}']}[mode]
+    finished = run(*args, '--venv', str(path), world.write_app(HELLO), env=GET if mode == 'cgi' else None)
+    assert finished.code == 78, finished
+    assert len(finished.stderr.strip().splitlines()) == 1 and str(path) in finished.stderr
+    assert 'encodings' not in finished.stderr and 'Traceback' not in finished.stderr
+    if how == 'other version':
+        assert '3.2' in finished.stderr and program_version(run) in finished.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='only root can become another user to meet an unreadable folder')
+def test_unreadable_venv(run, world, environment):
+    """Issue, "Must show": a virtual environment this user may not read: one sentence."""
+    public = world.run_dir
+    os.chmod(public, 0o755)
+    moved = public / 'venv'
+    shutil.move(environment, moved)
+    app = public / 'app.py'
+    app.write_text(HELLO)
+    os.chmod(moved, 0o700)
+    binary = public / 'wsgi-cgi'
+    shutil.copy(BINARY, binary)             # the source tree may lie where nobody may go
+    os.chmod(binary, 0o755)
+    finished = run('--venv', str(moved), app, env={**GET, 'HOME': '/'}, binary=str(binary), cwd='/',
+                   preexec_fn=lambda: (os.setgid(65534), os.setuid(65534)))
+    assert finished.code == 78, finished
+    assert str(moved) in finished.stderr and 'encodings' not in finished.stderr
+    assert len(finished.stderr.strip().splitlines()) == 1
+
+
+def test_socket_owner_and_mode(world):
+    """--socket-owner, --socket-mode: of the sockets the program makes; 0660 by default (P10)."""
+    path, plain = world.new_path('sock'), world.new_path('sock')
+    options = ['--bind', f'unix:{path}', '--socket-mode', '0604']
+    if os.getuid() == 0:
+        user, group = pwd.getpwnam('nobody'), grp.getgrgid(pwd.getpwnam('nobody').pw_gid)
+        options += ['--socket-owner', f'nobody:{group.gr_name}']
+    process = world.spawn(*options, world.write_app(HELLO))
+    fcgi.connect(str(path)).close()
+    status = path.stat()
+    assert status.st_mode & 0o7777 == 0o604
+    if os.getuid() == 0:
+        assert (status.st_uid, status.st_gid) == (user.pw_uid, group.gr_gid)
+    other = world.spawn('--bind', f'unix:{plain}', world.write_app(HELLO))
+    fcgi.connect(str(plain)).close()
+    assert plain.stat().st_mode & 0o7777 == 0o660
+    for server in (process, other):
+        server.signal(15)
+        assert server.wait() == 0

@@ -47,6 +47,7 @@ static const char style[] =
     "overflow-wrap:anywhere}"
     ".text{margin:.6rem 0 0;font-size:1rem;white-space:pre-wrap;"
     "overflow-wrap:anywhere}"
+    "h2+.text{margin:-.3rem 0 .8rem;font-size:.95rem}"
     "h2{margin:2rem 0 .6rem;font-size:1.1rem;overflow-wrap:anywhere}"
     "h2 small{display:block;color:var(--dim);font-weight:400;font-size:.85rem}"
     "details,table,.box{margin:0 0 .6rem;background:var(--card);"
@@ -226,7 +227,8 @@ add_type(struct page *p, PyObject *exc)
     CLEANUP(py_clear) PyObject *module = attribute(type, "__module__");
     CLEANUP(py_clear) PyObject *name = attribute(type, "__qualname__");
     bool plain = module == NULL || !PyUnicode_Check(module) ||
-                 PyUnicode_CompareWithASCIIString(module, "builtins") == 0;
+                 PyUnicode_CompareWithASCIIString(module, "builtins") == 0 ||
+                 PyUnicode_CompareWithASCIIString(module, "_wsgi_cgi") == 0;
     if (!plain) {
         add_object(p, module);
         add(p, ".");
@@ -248,9 +250,9 @@ add_source_line(struct page *p, PyObject *line, long n, bool is_here)
     add_number(p, n);
     add(p, "</i>");
     CLEANUP(py_clear)
-    PyObject *cut =
-        PyUnicode_Check(line) ? PyUnicode_Substring(line, 0, LINE_MAX_CHARS)
-                              : NULL;
+    PyObject *cut = PyUnicode_Check(line)
+                        ? PyUnicode_Substring(line, 0, LINE_MAX_CHARS)
+                        : NULL;
     CLEANUP(py_clear)
     PyObject *text =
         cut == NULL ? NULL : PyObject_CallMethod(cut, "rstrip", NULL);
@@ -305,6 +307,20 @@ add_frame(struct page *p, PyObject *frame, bool open)
 }
 
 static void
+add_note(struct page *p, const char *before, Py_ssize_t n, const char *after)
+{
+    if (n > 0) {
+        add(p, "<p class=note>");
+        add(p, before);
+        add_number(p, (long)n);
+        add(p, after);
+        add(p, "</p>");
+    }
+}
+
+/* Newest first. A call that repeats itself, as in endless recursion, is shown
+ * once. */
+static void
 add_frames(struct page *p, PyObject *exc, bool open_first)
 {
     CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(exc);
@@ -313,14 +329,25 @@ add_frames(struct page *p, PyObject *exc, bool open_first)
         tb == NULL ? NULL : CALL("traceback", "extract_tb", "(O)", tb);
     Py_ssize_t n =
         frames != NULL && PyList_Check(frames) ? PyList_GET_SIZE(frames) : 0;
-    for (Py_ssize_t i = n; i > 0 && n - i < FRAMES_MAX; i--) {
-        add_frame(p, PyList_GET_ITEM(frames, i - 1), open_first && i == n);
+    Py_ssize_t repeated = 0;
+    int shown = 0;
+    Py_ssize_t i = n;
+
+    for (; i > 0 && shown < FRAMES_MAX; i--) {
+        PyObject *frame = PyList_GET_ITEM(frames, i - 1);
+        if (i < n && PyObject_RichCompareBool(frame, PyList_GET_ITEM(frames, i),
+                                              Py_EQ) == 1) {
+            repeated++;
+            continue;
+        }
+        add_note(p, "The same call ", repeated, " times more.");
+        repeated = 0;
+        add_frame(p, frame, open_first && i == n);
+        shown++;
     }
-    if (n > FRAMES_MAX) {
-        add(p, "<p class=note>");
-        add_number(p, (long)n - FRAMES_MAX);
-        add(p, " earlier calls are not shown.</p>");
-    }
+    PyErr_Clear();
+    add_note(p, "The same call ", repeated, " times more.");
+    add_note(p, "", i, " earlier calls are not shown.");
 }
 
 /* Where the parser stopped is not a call, so that no frame shows it. */
@@ -376,7 +403,7 @@ add_chain(struct page *p, PyObject *exc)
             add_type(p, at);
             add(p, "</h2><p class=text>");
             add_object(p, at);
-            add(p, "</p><br>");
+            add(p, "</p>");
         }
         else if (tb != NULL) {
             add(p, "<h2>Traceback <small>newest call first</small></h2>");
@@ -521,6 +548,8 @@ add_head(struct page *p, struct request *q, PyObject *exc)
     add(p, style);
     add(p, "</style></head>\n<body><header><p class=request><code>");
     add_raw(p, line, strlen(line));
+    add(p, "</code> &middot; error <code>");
+    add_text(p, request_id(q));
     add(p, "</code></p><h1>");
     add_type(p, exc);
     add(p, "</h1><p class=text>");
@@ -539,11 +568,10 @@ page_debug(struct request *q, PyObject *exc, struct buf *out)
     add_plain_traceback(&p, exc);
     add_params(&p, &q->params);
     add_python(&p);
-    add(&p, "</main>\n<footer>This error is <code>");
-    add_text(&p, request_id(q));
-    add(&p, "</code> in the log. The page is so detailed because of "
-            "<code>--debug</code>; leave that off where strangers can "
-            "see it. wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n");
+    add(&p, "</main>\n<footer>The page says so much because of "
+            "<code>--debug</code>; leave that off where strangers can see it. "
+            "The log has the same error under the number above. "
+            "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n");
     PyErr_Clear();
     return p.err;
 }

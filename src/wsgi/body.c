@@ -3,6 +3,7 @@
  */
 #include "wsgi/body.h"
 
+#include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ step_of(struct lease *l, int e)
                     (unsigned long long)r->content_length);
         return STEP_FULL;
     }
-    l->gone = e;
+    lease_set_gone(l, e);
     return STEP_GONE;
 }
 
@@ -87,10 +88,10 @@ check_peer(struct lease *l)
         return STEP_FAILED;
     }
     bool is_gone = request_peer_gone(l->q);
-    lease_leave(l);
     if (is_gone) {
-        l->gone = -EPIPE;
+        lease_set_gone(l, -EPIPE);
     }
+    lease_leave(l);
     return is_gone ? STEP_GONE : STEP_ON;
 }
 
@@ -160,6 +161,7 @@ send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
         blocks[i].iov_base = PyBytes_AS_STRING(block);
         blocks[i].iov_len = (size_t)PyBytes_GET_SIZE(block);
     }
+    errors_end_line(); /* after the end there is no FCGI_STDERR */
     if (lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }
@@ -221,6 +223,7 @@ send_file(struct lease *l, PyObject *result, const struct file_span *span)
 static enum step
 finish(struct lease *l)
 {
+    errors_end_line();
     if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }

@@ -95,18 +95,25 @@ whole_characters(const char *s, size_t n)
     return wanted > tail ? n - 1 - tail : n;
 }
 
-/* Keeps the beginning of a line, or sends it where it has become too long. */
+/* Keeps the beginning of a line; what has become too long goes out in pieces. */
 static void
 wait_for_rest(const char *bytes, size_t n)
 {
-    if (line.len + n <= LINE_MAX_WAITING && buf_add(&line, bytes, n) == 0) {
-        return;
-    }
-    errors_flush();
-    size_t now = whole_characters(bytes, n);
-    send_lines(bytes, now);
-    if (buf_add(&line, bytes + now, n - now) < 0) {
-        send_lines(bytes + now, n - now);
+    while (n > 0) {
+        size_t room = LINE_BUFFER_MAX - line.len;
+        size_t piece = n < room ? n : room;
+        if (buf_add(&line, bytes, piece) < 0) {
+            errors_flush();
+            send_lines(bytes, n);
+            return;
+        }
+        if (line.len > LINE_MAX_WAITING) {
+            size_t now = whole_characters(line.data, line.len);
+            send_lines(line.data, now);
+            buf_consume(&line, now);
+        }
+        bytes += piece;
+        n -= piece;
     }
 }
 

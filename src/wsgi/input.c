@@ -50,7 +50,7 @@ static int
 raise_read_error(struct lease *l, int err)
 {
     if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
-        l->gone = err;
+        lease_set_gone(l, err);
     }
     return lease_raise(err, request_read_strerror(err));
 }

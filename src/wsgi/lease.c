@@ -145,6 +145,13 @@ lease_leave(struct lease *l)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+void
+lease_set_gone(struct lease *l, int err)
+{
+    l->gone = err;
+    l->q->errors_to_server = false;
+}
+
 int
 lease_raise(int err, const char *text)
 {

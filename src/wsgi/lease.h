@@ -58,6 +58,10 @@ CHECK_RESULT bool lease_try(struct lease *l);
 
 void lease_leave(struct lease *l);
 
+/* The peer is gone, -errno says how; what is still logged about the request
+ * cannot go to it. Inside the lease. */
+void lease_set_gone(struct lease *l, int err);
+
 /* Raises the subclass of OSError for -errno with the text; always -1. */
 int lease_raise(int err, const char *text);
 

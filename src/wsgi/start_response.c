@@ -191,7 +191,7 @@ raise_write_error(struct lease *lease, int err)
         PyErr_NoMemory();
         return -1;
     }
-    lease->gone = err;
+    lease_set_gone(lease, err);
     return lease_raise(err, "the client went away before it had the response");
 }
 

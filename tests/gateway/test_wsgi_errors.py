@@ -151,7 +151,7 @@ def test_everything_that_prints(transport):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'x']
     ''')
-    for pattern in ('WARNING logged', 'UserWarning: warned', 'ZeroDivisionError'):
+    for pattern in ('WARNING logged', 'UserWarning: warned', r"warnings.warn\('warned'\)", 'ZeroDivisionError'):
         server.expect_log(pattern)
     lines = server.request().stderr.decode().splitlines()
     assert lines[:3] == ['printed', 'written', 'WARNING logged']

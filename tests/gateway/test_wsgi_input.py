@@ -180,8 +180,9 @@ def test_short_body_is_an_error(transport):
     assert response.status == 502 and response.body == b'OSError'
 
 
-def test_vanished_client_is_an_error(fcgi_server):
+def test_vanished_client_is_an_error(fcgi_server, tmp_path):
     """W27: the connection ends in the middle of the body."""
+    notes = tmp_path / 'notes'
     server = fcgi_server('''
         import os
         def application(environ, start_response):
@@ -189,24 +190,30 @@ def test_vanished_client_is_an_error(fcgi_server):
             try:
                 environ['wsgi.input'].read()
             except ConnectionError as error:
-                print('in the application:', type(error).__name__, got)
+                with open(os.environ['NOTES'], 'w') as f:
+                    print(type(error).__name__, got, file=f)
                 raise
-    ''')
+    ''', env={'NOTES': str(notes)})
     exchange = server.start('POST', content_length=1000)
     exchange.write(b'0123456789')
     exchange.disconnect()
-    server.wait_log(r"in the application: (BrokenPipe|ConnectionReset)\w+ b'0123456789'")
+    wait_for(lambda: notes.exists() and notes.read_text().endswith('\n'), what='OSError in the application')
+    assert notes.read_text() in ("BrokenPipeError b'0123456789'\n", "ConnectionResetError b'0123456789'\n")
     server.wait_log('info: .*the client went away')
     assert 'Traceback' not in server.logged
 
 
-def test_abort_is_an_error(fcgi_server):
+def test_abort_is_an_error(fcgi_server, tmp_path):
     """W27: FCGI_ABORT_REQUEST in the middle of the body."""
-    server = fcgi_server(ECHO.replace("type(error)", "print(type(error).__name__) or type(error)"))
+    notes = tmp_path / 'notes'
+    server = fcgi_server(ECHO.replace('start_response(', "open(os.environ['NOTES'], 'w').write(type(error).__name__)\n"
+                                      '        start_response(', 1).replace('\ndef', '\nimport os\ndef'),
+                         env={'NOTES': str(notes)})
     exchange = server.start('POST', content_length=1000)
     exchange.write(b'0123456789')
     exchange.conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))
-    server.wait_log('ConnectionAbortedError')
+    exchange.response()
+    assert notes.read_text() == 'ConnectionAbortedError'
 
 
 @pytest.mark.parametrize('call', ['read()', 'read(20)', 'readline()', 'readlines()', 'list()', 'readinto(bytearray(20))'])
@@ -344,13 +351,13 @@ def test_objects_expire_after_the_response(transport):
                     try:
                         print('close:', call())
                     except RuntimeError:
-                        print('close: RuntimeError')
+                        print('close: refused')
         def application(environ, start_response):
             return Body(environ, start_response)
     ''')
     response = server.request('POST', body=b'rest')
     assert response.body == b'body'
-    assert response.stderr.decode().splitlines() == ['close: RuntimeError', 'close: RuntimeError', "close: b'rest'"]
+    server.wait_log("close: refused\nclose: refused\nclose: b'rest'")
 
 
 def test_two_threads_of_one_request(fcgi_unix):
@@ -382,7 +389,6 @@ def test_two_threads_of_one_request(fcgi_unix):
                         [s for s in seen[1:] if type(s) is bytes and s]]).encode()
     ''')
     exchange = server.start('POST', content_length=11)
-    exchange.wait_for(b'started\n') if False else None
     exchange.write(b'line\n')
     exchange.wait_for(b'started\n')
     exchange.write(b'second')
@@ -399,8 +405,8 @@ def test_reader_thread_outlives_the_request(fcgi_unix):
                 while f.read(1):
                     pass
                 print('end of file')
-            except (RuntimeError, OSError) as error:
-                print('reader:', type(error).__name__)
+            except (RuntimeError, TimeoutError):
+                print('reader: refused')
         def application(environ, start_response):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             if environ['REQUEST_METHOD'] == 'POST':
@@ -409,7 +415,7 @@ def test_reader_thread_outlives_the_request(fcgi_unix):
     ''', '--body-timeout', '300ms')
     exchange = server.start('POST', content_length=100000)
     exchange.write(b'some')
-    server.wait_log('reader: (RuntimeError|TimeoutError)')
+    server.wait_log('reader: refused')
     assert server.request().body == b'done'
 
 
@@ -420,7 +426,7 @@ def test_promised_length_is_not_allocated(fcgi_unix):
     before = rss(server.pid)
     exchange = server.start('POST', content_length=2 << 30)
     exchange.write(b'x' * 1000)
-    wait_for(lambda: rss(server.pid) > before, 5, 'any growth') if rss(server.pid) > before else None
+    assert exchange.silent(0.2)
     assert rss(server.pid) < before + (20 << 20)
     exchange.disconnect()
     server.wait_log('the client went away')

@@ -23,6 +23,7 @@
 #include "wsgi/loader.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -295,17 +296,17 @@ close_io(void *arg)
     fd_close(&io->out_fd);
 }
 
-/* Whatever stops us before the application runs, the client gets a page and the
- * log an id; the exit code is the cause's. */
+/* Whatever stops us before the application runs, the client gets a page with the
+ * id that the log has; the exit code is the cause's. */
 static int
-fail_cgi(const struct cgi_io *io, int status, const char *why)
+fail_cgi(const struct cgi_io *io, int status)
 {
-    cgi_fail(&config, environ, io, why);
+    cgi_fail(&config, environ, io);
     return status;
 }
 
 static int
-run_cgi(void)
+run_cgi(unsigned was_closed)
 {
     const struct wsgi_facts facts = {.multiprocess = true};
     struct cgi_io io = {.in_fd = -1, .out_fd = -1};
@@ -317,17 +318,24 @@ run_cgi(void)
         log_error("out of descriptors or memory");
         return EX_OSERR;
     }
+    if ((was_closed >> STDOUT_FILENO & 1) != 0) {
+        /* /dev/null stands there now and would swallow the response; a write
+         * must fail, so that the exit code tells. */
+        fd_close(&io.out_fd);
+        io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
     if ((status = prepare(true)) != 0) {
-        return fail_cgi(&io, status, "the configuration is wrong");
+        return fail_cgi(&io, status);
     }
     if ((status = interp_start(&config, loader_script())) != 0) {
-        return fail_cgi(&io, status, "Python could not be started");
+        return fail_cgi(&io, status);
     }
     t = wsgi_thread_new(&config, facts, true);
     if (t == NULL) {
-        return fail_cgi(&io, EX_OSERR, "out of memory");
+        log_error("out of memory");
+        return fail_cgi(&io, EX_OSERR);
     }
     status = cgi_run(&config, environ, &io, run_request, t);
     /* The server may take the end of the output for the end of the request: let
@@ -501,7 +509,7 @@ run(const struct start *s, unsigned was_closed)
     }
     switch (s->mode) {
     case MODE_CGI:
-        return run_cgi();
+        return run_cgi(was_closed);
     case MODE_FASTCGI:
         return run_fastcgi(s);
     case MODE_AUTO:
@@ -533,6 +541,9 @@ main(int argc, char **argv)
     signals_init();
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
+    if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
+        log_set_prefix(cgi_log_prefix);
+    }
     if (start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO)) {
         log_hold(); /* mini_httpd: the log goes where the response goes */
     }
@@ -544,7 +555,7 @@ main(int argc, char **argv)
     else if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
         /* The web server's client must not be left with an empty answer. */
         const struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
-        cgi_fail(&config, environ, &io, "the options are wrong");
+        cgi_fail(&config, environ, &io);
     }
     log_release();
     config_fini(&config);

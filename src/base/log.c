@@ -90,6 +90,7 @@ log_format(struct buf *out, enum log_level level, const char *text)
 }
 
 static struct buf held;
+static bool held_full;
 static atomic_bool holding;
 static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -108,8 +109,8 @@ hold(const char *bytes, size_t n)
 
     (void)pthread_mutex_lock(&hold_lock);
     was = holding;
-    if (was && buf_add(&held, bytes, n) < 0) {
-        held.max = held.len; /* no gaps: what does not fit ends it */
+    if (was && !held_full && buf_add(&held, bytes, n) < 0) {
+        held_full = true; /* no gaps: what does not fit ends it */
     }
     (void)pthread_mutex_unlock(&hold_lock);
     return was;
@@ -157,6 +158,25 @@ log_raw(const char *bytes, size_t n)
 static void write_line(enum log_level level, const char *fmt, va_list ap)
     PRINTF_LIKE(2, 0);
 
+static const char *(*prefix_fn)(void);
+
+void
+log_set_prefix(const char *(*fn)(void))
+{
+    prefix_fn = fn;
+}
+
+/* The text with the prefix in front, in out; else the text alone. */
+static const char *
+with_prefix(struct buf *out, const char *text)
+{
+    if (prefix_fn == NULL || buf_add_str(out, prefix_fn()) < 0 ||
+        buf_add_str(out, text) < 0 || buf_add(out, "", 1) < 0) {
+        return text;
+    }
+    return out->data;
+}
+
 static void
 write_line(enum log_level level, const char *fmt, va_list ap)
 {
@@ -182,12 +202,14 @@ write_line(enum log_level level, const char *fmt, va_list ap)
     }
     va_end(again);
 
-    struct buf line;
+    struct buf line, prefixed;
     buf_init(&line, LOG_LINE_MAX);
-    if (n >= 0 && log_format(&line, level, text) == 0) {
+    buf_init(&prefixed, LOG_LINE_MAX);
+    if (n >= 0 && log_format(&line, level, with_prefix(&prefixed, text)) == 0) {
         log_raw(line.data, line.len);
     }
     buf_fini(&line);
+    buf_fini(&prefixed);
     free(large);
     errno = saved;
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
@@ -28,6 +29,21 @@ struct cgi {
     uint64_t spooled;   /* bytes that ever went there */
     uint64_t taken;     /* bytes read from in_fd */
 };
+
+/* Of the one request, made when the first line is logged or shows it. */
+static char the_id[REQUEST_ID_LEN + 1];
+
+const char *
+cgi_log_prefix(void)
+{
+    static char prefix[REQUEST_ID_LEN + 4];
+
+    if (the_id[0] == '\0') {
+        request_make_id(the_id);
+        (void)snprintf(prefix, sizeof prefix, "[%s] ", the_id);
+    }
+    return prefix;
+}
 
 static struct cgi *
 cgi_of(struct request *q)
@@ -338,6 +354,7 @@ begin(struct cgi *c, const struct config *config, char **environment,
     request_init(&c->q, is_nph(environment) ? &nph_transport : &cgi_transport,
                  config);
     c->q.is_cgi = true;
+    memcpy(c->q.id, the_id, sizeof the_id);
     c->q.params.script_is_file = true;
     c->io = *io;
     c->out_is_socket = fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
@@ -350,11 +367,16 @@ begin(struct cgi *c, const struct config *config, char **environment,
 static void
 drain(struct cgi *c)
 {
-    int64_t deadline = clock_ms() + DRAIN_TIME_MS;
+    int64_t wait_ms = c->q.config->body_timeout_ms;
+    int64_t end = clock_ms() + DRAIN_TIME_MS;
     uint64_t start = c->taken;
     char waste[16 << 10];
 
     while (left_to_take(c) > 0 && c->taken - start < DRAIN_MAX) {
+        int64_t deadline = clock_ms() + wait_ms;
+        if (deadline > end) {
+            deadline = end;
+        }
         if (transport_wait(&c->q, c->io.in_fd, POLLIN, deadline) < 0) {
             break;
         }
@@ -401,14 +423,13 @@ cgi_run(const struct config *config, char **environment,
 
 void
 cgi_fail(const struct config *config, char **environment,
-         const struct cgi_io *io, const char *why)
+         const struct cgi_io *io)
 {
     struct cgi c;
 
     if (begin(&c, config, environment, io) == 0) {
         c.q.response.is_head = params_is(&c.q.params, "REQUEST_METHOD", "HEAD");
-        c.q.content_length = params_content_length(&c.q.params);
-        request_log(&c.q, LOG_LEVEL_ERROR, "%s", why);
+        c.q.content_length = params_length(&c.q.params, "CONTENT_LENGTH");
         response_error(&c.q, "500 Internal Server Error",
                        "The application could not be started. The server's "
                        "log says why.",

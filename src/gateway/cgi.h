@@ -28,9 +28,12 @@ typedef void (*cgi_run_fn)(void *arg, struct request *q);
 CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          const struct cgi_io *io, cgi_run_fn run, void *arg);
 
-/* Answers it with a 500 instead, because the gateway could not start: the client
- * gets a page with an id, and the log a line with the same id. */
+/* Answers it with a 500 instead, because the gateway could not start. The page
+ * has the id that cgi_log_prefix() put into the log. */
 void cgi_fail(const struct config *config, char **environment,
-              const struct cgi_io *io, const char *why);
+              const struct cgi_io *io);
+
+/* "[id] " of the one request, for log_set_prefix(). */
+const char *cgi_log_prefix(void);
 
 #endif

@@ -176,6 +176,7 @@ run_request(struct fcgi_worker *w)
         return;
     }
     w->replaying = false;
+    w->head_used = true;
     fcgi_body_look(w);
     if (add_params(w) < 0) {
         response_abort(q);

@@ -13,15 +13,30 @@
 
 enum { RECEIVE_ROOM = 64 << 10 };
 
+/* Makes room where what was received has been used. */
+static void
+reuse_input(struct fcgi_worker *w)
+{
+    struct fcgi_gate *g = &w->c->gate;
+
+    if (g->id != 0 && !w->head_used) {
+        return; /* the head is still in it */
+    }
+    if (g->pos == w->in.len) {
+        g->pos = w->in.len = 0;
+    }
+    else if (g->pos > w->in.cap / 2) {
+        buf_consume(&w->in, g->pos);
+        g->pos = 0;
+    }
+}
+
 ssize_t
 fcgi_receive(struct fcgi_worker *w)
 {
-    struct fcgi_gate *g = &w->c->gate;
     struct buf *in = &w->in;
 
-    if (g->pos == in->len && g->id == 0) {
-        g->pos = in->len = 0;
-    }
+    reuse_input(w);
     int e = buf_reserve(in, RECEIVE_ROOM);
     if (e < 0) {
         return e;
@@ -72,6 +87,7 @@ fcgi_body_begin(struct fcgi_worker *w)
     b->peer_eof = b->aborted = false;
     b->error = 0;
     w->replaying = true;
+    w->head_used = false;
     w->part = PART_BEGIN;
     w->head_done = 0;
     fcgi_os_attach(fcgi_feed, w);
@@ -235,30 +251,11 @@ take(struct fcgi_worker *w, size_t n)
     w->body.left -= n;
 }
 
-/* Makes room where everything received has been used. */
-static void
-reuse_input(struct fcgi_worker *w)
-{
-    struct fcgi_gate *g = &w->c->gate;
-
-    if (w->replaying) {
-        return; /* the head is still being read from it */
-    }
-    if (g->pos == w->in.len) {
-        g->pos = w->in.len = 0;
-    }
-    else if (g->pos > w->in.cap / 2) {
-        buf_consume(&w->in, g->pos);
-        g->pos = 0;
-    }
-}
-
 /* More bytes from the peer, waiting for them. 0 or -errno. */
 static int
 receive_more(struct fcgi_worker *w)
 {
     for (;;) {
-        reuse_input(w);
         ssize_t n = w->body.peer_eof ? 0 : fcgi_receive(w);
         if (n > 0) {
             return 0;
@@ -297,7 +294,6 @@ fcgi_body_absorb(struct fcgi_worker *w)
     const char *p;
     bool end;
 
-    reuse_input(w);
     ssize_t n = fcgi_receive(w);
     if (n == 0) {
         w->body.peer_eof = true;
@@ -313,7 +309,6 @@ fcgi_body_absorb(struct fcgi_worker *w)
         }
         take(w, (size_t)n);
     }
-    reuse_input(w);
     return 0;
 }
 
@@ -430,6 +425,8 @@ fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
     else if (w->q.role == ROLE_AUTHORIZER || w->part == PART_DATA) {
         return 0;
     }
+    /* Another thread of the application may be reading. */
+    fcgi_os_attach(fcgi_feed, w);
     /* FCGX_GetStr() waits for all it is asked for: ask for one byte where none
      * is buffered, then for what came with it. */
     size_t have = (size_t)(in->stop - in->rdNext);

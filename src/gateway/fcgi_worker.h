@@ -43,6 +43,7 @@ struct fcgi_worker {
     struct buf reply; /* answers of the gate */
     struct fcgi_body body;
     bool replaying;      /* libfcgi still reads the head */
+    bool head_used;      /* libfcgi has it: the input may be overwritten */
     enum fcgi_part part; /* what libfcgi is given next */
     size_t head_done;    /* PARAMS content replayed */
     bool used_stderr;    /* an FCGI_STDERR record was sent */

@@ -142,25 +142,44 @@ joiner(const struct param *e)
     return name_is(e, "HTTP_COOKIE") ? "; " : ", ";
 }
 
+static void
+borrow(struct param *e, const char *value, size_t n)
+{
+    e->value = value;
+    e->value_len = (uint32_t)n;
+    e->room = 0;
+}
+
 static int
 merge(struct params *p, struct param *e, const char *value, size_t n)
 {
     const char *sep = joiner(e);
 
     if (sep == NULL) {
-        e->value = value;
-        e->value_len = (uint32_t)n;
+        borrow(e, value, n);
         return 0;
     }
-    char *mem = own(p, e->value_len + 2 + n);
-    if (mem == NULL) {
+    size_t need = (size_t)e->value_len + 2 + n;
+    char *mem = NULL;
+    if (need > UINT32_MAX / 2) {
         return -ENOMEM;
     }
-    memcpy(mem, e->value, e->value_len);
+    if (need > e->room) {
+        /* Twice as much: thousands of repeats must not cost their square. */
+        mem = own(p, need * 2);
+        if (mem == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(mem, e->value, e->value_len);
+        e->value = mem;
+        e->room = (uint32_t)(need * 2);
+    }
+    else {
+        mem = (char *)(uintptr_t)e->value; /* ours, since it has room */
+    }
     memcpy(mem + e->value_len, sep, 2);
     memcpy(mem + e->value_len + 2, value, n);
-    e->value = mem;
-    e->value_len += 2 + (uint32_t)n;
+    e->value_len = (uint32_t)need;
     return 0;
 }
 
@@ -181,8 +200,7 @@ params_add(struct params *p, const char *name, size_t nname, const char *value,
         if (e->value != NULL) {
             return merge(p, e, value, nvalue);
         }
-        e->value = value;
-        e->value_len = (uint32_t)nvalue;
+        borrow(e, value, nvalue);
         return 0;
     }
     p->v[p->n++] =
@@ -247,8 +265,7 @@ set(struct params *p, const char *name, const char *value, size_t n)
 {
     struct param *e = find(p, name);
     if (e != NULL) {
-        e->value = value;
-        e->value_len = (uint32_t)n;
+        borrow(e, value, n);
         return 0;
     }
     return params_add(p, name, strlen(name), value, n);
@@ -448,8 +465,7 @@ add_settings(struct params *p, const struct config_list *settings)
             }
         }
         else {
-            e->value = eq + 1;
-            e->value_len = (uint32_t)strlen(eq + 1);
+            borrow(e, eq + 1, strlen(eq + 1));
         }
     }
     return 0;
@@ -486,9 +502,9 @@ params_mend(struct params *p, const struct config *config)
 }
 
 int64_t
-params_content_length(const struct params *p)
+params_length(const struct params *p, const char *name)
 {
-    const struct param *e = find(p, "CONTENT_LENGTH");
+    const struct param *e = find(p, name);
     uint64_t n;
 
     if (e == NULL || num_parse(e->value, e->value_len, INT64_MAX, &n) < 0) {

@@ -27,6 +27,7 @@ struct param {
     uint32_t name_len;
     uint32_t value_len;
     uint32_t hash; /* params_hash(name) */
+    uint32_t room; /* bytes the value may grow to in place; 0 = borrowed */
 };
 
 struct params {
@@ -63,8 +64,8 @@ bool params_is(const struct params *p, const char *name, const char *value);
  * or -ENOENT (the path lies outside --mount: answer 404). */
 CHECK_RESULT int params_mend(struct params *p, const struct config *config);
 
-/* After params_mend(): CONTENT_LENGTH, or -1 where unknown. */
-int64_t params_content_length(const struct params *p);
+/* The number a variable such as CONTENT_LENGTH holds, -1 where unknown. */
+int64_t params_length(const struct params *p, const char *name);
 
 /* After params_mend(): true for https. */
 bool params_is_https(const struct params *p);

@@ -40,6 +40,8 @@ request_clear(struct request *q)
     q->role = ROLE_RESPONDER;
     q->content_length = -1;
     q->body_read = 0;
+    q->data_length = -1;
+    q->data_read = 0;
     q->body_error = 0;
     q->body_eof = false;
     q->input_terminated = false;
@@ -121,7 +123,8 @@ request_prepare(struct request *q)
                        request_id(q));
         return -EBADMSG;
     }
-    q->content_length = params_content_length(&q->params);
+    q->content_length = params_length(&q->params, "CONTENT_LENGTH");
+    q->data_length = params_length(&q->params, "FCGI_DATA_LENGTH");
     if (q->config->limit_body > 0 && q->content_length > 0 &&
         (uint64_t)q->content_length > q->config->limit_body) {
         response_error(q, "413 Content Too Large",
@@ -172,6 +175,21 @@ read_stdin(struct request *q, void *to, size_t size)
     return n;
 }
 
+/* FastCGI, 6.4: a Filter compares what came with FCGI_DATA_LENGTH. */
+static ssize_t
+read_data(struct request *q, void *to, size_t size)
+{
+    ssize_t n = q->transport->read(q, STREAM_DATA, to, size);
+
+    if (n > 0) {
+        q->data_read += (uint64_t)n;
+    }
+    if (n == 0 && q->data_length > (int64_t)q->data_read) {
+        return -ENODATA;
+    }
+    return n;
+}
+
 ssize_t
 request_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
@@ -184,7 +202,7 @@ request_read(struct request *q, enum request_stream s, void *to, size_t size)
         return 0;
     }
     if (s == STREAM_DATA) {
-        n = q->role == ROLE_FILTER ? q->transport->read(q, s, to, size) : 0;
+        n = q->role == ROLE_FILTER ? read_data(q, to, size) : 0;
     }
     else {
         n = q->body_eof ? 0 : read_stdin(q, to, size);
@@ -290,28 +308,33 @@ request_log(struct request *q, enum log_level level, const char *fmt, ...)
     buf_fini(&line);
 }
 
-const char *
-request_id(struct request *q)
+void
+request_make_id(char to[REQUEST_ID_LEN + 1])
 {
     /* Letters and digits that are not mistaken for one another. */
     static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
     unsigned char raw[REQUEST_ID_LEN];
 
-    if (q->id[0] != '\0') {
-        return q->id;
-    }
     if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
         /* Early boot: time and process are unique enough for a log. */
         uint64_t x = (uint64_t)clock_ms() * 1000003u + (uint64_t)getpid();
-        for (size_t i = 0; i < sizeof raw;
-             i++, x = x * 6364136223846793005u + 1) {
+        for (size_t i = 0; i < sizeof raw; i++) {
             raw[i] = (unsigned char)(x >> 56);
+            x = x * 6364136223846793005u + 1;
         }
     }
     for (size_t i = 0; i < sizeof raw; i++) {
-        q->id[i] = digits[raw[i] % (sizeof digits - 1)];
+        to[i] = digits[raw[i] % (sizeof digits - 1)];
     }
-    q->id[REQUEST_ID_LEN] = '\0';
+    to[REQUEST_ID_LEN] = '\0';
+}
+
+const char *
+request_id(struct request *q)
+{
+    if (q->id[0] == '\0') {
+        request_make_id(q->id);
+    }
     return q->id;
 }
 

@@ -4,7 +4,8 @@
  * What:      what the WSGI side sees of a request, whatever carried it here.
  * Owner:     the transport (gateway/cgi, gateway/fcgi) that fills it.
  * Lifetime:  one request; Python objects that outlive it must not touch it.
- * Threads:   the thread that runs the request.
+ * Threads:   one at a time: the thread that runs the request, or another of the
+ *            application while the WSGI side keeps the former out (lease.h).
  * GIL:       not used here. Before a call would wait, or copies very much,
  *            hooks.enter() runs, afterwards hooks.leave(): the WSGI side releases
  *            and takes the GIL there.
@@ -50,6 +51,8 @@ struct request {
     struct response response;
     struct wait_hooks hooks;
     int64_t content_length;      /* -1 = not known */
+    int64_t data_length;         /* FCGI_DATA_LENGTH, -1 = not known */
+    uint64_t data_read;          /* bytes of DATA handed out */
     uint64_t body_read;          /* bytes of STDIN handed out */
     int body_error;              /* sticky: -errno, 0 = none */
     bool body_eof;               /* the end of STDIN has been handed out */
@@ -97,6 +100,9 @@ void request_errors(struct request *q, const char *lines, size_t n);
 /* One log line about this request, "[id]" in front, by the same way. */
 void request_log(struct request *q, enum log_level level, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/* A new id. */
+void request_make_id(char to[REQUEST_ID_LEN + 1]);
 
 /* The id shown on a 500 page and in the log; made at the first call. */
 const char *request_id(struct request *q);

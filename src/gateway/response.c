@@ -20,6 +20,7 @@ response_init(struct response *r)
     memset(r, 0, sizeof *r);
     buf_init(&r->status_text, HEAD_MAX);
     buf_init(&r->location, HEAD_MAX);
+    buf_init(&r->type, HEAD_MAX);
     buf_init(&r->fields, HEAD_MAX);
     buf_init(&r->head, HEAD_MAX);
 }
@@ -29,6 +30,7 @@ response_fini(struct response *r)
 {
     buf_fini(&r->status_text);
     buf_fini(&r->location);
+    buf_fini(&r->type);
     buf_fini(&r->fields);
     buf_fini(&r->head);
 }
@@ -52,6 +54,7 @@ response_reset(struct response *r)
     r->content_length = 0;
     r->status_text.len = 0;
     r->location.len = 0;
+    r->type.len = 0;
     r->fields.len = 0;
     r->head.len = 0;
 }
@@ -61,6 +64,7 @@ response_clear(struct response *r, bool is_head)
 {
     clear_buf(&r->status_text);
     clear_buf(&r->location);
+    clear_buf(&r->type);
     clear_buf(&r->fields);
     clear_buf(&r->head);
     r->is_head = is_head;
@@ -243,6 +247,7 @@ special_header(struct response *r, const char *name, size_t nname,
             return RESPONSE_TWICE;
         }
         r->has_type = true;
+        *ret_to = &r->type;
     }
     else if (name_is(name, nname, "Content-Length")) {
         bool again = r->has_length;
@@ -284,7 +289,8 @@ response_head_sent(const struct response *r)
     return r->state == RESPONSE_SENT || r->state == RESPONSE_DONE;
 }
 
-/* CGI wants Status in the first line (busybox httpd reads it nowhere else);
+/* The CGI fields stand before all others (RFC 3875, 8.2).
+ * CGI wants Status in the first line (busybox httpd reads it nowhere else);
  * FastCGI wants Location before Status (HAProxy makes a Status 201, 303 or 307
  * that stands before a Location a 302). */
 static int
@@ -292,7 +298,8 @@ assemble_head(struct request *q)
 {
     static const char nph_end[] = "Connection: close\r\n";
     struct response *r = &q->response;
-    const struct buf *order[3] = {&r->location, &r->status_text, &r->fields};
+    const struct buf *order[] = {&r->location, &r->status_text, &r->type,
+                                 &r->fields};
 
     if (q->transport->status_first) {
         order[0] = &r->status_text;
@@ -312,7 +319,7 @@ assemble_head(struct request *q)
         r->status_text.len++;
     }
     if (buf_reserve(&r->head, r->status_text.len + r->location.len +
-                                  r->fields.len + 2) < 0) {
+                                  r->type.len + r->fields.len + 2) < 0) {
         return -ENOMEM;
     }
     for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
@@ -332,12 +339,6 @@ failed(struct request *q, int err)
 {
     response_abort(q);
     return err;
-}
-
-static int
-check_owner(const struct request *q)
-{
-    return pthread_equal(q->owner, pthread_self()) ? 0 : -EBUSY;
 }
 
 /* Sends blocks[1..n]; blocks[0] is room for the head. */
@@ -394,13 +395,13 @@ int
 response_write(struct request *q, const void *block, size_t n)
 {
     struct response *r = &q->response;
-    int e = check_owner(q);
+    int e;
 
-    if (e < 0) {
-        return e;
-    }
     if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
         return -EPIPE;
+    }
+    if (!pthread_equal(q->owner, pthread_self())) {
+        return -EBUSY;
     }
     q->used_write = true;
     r->cut = false;
@@ -463,11 +464,8 @@ response_write_all(struct request *q, const struct iovec *blocks,
 {
     struct response *r = &q->response;
     struct iovec few[16];
-    int e = check_owner(q);
+    int e;
 
-    if (e < 0) {
-        return e;
-    }
     if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
         return -EPIPE;
     }
@@ -499,12 +497,9 @@ response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
 {
     struct response *r = &q->response;
     struct iovec head = {NULL, 0};
-    int e = check_owner(q);
+    int e;
 
     *ret_sent = 0;
-    if (e < 0) {
-        return e;
-    }
     if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
         return -EPIPE;
     }
@@ -537,11 +532,8 @@ response_finish(struct request *q)
 {
     struct response *r = &q->response;
     struct iovec v[1];
-    int e = check_owner(q);
+    int e;
 
-    if (e < 0) {
-        return e;
-    }
     if (r->state == RESPONSE_DONE) {
         return 0;
     }

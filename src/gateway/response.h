@@ -62,6 +62,7 @@ struct response {
     bool cut;               /* a block went beyond Content-Length */
     struct buf status_text; /* "Status: 200 OK\r\n" */
     struct buf location;    /* "Location: ...\r\n" */
+    struct buf type;        /* "Content-Type: ...\r\n" */
     struct buf fields;      /* all other header lines */
     struct buf head;        /* the assembled head */
 };
@@ -97,8 +98,8 @@ bool response_head_sent(const struct response *r);
 /* Sends one block at once (head first where it is not out). Empty blocks are
  * nothing. 0, RESPONSE_FULL when Content-Length is now reached or no body is
  * allowed; response.cut then tells whether something of this block did not fit.
- * -errno where the peer is gone; -EBUSY from a thread that is not the
- * request's. */
+ * -errno where the peer is gone; -EBUSY from another thread than the request's,
+ * which PEP 3333 knows nothing of. */
 CHECK_RESULT int response_write(struct request *q, const void *block, size_t n);
 
 /* The whole body in one go, and the end of the response: head, blocks and end

@@ -117,6 +117,9 @@ spool_read(struct spool *s, void *to, size_t size)
         ssize_t k = pread(s->fd, to, size, (off_t)s->file_read);
         if (k >= 0) {
             s->file_read += (uint64_t)k;
+            if (s->file_read == s->written && ftruncate(s->fd, 0) == 0) {
+                s->file_read = s->written = 0; /* give the disk back */
+            }
             return k;
         }
         if (errno != EINTR) {

@@ -49,7 +49,7 @@ static const struct option_row table[] = {
      .allowed = "a folder",
      .help = "change into this folder first"},
     {.name = "mount", .arg = "PATH", .set = value_mount, FIELD(mount),
-     .allowed = "a path that begins with \"/\"",
+     .allowed = "a path that begins with \"/\", without ? and #",
      .help = "URL path the application lives at: exact\n"
              "SCRIPT_NAME and PATH_INFO behind any server"},
     {.name = "set", .arg = "NAME=VALUE", .set = value_assignment, FIELD(set),

@@ -41,12 +41,13 @@ value_string(const struct option_row *row UNUSED, void *field,
     return *value == '\0' ? -EINVAL : value_copy(field, value, strlen(value));
 }
 
-/* "/" and "" are the root, kept as ""; no "/" at the end. */
+/* "/" and "" are the root, kept as ""; no "/" at the end. "?" and "#" end the
+ * path of a URL: whoever writes them means something else. */
 int
 value_mount(const struct option_row *row UNUSED, void *field, const char *value)
 {
     size_t n = strlen(value);
-    if (n > 0 && value[0] != '/') {
+    if ((n > 0 && value[0] != '/') || strpbrk(value, "?#") != NULL) {
         return -EINVAL;
     }
     while (n > 0 && value[n - 1] == '/') {

@@ -323,6 +323,8 @@ test_limits_of_values(void **state UNUSED)
         "--errors-to=",
         "--mount=app",
         "--mount=http://host/app",
+        "--mount=/a?b",
+        "--mount=/a#b",
         "--set=A",
         "--set==1",
         "--set=",

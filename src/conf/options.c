@@ -78,9 +78,9 @@ static const struct option_row table[] = {
      .set = value_file_mode, FIELD(socket_mode), .max = 0777,
      .allowed = "octal digits from 0 to 0777",
      .help = "permissions of the unix sockets it makes"},
-    {.name = "socket-owner", .arg = "USER[:GROUP]", .set = value_owner,
+    {.name = "socket-owner", .arg = "[USER][:GROUP]", .set = value_owner,
      FIELD(socket_owner),
-     .allowed = "USER or USER:GROUP",
+     .allowed = "USER, USER:GROUP or :GROUP",
      .help = "owner of the unix sockets it makes"},
     {.name = "allow", .arg = "ADDRS", .set = value_commas, FIELD(allow),
      .allowed = "addresses or networks such as 10.0.0.0/8, with commas "

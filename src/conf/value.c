@@ -56,12 +56,12 @@ value_mount(const struct option_row *row UNUSED, void *field, const char *value)
     return value_copy(field, value, n);
 }
 
-/* user[:group], neither empty. */
+/* USER, USER:GROUP or :GROUP. */
 int
 value_owner(const struct option_row *row, void *field, const char *value)
 {
     const char *colon = strchr(value, ':');
-    if (colon == value || (colon != NULL && colon[1] == '\0')) {
+    if (colon != NULL && colon[1] == '\0') {
         return -EINVAL;
     }
     return value_string(row, field, value);

@@ -280,6 +280,7 @@ test_limits_of_values(void **state UNUSED)
         "--socket-mode=0777",
         "--socket-owner=www-data",
         "--socket-owner=33:33",
+        "--socket-owner=:www-data",
     };
     static const char *const bad[] = {
         "--threads=0",
@@ -314,7 +315,7 @@ test_limits_of_values(void **state UNUSED)
         "--socket-mode=0x1",
         "--socket-mode=rw",
         "--socket-owner=",
-        "--socket-owner=:www",
+        "--socket-owner=:",
         "--socket-owner=www:",
         "--mode=auto",
         "--mode=",

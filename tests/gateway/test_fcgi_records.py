@@ -114,8 +114,9 @@ def test_request_cut_at_every_byte(fcgi_server):
     conn = server.connect()
     for cut in range(1, len(whole)):
         conn.send(whole[:cut])
-        # Let the first part arrive alone now and then; each time would take a minute.
-        if cut % 16 == 0:
+        # Let the first part arrive alone now and then; each time would take a minute. With the whole body there only
+        # the empty STDIN record is missing, which nobody needs to wait for.
+        if cut % 16 == 0 and cut < len(whole) - 8:
             assert conn.silent(0.01)
         conn.send(whole[cut:])
         assert conn.response().body == b'body', f'cut at {cut}'

@@ -78,7 +78,9 @@ def test_duplex(fcgi_server):
     exchange.wait_for(b'x' * 10_000 + b'y' * 3000)
     exchange.write(b'x' * 4_990_000)
     exchange.finish_body()
-    assert exchange.response().body == b'first' + (b'x' * 10_000 + b'y' * 3000) * 500
+    response = exchange.response()
+    assert response.complete and len(response.body) == 5 + 500 * 13_000
+    assert response.body == b'first' + (b'x' * 10_000 + b'y' * 3000) * 500
 
 
 def test_errors_and_output_interleave(fcgi_server):

@@ -1,0 +1,434 @@
+"""APP and how it is loaded: files, modules, factories; loads that fail and are tried again. Several scripts in one
+process are in test_scripts.py. Issue part 7."""
+
+import json
+import os
+
+import pytest
+
+from fcgi import wait_for
+
+# What an application can see of the way it was loaded.
+WHERE = '''
+import json, sys
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps({'name': __name__, 'file': __file__, 'path': sys.path, 'argv': sys.argv,
+                        'registered': sys.modules[__name__].__dict__ is globals()}).encode()]
+'''
+
+FACTORIES = '''
+class ns:
+    class inner:
+        @staticmethod
+        def app(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'inner']
+def make(*args, **keywords):
+    def app(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [repr((args, keywords)).encode()]
+    return app
+def nothing():
+    pass
+text = 'x'
+'''
+
+
+def refused(server, *patterns):
+    """Declare the log of a failed load and make the request that fails: its 500 has an id that is in the log."""
+    server.expect_log(r'\[\w{12}\] GET /: the application raised LoadError')
+    for pattern in patterns:
+        server.expect_log(pattern)
+    server.allow_log(r'LoadError|could not be loaded|ended itself while|serving error pages')
+    server.allow_log(r'^\S*(Error|SystemExit|KeyboardInterrupt|BaseException)\b')
+    response = server.request()
+    assert response.status == 500
+    assert b'Traceback' not in response.body
+    wait_for(lambda: server.log.matches(r'\[\w{12}\] GET /: '), 5, 'the log line')
+    ids = [line.split('[')[2].split(']')[0] for line in server.logged.splitlines() if '] GET /: ' in line]
+    assert any(i.encode() in response.body for i in ids)
+    return response
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+def test_file_is_a_module_of_its_own(transport, tmp_path):
+    """A file is registered in sys.modules under a name that is not __main__, with __file__, argv and its folder."""
+    (tmp_path / 'site').mkdir()
+    script = tmp_path / 'site' / 'shop.py'
+    script.write_text(WHERE)
+    seen = json.loads(transport.serve(str(script)).request().body)
+    assert seen == {'name': 'shop', 'file': str(script), 'path': seen['path'], 'argv': [str(script)],
+                    'registered': True}
+    assert seen['path'][0] == str(script.parent)
+
+
+@pytest.mark.parametrize('name', ['shop.wsgi', 'shop.cgi', 'shop.fcgi', 'shop', '9-lives.py', 'math.py', 'os.py'])
+def test_other_names_are_made_up(cgi, tmp_path, name):
+    """Names that no import asks for, or that belong to another module, are not taken: `import math` stays math."""
+    script = tmp_path / name
+    script.write_text('import math, os.path\nassert math.sqrt(4) == 2 and os.path.join\n' + WHERE)
+    seen = json.loads(cgi.serve(f'./{name}' if name == 'shop' else str(script), cwd=tmp_path).request().body)
+    assert seen['name'].startswith('_wsgi_script_') and seen['name'].isidentifier()
+    assert seen['file'] == str(script) and seen['registered']
+
+
+def test_main_block_does_not_run(cgi):
+    """`if __name__ == '__main__'` starts development servers."""
+    server = cgi.serve('''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'served']
+        if __name__ == '__main__':
+            raise SystemExit('development server')
+    ''')
+    assert server.request().body == b'served'
+
+
+def test_other_files_can_import_the_script(transport, tmp_path):
+    """`from shop import DB` in a helper is the running module, not a second copy."""
+    (tmp_path / 'models.py').write_text('import shop\ndef count():\n    return shop.DB\n')
+    script = tmp_path / 'shop.py'
+    script.write_text('''
+DB = []
+import models
+def application(environ, start_response):
+    DB.append(1)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [str(models.count() is DB).encode()]
+''')
+    assert transport.serve(str(script)).request().body == b'True'
+
+
+@pytest.mark.parametrize('name', ['shop.py', 'shop.wsgi'])
+def test_its_objects_can_be_pickled(cgi, tmp_path, name):
+    """pickle looks classes up by the name of their module."""
+    script = tmp_path / name
+    script.write_text('''
+import pickle
+class Thing:
+    pass
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [type(pickle.loads(pickle.dumps(Thing()))).__name__.encode()]
+''')
+    assert cgi.serve(str(script)).request().body == b'Thing'
+
+
+@pytest.mark.parametrize('head, body', [
+    (b'# -*- coding: latin-1 -*-\n', b'\xe9'), (b'#!/usr/bin/env python3\n# vim: set fileencoding=latin-1 :\n', b'\xe9'),
+    (b'', b'\xc3\xa9'), (b'\xef\xbb\xbf', b'\xc3\xa9'), (b'#!/usr/bin/wsgi-cgi\n', b'\xc3\xa9'),
+], ids=['cookie', 'shebang and cookie', 'utf-8', 'byte order mark', 'shebang'])
+@pytest.mark.parametrize('newline', [b'\n', b'\r\n'], ids=['lf', 'crlf'])
+def test_source_encodings(cgi, tmp_path, head, body, newline):
+    """PEP 263: the coding cookie, the byte order mark and the #! line mean what they mean to python3."""
+    script = tmp_path / 'app.wsgi'
+    source = head + b'''TEXT = "''' + body + b'''"
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [ascii(TEXT).encode()]'''
+    script.write_bytes(source.replace(b'\n', newline))
+    assert cgi.serve(str(script)).request().body == b"'\\xe9'"
+
+
+@pytest.mark.parametrize('source, pattern', [
+    (b'x = 1\ny = "a\0b"\n', r'line 2|null byte'),
+    (b'x = "\xff"\n', r'SyntaxError: .*utf-8'),
+    (b'# coding: no-such-codec\n', r'SyntaxError: .*(unknown encoding|encoding problem).*no-such-codec'),
+    (b'def application(environ, start_response)\n', r'SyntaxError: '),
+], ids=['null byte', 'bad utf-8', 'unknown codec', 'syntax'])
+def test_source_that_cannot_be_read(transport, tmp_path, source, pattern):
+    """A 500 and the reason in the log; the process lives."""
+    script = tmp_path / 'app.py'
+    script.write_bytes(source)
+    refused(transport.serve(str(script)), pattern)
+
+
+def test_link_to_a_script(cgi, tmp_path):
+    """As python3 does it: __file__ is the link, sys.path starts with the folder of what it leads to."""
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'cgi-bin').mkdir()
+    (tmp_path / 'real' / 'app.py').write_text(WHERE)
+    link = tmp_path / 'cgi-bin' / 'shop.py'
+    link.symlink_to('../real/app.py')
+    seen = json.loads(cgi.serve(str(link)).request().body)
+    assert seen['file'] == str(link) and seen['path'][0] == str(tmp_path / 'real')
+
+
+# --- the callable -----------------------------------------------------------------------------------------------------
+
+TWO = '''
+def answer(text):
+    def app(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [text]
+    return app
+app = answer(b'app')
+other = answer(b'other')
+'''
+
+
+@pytest.mark.parametrize('more, options, body', [
+    ('', [], b'app'), ("application = answer(b'application')\n", [], b'application'),
+    ('', ['--callable', 'other'], b'other'), ('', ['--callable', 'answer(b"made")'], b'made'),
+    ("class ns: inner = staticmethod(other)\n", ['--callable', 'ns.inner'], b'other'),
+])
+@pytest.mark.parametrize('form', ['file', 'module'])
+def test_which_callable(cgi, tmp_path, form, more, options, body):
+    """`application`, else `app`; --callable overrides both."""
+    (tmp_path / 'two.py').write_text(TWO + more)
+    app = str(tmp_path / 'two.py') if form == 'file' else 'two'
+    assert cgi.serve(app, *options, cwd=tmp_path).request().body == body
+
+
+@pytest.mark.parametrize('app, body', [
+    ('m:ns.inner.app', b'inner'), ('m:make()', b'((), {})'), ('m:make(1, "a", k=[None, {2: -3}])',
+                                                              b"((1, 'a'), {'k': [None, {2: -3}]})"),
+    ('m:make(b"x", (True,),)', b"((b'x', (True,)), {})"), ('pkg.m:make(pkg="yes")', b"((), {'pkg': 'yes'})"),
+])
+def test_module_and_factory(transport, tmp_path, app, body):
+    """MODULE:NAME.NAME and MODULE:FACTORY(literals), as gunicorn writes them; the current folder is on sys.path."""
+    (tmp_path / 'm.py').write_text(FACTORIES)
+    (tmp_path / 'pkg').mkdir()
+    (tmp_path / 'pkg' / '__init__.py').write_text('')
+    (tmp_path / 'pkg' / 'm.py').write_text(FACTORIES)
+    assert transport.serve(app, cwd=tmp_path).request().body == body
+
+
+@pytest.mark.parametrize('app, pattern', [
+    ('m', r"AttributeError: m has neither 'application' nor 'app'"), ('m:ns.none.app', r"m has no 'ns\.none'"),
+    ('m:text', r'TypeError: m: text is a str, not a callable'),
+    ('m:nothing()', r'TypeError: m: nothing\(\) is a NoneType, not a callable'),
+    ('m:make(open("x"))', 'not a name or a call with literal arguments'),
+    ('m:make(*[1])', 'literal arguments'), ('m:make(**{})', 'literal arguments'),
+    ('m:make()()', 'literal arguments'), ('m:make()+1', 'literal arguments'), ('m:make(', 'literal arguments'),
+    ('m:make)', 'literal arguments'), ('m:1', 'literal arguments'), ('nowhere', "No module named 'nowhere'"),
+    ('m.sub:app', "No module named 'm.sub'"),
+])
+def test_no_such_callable(cgi, tmp_path, app, pattern):
+    """One line says what was looked for; nothing but literals is evaluated."""
+    (tmp_path / 'm.py').write_text(FACTORIES)
+    refused(cgi.serve(app, cwd=tmp_path), pattern)
+
+
+# --- what cannot be an application ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('app, code, text', [
+    ('gone.py', 66, 'gone.py does not exist'), ('no/where/app.py', 66, 'no does not exist'),
+    ('.', 64, 'not a regular file'), ('folder.py', 64, 'not a regular file'), ('app.py:app', 64, '--callable'),
+    ('./app.py:app', 66, '--callable'), ('shop.wsgi', 66, 'MODULE:CALLABLE'), ('m:', 64, 'nothing follows the colon'),
+    ('a-b', 64, 'MODULE[:CALLABLE]'), (':app', 64, 'MODULE[:CALLABLE]'), ('app.py/more', 66, 'not a directory'),
+])
+def test_wrong_app_is_one_line(run, tmp_path, app, code, text):
+    """Found out before Python starts: exit code 64 or 66 and one line that says what to do."""
+    (tmp_path / 'app.py').write_text(TWO)
+    (tmp_path / 'folder.py').mkdir()
+    finished = run('--check', app)
+    assert finished.code == code and finished.stderr.count('\n') == 1, finished
+    assert text in finished.stderr and app in finished.stderr
+
+
+@pytest.mark.parametrize('option', ['--python-path', '--scripts-in'])
+def test_wrong_folder_is_one_line(run, tmp_path, option):
+    (tmp_path / 'app.py').write_text(TWO)
+    for folder, text in (('gone', 'does not exist'), ('app.py', 'not a directory')):
+        finished = run('--check', option, folder, 'app.py')
+        assert finished.code == 64 and finished.stderr.count('\n') == 1, finished
+        assert option in finished.stderr and text in finished.stderr
+
+
+def test_check(run, tmp_path):
+    """--check loads, reports and exits 0, or 70 with the traceback."""
+    (tmp_path / 'app.py').write_text(TWO)
+    assert run('--check', 'app.py').code == 0
+    (tmp_path / 'app.py').write_text('import no_such_module\n')
+    finished = run('--check', 'app.py')
+    assert finished.code == 70
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in finished.stderr
+    assert 'app.py", line 1' in finished.stderr
+    (tmp_path / 'app.py').write_text('import sys\nsys.exit(3)\n')
+    finished = run('--check', 'app.py')
+    assert finished.code == 70 and 'app.py ended itself while it was loaded: SystemExit: 3' in finished.stderr
+
+
+def test_python_path(cgi, tmp_path):
+    """--python-path follows the application's own folder, in the order given, and is meant from where we started."""
+    for name in ('one', 'two', 'site'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'site' / 'app.py').write_text(WHERE)
+    server = cgi.serve('site/app.py', '--python-path', 'one', '--python-path', str(tmp_path / 'two'), '--chdir', 'two',
+                       cwd=tmp_path)
+    seen = json.loads(server.request().body)
+    assert seen['path'][:3] == [str(tmp_path / 'site'), str(tmp_path / 'one'), str(tmp_path / 'two')]
+
+
+def test_module_is_looked_for_after_chdir(cgi, tmp_path):
+    """--chdir DIR MODULE, as with gunicorn."""
+    (tmp_path / 'site').mkdir()
+    (tmp_path / 'site' / 'two.py').write_text(TWO)
+    assert cgi.serve('two', '--chdir', 'site', cwd=tmp_path).request().body == b'app'
+
+
+# --- loads that fail -----------------------------------------------------------------------------------------------
+
+COUNTED = '''
+with open({notes!r}, 'a') as f:
+    f.write('loaded\\n')
+'''
+
+
+def counted(tmp_path):
+    return COUNTED.format(notes=str(tmp_path / 'notes'))
+
+
+def loads(tmp_path):
+    return (tmp_path / 'notes').read_text().count('loaded')
+
+
+@pytest.mark.parametrize('failure, pattern', [
+    ('raise SystemExit(3)', 'ended itself while it was loaded: SystemExit: 3'),
+    ('import os, sys\nsys.exit("the end")', 'SystemExit: the end'), ('raise KeyboardInterrupt', 'KeyboardInterrupt'),
+    ('import no_such_module', "No module named 'no_such_module'"), ('def f(:', 'SyntaxError'), ('pass', 'has neither'),
+    ('raise BaseException("odd")', 'BaseException: odd'),
+])
+@pytest.mark.parametrize('form', ['file', 'module'])
+def test_loaded_again_when_changed(fcgi_unix, tmp_path, form, failure, pattern):
+    """A failed load is a 500 for each request, with its own id, and does not run the file again until it changes."""
+    script = tmp_path / 'shop.py'
+    script.write_text(counted(tmp_path) + failure + '\n')
+    is_read = failure != 'def f(:'
+    server = fcgi_unix(str(script) if form == 'file' else 'shop', cwd=tmp_path)
+    first = refused(server, pattern)
+    second = refused(server)
+    assert first.body != second.body
+    assert not is_read or loads(tmp_path) == 1
+    script.write_text(counted(tmp_path) + TWO)
+    assert server.request().body == b'app'
+    assert server.request().body == b'app'
+    assert loads(tmp_path) == (2 if is_read else 1)
+
+
+def test_module_that_appears(fcgi_unix, tmp_path):
+    """A module that was not there is looked for again, at most every second."""
+    server = fcgi_unix('late', cwd=tmp_path)
+    refused(server, "No module named 'late'")
+    (tmp_path / 'late.py').write_text(TWO)
+    wait_for(lambda: server.request().body == b'app', 10, 'the module')
+
+
+@pytest.mark.parametrize('how', ['at import', 'in a function'])
+def test_loaded_again_when_another_file_changed(fcgi_unix, tmp_path, how):
+    """The fault is in a helper: fixing the helper is enough, also where it had been imported whole before it failed."""
+    script, helper = tmp_path / 'shop.py', tmp_path / 'helper.py'
+    script.write_text('import helper\nhelper.set_up()\n' + TWO)
+    helper.write_text('1 / 0\n' if how == 'at import' else 'def set_up():\n    1 / 0\n')
+    server = fcgi_unix(str(script))
+    refused(server, 'ZeroDivisionError')
+    # Longer: the time stamps of importlib's .pyc files have a resolution of one second.
+    helper.write_text('def set_up():\n    return "fixed"\n')
+    assert server.request().body == b'app'
+
+
+def test_failure_has_its_traceback_each_time(fcgi_unix, tmp_path):
+    """The later requests' log lines say what happened at the first."""
+    script = tmp_path / 'shop.py'
+    script.write_text('def deep():\n    raise LookupError("of the first time")\ndeep()\n')
+    server = fcgi_unix(str(script))
+    refused(server)
+    before = server.logged.count('in deep')
+    assert before > 0
+    refused(server)
+    wait_for(lambda: server.logged.count('in deep') > before, 5, 'the second traceback')
+
+
+def test_running_application_is_not_reloaded(fcgi_unix, tmp_path):
+    """The one APP stays as it was loaded; reloading is a signal's work."""
+    script = tmp_path / 'shop.py'
+    script.write_text(TWO)
+    server = fcgi_unix(str(script))
+    assert server.request().body == b'app'
+    script.write_text(TWO.replace("b'app'", "b'changed'"))
+    assert server.request().body == b'app'
+
+
+def test_threads_wait_for_one_load(fcgi_unix, tmp_path):
+    """Several first requests at a time: the application is loaded once, by one of them, and serves all."""
+    notes, gate = tmp_path / 'notes', tmp_path / 'gate'
+    script = tmp_path / 'shop.py'
+    script.write_text('1 / 0\n')
+    server = fcgi_unix(str(script), '--threads', '4')
+    refused(server, 'ZeroDivisionError')
+    script.write_text(counted(tmp_path) + f'''
+import os, time
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.005)
+''' + TWO)
+    pending = [server.start() for _ in range(4)]
+    for request in pending:
+        request.finish_body()
+    wait_for(notes.exists, 5, 'the load')
+    gate.write_text('')
+    assert [request.response().body for request in pending] == [b'app'] * 4
+    assert loads(tmp_path) == 1
+
+
+def test_garbage_collector_settings_are_the_applications(transport, tmp_path):
+    """Loading raises the collector's threshold; afterwards it is Python's own again, or what the application set."""
+    source = '''
+import gc
+SEEN = gc.get_threshold()[0]
+{own}
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((SEEN, gc.get_threshold()[0], gc.isenabled())).encode()]
+'''
+    results = []
+    for name, own in (('plain', ''), ('own', 'gc.set_threshold(1234); gc.disable()')):
+        script = tmp_path / f'{name}.py'
+        script.write_text(source.format(own=own))
+        results.append(eval(transport.serve(str(script)).request().body))
+    assert results[0][0] > results[0][1] > 0 and results[0][2] is True
+    assert results[1][1:] == (1234, False)
+
+
+def test_import_of_many_threads_at_once(fcgi_unix, tmp_path):
+    """Circular imports from several threads end: ours is no lock that importlib could wait for."""
+    (tmp_path / 'x.py').write_text('import time\ntime.sleep(0.1)\nimport y\n')
+    (tmp_path / 'y.py').write_text('import time\ntime.sleep(0.1)\nimport x\n')
+    script = tmp_path / 'shop.py'
+    script.write_text('''
+import importlib
+def application(environ, start_response):
+    importlib.import_module(environ['QUERY_STRING'])
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'done']
+''')
+    server = fcgi_unix(str(script), '--threads', '4')
+    pending = [server.start(query=name) for name in 'xyxy']
+    for request in pending:
+        request.finish_body()
+    assert [request.response().body for request in pending] == [b'done'] * 4
+
+
+def test_closed_folder_is_named(run, tmp_path):
+    """As a user who may not enter a folder above the script: the line names that folder, not just the script."""
+    if os.geteuid() != 0:
+        pytest.skip('only root can become another user')
+    base = tmp_path / 'base'
+    (base / 'closed' / 'deep').mkdir(parents=True)
+    (base / 'closed' / 'deep' / 'app.py').write_text(TWO)
+    (base / 'link.py').symlink_to('closed/deep/app.py')
+    parents = [p for p in base.parents if p.stat().st_mode & 0o5 != 0o5]
+    modes = {p: p.stat().st_mode for p in parents}
+    for p in parents:
+        p.chmod(0o755)
+    try:
+        (base / 'closed').chmod(0o700)
+        for app in ('closed/deep/app.py', 'link.py'):
+            finished = run('--check', app, cwd=base, user=65534, group=65534, extra_groups=[])
+            assert finished.code == 66 and finished.stderr.count('\n') == 1, finished
+            assert f'may not enter {base}/closed\n' in finished.stderr and '65534' in finished.stderr
+    finally:
+        for p, mode in modes.items():
+            p.chmod(mode & 0o7777)

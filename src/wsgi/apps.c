@@ -40,6 +40,7 @@ struct app {
     PyObject *callable;       /* READY */
     struct watch_stamp stamp; /* READY: the script as it was loaded */
     PyObject *text;           /* FAILED: what happened, with its traceback */
+    PyObject *exc;            /* FAILED, --debug: the exception itself */
     struct watch watch;       /* FAILED */
     int64_t retry_at_ms;      /* FAILED */
 };
@@ -131,17 +132,19 @@ traceback_text(PyObject *exc)
     CLEANUP(py_clear) PyObject *m = PyImport_ImportModule("traceback");
     CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(exc);
     CLEANUP(py_clear)
-    PyObject *lines =
-        m == NULL ? NULL
-                  : PyObject_CallMethod(m, "format_exception", "OOO",
-                                        (PyObject *)Py_TYPE(exc), exc,
-                                        tb == NULL ? Py_None : tb);
+    PyObject *lines = m == NULL
+                          ? NULL
+                          : PyObject_CallMethod(m, "format_exception", "OOO",
+                                                (PyObject *)Py_TYPE(exc), exc,
+                                                tb == NULL ? Py_None : tb);
     CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
     CLEANUP(py_clear)
     PyObject *text =
         lines == NULL || empty == NULL ? NULL : PyUnicode_Join(empty, lines);
-    if (text != NULL && PyUnicode_GetLength(text) > TEXT_MAX) {
-        Py_SETREF(text, PyUnicode_Substring(text, 0, TEXT_MAX));
+    Py_ssize_t n = text == NULL ? 0 : PyUnicode_GetLength(text);
+    if (n > 0) { /* without the last newline */
+        Py_SETREF(text, PyUnicode_Substring(text, 0,
+                                            n > TEXT_MAX ? TEXT_MAX : n - 1));
     }
     PyErr_Clear();
     return py_take(&text);
@@ -151,11 +154,18 @@ static void
 set_failed(struct app *a, PyObject *exc, PyObject *summary,
            struct watch_stamp stamp)
 {
-    CLEANUP(py_clear) PyObject *traceback = traceback_text(exc);
-    Py_XSETREF(a->text,
-               PyUnicode_FromFormat(
-                   "%V\n(not tried again yet; this is what happened)\n\n%V",
-                   summary, "out of memory", traceback, ""));
+    if (config->debug) {
+        /* Its frames keep all their variables alive: not for production. */
+        Py_XSETREF(a->exc, Py_NewRef(exc));
+        Py_XSETREF(a->text, Py_XNewRef(summary));
+    }
+    else {
+        CLEANUP(py_clear) PyObject *traceback = traceback_text(exc);
+        Py_XSETREF(a->text,
+                   PyUnicode_FromFormat(
+                       "%V\n(not tried again yet; this is what happened:)\n%V",
+                       summary, "out of memory", traceback, ""));
+    }
     PyErr_Clear();
 
     watch_clear(&a->watch);
@@ -172,22 +182,31 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     Py_CLEAR(a->callable);
 }
 
-/* Raises LoadError from exc, whatever exc is; takes the reference. */
+/* raise LoadError(text) from cause; takes the reference to cause, if any. */
+static void
+raise_from(PyObject *text, PyObject *cause)
+{
+    CLEANUP(py_clear)
+    PyObject *error =
+        PyObject_CallOneArg(load_error, text != NULL ? text : Py_None);
+    if (error == NULL) {
+        Py_XDECREF(cause);
+        return;
+    }
+    if (cause != NULL) {
+        PyException_SetCause(error, cause);
+    }
+    PyErr_SetObject(load_error, error);
+}
+
+/* Whatever exc is; takes the reference. */
 static PyObject *
 fail(struct app *a, PyObject *exc, struct watch_stamp stamp)
 {
     CLEANUP(py_clear) PyObject *summary = summary_of(a, exc);
     PyErr_Clear();
     set_failed(a, exc, summary, stamp);
-    CLEANUP(py_clear)
-    PyObject *error =
-        summary == NULL ? NULL : PyObject_CallOneArg(load_error, summary);
-    if (error == NULL) {
-        Py_DECREF(exc);
-        return NULL;
-    }
-    PyException_SetCause(error, exc);
-    PyErr_SetObject(load_error, error);
+    raise_from(summary, exc);
     return NULL;
 }
 
@@ -223,6 +242,7 @@ load(struct app *a, struct watch_stamp stamp)
     a->state = APP_READY;
     watch_clear(&a->watch);
     Py_CLEAR(a->text);
+    Py_CLEAR(a->exc);
     return callable;
 }
 
@@ -244,7 +264,7 @@ load_or_fail(struct app *a, struct watch_stamp stamp)
     }
     if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
         !watch_changed(&a->watch)) {
-        PyErr_SetObject(load_error, a->text != NULL ? a->text : Py_None);
+        raise_from(a->text, Py_XNewRef(a->exc));
         return NULL;
     }
     return load(a, stamp);

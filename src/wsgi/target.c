@@ -136,7 +136,8 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
         if (n > 0 && looks_like_script(app, n)) {
             hint = "; for a file, name the callable with --callable";
         }
-        else if (is_dotted_name(app, strlen(app))) {
+        else if (ends_with(app, strlen(app), ".wsgi") &&
+                 is_dotted_name(app, strlen(app))) {
             hint = "; for the module of that name write MODULE:CALLABLE";
         }
         (void)snprintf(why, why_size, "%s%s", reason, hint);
@@ -350,13 +351,22 @@ import_file(const struct target *t)
 
 /* -- the callable --------------------------------------------------------------- */
 
-static PyObject *
-raise_no_callable(const struct target *t)
+/* For messages: where the callable is looked for. */
+static const char *
+place(const struct target *t)
 {
-    return PyErr_Format(PyExc_AttributeError,
-                        "%s has neither 'application' nor 'app' (--callable "
-                        "names another)",
-                        t->shown);
+    return t->file != NULL ? t->shown : t->module;
+}
+
+static PyObject *
+raise_missing(const struct target *t, const char *name, size_t n)
+{
+    CLEANUP(py_clear)
+    PyObject *text =
+        PyUnicode_DecodeUTF8(name, (Py_ssize_t)n, "backslashreplace");
+    return text == NULL ? NULL
+                        : PyErr_Format(PyExc_AttributeError, "%s has no '%U'",
+                                       place(t), text);
 }
 
 static PyObject *
@@ -374,7 +384,10 @@ default_callable(const struct target *t, PyObject *module)
             return found;
         }
     }
-    return raise_no_callable(t);
+    return PyErr_Format(PyExc_AttributeError,
+                        "%s has neither 'application' nor 'app' (--callable "
+                        "names another)",
+                        place(t));
 }
 
 /* a.b.c of the module. */
@@ -395,8 +408,7 @@ dotted_attribute(const struct target *t, PyObject *module, const char *s,
             return NULL;
         }
         if (next == NULL) {
-            return PyErr_Format(PyExc_AttributeError, "%s has no '%.*s'",
-                                t->shown, (int)(from + part), s);
+            return raise_missing(t, s, from + part);
         }
         Py_SETREF(at, next);
         from += part + 1;
@@ -510,7 +522,8 @@ call_factory(PyObject *factory, const char *expr)
     CLEANUP(py_clear)
     PyObject *named = args == NULL ? NULL : keyword_arguments(ast, call);
     if (named == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+        if (PyErr_ExceptionMatches(PyExc_ValueError) ||
+            PyErr_ExceptionMatches(PyExc_SyntaxError)) {
             PyErr_Format(PyExc_ValueError,
                          "'%s' is not a name or a call with literal arguments",
                          expr);
@@ -552,7 +565,7 @@ target_load(const struct target *t)
     PyObject *callable = module == NULL ? NULL : find_callable(t, module);
     if (callable != NULL && !PyCallable_Check(callable)) {
         return PyErr_Format(PyExc_TypeError, "%s: %s is a %s, not a callable",
-                            t->shown,
+                            place(t),
                             t->expr != NULL ? t->expr : "the application",
                             Py_TYPE(callable)->tp_name);
     }

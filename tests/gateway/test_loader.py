@@ -216,7 +216,7 @@ def test_no_such_callable(cgi, tmp_path, app, pattern):
 
 @pytest.mark.parametrize('app, code, text', [
     ('gone.py', 66, 'gone.py does not exist'), ('no/where/app.py', 66, 'no does not exist'),
-    ('.', 64, 'not a regular file'), ('folder.py', 64, 'not a regular file'), ('app.py:app', 64, '--callable'),
+    ('./', 64, 'not a regular file'), ('folder.py', 64, 'not a regular file'), ('app.py:app', 64, '--callable'),
     ('./app.py:app', 66, '--callable'), ('shop.wsgi', 66, 'MODULE:CALLABLE'), ('m:', 64, 'nothing follows the colon'),
     ('a-b', 64, 'MODULE[:CALLABLE]'), (':app', 64, 'MODULE[:CALLABLE]'), ('app.py/more', 66, 'not a directory'),
 ])

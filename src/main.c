@@ -434,6 +434,7 @@ close_listeners(void)
 static int
 run_fastcgi(const struct start *s)
 {
+    struct pool *pool = NULL;
     int status = open_listeners(s);
 
     if (status != 0) {
@@ -454,13 +455,15 @@ run_fastcgi(const struct start *s)
         status = EX_SOFTWARE;
     }
     else if ((status = prepare(false)) == 0 &&
+             (status = pool_open(&config, listeners, nlisteners, &allow,
+                                 &pool)) == 0 &&
              (status = interp_start(&config, loader_script())) == 0) {
         /* An application that cannot be loaded answers 500 until its file is
          * mended: exiting here would make a spawner's loop of it. */
         if (loader_load() != 0) {
             log_warning("serving error pages until the application loads");
         }
-        status = pool_run(&config, listeners, nlisteners, &allow);
+        status = pool_run(pool);
         if (status == 0) {
             interp_finish();
         }

@@ -18,7 +18,7 @@ enum {
     LOG_SHORT = 512,                  /* most lines: no memory is taken */
     LOG_TEXT_MAX = 256 * 1024,        /* longer texts are cut, and say so */
     LOG_LINE_MAX = 1024 * 1024 + 256, /* every byte of a text escaped */
-    LOG_HELD_MAX = 256 * 1024,
+    LOG_HELD_MAX = 16 * 1024 * 1024,
 };
 
 static const char *

@@ -34,7 +34,7 @@ CHECK_RESULT int log_format(struct buf *out, enum log_level level,
  * what fn returns, asked for with the first line. */
 void log_set_prefix(const char *(*fn)(void));
 
-/* From here on lines are kept in memory (the first 256 KiB of them) instead of
+/* From here on lines are kept in memory (the first 16 MiB of them) instead of
  * written: where fd 2 is the response's own pipe, a line in front of the head
  * would destroy it. Start only. log_release() writes them, and all later ones. */
 void log_hold(void);

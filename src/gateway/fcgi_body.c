@@ -97,6 +97,7 @@ void
 fcgi_body_end(struct fcgi_worker *w)
 {
     fcgi_os_attach(NULL, NULL);
+    w->head_used = false; /* what comes next may be a head */
     if (w->body.spool.fd >= 0 || w->body.spool.mem.cap > 0) {
         spool_fini(&w->body.spool);
     }

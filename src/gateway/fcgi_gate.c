@@ -220,6 +220,7 @@ begin(struct fcgi_gate *g, const uint8_t *h, struct buf *reply)
     g->id = (uint16_t)id;
     g->role = (uint8_t)role;
     g->keep = keep;
+    g->params_at = g->pos;
     g->params_len = 0;
     return GATE_MORE;
 }

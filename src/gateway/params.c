@@ -203,8 +203,11 @@ params_add(struct params *p, const char *name, size_t nname, const char *value,
         borrow(e, value, nvalue);
         return 0;
     }
-    p->v[p->n++] =
-        (struct param){name, value, (uint32_t)nname, (uint32_t)nvalue, hash};
+    p->v[p->n++] = (struct param){.name = name,
+                                  .value = value,
+                                  .name_len = (uint32_t)nname,
+                                  .value_len = (uint32_t)nvalue,
+                                  .hash = hash};
     *slot = (uint32_t)p->n;
     return 0;
 }

@@ -341,6 +341,17 @@ failed(struct request *q, int err)
     return err;
 }
 
+static int
+can_send(const struct request *q)
+{
+    enum response_state state = q->response.state;
+
+    if (!pthread_equal(q->owner, pthread_self())) {
+        return -EBUSY;
+    }
+    return state == RESPONSE_SET || state == RESPONSE_SENT ? 0 : -EPIPE;
+}
+
 /* Sends blocks[1..n]; blocks[0] is room for the head. */
 static int
 send_blocks(struct request *q, struct iovec *blocks, size_t n, int flags)
@@ -397,11 +408,9 @@ response_write(struct request *q, const void *block, size_t n)
     struct response *r = &q->response;
     int e;
 
-    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
-        return -EPIPE;
-    }
-    if (!pthread_equal(q->owner, pthread_self())) {
-        return -EBUSY;
+    e = can_send(q);
+    if (e < 0) {
+        return e;
     }
     q->used_write = true;
     r->cut = false;
@@ -466,8 +475,9 @@ response_write_all(struct request *q, const struct iovec *blocks,
     struct iovec few[16];
     int e;
 
-    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
-        return -EPIPE;
+    e = can_send(q);
+    if (e < 0) {
+        return e;
     }
     if (r->state == RESPONSE_SET && r->has_body && !r->has_length &&
         q->role != ROLE_AUTHORIZER) {
@@ -500,8 +510,9 @@ response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
     int e;
 
     *ret_sent = 0;
-    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
-        return -EPIPE;
+    e = can_send(q);
+    if (e < 0) {
+        return e;
     }
     if (!r->has_body) {
         return RESPONSE_FULL;
@@ -537,8 +548,9 @@ response_finish(struct request *q)
     if (r->state == RESPONSE_DONE) {
         return 0;
     }
-    if (r->state != RESPONSE_SET && r->state != RESPONSE_SENT) {
-        return -EPIPE;
+    e = can_send(q);
+    if (e < 0) {
+        return e;
     }
     if (r->has_length && r->has_body && r->sent < r->content_length) {
         if (r->state == RESPONSE_SET && (e = send_blocks(q, v, 1, 0)) < 0) {

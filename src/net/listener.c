@@ -170,16 +170,17 @@ parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
         num_parse(colon + 1, strlen(colon + 1), 65535, &port) < 0) {
         return not_an_address(text);
     }
+    const char *name = text;
     size_t n = (size_t)(colon - text);
     bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
     if (bracketed) {
-        text++;
+        name++;
         n -= 2;
     }
     if (n >= sizeof host) {
         return not_an_address(text);
     }
-    memcpy(host, text, n);
+    memcpy(host, name, n);
     host[n] = '\0';
     memset(ret, 0, sizeof *ret);
     if (bracketed && inet_pton(AF_INET6, host, &ret->in6.sin6_addr) == 1) {

@@ -34,6 +34,9 @@ struct pool {
     struct conn_table *conns;
     struct fcgi_limits limits;
     atomic_bool stopping;
+    pthread_t control;
+    struct thread *threads;
+    atomic_bool started; /* requests may be running */
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
 };
@@ -210,7 +213,8 @@ loop(struct thread *t)
     /* The wake-up stays readable and takes turns with what else is ready: when
      * it comes twice in a row, nothing else is. */
     while (wakes < 2) {
-        int e = poller_wait(&p->poller, atomic_load(&p->stopping) ? 0 : -1, &ev);
+        int e =
+            poller_wait(&p->poller, atomic_load(&p->stopping) ? 0 : -1, &ev);
         if (e < 0) {
             log_error("waiting for requests: %s", strerror(-e));
             return;
@@ -306,10 +310,11 @@ control_main(void *arg)
     for (;;) {
         enum signals_stop stop = signals_wait(interval);
         int64_t now = clock_ms();
-        if (atomic_load(&p->running) == 0) {
+        bool started = atomic_load(&p->started);
+        if (started && atomic_load(&p->running) == 0) {
             return NULL;
         }
-        if (stop == STOP_NOW) {
+        if (stop == STOP_NOW || (stop != STOP_NONE && !started)) {
             end_now(p, NULL);
         }
         if (stop == STOP_GRACEFUL && end == 0) {
@@ -333,13 +338,13 @@ control_main(void *arg)
 
 /* Signals are for threads whose system calls they may interrupt. */
 static int
-start_control(struct pool *p, pthread_t *ret_id)
+start_control(struct pool *p)
 {
     sigset_t all, old;
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(ret_id, NULL, control_main, p);
+    int e = pthread_create(&p->control, NULL, control_main, p);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -e;
 }
@@ -374,7 +379,8 @@ prepare(struct pool *p)
     }
     if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
-        e = p->conns == NULL ? -ENOMEM : signals_open();
+        p->threads = calloc(p->config->threads, sizeof *p->threads);
+        e = p->conns == NULL || p->threads == NULL ? -ENOMEM : signals_open();
     }
     if (e == 0) {
         e = child_watch(in_child, p);
@@ -386,8 +392,9 @@ prepare(struct pool *p)
 }
 
 static int
-start_threads(struct pool *p, struct thread *threads)
+start_threads(struct pool *p)
 {
+    struct thread *threads = p->threads;
     pthread_attr_t attr;
     int e = pthread_attr_init(&attr);
 
@@ -406,35 +413,46 @@ start_threads(struct pool *p, struct thread *threads)
 }
 
 int
-pool_run(const struct config *config, struct listener *listeners,
-         size_t nlisteners, const struct allow *allow)
+pool_open(const struct config *config, struct listener *listeners,
+          size_t nlisteners, const struct allow *allow, struct pool **ret_pool)
 {
-    struct pool p = {.config = config,
-                     .allow = allow,
-                     .listeners = listeners,
-                     .nlisteners = nlisteners};
-    struct thread *threads = calloc(config->threads, sizeof *threads);
-    pthread_t control;
-    int e = threads == NULL ? -ENOMEM : prepare(&p);
+    static struct pool pool; /* one a process: threads outlive their caller */
+    int e;
 
+    pool.config = config;
+    pool.allow = allow;
+    pool.listeners = listeners;
+    pool.nlisteners = nlisteners;
+    e = prepare(&pool);
     if (e == 0) {
-        e = start_threads(&p, threads);
+        e = start_control(&pool);
     }
-    if (e == 0) {
-        e = start_control(&p, &control);
+    if (e < 0) {
+        log_error("setting up the request threads: %s", strerror(-e));
+        return EX_OSERR;
     }
+    *ret_pool = &pool;
+    return 0;
+}
+
+int
+pool_run(struct pool *p)
+{
+    int e = start_threads(p);
+
     if (e < 0) {
         log_error("starting the request threads: %s", strerror(-e));
         return EX_OSERR; /* whatever has started ends with the process */
     }
-    (void)thread_main(&threads[0]);
-    for (unsigned i = 1; i < config->threads; i++) {
-        (void)pthread_join(threads[i].id, NULL);
+    atomic_store(&p->started, true);
+    (void)thread_main(&p->threads[0]);
+    for (unsigned i = 1; i < p->config->threads; i++) {
+        (void)pthread_join(p->threads[i].id, NULL);
     }
-    (void)pthread_join(control, NULL);
-    close_sockets(&p);
-    poller_close(&p.poller);
-    conn_table_free(&p.conns);
-    free(threads);
+    (void)pthread_join(p->control, NULL);
+    close_sockets(p);
+    poller_close(&p->poller);
+    conn_table_free(&p->conns);
+    free(p->threads);
     return 0;
 }

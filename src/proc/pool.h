@@ -20,12 +20,19 @@
 
 #include <stddef.h>
 
+struct pool;
+
+/* From here on signals are obeyed: until pool_run() a stop ends the process at
+ * once with status 0, since nothing has been promised yet. 0 or EX_OSERR. The
+ * arguments are borrowed for the life of the process. */
+CHECK_RESULT int pool_open(const struct config *config,
+                           struct listener *listeners, size_t nlisteners,
+                           const struct allow *allow, struct pool **ret_pool);
+
 /* Python has been started and the application loaded. Returns 0 when every
  * request thread has ended; the process is then alone and may finish Python. At
  * a forced stop, or when --graceful-timeout passes, it does not return but ends
  * the process with status 0. */
-CHECK_RESULT int pool_run(const struct config *config,
-                          struct listener *listeners, size_t nlisteners,
-                          const struct allow *allow);
+CHECK_RESULT int pool_run(struct pool *pool);
 
 #endif

@@ -1,6 +1,8 @@
 """What the program says about itself and what the manual says: the same options. C11."""
 
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -16,18 +18,73 @@ def plain(path):
     return text.replace('\\-', '-').replace('\\(hy', '-').replace('\\&', '').replace('\\fB', '').replace('\\fR', '')
 
 
+def words_of(text):
+    """The words of an argument, however it is marked up: "[USER][:GROUP]" and "Oo Ar user Oc Ns Op : Ns Ar group"."""
+    return re.findall(r'[a-z0-9]+', re.sub(r'\b(?:Ar|Cm|Fl|Ns|O[opc]|Pa)\b', ' ', text).lower())
+
+
+def options_of_help(text):
+    """name -> (letter, words of the argument, preset) of each entry of --help."""
+    options = {}
+    for entry in re.split(r'\n(?=  (?:-\w,|   ) --)', text)[1:]:
+        entry = entry.partition('\n\n')[0]
+        letter, name, argument, about = re.fullmatch(
+            r'  (?:-(\w),|   ) --([a-z-]+)(?: (\S+))?\s+(\S.*)', entry, re.DOTALL).groups()
+        preset = re.search(r'\[(\w+)\]$', about)
+        options[name] = letter, words_of(argument or ''), preset and preset[1]
+    return options
+
+
+def options_of_manual(text):
+    """The same of each .It Fl of the manual; the preset from "The default is 1m."."""
+    options = {}
+    for entry in re.findall(r'^\.It Fl ((?:(?! Ta )[^\n])+)\n(.*?)(?=^\.(?:It|El)\b)', text, re.MULTILINE | re.DOTALL):
+        letter, name, argument = re.fullmatch(r'(?:(\w) , Fl )?-([a-z-]+)(?: (.+))?', entry[0]).groups()
+        about = re.sub(r'^\.\w\w |(?<=\s)[.,](?=\s)', '', entry[1], flags=re.MULTILINE)
+        preset = re.search(r'The default(?: is|,)\s+(\w+)', about)
+        assert name not in options, f'--{name} is there twice'
+        options[name] = letter, words_of(argument or ''), preset and preset[1]
+    return options
+
+
 def test_every_option_is_in_the_manual(run):
-    """The options of --help and those of wsgi-cgi(1) are the same set."""
-    helped = set(re.findall(r'(?<![\w-])--([a-z][a-z-]+)', run('--help').stdout.decode()))
-    documented = set()
-    for line in plain(MANUAL).splitlines():
-        match = re.match(r'\.(?:It|TP|B|BI|BR|IP|OP)\b(.*)', line)
-        if match:
-            # mdoc writes "Fl -threads"; man writes "--threads".
-            documented |= set(re.findall(r'(?:Fl -|--)([a-z][a-z-]+)', match[1]))
-    assert helped, 'no option in --help'
-    assert helped - documented == set(), 'not in the manual'
-    assert documented - helped == set(), 'in the manual only'
+    """Table, --help and wsgi-cgi(1) agree: names, letters, arguments and presets. (--help is made from the table.)"""
+    helped = options_of_help(run('--help').stdout.decode())
+    documented = options_of_manual(MANUAL.read_text())
+    assert len(helped) > 20, 'no options in --help'
+    assert helped.keys() - documented.keys() == set(), 'not in the manual'
+    assert documented.keys() - helped.keys() == set(), 'in the manual only'
+    for name, option in helped.items():
+        assert documented[name] == option, f'--{name}'
+
+
+def test_every_option_in_help_is_taken(run):
+    """What --help lists is what the parser knows, and the other way round it names each in its errors."""
+    for name, (letter, argument, _) in options_of_help(run('--help').stdout.decode()).items():
+        for spelling in [f'--{name}'] + ([f'-{letter}'] if letter else []):
+            finished = run(spelling)
+            if argument:
+                assert finished.code == 64 and f'--{name}: read nothing' in finished.stderr, finished
+            else:
+                assert 'unknown option' not in finished.stderr, finished
+
+
+@pytest.mark.parametrize('page', [MANUAL, SERVERS], ids=lambda page: page.name)
+def test_manual_pages_are_well_formed(page):
+    """mandoc finds nothing to warn of."""
+    if not shutil.which('mandoc'):
+        pytest.skip('mandoc is not installed')
+    finished = subprocess.run(['mandoc', '-Tlint', '-Wwarning', page], capture_output=True, text=True)
+    assert (finished.stdout, finished.returncode) == ('', 0)
+
+
+def test_every_variable_of_ours_is_in_the_manual():
+    """W17: the keys that the gateway makes by itself."""
+    source = (ROOT / 'src/wsgi/environ.c').read_text() + (ROOT / 'src/gateway/params.c').read_text()
+    keys = set(re.findall(r'"(wsgi(?:_cgi)?\.[a-z_]+)"', source))
+    keys |= set(re.findall(r'\bset\(p, "([A-Z_]+)"', source))
+    assert {'wsgi.input', 'wsgi_cgi.data', 'PATH_INFO', 'SERVER_NAME'} <= keys, 'the sources are written otherwise now'
+    assert {key for key in keys if not re.search(rf'(?<![\w.]){re.escape(key)}(?!\w)', MANUAL.read_text())} == set()
 
 
 @pytest.mark.parametrize('word', ['CGIPassAuth', 'REDIRECT_HTTP_AUTHORIZATION|Authorization'])

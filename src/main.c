@@ -162,6 +162,9 @@ explain(const struct start *s, unsigned was_closed)
                                                 ? getenv("GATEWAY_INTERFACE")
                                                 : "(not set)");
     (void)printf("LISTEN_FDS for this process: %d\n", s->inherited);
+    for (size_t i = 0; i < config.bind.n; i++) {
+        (void)printf("bind: %s\n", config.bind.v[i]);
+    }
     (void)printf("application: %s\n", config.app != NULL ? config.app
                                       : config.scripts_in != NULL
                                           ? "the request's SCRIPT_FILENAME"
@@ -358,7 +361,8 @@ read_allow(void)
 
     for (size_t i = 0; i < config.allow.n; i++) {
         if (allow_add(&allow, config.allow.v[i]) < 0) {
-            log_error("--allow: '%s' is not an address, ADDRESS/BITS or any",
+            log_error("--allow: read \"%s\", allowed are ADDRESS, ADDRESS/BITS "
+                      "and any",
                       config.allow.v[i]);
             return EX_USAGE;
         }
@@ -369,7 +373,9 @@ read_allow(void)
     rest = list = strdup(env);
     while (e == 0 && (word = strsep(&rest, ", \t")) != NULL) {
         if (*word != '\0' && allow_add(&allow, word) < 0) {
-            log_error("FCGI_WEB_SERVER_ADDRS: '%s' is not an address", word);
+            log_error(
+                "FCGI_WEB_SERVER_ADDRS: read \"%s\", allowed are addresses",
+                word);
             e = EX_USAGE;
         }
     }

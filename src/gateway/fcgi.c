@@ -220,9 +220,11 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
             break;
         }
     }
-    *ret_deadline_ms = now + LINGER_STEP_MS < c->linger_deadline_ms
-                           ? now + LINGER_STEP_MS
-                           : c->linger_deadline_ms;
+    int64_t step = w->config->body_timeout_ms < LINGER_STEP_MS
+                       ? w->config->body_timeout_ms
+                       : LINGER_STEP_MS;
+    *ret_deadline_ms =
+        now + step < c->linger_deadline_ms ? now + step : c->linger_deadline_ms;
     return now >= c->linger_deadline_ms ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
 }
 
@@ -237,7 +239,7 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c,
 
     /* What is left of this body need not be waited for: the gate skips records
      * of a request that has ended, and the rest of the one begun. */
-    fcgi_gate_reset(&c->gate, w->body.left + w->body.pad);
+    fcgi_gate_reset(&c->gate, w->body.left + w->body.pad, !complete);
     c->head_deadline_ms = 0;
     if (keep) {
         return 1;
@@ -253,12 +255,16 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c,
 static enum fcgi_next
 park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
-    bool begun = c->gate.id != 0 || w->in.len > c->gate.pos;
+    /* The rest of an old body does not begin a new head. */
+    bool begun =
+        c->gate.id != 0 || (w->in.len > c->gate.pos && c->gate.stale_id == 0);
     int64_t now = clock_coarse_ms();
 
     if (!begun) {
         c->head_deadline_ms = 0;
-        *ret_deadline_ms = now + w->config->keepalive_timeout_ms;
+        *ret_deadline_ms =
+            now + (c->gate.stale_id != 0 ? w->config->body_timeout_ms
+                                         : w->config->keepalive_timeout_ms);
     }
     else {
         /* Absolute: a byte now and then does not prolong it. */

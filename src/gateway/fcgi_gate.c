@@ -177,9 +177,10 @@ fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
 /* -- the head of a request ------------------------------------------------------ */
 
 void
-fcgi_gate_reset(struct fcgi_gate *g, size_t skip)
+fcgi_gate_reset(struct fcgi_gate *g, size_t skip, bool body_to_come)
 {
-    *g = (struct fcgi_gate){.pos = g->pos, .skip = skip};
+    *g = (struct fcgi_gate){
+        .pos = g->pos, .skip = skip, .stale_id = body_to_come ? g->id : 0};
 }
 
 void
@@ -262,6 +263,10 @@ record(struct fcgi_gate *g, struct buf *in, size_t at, struct buf *reply,
     }
     if (g->id == 0) {
         /* Anything but BEGIN is left over from an earlier request (3.3). */
+        if (h[1] == FCGI_BEGIN_REQUEST ||
+            (id == g->stale_id && fcgi_u16(h + 4) == 0)) {
+            g->stale_id = 0;
+        }
         return h[1] == FCGI_BEGIN_REQUEST ? begin(g, h, reply) : GATE_MORE;
     }
     if (h[1] == FCGI_ABORT_REQUEST) {

@@ -41,7 +41,8 @@ struct fcgi_gate {
     size_t skip;      /* bytes to drop at pos: rest of an old record */
     size_t params_at; /* in the input: the PARAMS content, merged */
     size_t params_len;
-    uint16_t id; /* 0 = between requests */
+    uint16_t id;       /* 0 = between requests */
+    uint16_t stale_id; /* a request that has ended before its body did, or 0 */
     uint8_t role;
     bool keep; /* FCGI_KEEP_CONN of the current request */
 };
@@ -55,8 +56,9 @@ CHECK_RESULT enum gate_result fcgi_gate_scan(struct fcgi_gate *g,
                                              const struct fcgi_limits *limits);
 
 /* Between requests again; bytes that have arrived stay. skip: how many bytes of
- * a record begun are still to come, to be dropped. */
-void fcgi_gate_reset(struct fcgi_gate *g, size_t skip);
+ * a record begun are still to come, to be dropped. body_to_come: the end of this
+ * request's body has not been seen. */
+void fcgi_gate_reset(struct fcgi_gate *g, size_t skip, bool body_to_come);
 
 /* Moves what is still needed of in to its front. */
 void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in);

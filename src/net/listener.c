@@ -28,7 +28,7 @@ union address {
 static int
 not_an_address(const char *text)
 {
-    log_error("--bind: '%s' is not an address; allowed are unix:/path, /path, "
+    log_error("--bind: read \"%s\", allowed are unix:/path, /path, "
               "@abstract, HOST:PORT, [IPV6]:PORT and :PORT (loopback), with "
               "HOST a numeric address",
               text);
@@ -144,9 +144,10 @@ guard_file(const char *path, const struct config *config)
         return 0;
     }
     if (parse_owner(config->socket_owner, &uid, &gid) < 0) {
-        log_error("--socket-owner: '%s' names no user or group of this system; "
-                  "allowed are USER, USER:GROUP, :GROUP and numbers",
-                  config->socket_owner);
+        log_error(
+            "--socket-owner: read \"%s\", which names no user or group here; "
+            "allowed are USER, USER:GROUP, :GROUP and numbers",
+            config->socket_owner);
         return EX_USAGE;
     }
     if (chown(path, uid, gid) < 0) {

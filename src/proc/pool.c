@@ -271,12 +271,14 @@ thread_main(void *arg)
 static int
 sweep_interval(const struct config *c)
 {
-    int64_t least = c->head_timeout_ms < c->keepalive_timeout_ms
-                        ? c->head_timeout_ms
-                        : c->keepalive_timeout_ms;
+    const int64_t timeouts[] = {c->head_timeout_ms, c->keepalive_timeout_ms,
+                                c->body_timeout_ms};
+    int64_t least = 4000;
 
-    least /= 4;
-    return least < 20 ? 20 : least > 1000 ? 1000 : (int)least;
+    for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
+        least = timeouts[i] < least ? timeouts[i] : least;
+    }
+    return least < 80 ? 20 : (int)(least / 4);
 }
 
 static void

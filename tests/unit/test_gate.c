@@ -309,7 +309,7 @@ test_two_requests_in_one_buffer(void **state UNUSED)
     expect_ready(&t, 1, PAIRS);
 
     t.gate.pos += 16 + 8; /* what the transport does with STDIN */
-    fcgi_gate_reset(&t.gate, 0);
+    fcgi_gate_reset(&t.gate, 0, false);
     assert_int_equal(t.gate.id, 0);
     assert_int_equal(fcgi_gate_scan(&t.gate, &t.in, &t.reply, &limits),
                      GATE_READY);
@@ -332,7 +332,7 @@ test_the_rest_of_an_old_record_is_skipped(void **state UNUSED)
         /* Bytes that would close the connection, were they looked at. */
         assert_int_equal(buf_add_str(&s, "rest of a record"), 0);
         add_request(&s, 1, PAIRS);
-        fcgi_gate_reset(&t.gate, 16);
+        fcgi_gate_reset(&t.gate, 16, false);
         assert_int_equal(feed(&t, &s, piece), GATE_READY);
         expect_ready(&t, 1, PAIRS);
         talk_fini(&t);
@@ -352,7 +352,7 @@ test_the_same_id_again(void **state UNUSED)
         add_request(&s, 5, PAIRS);
         assert_int_equal(feed(&t, &s, 5), GATE_READY);
         expect_ready(&t, 5, PAIRS);
-        fcgi_gate_reset(&t.gate, 0);
+        fcgi_gate_reset(&t.gate, 0, false);
         fcgi_gate_compact(&t.gate, &t.in);
     }
     assert_int_equal(t.in.len - t.gate.pos, 0);

@@ -207,7 +207,7 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
     if (call_init(c, t) == 0) {
         c->result = call_application(t, app, c);
     }
-    if (c->result != NULL) {
+    if (c->result != NULL && !t->lease.forked) {
         end = body_send(&t->lease, t->types, c->result);
     }
     if (t->lease.forked) {

@@ -126,7 +126,7 @@ cut_at_file(char *path, struct script *ret)
             ret->path = strdup(real);
             return ret->path == NULL ? -ENOMEM : 0;
         }
-        if (errno != ENOENT && errno != ENOTDIR) {
+        if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG) {
             return -ENOENT;
         }
         *strrchr(path, '/') = '\0';

@@ -15,14 +15,14 @@ def application(environ, start_response):
     return [json.dumps(shown).encode()]
 '''
 
-# The body comes back; an OSError of wsgi.input comes back as its name with status 502.
+# The body comes back; an OSError of wsgi.input comes back as that word with status 502.
 ECHO = '''
 def application(environ, start_response):
     try:
         body = environ['wsgi.input'].read()
-    except OSError as error:
+    except OSError:
         start_response('502 Short Body', [('Content-Type', 'text/plain')])
-        return [type(error).__name__.encode()]
+        return [b'OSError']
     start_response('200 OK', [('Content-Type', 'application/octet-stream')])
     return [body]
 '''

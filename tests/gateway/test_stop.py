@@ -1,0 +1,330 @@
+"""Stopping: F29. SIGTERM and SIGUSR1 finish what runs and exit 0; SIGINT and SIGQUIT stop now."""
+
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import fcgi
+from apps import BUSY, HELLO
+from fcgi import wait_for
+from harness import FcgiServer, listening_socket
+from settings import BINARY, SLOW
+
+POLITE = [signal.SIGTERM, signal.SIGUSR1]
+
+
+def stop(server, number, seconds):
+    start = time.monotonic()
+    server.signal(number)
+    code = server.wait(seconds)
+    return code, time.monotonic() - start
+
+
+@pytest.mark.parametrize('number', POLITE)
+@pytest.mark.parametrize('threads', [1, 4])
+def test_idle(fcgi_server, number, threads):
+    """F29: an idle server ends within a second, exit 0, whether it has served anything or not."""
+    server = fcgi_server(HELLO, '--threads', str(threads))
+    code, seconds = stop(server, number, 5)
+    assert code == 0 and seconds < 1 * SLOW
+    server = fcgi_server(HELLO, '--threads', str(threads))
+    assert server.request().body == b'hello'
+    code, seconds = stop(server, number, 5)
+    assert code == 0 and seconds < 1 * SLOW
+
+
+@pytest.mark.parametrize('number', POLITE)
+def test_idle_kept_connections(fcgi_server, number):
+    """F29: idle kept connections do not delay the end; they are closed."""
+    server = fcgi_server(HELLO)
+    conns = [server.connect() for _ in range(5)]
+    for conn in conns:
+        conn.request(server.params(), keep=True)
+    half = server.connect()
+    half.send(fcgi.begin())
+    code, seconds = stop(server, number, 5)
+    assert code == 0 and seconds < 1 * SLOW
+    for conn in [*conns, half]:
+        conn.wait_eof(1)
+
+
+@pytest.fixture
+def busy(fcgi_server, tmp_path):
+    """A server with a request that waits for a file, and a second thread."""
+    gate, notes = tmp_path / 'gate', tmp_path / 'notes'
+
+    def start(*options, keep=False):
+        server = fcgi_server(BUSY, *options, env={'NOTES': str(notes)})
+        server.allow_log('stop|graceful|request|signal|interrupt')
+        exchange = server.start(path='/wait', query=str(gate), keep=keep)
+        exchange.finish_body()
+        wait_for(lambda: notes.exists() and 'waiting' in notes.read_text(), 5, 'the request')
+        return server, exchange
+    start.gate = gate
+    return start
+
+
+@pytest.mark.parametrize('number', POLITE)
+@pytest.mark.parametrize('keep', [False, True])
+@pytest.mark.parametrize('threads', [1, 2])
+def test_busy(busy, number, keep, threads):
+    """F29: a running request is finished first; its response is whole; then exit 0."""
+    server, exchange = busy('--threads', str(threads), keep=keep)
+    server.signal(number)
+    assert exchange.silent(0.3) and server.running()
+    busy.gate.touch()
+    response = exchange.response()
+    assert response.body == b'waited' and response.complete
+    assert server.wait(5) == 0
+
+
+def test_nothing_new_is_taken(busy, world):
+    """F29: after SIGTERM no new request begins, although the last one still runs: a connection stays in the socket's
+    queue for the next process, or is refused."""
+    server, exchange = busy('--threads', '2')
+    server.signal(signal.SIGTERM)
+    # The signal needs a moment to get through; only then does a new connection tell anything.
+    wait_for(lambda: server.connect().silent(0.05), 5, 'the listener to be left alone')
+    try:
+        late = server.connect(timeout=0.5)
+        late.send(fcgi.request_bytes(server.params()))
+        assert late.silent(0.3) or not late.records
+    except (fcgi.Timeout, ConnectionError):
+        pass
+    busy.gate.touch()
+    assert exchange.response().body == b'waited'
+    assert server.wait(5) == 0
+
+
+def test_next_request_of_a_kept_connection(busy):
+    """F29: a kept connection is closed after the response, a pipelined request behind it is not lost in silence: it is
+    answered or the connection ends without a byte for it."""
+    server, exchange = busy(keep=True)
+    exchange.conn.send(fcgi.request_bytes(server.params(), id=2, keep=True))
+    server.signal(signal.SIGTERM)
+    busy.gate.touch()
+    assert exchange.response().body == b'waited'
+    second = exchange.conn.response(2)
+    assert second.complete and second.body == b'hello' or second.raw == b''
+    assert server.wait(5) == 0
+
+
+@pytest.mark.parametrize('when', ['reading', 'writing'])
+def test_streams_are_finished(fcgi_server, when):
+    """F29: a body half read and a response half written count as running."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            yield b'first'
+            yield environ['wsgi.input'].read()
+            yield b'x' * 3000000
+    ''')
+    exchange = server.start('POST', content_length=6)
+    exchange.wait_for(b'first')
+    exchange.write(b'abc')
+    if when == 'reading':
+        server.signal(signal.SIGTERM)
+        assert exchange.silent(0.2)
+    exchange.write(b'def')
+    exchange.finish_body()
+    if when == 'writing':
+        exchange.wait_for(b'abcdef')
+        server.signal(signal.SIGTERM)
+    response = exchange.response()
+    assert response.complete and response.body == b'firstabcdef' + b'x' * 3_000_000
+    assert server.wait(5) == 0
+
+
+def test_graceful_timeout(busy):
+    """F29: the wait is bounded by --graceful-timeout; a request that does not end is cut, and looks so."""
+    server, exchange = busy('--graceful-timeout', '300ms')
+    server.exit_codes = {0, 1}
+    code, seconds = stop(server, signal.SIGTERM, 5)
+    assert 0.2 < seconds < 3 * SLOW
+    assert not exchange.response().complete
+
+
+@pytest.mark.parametrize('first', POLITE)
+def test_second_signal_forces(busy, first):
+    """P4: a second SIGTERM does not wait for the request."""
+    server, exchange = busy()
+    server.exit_codes = {0, 1, 130, 143, -signal.SIGTERM}
+    server.signal(first)
+    assert exchange.silent(0.2)
+    stop(server, signal.SIGTERM, 3)
+    assert not exchange.response().complete
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize('state', ['idle', 'busy'])
+def test_stop_now(fcgi_server, busy, number, state):
+    """F29: Ctrl-C: idle or busy, the end comes at once, without a core dump or a traceback."""
+    server, exchange = busy() if state == 'busy' else (fcgi_server(HELLO), None)
+    server.exit_codes = {0, 128 + number}
+    code, seconds = stop(server, number, 5)
+    assert seconds < 1.5 * SLOW
+    if exchange:
+        assert not exchange.response().complete
+    assert 'Traceback' not in server.logged
+
+
+def test_socket_file_is_removed(world, tmp_path):
+    """F29: the socket file of --bind is gone afterwards, after SIGTERM and after SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        path = world.new_path('sock')
+        process = world.spawn('--bind', str(path), world.write_app(HELLO))
+        server = FcgiServer(world, process, str(path))
+        server.exit_codes = process.exit_codes = {0, 130}
+        server.ready()
+        stop(server, number, 5)
+        assert not path.exists()
+
+
+@pytest.mark.parametrize('threads', [1, 3])
+def test_python_exit(fcgi_server, tmp_path, threads):
+    """F29, W77: at the end atexit functions run once, non-daemon threads are waited for, open files are flushed."""
+    notes = tmp_path / 'notes'
+    server = fcgi_server(f'''
+        import atexit, threading, time
+        file = open({str(notes)!r}, 'a')
+        atexit.register(lambda: file.write('atexit '))
+        def late():
+            time.sleep(0.2)
+            file.write('thread ')
+        def application(environ, start_response):
+            file.write('request ')
+            threading.Thread(target=late).start()
+            start_response('200 OK', [])
+            return [b'x']
+    ''', '--threads', str(threads))
+    assert server.request().body == b'x'
+    assert stop(server, signal.SIGTERM, 5)[0] == 0
+    assert notes.read_text() == 'request thread atexit '
+
+
+def test_a_thread_that_never_ends(fcgi_unix):
+    """F29: a non-daemon thread of the application that never ends does not make the server immortal: --graceful-timeout
+    bounds that wait, too."""
+    server = fcgi_unix('''
+        import threading
+        def application(environ, start_response):
+            threading.Thread(target=threading.Event().wait).start()
+            start_response('200 OK', [])
+            return [b'x']
+    ''', '--graceful-timeout', '500ms')
+    server.allow_log('thread|graceful|exit')
+    server.exit_codes = {0, 1}
+    server.request()
+    stop(server, signal.SIGTERM, 8)
+
+
+def test_term_during_start(world):
+    """F29: SIGTERM while the application is still being imported ends the start; no socket file is left."""
+    path, started = world.new_path('sock'), world.new_path('started')
+    process = world.spawn('--bind', str(path), world.write_app(f'''
+        import time
+        open({str(started)!r}, 'w').close()
+        for i in range(1000):
+            time.sleep(0.01)
+        def application(environ, start_response):
+            return []
+    '''))
+    # An application that is loaded at the first request needs one.
+    wait_for(lambda: path.exists(), 5, 'the socket')
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)
+        client.connect(str(path))
+        client.send(fcgi.request_bytes([('REQUEST_METHOD', 'GET'), ('SERVER_NAME', 'x'), ('SERVER_PORT', '80'),
+                                        ('SERVER_PROTOCOL', 'HTTP/1.1'), ('PATH_INFO', '/')]))
+        wait_for(started.exists, 5, 'the import')
+        process.exit_codes = {0, 1, 143, -signal.SIGTERM}
+        process.log.allow('.')
+        process.signal(signal.SIGTERM)
+        process.wait(15)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize('delay', [0, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1])
+def test_term_at_any_time_of_the_start(world, delay):
+    """F29: whenever SIGTERM comes after the socket is there, the exit code is 0 and the socket file goes with the
+    process."""
+    path = world.new_path('sock')
+    process = world.spawn('--bind', str(path), world.write_app(HELLO))
+    wait_for(lambda: path.exists(), 5, 'the socket')
+    time.sleep(delay)           # the moment is what is tested
+    process.signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+    assert not path.exists()
+
+
+def test_inherited_socket_lives_on(world):
+    """F29: a spawner's socket survives the process: the next one serves what waited in its queue."""
+    sock, address = listening_socket('unix', world.new_path('sock'))
+    app = world.write_app(HELLO)
+    with sock:
+        first = FcgiServer(world, world.spawn(app, stdin=sock), address)
+        first.ready()
+        assert first.request().body == b'hello'
+        assert first.stop() == 0
+        waiting = world.connect(address)
+        waiting.send(fcgi.request_bytes(first.params()))
+        second = FcgiServer(world, world.spawn(app, stdin=sock), address)
+        assert waiting.response().body == b'hello'
+        second.ready()
+
+
+def test_stop_under_load(fcgi_server):
+    """F29: SIGTERM between requests of busy clients: every response that began is whole; the others ended without a
+    byte."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'x' * 100000]
+    ''', '--threads', '2')
+    broken, served, done = [], [], threading.Event()
+
+    def client():
+        while not done.is_set():
+            try:
+                with fcgi.Connection(server.address, timeout=0.2) as conn:
+                    for _ in range(20):
+                        conn.send(fcgi.request_bytes(server.params(), keep=True))
+                        response = conn.response()
+                        if response.raw and not response.complete:
+                            broken.append(response)
+                        if response.complete:
+                            served.append(len(response.body))
+                        if conn.eof:
+                            break
+            except (AssertionError, OSError):
+                return
+    threads = [threading.Thread(target=client) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(served) > 50, 10, 'some requests')
+    server.signal(signal.SIGTERM)
+    assert server.wait(5) == 0
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not broken, broken[:2]
+    assert set(served) == {100_000}
+
+
+def test_parent_that_dies(world):
+    """F29: the end of the parent is not the end of the server (no PR_SET_PDEATHSIG surprises under a shell)."""
+    path, pid_file = world.new_path('sock'), world.new_path('pid')
+    app = world.write_app(HELLO)
+    shell = world.spawn('-c', f'"{BINARY}" --bind "{path}" "{app}" & echo $! > "{pid_file}"; exit 0', binary='/bin/sh')
+    wait_for(lambda: shell.popen.poll() is not None, 5, 'the shell')
+    pid = int(pid_file.read_text())
+    with fcgi.Connection(str(path)) as conn:
+        response = conn.request([('REQUEST_METHOD', 'GET'), ('SERVER_NAME', 'x'), ('SERVER_PORT', '80'),
+                                 ('SERVER_PROTOCOL', 'HTTP/1.1'), ('PATH_INFO', '/')])
+        assert response.body == b'hello'
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().split()[2] == 'Z', 5, 'its end')

@@ -1,0 +1,229 @@
+"""What a request costs: the issue's "Must show" on system calls, idle connections and memory."""
+
+import collections
+import os
+import re
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import time
+
+import pytest
+
+import fcgi
+from apps import HELLO
+from fcgi import wait_for
+from harness import rss
+from settings import SANITIZED, SLOW
+
+LINE = re.compile(r'(?:\d+\s+)?(?:<\.\.\. )?(\w+)(?:\(| resumed)')
+
+
+def can_trace():
+    if not shutil.which('strace'):
+        return 'strace is not installed'
+    done = subprocess.run(['strace', '-o', '/dev/null', 'true'], capture_output=True)
+    return None if done.returncode == 0 else 'strace may not trace here: ' + done.stderr.decode().strip()
+
+
+WHY_NOT = can_trace()
+traced = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
+plain = pytest.mark.skipif(SANITIZED, reason='sanitizers make system calls and memory of their own')
+
+
+class Trace:
+    """strace on one thread of a running process, from attach to detach."""
+
+    def __init__(self, world, pid):
+        self.path = world.new_path('trace')
+        self.process = subprocess.Popen(['strace', '-o', str(self.path), '-s', '32', '-p', str(pid)],
+                                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        assert b'attached' in self.process.stderr.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGINT)
+        self.process.communicate(timeout=10)
+
+    def lines(self):
+        """The traced calls as text, a call that was resumed only once."""
+        out = []
+        for line in self.path.read_text(errors='replace').splitlines():
+            if 'resumed>' in line or line.startswith(('---', '+++', 'strace:')):
+                continue
+            if LINE.match(line):
+                out.append(line)
+        return out
+
+    def calls(self):
+        return [LINE.match(line)[1] for line in self.lines()]
+
+
+def split_at(calls, name):
+    """The calls in groups that each begin with `name`."""
+    groups = []
+    for call in calls:
+        if call == name:
+            groups.append([])
+        if groups:
+            groups[-1].append(call)
+    return groups
+
+
+@traced
+@plain
+@pytest.mark.parametrize('threads', [1, 2])
+def test_kept_connection(fcgi_server, world, threads):
+    """"Must show": hello on a kept connection is 4 system calls of the serving thread: epoll_wait, recv, sendmsg,
+    epoll_ctl. The first requests may be dearer; of the following hundred not one."""
+    server = fcgi_server(HELLO, '--threads', str(threads))
+    conn = server.connect()
+    for _ in range(100):
+        assert conn.request(server.params(), keep=True).body == b'hello'
+    if threads == 1:
+        tids = [server.pid]
+    else:
+        # Any request thread may wake up: each is traced.
+        tids = [int(t) for t in os.listdir(f'/proc/{server.pid}/task')]
+    traces = [Trace(world, tid) for tid in tids]
+    for _ in range(102):
+        assert conn.request(server.params(), keep=True).body == b'hello'
+    for trace in traces:
+        trace.__exit__()
+    calls = collections.Counter()
+    served = 0
+    for trace in traces:
+        mine = trace.calls()
+        if 'sendmsg' not in mine:
+            continue
+        calls.update(mine)
+        served += mine.count('sendmsg')
+        # The attach falls into a wait, the detach into the next one: both ends are left out.
+        for group in split_at(mine, 'epoll_wait')[1:-1]:
+            assert sorted(group) == sorted(['epoll_wait', 'recvfrom', 'sendmsg', 'epoll_ctl']), (group, calls)
+    assert served >= 101
+
+
+@traced
+@plain
+def test_new_connection(fcgi_server, world):
+    """"Must show": hello on a new connection is at most 6 system calls."""
+    server = fcgi_server(HELLO)
+    for _ in range(100):
+        assert server.request().body == b'hello'
+    with Trace(world, server.pid) as trace:
+        for _ in range(52):
+            with fcgi.Connection(server.address) as conn:
+                assert conn.request(server.params()).body == b'hello'
+    calls = trace.calls()
+    assert calls.count('sendmsg') >= 51
+    # A request is what lies between two answers.
+    groups = split_at(calls, 'sendmsg')[1:-1]
+    average = sum(map(len, groups)) / len(groups)
+    assert average <= 6, (average, collections.Counter(calls))
+    assert statistics.median(map(len, groups)) <= 6 and max(map(len, groups)) <= 8, groups
+
+
+@traced
+@plain
+@pytest.mark.parametrize('blocks', [1, 16, 1024])
+def test_large_response(fcgi_server, world, blocks):
+    """"Must show": a list of 1 MiB leaves in at most 4 writes, in however many blocks it is."""
+    server = fcgi_server(f'''
+        body = [b'x' * {(1 << 20) // blocks}] * {blocks}
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return body
+    ''')
+    conn = server.connect()
+    for _ in range(5):
+        conn.request(server.params(), keep=True)
+    with Trace(world, server.pid) as trace:
+        for _ in range(5):
+            assert len(conn.request(server.params(), keep=True).body) == 1 << 20
+        conn.records.clear()
+        conn.taken = 0
+    calls = trace.calls()
+    writes = sum(calls.count(name) for name in ('sendmsg', 'sendto', 'write', 'writev', 'sendfile', 'splice'))
+    assert writes <= 4 * 5, collections.Counter(calls)
+
+
+@traced
+@plain
+def test_idle_server_makes_no_calls(fcgi_unix, world):
+    """"Must show": a server with kept connections and nothing to do sleeps: no timer ticks in the serving thread."""
+    server = fcgi_unix(HELLO)
+    conn = server.connect()
+    conn.request(server.params(), keep=True)
+    with Trace(world, server.pid) as trace:
+        assert conn.silent(2)
+    assert len(trace.calls()) <= 1, trace.lines()
+
+
+COUNT = 10_000
+
+
+@pytest.fixture
+def many_files():
+    """Room for 10,000 sockets in this process and, inherited, in the server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < COUNT + 500:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (COUNT + 500, COUNT + 500))
+        except (ValueError, PermissionError):
+            pytest.skip(f'the hard limit of open files is {hard}')
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (COUNT + 500, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def seconds_for_a_request(server, times=200):
+    """Median time of a request on a new connection."""
+    data = fcgi.request_bytes(server.params())
+    out = []
+    for _ in range(times):
+        start = time.perf_counter()
+        with fcgi.Connection(server.address) as conn:
+            conn.send(data)
+            assert conn.response().body == b'hello'
+        out.append(time.perf_counter() - start)
+    return statistics.median(out)
+
+
+@plain
+@pytest.mark.timeout(180)
+def test_ten_thousand_idle_connections(many_files, fcgi_unix):
+    """"Must show": 10,000 idle kept connections on 2 threads: a new request takes at most twice the time, and a
+    connection costs at most 1 KiB of memory. F13."""
+    server = fcgi_unix(HELLO, '--threads', '2', '--keepalive-timeout', '10m')
+    seconds_for_a_request(server)
+    data = fcgi.request_bytes(server.params(), keep=True)
+    before_time = seconds_for_a_request(server)
+    before_memory = rss(server.pid)
+    conns = []
+    try:
+        for _ in range(COUNT):
+            conn = fcgi.Connection(server.address)
+            conns.append(conn)
+            conn.send(data)
+            assert conn.response().body == b'hello'
+        memory = rss(server.pid) - before_memory
+        # The machine has other things to do, too: the best of some tries is the program's.
+        times = [seconds_for_a_request(server)]
+        while times[-1] > 2 * before_time and len(times) < 6:
+            times.append(seconds_for_a_request(server))
+        assert min(times) <= 2 * before_time, (before_time, times)
+        assert memory / COUNT <= 1024, f'{memory / COUNT:.0f} bytes a connection'
+        # They are all alive.
+        for conn in conns[::97]:
+            conn.send(data)
+            assert conn.response().body == b'hello'
+    finally:
+        for conn in conns:
+            conn.close()
+    wait_for(lambda: server.request().body == b'hello', 10 * SLOW, 'a request afterwards')

@@ -1,0 +1,295 @@
+"""Request threads: F13, F30, F33, and the truth about wsgi.multithread (W13, W75)."""
+
+import threading
+import time
+
+import pytest
+
+import fcgi
+from apps import BUSY, HELLO
+from fcgi import wait_for
+from settings import SLOW
+
+OVERLAP = '''
+import threading, time
+lock = threading.Lock()
+inside = most = 0
+threads = set()
+def application(environ, start_response):
+    global inside, most
+    with lock:
+        inside += 1
+        most = max(most, inside)
+        threads.add(threading.get_ident())
+    if environ['PATH_INFO'] == '/meet':
+        deadline = time.monotonic() + 10
+        while most < int(environ['QUERY_STRING']) and time.monotonic() < deadline:
+            time.sleep(0.002)
+    elif environ['PATH_INFO'] == '/linger':
+        time.sleep(0.02)
+    with lock:
+        inside -= 1
+    start_response('200 OK', [])
+    return [('%d %d %s' % (most, len(threads), environ['wsgi.multithread'])).encode()]
+'''
+
+
+def together(server, count, **request):
+    """`count` requests at the same time; their responses."""
+    exchanges = [server.start(**request) for _ in range(count)]
+    for exchange in exchanges:
+        exchange.finish_body()
+    return [exchange.response() for exchange in exchanges]
+
+
+def test_one_thread_never_overlaps(fcgi_server):
+    """W75, W13: the default is one thread; requests at the same time run one after another, and wsgi.multithread is
+    False."""
+    server = fcgi_server(OVERLAP)
+    for response in together(server, 10, path='/linger'):
+        assert response.body == b'1 1 False'
+
+
+@pytest.mark.parametrize('threads', [2, 4, 16])
+def test_threads_overlap(fcgi_server, threads):
+    """W13: with --threads N that many requests run at the same time, in as many threads, and not one more;
+    wsgi.multithread is True."""
+    server = fcgi_server(OVERLAP, '--threads', str(threads))
+    responses = together(server, threads, path='/meet', query=str(threads))
+    assert all(r.body.endswith(b'True') and int(r.body.split()[0]) == threads for r in responses)
+    for response in together(server, threads * 3, path='/linger'):
+        most, seen, _ = response.body.split()
+        assert int(most) == threads and int(seen) == threads
+
+
+def test_idle_kept_connections_pin_no_thread(fcgi_server):
+    """F13: W threads, W + 4 idle kept connections of one front: a request of another front is answered at once. One
+    idle connection of HAProxy blocked stock libfcgi's only worker."""
+    server = fcgi_server(HELLO, '--threads', '2')
+    kept = [server.connect() for _ in range(6)]
+    for conn in kept:
+        assert conn.request(server.params(), keep=True).body == b'hello'
+    for _ in range(5):
+        start = time.monotonic()
+        assert server.request().body == b'hello'
+        assert time.monotonic() - start < 1 * SLOW
+    for conn in kept:
+        assert conn.request(server.params(), keep=True).body == b'hello'
+
+
+def test_one_thread_many_kept_connections(fcgi_server):
+    """F13: one thread serves a hundred kept connections in turns."""
+    server = fcgi_server(HELLO)
+    kept = [server.connect() for _ in range(100)]
+    for _ in range(3):
+        for conn in kept:
+            assert conn.request(server.params(), keep=True, timeout=2).body == b'hello'
+
+
+@pytest.mark.parametrize('app', ['list', 'blocks', 'file', 'write'])
+def test_stuck_client_does_not_hold_the_interpreter(fcgi_server, app, tmp_path):
+    """F30: one client takes nothing of a large response; a second thread and the application's own threads go on."""
+    big = tmp_path / 'big'
+    big.write_bytes(b'x' * 50_000_000)
+    ways = {'list': "return [b'x' * 50000000]", 'blocks': "return (b'x' * 100000 for i in range(500))",
+            'file': f"return environ['wsgi.file_wrapper'](open({str(big)!r}, 'rb'))",
+            'write': "write(b'x' * 50000000); return []"}
+    server = fcgi_server(f'''
+        import threading, time
+        ticks = 0
+        def tick():
+            global ticks
+            while True:
+                time.sleep(0.001)
+                ticks += 1
+        threading.Thread(target=tick, daemon=True).start()
+        def application(environ, start_response):
+            write = start_response('200 OK', [])
+            if environ['QUERY_STRING']:
+                return [b'%d' % ticks]
+            {ways[app]}
+    ''', '--threads', '2')
+    server.allow_log('client|gone|closed')
+    stuck = server.connect()
+    stuck.sock.send(fcgi.request_bytes(server.params()))
+    wait_for(lambda: stuck._poll(1, 0), 5, 'the response to begin')
+    counts = []
+    for _ in range(5):
+        start = time.monotonic()
+        counts.append(int(server.request(query='ticks', timeout=2).body))
+        assert time.monotonic() - start < 1 * SLOW
+        wait_for(lambda: int(server.request(query='ticks').body) > counts[-1] + 5, 2, 'the ticking thread')
+    stuck.close()
+
+
+def test_reading_a_slow_body_does_not_hold_the_interpreter(fcgi_server):
+    """F30: the same while a thread waits for a body."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [environ['wsgi.input'].read()]
+    ''', '--threads', '2')
+    exchange = server.start('POST', content_length=3)
+    exchange.write(b'a')
+    for _ in range(3):
+        assert server.request('POST', body=b'x', timeout=2).body == b'x'
+    exchange.write(b'bc')
+    exchange.finish_body()
+    assert exchange.response().body == b'abc'
+
+
+def test_all_threads_stuck_then_free(fcgi_server, tmp_path):
+    """F30: when every thread waits the next client waits too, and is served as soon as one is free."""
+    gate = tmp_path / 'gate'
+    server = fcgi_server(BUSY, '--threads', '2', env={'NOTES': str(tmp_path / 'notes')})
+    busy = [server.start(path='/wait', query=str(gate)) for _ in range(2)]
+    for exchange in busy:
+        exchange.finish_body()
+    wait_for(lambda: (tmp_path / 'notes').exists() and (tmp_path / 'notes').read_text().count('waiting') == 2, 5, 'both')
+    late = server.start()
+    late.finish_body()
+    assert late.silent(0.2)
+    gate.touch()
+    assert late.response(timeout=2).body == b'hello'
+    assert [exchange.response().body for exchange in busy] == [b'waited'] * 2
+
+
+def test_many_clients(fcgi_server):
+    """F13: eight clients with kept and new connections against three threads: every response is its own."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            body = environ['wsgi.input'].read()
+            start_response('200 OK', [])
+            return [body, b' ', environ['QUERY_STRING'].encode()]
+    ''', '--threads', '3')
+    failures = []
+
+    def client(number):
+        try:
+            conn = fcgi.Connection(server.address)
+            for i in range(150):
+                if i % 10 == 9:
+                    conn.close()
+                    conn = fcgi.Connection(server.address)
+                body = b'%d-%d' % (number, i) * (i % 7 * 100)
+                response = conn.request(server.params('POST', query=str(i), body=body), body, keep=True)
+                if response.body != body + b' %d' % i:
+                    failures.append(response)
+            conn.close()
+        except Exception as error:
+            failures.append(error)
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[:3]
+
+
+# --- Python's own view ----------------------------------------------------------------------------------------------
+
+def test_the_only_thread_is_the_main_thread(fcgi_unix):
+    """F33: with one thread the application runs in Python's main thread, which signal.signal() and others insist on."""
+    server = fcgi_unix('''
+        import threading
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [repr((threading.current_thread() is threading.main_thread(), threading.active_count())).encode()]
+    ''')
+    assert server.request().body == b'(True, 1)'
+
+
+def test_signal_module(fcgi_unix):
+    """F33: handlers set at import run while a request does; signal.alarm and SIGCHLD as everywhere."""
+    server = fcgi_unix('''
+        import signal, subprocess, time
+        seen = []
+        for name in ('SIGALRM', 'SIGCHLD', 'SIGWINCH'):
+            signal.signal(getattr(signal, name), lambda number, frame: seen.append(signal.Signals(number).name))
+        def application(environ, start_response):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            signal.raise_signal(signal.SIGWINCH)
+            subprocess.run(['true'], check=True)
+            deadline = time.monotonic() + 5
+            while len(set(seen)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            start_response('200 OK', [])
+            return [' '.join(sorted(set(seen))).encode()]
+    ''')
+    assert server.request().body == b'SIGALRM SIGCHLD SIGWINCH'
+
+
+def test_signal_handler_between_requests(fcgi_unix):
+    """F33: a signal for Python that comes while the server waits is not lost: its handler has run by the next request."""
+    server = fcgi_unix('''
+        import signal
+        seen = []
+        signal.signal(signal.SIGWINCH, lambda number, frame: seen.append(number))
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'%d' % len(seen)]
+    ''')
+    assert server.request().body == b'0'
+    server.signal(28)
+    wait_for(lambda: server.request().body == b'1', 2, 'the handler')
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_children_have_default_signals(fcgi_unix, threads):
+    """F33: what the program blocks or ignores for itself is not passed on to programs the application starts."""
+    server = fcgi_unix('''
+        import subprocess
+        def application(environ, start_response):
+            text = subprocess.run(['cat', '/proc/self/status'], stdout=subprocess.PIPE).stdout
+            start_response('200 OK', [])
+            return [line + bytes([10]) for line in text.splitlines() if line.startswith((b'SigBlk', b'SigIgn'))]
+    ''', '--threads', str(threads))
+    values = dict(line.split(':\t') for line in server.request().text.splitlines())
+    assert int(values['SigBlk'], 16) == 0 and int(values['SigIgn'], 16) == 0, values
+
+
+def test_subprocesses_and_fork(fcgi_unix):
+    """F33: subprocess, os.fork and multiprocessing work in a request; the child's end is seen, its output is not ours."""
+    server = fcgi_unix('''
+        import os, subprocess, multiprocessing
+        def work(queue):
+            queue.put(6 * 7)
+        def application(environ, start_response):
+            out = subprocess.run(['sh', '-c', 'echo sub'], stdout=subprocess.PIPE).stdout
+            pid = os.fork()
+            if pid == 0:
+                os._exit(7)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            context = multiprocessing.get_context('fork')
+            queue = context.Queue()
+            process = context.Process(target=work, args=(queue,))
+            process.start()
+            value = queue.get(timeout=10)
+            process.join()
+            queue.close()
+            queue.join_thread()
+            start_response('200 OK', [])
+            return [repr((out, status, value)).encode()]
+    ''')
+    for _ in range(2):
+        assert server.request().body == repr((b'sub\n', 7, 42)).encode()
+
+
+def test_threads_of_the_application(fcgi_unix):
+    """F33: a thread the application starts runs on between requests."""
+    server = fcgi_unix('''
+        import threading, time
+        count = 0
+        def work():
+            global count
+            while True:
+                time.sleep(0.005)
+                count += 1
+        def application(environ, start_response):
+            if environ['QUERY_STRING']:
+                threading.Thread(target=work, daemon=True).start()
+            start_response('200 OK', [])
+            return [b'%d' % count]
+    ''')
+    server.request(query='start')
+    wait_for(lambda: int(server.request().body) > 20, 5, 'the thread')

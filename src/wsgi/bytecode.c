@@ -41,6 +41,9 @@ struct key {
     int64_t python_magic;
     int64_t optimize;
     int64_t mtime_ns;
+    /* Unpacked archives give every file the same mtime, and two versions may
+     * have the same size; ctime cannot be set. */
+    int64_t ctime_ns;
     int64_t size;
     uint64_t inode;
     uint64_t device;
@@ -154,6 +157,12 @@ optimize_level(void)
     return value;
 }
 
+static int64_t
+nanoseconds(const struct timespec *t)
+{
+    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 static struct key
 key_of(const char *path, const struct stat *st)
 {
@@ -161,8 +170,8 @@ key_of(const char *path, const struct stat *st)
         .magic = MAGIC,
         .python_magic = PyImport_GetMagicNumber(),
         .optimize = optimize_level(),
-        .mtime_ns =
-            (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
+        .mtime_ns = nanoseconds(&st->st_mtim),
+        .ctime_ns = nanoseconds(&st->st_ctim),
         .size = st->st_size,
         .inode = st->st_ino,
         .device = st->st_dev,
@@ -419,8 +428,9 @@ compile_source(const struct bytes *source, PyObject *name)
 static bool
 is_same(const struct stat *a, const struct stat *b)
 {
-    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+    return a->st_size == b->st_size &&
+           nanoseconds(&a->st_mtim) == nanoseconds(&b->st_mtim) &&
+           nanoseconds(&a->st_ctim) == nanoseconds(&b->st_ctim);
 }
 
 PyObject *

@@ -23,8 +23,14 @@ enum config_action {
     ACTION_CHECK,
     ACTION_EXPLAIN,
     ACTION_HELP,
-    ACTION_VERSION
+    ACTION_VERSION,
+    ACTION_PING,   /* --ping ADDR */
+    ACTION_STATUS, /* --status ADDR */
+    ACTION_REQUEST /* --request ADDR METHOD PATH */
 };
+
+enum config_reload { RELOAD_SCRIPT, RELOAD_MODULES, RELOAD_OFF };
+enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 /* Words given by a repeatable option, in order. */
 struct config_list {
@@ -58,6 +64,36 @@ struct config {
     const char *socket_owner; /* "user[:group]" or NULL */
     enum config_errors_to errors_to;
     bool debug;
+
+    /* Processes. */
+    unsigned processes;    /* --processes N, auto = cores; 0 = no master */
+    bool preload;          /* --preload: import once, then fork the workers */
+    unsigned max_requests; /* of a process, 0 = no limit */
+    unsigned max_requests_jitter; /* up to so many more, at random */
+    uint64_t max_memory;          /* bytes of RSS after a request, 0 = none */
+    int64_t request_timeout_ms;   /* 0 = none */
+    int64_t slow_ms;              /* 0 = off */
+    enum config_reload reload;
+    const char *user;     /* --user NAME|UID or NULL */
+    const char *group;    /* --group NAME|GID or NULL */
+    int umask;            /* -1 = as found */
+    const char *pid_file; /* or NULL */
+
+    /* Seeing inside. */
+    const char *status_path; /* "/path" or NULL */
+    const char *ping_path;   /* "/path" or NULL */
+    const char *control;     /* --control ADDR or NULL */
+    const char *log_file;    /* or NULL = fd 2 */
+    const char *access_log;  /* FILE, "-" = the log, or NULL */
+    enum config_log_format log_format;
+
+    /* The client in the same program: ACTION_PING, STATUS, REQUEST. */
+    const char *address;        /* ADDR */
+    bool json;                  /* --status --json */
+    const char *method, *path;  /* --request */
+    struct config_list headers; /* -H "Name: value" ... */
+    const char *data_file;      /* --data-file FILE or NULL */
+    int64_t client_timeout_ms;  /* --timeout */
 };
 
 /* Frees what options_parse() allocated. */

@@ -1,0 +1,220 @@
+#include "proc/scoreboard.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static size_t
+size_of(unsigned nworkers, unsigned nthreads)
+{
+    return sizeof(struct scoreboard) + nworkers * sizeof(struct score_worker) +
+           (size_t)nworkers * nthreads * sizeof(struct score_thread);
+}
+
+struct scoreboard *
+scoreboard_new(unsigned nworkers, unsigned nthreads)
+{
+    struct scoreboard *b =
+        mmap(NULL, size_of(nworkers, nthreads), PROT_READ | PROT_WRITE,
+             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (b == MAP_FAILED) {
+        return NULL;
+    }
+    b->nworkers = nworkers;
+    b->nthreads = nthreads;
+    b->started_at = time(NULL);
+    b->started_ms = clock_ms();
+    atomic_store(&b->generation, 1);
+    return b;
+}
+
+void
+scoreboard_free(struct scoreboard **b)
+{
+    if (*b != NULL) {
+        (void)munmap(*b, size_of((*b)->nworkers, (*b)->nthreads));
+        *b = NULL;
+    }
+}
+
+struct score_thread *
+scoreboard_thread(struct scoreboard *b, unsigned worker, unsigned thread)
+{
+    void *threads = &b->workers[b->nworkers];
+    struct score_thread *t = threads;
+
+    return &t[(size_t)worker * b->nthreads + thread];
+}
+
+void
+scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
+                unsigned generation)
+{
+    struct score_worker *w = &b->workers[worker];
+
+    for (unsigned i = 0; i < b->nthreads; i++) {
+        memset(scoreboard_thread(b, worker, i), 0, sizeof(struct score_thread));
+    }
+    memset(w, 0, sizeof *w);
+    atomic_store(&w->generation, generation);
+    atomic_store(&w->started_ms, clock_ms());
+    atomic_store(&w->started_at, time(NULL));
+    atomic_store(&w->pid, pid);
+    atomic_store(&w->state, SCORE_STARTING);
+}
+
+void
+scoreboard_release(struct scoreboard *b, unsigned worker)
+{
+    struct score_worker *w = &b->workers[worker];
+
+    atomic_fetch_add(&b->gone_requests, atomic_load(&w->requests));
+    atomic_fetch_add(&b->gone_accepted, atomic_load(&w->accepted));
+    atomic_fetch_add(&b->gone_failed, atomic_load(&w->failed));
+    atomic_fetch_add(&b->gone_slow, atomic_load(&w->slow));
+    atomic_fetch_add(&b->gone_timeouts, atomic_load(&w->timeouts));
+    memset(w, 0, sizeof *w);
+    atomic_store(&w->state, SCORE_FREE);
+}
+
+static void
+note_active(struct scoreboard *b)
+{
+    struct score_totals t;
+
+    scoreboard_totals(b, &t);
+    unsigned most = atomic_load_explicit(&b->max_active, memory_order_relaxed);
+    while (t.active > most &&
+           !atomic_compare_exchange_weak(&b->max_active, &most, t.active)) {
+    }
+    if (t.threads > 0 && t.active >= t.threads) {
+        atomic_fetch_add_explicit(&b->all_busy, 1, memory_order_relaxed);
+    }
+}
+
+void
+score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
+            const struct request *q)
+{
+    uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_relaxed);
+
+    (void)worker;
+    atomic_store_explicit(&t->line_seq, seq + 1, memory_order_release);
+    atomic_thread_fence(memory_order_release);
+    request_line(q, t->line, sizeof t->line);
+    atomic_store_explicit(&t->line_seq, seq + 2, memory_order_release);
+    atomic_fetch_add_explicit(&t->serial, 1, memory_order_relaxed);
+    atomic_store_explicit(&t->since_ms, clock_coarse_ms(),
+                          memory_order_release);
+    if (b->nthreads * b->nworkers > 1) {
+        note_active(b);
+    }
+}
+
+void
+score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
+          const struct request *q)
+{
+    struct score_worker *w = &b->workers[worker];
+    long long since = atomic_load_explicit(&t->since_ms, memory_order_relaxed);
+
+    atomic_store_explicit(&t->last_us, (clock_coarse_ms() - since) * 1000,
+                          memory_order_relaxed);
+    atomic_store_explicit(&t->since_ms, 0, memory_order_release);
+    atomic_fetch_add_explicit(&t->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->requests, 1, memory_order_relaxed);
+    if (q->exit_status != 0) {
+        atomic_fetch_add_explicit(&w->failed, 1, memory_order_relaxed);
+    }
+}
+
+bool
+score_line(const struct score_thread *t, char to[SCORE_LINE])
+{
+    for (int tries = 0; tries < 100; tries++) {
+        uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_acquire);
+        if ((seq & 1) != 0) {
+            continue;
+        }
+        memcpy(to, t->line, SCORE_LINE);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&t->line_seq, memory_order_relaxed) == seq) {
+            to[SCORE_LINE - 1] = '\0';
+            return to[0] != '\0';
+        }
+    }
+    return false;
+}
+
+static void
+count_state(struct score_totals *t, enum score_state state)
+{
+    t->workers++;
+    switch (state) {
+    case SCORE_READY:
+    case SCORE_RECYCLE:
+        t->ready++;
+        break;
+    case SCORE_STARTING:
+        t->starting++;
+        break;
+    case SCORE_BROKEN:
+        t->broken++;
+        break;
+    case SCORE_DRAINING:
+        t->draining++;
+        break;
+    case SCORE_FREE:
+    case SCORE_STATE_MAX:
+        break;
+    }
+}
+
+void
+scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
+{
+    struct score_totals t = {
+        .requests = atomic_load(&b->gone_requests),
+        .accepted = atomic_load(&b->gone_accepted),
+        .failed = atomic_load(&b->gone_failed),
+        .slow = atomic_load(&b->gone_slow),
+        .timeouts = atomic_load(&b->gone_timeouts),
+    };
+
+    for (unsigned i = 0; i < b->nworkers; i++) {
+        struct score_worker *w = &b->workers[i];
+        enum score_state state = atomic_load(&w->state);
+        if (state == SCORE_FREE) {
+            continue;
+        }
+        count_state(&t, state);
+        t.threads += state == SCORE_STARTING ? 0 : b->nthreads;
+        t.requests += atomic_load_explicit(&w->requests, memory_order_relaxed);
+        t.accepted += atomic_load_explicit(&w->accepted, memory_order_relaxed);
+        t.failed += atomic_load_explicit(&w->failed, memory_order_relaxed);
+        t.slow += atomic_load_explicit(&w->slow, memory_order_relaxed);
+        t.timeouts += atomic_load_explicit(&w->timeouts, memory_order_relaxed);
+        for (unsigned k = 0; k < b->nthreads; k++) {
+            t.active +=
+                atomic_load_explicit(&scoreboard_thread(b, i, k)->since_ms,
+                                     memory_order_relaxed) != 0;
+        }
+    }
+    *ret = t;
+}
+
+const char *
+score_state_name(enum score_state s)
+{
+    static const char *const names[SCORE_STATE_MAX] = {
+        [SCORE_FREE] = "free",         [SCORE_STARTING] = "starting",
+        [SCORE_READY] = "ready",       [SCORE_BROKEN] = "broken",
+        [SCORE_RECYCLE] = "recycling", [SCORE_DRAINING] = "draining",
+    };
+
+    return s < SCORE_STATE_MAX ? names[s] : "unknown";
+}

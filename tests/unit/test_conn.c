@@ -1,0 +1,240 @@
+/*
+ * test_conn.c - net/conn: one owner at a time, stale events find nobody, and the
+ *               sweeper shuts down but never closes
+ */
+#include "unit.h"
+
+#include "net/conn.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+enum { MAX = 64 };
+
+struct own {
+    struct conn conn;
+    char what[37]; /* a protocol's own entry, of an odd size */
+};
+
+static struct conn_table *table;
+
+static int
+setup(void **state UNUSED)
+{
+    table = conn_table_new(MAX, sizeof(struct own));
+    return table == NULL ? -1 : 0;
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    conn_table_free(&table);
+    assert_null(table);
+    conn_table_free(&table);
+    return 0;
+}
+
+static uint32_t
+token(struct conn *c)
+{
+    return atomic_load(&c->generation) & CONN_GENERATION;
+}
+
+/* A connection of two ends: [0] is in the table, [1] is the peer. */
+static struct conn *
+open_pair(int ends[2])
+{
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_true(ends[0] < MAX);
+    struct conn *c = conn_open(table, ends[0]);
+    assert_non_null(c);
+    return c;
+}
+
+static bool
+is_shut_down(int peer)
+{
+    char c;
+    ssize_t n = recv(peer, &c, 1, MSG_DONTWAIT);
+    assert_true(n == 0 || (n < 0 && errno == EAGAIN));
+    return n == 0;
+}
+
+static void
+test_descriptors_beyond_the_table(void **state UNUSED)
+{
+    assert_int_equal(conn_table_max(table), MAX);
+    assert_null(conn_open(table, -1));
+    assert_null(conn_open(table, MAX));
+    assert_non_null(conn_open(table, MAX - 1));
+    for (int fd = 0; fd < MAX; fd++) {
+        struct conn *c = conn_open(table, fd);
+        assert_non_null(c);
+        assert_int_equal(conn_fd(table, c), fd);
+        assert_int_equal((uintptr_t)c % 16, 0);
+    }
+}
+
+static void
+test_only_a_parked_connection_is_taken(void **state UNUSED)
+{
+    int ends[2];
+    struct conn *c = open_pair(ends);
+    uint32_t generation = token(c);
+    assert_null(conn_take(table, ends[0], generation)); /* ours already */
+    conn_park(c, 0);
+    assert_null(conn_take(table, ends[0], generation + 1));
+    assert_null(conn_take(table, ends[0], generation - 1));
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
+    assert_null(conn_take(table, ends[0], generation)); /* taken once */
+    conn_park(c, 0);
+    conn_unpark(c);
+    assert_null(conn_take(table, ends[0], generation));
+    conn_close(table, c);
+    assert_int_equal(fcntl(ends[0], F_GETFD), -1);
+    assert_null(conn_take(table, ends[0], generation));
+    (void)close(ends[1]);
+}
+
+static void
+test_a_late_event_does_not_find_the_next_connection(void **state UNUSED)
+{
+    int ends[2];
+    int again[2];
+    struct conn *c = open_pair(ends);
+    uint32_t generation = token(c);
+    c->in_poller = c->has_send_timeout = true;
+    conn_close(table, c);
+    (void)close(ends[1]);
+    assert_ptr_equal(open_pair(again), c); /* the same number */
+    assert_false(c->in_poller);
+    assert_false(c->has_send_timeout);
+    conn_park(c, 0);
+    assert_null(conn_take(table, again[0], generation));
+    assert_non_null(conn_take(table, again[0], token(c)));
+    conn_close(table, c);
+    (void)close(again[1]);
+}
+
+static void
+test_the_sweeper(void **state UNUSED)
+{
+    static const struct {
+        int64_t deadline;
+        bool parked, all, shut;
+    } cases[] = {
+        {100, true, false, true},   {99, true, false, true},
+        {101, true, false, false},  {0, true, false, false},
+        {100, false, false, false}, {0, true, true, true},
+        {101, true, true, true},    {0, false, true, false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int ends[2];
+        struct conn *c = open_pair(ends);
+        atomic_store(&c->deadline_ms, cases[i].deadline);
+        if (cases[i].parked) {
+            conn_park(c, cases[i].deadline);
+        }
+        conn_sweep(table, 100, cases[i].all);
+        if (is_shut_down(ends[1]) != cases[i].shut) {
+            fail_msg("case %zu", i);
+        }
+        assert_true(fcntl(ends[0], F_GETFD) >= 0); /* never closed */
+        if (cases[i].parked) {
+            assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+        }
+        conn_close(table, c);
+        (void)close(ends[1]);
+    }
+}
+
+static void
+test_close_all(void **state UNUSED)
+{
+    int a[2];
+    int b[2];
+    int c[2];
+    conn_park(open_pair(a), 0);
+    (void)open_pair(b);
+    conn_close(table, open_pair(c));
+    (void)close(c[1]);
+    conn_close_all(table);
+    assert_true(is_shut_down(a[1]));
+    assert_true(is_shut_down(b[1]));
+    (void)close(a[1]);
+    (void)close(b[1]);
+}
+
+/* Several threads after the same event while the sweeper runs: one gets it. */
+enum { ROUNDS = 20000, TAKERS = 2 };
+
+static struct {
+    struct conn *conn;
+    int fd;
+    uint32_t generation;
+    atomic_int owners, most, taken;
+    atomic_bool stop;
+} race;
+
+static void *
+taker(void *arg UNUSED)
+{
+    while (!atomic_load(&race.stop)) {
+        struct conn *c = conn_take(table, race.fd, race.generation);
+        if (c == NULL) {
+            continue;
+        }
+        int owners = atomic_fetch_add(&race.owners, 1) + 1;
+        if (owners > atomic_load(&race.most)) {
+            atomic_store(&race.most, owners);
+        }
+        if (atomic_fetch_add(&race.taken, 1) + 1 >= ROUNDS) {
+            atomic_store(&race.stop, true);
+        }
+        atomic_fetch_sub(&race.owners, 1);
+        conn_park(c, 1);
+    }
+    return NULL;
+}
+
+static void
+test_one_owner_at_a_time(void **state UNUSED)
+{
+    int ends[2];
+    pthread_t threads[TAKERS];
+    race.conn = open_pair(ends);
+    race.fd = ends[0];
+    race.generation = token(race.conn);
+    conn_park(race.conn, 1);
+    for (size_t i = 0; i < TAKERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, taker, NULL), 0);
+    }
+    while (!atomic_load(&race.stop)) {
+        conn_sweep(table, 100, false);
+    }
+    for (size_t i = 0; i < TAKERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(atomic_load(&race.most), 1);
+    assert_true(atomic_load(&race.taken) >= ROUNDS);
+    assert_ptr_equal(conn_take(table, ends[0], race.generation), race.conn);
+    conn_close(table, race.conn);
+    (void)close(ends[1]);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_descriptors_beyond_the_table),
+        TEST(test_only_a_parked_connection_is_taken),
+        TEST(test_a_late_event_does_not_find_the_next_connection),
+        TEST(test_the_sweeper),
+        TEST(test_close_all),
+        TEST(test_one_owner_at_a_time),
+    };
+    return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
+}

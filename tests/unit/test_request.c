@@ -1,0 +1,558 @@
+/*
+ * test_request.c - gateway/request: what is refused before the application is
+ *                  called, the bounds of the body, and the lines of the log
+ */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "gateway/request.h"
+#include "gateway/transport.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+/* -- the transport ---------------------------------------------------------- */
+
+static struct {
+    const char *body; /* what is left of STDIN */
+    const char *data; /* of DATA */
+    size_t piece;     /* > 0: bytes one read gives */
+    int error;        /* after the body; 0 = its end */
+    int reads;
+    struct buf wire, errors;
+} fake;
+
+static ssize_t
+fake_read(struct request *q UNUSED, enum request_stream s, void *to,
+          size_t size)
+{
+    const char **from = s == STREAM_DATA ? &fake.data : &fake.body;
+    size_t n = strlen(*from);
+    fake.reads++;
+    if (n == 0) {
+        return fake.error;
+    }
+    n = n < size ? n : size;
+    n = fake.piece > 0 && n > fake.piece ? fake.piece : n;
+    memcpy(to, *from, n);
+    *from += n;
+    return (ssize_t)n;
+}
+
+static int
+fake_send(struct request *q UNUSED, struct iovec *blocks, size_t n,
+          int flags UNUSED)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(
+            buf_add(&fake.wire, blocks[i].iov_base, blocks[i].iov_len), 0);
+    }
+    return 0;
+}
+
+static void
+fake_abort(struct request *q UNUSED)
+{
+}
+
+static bool
+fake_peer_gone(struct request *q UNUSED)
+{
+    return fake.error != 0;
+}
+
+static void
+fake_errors(struct request *q UNUSED, const char *lines, size_t n)
+{
+    assert_int_equal(buf_add(&fake.errors, lines, n), 0);
+}
+
+static const struct transport transport = {.name = "fake",
+                                           .read = fake_read,
+                                           .send = fake_send,
+                                           .abort = fake_abort,
+                                           .peer_gone = fake_peer_gone,
+                                           .errors = fake_errors};
+static struct config config;
+static struct request q;
+
+static int
+setup(void **state UNUSED)
+{
+    memset(&fake, 0, sizeof(fake));
+    memset(&config, 0, sizeof(config));
+    fake.body = fake.data = "";
+    buf_init(&fake.wire, 1 << 20);
+    buf_init(&fake.errors, 1 << 20);
+    request_init(&q, &transport, &config);
+    return 0;
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    request_fini(&q);
+    buf_fini(&fake.wire);
+    buf_fini(&fake.errors);
+    return 0;
+}
+
+static void
+add(const char *name, const char *value)
+{
+    assert_int_equal(
+        params_add(&q.params, name, strlen(name), value, strlen(value)), 0);
+}
+
+/* Prepares a POST with these variables more. */
+static int
+prepare(const char *name, const char *value)
+{
+    add("REQUEST_METHOD", "POST");
+    if (name != NULL) {
+        add(name, value);
+    }
+    return request_prepare(&q);
+}
+
+static void
+expect_status(const char *status)
+{
+    assert_true(fake.wire.len > strlen(status));
+    assert_memory_equal(fake.wire.data, status, strlen(status));
+}
+
+/* All of the body in reads of size, then what ended it. */
+static void
+expect_body(const char *body, size_t size, int end)
+{
+    char got[100];
+    size_t n = 0;
+    ssize_t r;
+    while ((r = request_read(&q, STREAM_STDIN, got + n, size)) > 0) {
+        assert_true((size_t)r <= size);
+        n += (size_t)r;
+    }
+    assert_int_equal(r, end);
+    got[n] = '\0';
+    assert_string_equal(got, body);
+    /* Both the end and an error stay; the transport is not asked again. */
+    int reads = fake.reads;
+    assert_int_equal(request_read(&q, STREAM_STDIN, got, size), end);
+    assert_int_equal(fake.reads, reads);
+}
+
+/* -- before the application --------------------------------------------------- */
+
+static void
+test_refusals(void **state UNUSED)
+{
+    assert_int_equal(request_prepare(&q), -EBADMSG);
+    expect_status("Status: 400 Bad Request\r\n");
+    assert_int_equal(q.response.state, RESPONSE_DONE);
+    fake.wire.len = 0;
+    request_clear(&q);
+    config.mount = "/app";
+    assert_int_equal(prepare("PATH_INFO", "/apple"), -EBADMSG);
+    expect_status("Status: 404 Not Found\r\n");
+    assert_int_equal(q.exit_status, 0);
+    fake.wire.len = 0;
+    request_clear(&q);
+    assert_int_equal(prepare("PATH_INFO", "/app/x"), 0);
+    assert_int_equal(fake.wire.len, 0);
+}
+
+/* --limit-body where the length is announced. */
+static void
+test_a_body_that_is_too_large(void **state UNUSED)
+{
+    static const struct {
+        const char *length;
+        int result;
+    } cases[] = {
+        {"0", 0},
+        {"9", 0},
+        {"10", 0},
+        {"11", -EBADMSG},
+        {"9223372036854775807", -EBADMSG},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        config.limit_body = 10;
+        fake.wire.len = 0;
+        request_clear(&q);
+        assert_int_equal(prepare("CONTENT_LENGTH", cases[i].length),
+                         cases[i].result);
+        if (cases[i].result < 0) {
+            expect_status("Status: 413 ");
+        }
+        config.limit_body = 0;
+        request_clear(&q);
+        assert_int_equal(prepare("CONTENT_LENGTH", cases[i].length), 0);
+    }
+    assert_int_equal(fake.reads, 0); /* 413 without reading any of it */
+}
+
+static void
+test_head(void **state UNUSED)
+{
+    add("REQUEST_METHOD", "HEAD");
+    assert_int_equal(request_prepare(&q), 0);
+    assert_true(q.response.is_head);
+    request_clear(&q);
+    assert_int_equal(prepare(NULL, NULL), 0);
+    assert_false(q.response.is_head);
+}
+
+/* W28, X5, X8: where the end of the body is certain. */
+static void
+test_framing(void **state UNUSED)
+{
+    static const struct {
+        bool is_cgi;
+        const char *length, *encoding, *software;
+        int result;
+        bool terminated;
+    } cases[] = {
+        {false, "5", NULL, NULL, 0, true},
+        {false, NULL, NULL, NULL, 0, true},
+        {false, "-1", "chunked", "Caddy/2", 0, true},
+        {true, "5", NULL, NULL, 0, true},
+        {true, NULL, NULL, NULL, 0, false},
+        {true, NULL, "chunked", "busybox httpd/1.35.0", -EBADMSG, false},
+        {true, NULL, "chunked", NULL, -EBADMSG, false},
+        {true, NULL, "chunked", "Apache/2.4 (Debian)", 0, true},
+        {true, "5", "chunked", "busybox httpd/1.35.0", 0, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        fake.wire.len = 0;
+        request_clear(&q);
+        q.is_cgi = cases[i].is_cgi;
+        if (cases[i].encoding != NULL) {
+            add("HTTP_TRANSFER_ENCODING", cases[i].encoding);
+        }
+        if (cases[i].software != NULL) {
+            add("SERVER_SOFTWARE", cases[i].software);
+        }
+        const char *name = cases[i].length != NULL ? "CONTENT_LENGTH" : NULL;
+        if (prepare(name, cases[i].length) != cases[i].result ||
+            q.input_terminated != cases[i].terminated) {
+            fail_msg("case %zu", i);
+        }
+        if (cases[i].result < 0) {
+            expect_status("Status: 411 ");
+        }
+    }
+}
+
+/* -- the body ------------------------------------------------------------------ */
+
+/* W25, W26, C2 */
+static void
+test_never_more_than_content_length(void **state UNUSED)
+{
+    static const size_t sizes[] = {1, 2, 3, 4, 50};
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        request_clear(&q);
+        fake.body = "abcdefgh";
+        assert_int_equal(prepare("CONTENT_LENGTH", "3"), 0);
+        expect_body("abc", sizes[i], 0);
+        assert_string_equal(fake.body, "defgh"); /* not even taken */
+    }
+    request_clear(&q);
+    fake.reads = 0;
+    assert_int_equal(prepare("CONTENT_LENGTH", "0"), 0);
+    expect_body("", 10, 0);
+    assert_int_equal(fake.reads, 0);
+}
+
+static void
+test_reads_return_what_is_there(void **state UNUSED)
+{
+    /* W29: no waiting for a full buffer. */
+    char to[10];
+    fake.body = "abc";
+    fake.piece = 2;
+    assert_int_equal(prepare("CONTENT_LENGTH", "3"), 0);
+    assert_int_equal(request_read(&q, STREAM_STDIN, to, sizeof(to)), 2);
+    assert_int_equal(request_read(&q, STREAM_STDIN, to, 0), 0); /* W23 */
+    assert_int_equal(request_read(&q, STREAM_STDIN, to, sizeof(to)), 1);
+    assert_int_equal(request_read(&q, STREAM_STDIN, to, sizeof(to)), 0);
+}
+
+/* W27, F26: an end that comes too early is an error, and stays one. */
+static void
+test_a_body_cut_short(void **state UNUSED)
+{
+    static const struct {
+        int error, result;
+    } cases[] = {
+        {0, -ENODATA},
+        {-EPIPE, -EPIPE},
+        {-ECONNRESET, -ECONNRESET},
+        {-ECONNABORTED, -ECONNABORTED},
+        {-ETIMEDOUT, -ETIMEDOUT},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        request_clear(&q);
+        fake.body = "abc";
+        fake.error = cases[i].error;
+        assert_int_equal(prepare("CONTENT_LENGTH", "4"), 0);
+        expect_body("abc", 2, cases[i].result);
+        fake.body = "more"; /* too late */
+        expect_body("", 2, cases[i].result);
+        assert_true(strlen(request_read_strerror(cases[i].result)) > 10);
+    }
+}
+
+static void
+test_a_body_without_a_length(void **state UNUSED)
+{
+    fake.body = "abc";
+    assert_int_equal(prepare(NULL, NULL), 0);
+    expect_body("abc", 2, 0);
+    /* C2, W26: in CGI nothing tells its end, so there is none. */
+    request_clear(&q);
+    q.is_cgi = true;
+    fake.body = "abc";
+    fake.reads = 0;
+    assert_int_equal(prepare(NULL, NULL), 0);
+    expect_body("", 2, 0);
+    assert_int_equal(fake.reads, 0);
+}
+
+/* --limit-body where no length is announced. */
+static void
+test_a_body_that_grows_too_large(void **state UNUSED)
+{
+    for (uint64_t limit = 2; limit <= 4; limit++) {
+        request_clear(&q);
+        config.limit_body = limit;
+        fake.body = "abc";
+        assert_int_equal(prepare(NULL, NULL), 0);
+        expect_body(limit < 3 ? "ab" : "abc", 1, limit < 3 ? -EMSGSIZE : 0);
+    }
+}
+
+/* F28 */
+static void
+test_the_data_of_a_filter(void **state UNUSED)
+{
+    char to[10];
+    fake.data = "data";
+    assert_int_equal(prepare("FCGI_DATA_LENGTH", "4"), 0);
+    assert_int_equal(request_read(&q, STREAM_DATA, to, sizeof(to)), 0);
+    assert_int_equal(fake.reads, 0); /* not a Filter: there is none */
+    q.role = ROLE_FILTER;
+    assert_int_equal(request_read(&q, STREAM_DATA, to, sizeof(to)), 4);
+    assert_int_equal(request_read(&q, STREAM_DATA, to, sizeof(to)), 0);
+    request_clear(&q);
+    fake.data = "data";
+    q.role = ROLE_FILTER;
+    add("FCGI_DATA_LENGTH", "5");
+    assert_int_equal(prepare(NULL, NULL), 0);
+    q.role = ROLE_FILTER;
+    assert_int_equal(request_read(&q, STREAM_DATA, to, sizeof(to)), 4);
+    assert_int_equal(request_read(&q, STREAM_DATA, to, sizeof(to)), -ENODATA);
+}
+
+static void
+test_nothing_reaches_the_next_request(void **state UNUSED)
+{
+    fake.body = "abc";
+    assert_int_equal(prepare("CONTENT_LENGTH", "9"), 0);
+    expect_body("abc", 5, -ENODATA);
+    (void)request_id(&q);
+    q.exit_status = 1;
+    request_clear(&q);
+    assert_int_equal(q.id[0], '\0');
+    assert_int_equal(q.exit_status, 0);
+    assert_int_equal(q.content_length, -1);
+    assert_int_equal(q.body_read, 0);
+    assert_null(params_get(&q.params, "CONTENT_LENGTH"));
+    fake.body = "abc";
+    assert_int_equal(prepare("CONTENT_LENGTH", "3"), 0);
+    expect_body("abc", 5, 0);
+}
+
+/* -- the log -------------------------------------------------------------------- */
+
+static void
+test_ids(void **state UNUSED)
+{
+    char first[REQUEST_ID_LEN + 1];
+    memcpy(first, request_id(&q), sizeof(first));
+    assert_int_equal(strlen(first), REQUEST_ID_LEN);
+    assert_int_equal(strspn(first, "0123456789abcdefghijklmnopqrstuvwxyz"),
+                     REQUEST_ID_LEN);
+    assert_string_equal(request_id(&q), first); /* one for each request */
+    request_clear(&q);
+    assert_string_not_equal(request_id(&q), first);
+}
+
+static void
+test_request_lines(void **state UNUSED)
+{
+    char line[32];
+    request_line(&q, line, sizeof(line)); /* nothing known */
+    assert_string_equal(line, " ");
+    add("REQUEST_METHOD", "GET");
+    add("SCRIPT_NAME", "/app");
+    add("PATH_INFO", "/x");
+    request_line(&q, line, sizeof(line));
+    assert_string_equal(line, "GET /app/x");
+    add("REQUEST_URI", "/raw\n\x1b[2J?\x7f");
+    request_line(&q, line, sizeof(line));
+    assert_string_equal(line, "GET /raw??[2J??");
+    char small[9];
+    memset(small, '#', sizeof(small));
+    for (size_t size = 1; size < sizeof(small); size++) {
+        request_line(&q, small, size);
+        assert_int_equal(strlen(small), size - 1);
+        assert_int_equal(strncmp(small, "GET /raw", size - 1), 0);
+        assert_int_equal(small[size], '#');
+    }
+}
+
+static void
+expect_log(const char *text, const char *level, const char *rest)
+{
+    char want[400];
+    (void)snprintf(want, sizeof(want), "wsgi-cgi[%ld]: %s: [%s] %s\n",
+                   (long)getpid(), level, request_id(&q), rest);
+    assert_string_equal(text, want);
+}
+
+/* --errors-to; P9: nothing of the request may forge a line. */
+static void
+test_where_lines_go(void **state UNUSED)
+{
+    static const struct {
+        enum config_errors_to to;
+        const char *software;
+        bool server;
+    } cases[] = {
+        {ERRORS_TO_AUTO, "nginx/1.22.1", true},
+        {ERRORS_TO_AUTO, NULL, true},
+        {ERRORS_TO_AUTO, "HAProxy 2.6.12", false},
+        {ERRORS_TO_AUTO, "HAProx", true},
+        {ERRORS_TO_SERVER, "HAProxy 2.6.12", true},
+        {ERRORS_TO_STDERR, "nginx/1.22.1", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        request_clear(&q);
+        fake.errors.len = 0;
+        config.errors_to = cases[i].to;
+        add("REQUEST_URI", "/a\nwsgi-cgi[1]: error: forged");
+        if (cases[i].software != NULL) {
+            add("SERVER_SOFTWARE", cases[i].software);
+        }
+        assert_int_equal(prepare(NULL, NULL), 0);
+        struct capture capture;
+        char text[400];
+        capture_start(&capture);
+        request_log(&q, LOG_LEVEL_WARNING, "%s %d\n", "line", 1);
+        request_errors(&q, "", 0);
+        capture_end(&capture, text, sizeof(text));
+        assert_int_equal(buf_add(&fake.errors, "", 1), 0);
+        static const char rest[] =
+            "POST /a?wsgi-cgi[1]: error: forged: line 1\\x0a";
+        expect_log(cases[i].server ? fake.errors.data : text, "warning", rest);
+        assert_string_equal(cases[i].server ? text : fake.errors.data, "");
+    }
+}
+
+static void *
+log_from_elsewhere(void *arg UNUSED)
+{
+    request_errors(&q, "from another thread\n", 20);
+    return NULL;
+}
+
+static void
+test_lines_of_other_threads_go_to_stderr(void **state UNUSED)
+{
+    pthread_t other;
+    struct capture capture;
+    char text[100];
+    assert_int_equal(prepare(NULL, NULL), 0);
+    assert_true(q.errors_to_server);
+    capture_start(&capture);
+    assert_int_equal(pthread_create(&other, NULL, log_from_elsewhere, NULL), 0);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    capture_end(&capture, text, sizeof(text));
+    assert_string_equal(text, "from another thread\n");
+    assert_int_equal(fake.errors.len, 0);
+}
+
+/* -- waiting --------------------------------------------------------------------- */
+
+static int hooks_depth;
+static int hooks_calls;
+
+static void
+enter(void *arg)
+{
+    assert_ptr_equal(arg, &q);
+    hooks_depth++;
+    hooks_calls++;
+}
+
+static void
+leave(void *arg UNUSED)
+{
+    hooks_depth--;
+}
+
+static void
+test_waiting_has_a_deadline_and_hooks(void **state UNUSED)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    q.hooks = (struct wait_hooks){enter, leave, &q};
+    int64_t start = clock_ms();
+    assert_int_equal(transport_wait(&q, ends[0], POLLIN, start + 20),
+                     -ETIMEDOUT);
+    assert_true(clock_ms() - start >= 20);
+    assert_int_equal(transport_wait(&q, ends[0], POLLIN, start - 1),
+                     -ETIMEDOUT);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    assert_int_equal(transport_wait(&q, ends[0], POLLIN, clock_ms() + 1000),
+                     POLLIN);
+    (void)close(ends[1]);
+    assert_true((transport_wait(&q, ends[0], POLLIN, clock_ms() + 1000) &
+                 POLLHUP) != 0);
+    (void)close(ends[0]);
+    assert_int_equal(hooks_depth, 0); /* left as often as entered */
+    assert_int_equal(hooks_calls, 4);
+    q.hooks = (struct wait_hooks){NULL, NULL, NULL};
+    assert_true((transport_wait(&q, 1000000, POLLIN, clock_ms() + 1000) &
+                 POLLNVAL) != 0);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_refusals),
+        TEST(test_a_body_that_is_too_large),
+        TEST(test_head),
+        TEST(test_framing),
+        TEST(test_never_more_than_content_length),
+        TEST(test_reads_return_what_is_there),
+        TEST(test_a_body_cut_short),
+        TEST(test_a_body_without_a_length),
+        TEST(test_a_body_that_grows_too_large),
+        TEST(test_the_data_of_a_filter),
+        TEST(test_nothing_reaches_the_next_request),
+        TEST(test_ids),
+        TEST(test_request_lines),
+        TEST(test_where_lines_go),
+        TEST(test_lines_of_other_threads_go_to_stderr),
+        TEST(test_waiting_has_a_deadline_and_hooks),
+    };
+    return cmocka_run_group_tests_name("request", tests, NULL, NULL);
+}

@@ -1,0 +1,332 @@
+"""The embedded Python: it is the one it was built for, whatever the environment says, and its end loses nothing though
+it is not finalised. Issue parts 4 and 7; C22."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from fcgi import wait_for
+from settings import BINARY, SANITIZED
+
+SHOW = '''
+import json, os, sys
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps({what}).encode()]
+'''
+
+
+def show(server_of, what, *options, **keywords):
+    """The value of an expression inside the application."""
+    return json.loads(server_of.serve(SHOW.format(what=what), *options, **keywords).request().body)
+
+
+# --- which Python -----------------------------------------------------------------------------------------------------
+
+PLACES = '[sys.prefix, sys.executable, os.__file__, json.__file__]'
+
+
+@pytest.mark.parametrize('env', [
+    {'PATH': None}, {'PATH': ''}, {'PATH': '{fake}:/usr/bin:/bin'}, {'HOME': None}, {'HOME': '/nonexistent'},
+])
+def test_the_python_it_was_built_for(cgi, tmp_path, env):
+    """PATH decides nothing: a python3 of another version may stand first on it, or there is none."""
+    fake = tmp_path / 'fake'
+    (fake / 'bin').mkdir(parents=True)
+    for name in ('python3', 'python', 'wsgi-cgi'):
+        (fake / 'bin' / name).write_text('#!/bin/sh\nexit 1\n')
+        (fake / 'bin' / name).chmod(0o755)
+    usual = show(cgi, PLACES)
+    env = {name: value and value.format(fake=fake / 'bin') for name, value in env.items()}
+    assert show(cgi, PLACES, env=env) == usual
+    assert os.path.isabs(usual[1]) and subprocess.run(
+        [usual[1], '-c', 'import sys; print(sys.prefix)'], capture_output=True, text=True).stdout.strip() == usual[0]
+
+
+def test_version(run, cgi):
+    """--version says the library's own version and how it is linked."""
+    version = show(cgi, 'list(sys.version_info[:3])')
+    found = re.search(r'Python (\d+)\.(\d+)\.(\d+)\S*, (static|shared) libpython', run('--version').stdout.decode())
+    assert [int(n) for n in found.groups()[:3]] == version
+    linked = subprocess.run(['ldd', BINARY], capture_output=True, text=True).stdout
+    assert ('libpython' in linked) == (found.group(4) == 'shared')
+
+
+def test_environment_is_honoured(cgi, tmp_path):
+    """As python3 does."""
+    seen = show(cgi, '[sys.path, sys.flags.hash_randomization, sys.dont_write_bytecode, sys.flags.optimize]',
+                env={'PYTHONPATH': str(tmp_path / 'more'), 'PYTHONHASHSEED': '0', 'PYTHONDONTWRITEBYTECODE': '1',
+                     'PYTHONOPTIMIZE': '1'})
+    assert seen[0][0] == str(tmp_path) and seen[0][1] == str(tmp_path / 'more')
+    assert seen[1:] == [0, True, 1]
+
+
+def test_no_user_site(cgi, tmp_path):
+    """HOME is another user's or none: ~/.local is not looked at."""
+    where = show(cgi, '__import__("site").getusersitepackages()', env={'HOME': str(tmp_path)})
+    os.makedirs(where)
+    with open(os.path.join(where, 'sitecustomize.py'), 'w') as f:
+        f.write('raise SystemExit(9)\n')
+    assert where not in show(cgi, 'sys.path', env={'HOME': str(tmp_path)})
+
+
+@pytest.mark.parametrize('env', [{}, {'LANG': 'C'}, {'LC_ALL': 'C'}, {'LC_ALL': 'POSIX'}, {'LANG': 'xx_XX.ISO-8859-1'},
+                                 {'LANG': 'C.UTF-8'}, {'PYTHONCOERCECLOCALE': '1', 'LC_ALL': None}])
+def test_utf8_in_every_locale(transport, env):
+    """File names and streams are UTF-8, and no LC_CTYPE leaks into the environment of the application."""
+    seen = show(transport, '[sys.getfilesystemencoding(), sys.__stdout__.encoding, open("/dev/null").encoding.lower(), '
+                           'os.environ.get("LC_CTYPE")]', env={'LC_CTYPE': None, 'LANG': None, **env})
+    assert seen[:3] == ['utf-8', 'utf-8', 'utf-8'] and seen[3] is None
+
+
+def test_utf8_mode_can_be_switched_off(cgi):
+    """PYTHONUTF8=0 is somebody's wish."""
+    assert show(cgi, 'sys.flags.utf8_mode', env={'PYTHONUTF8': '0'}) == 0
+    assert show(cgi, 'sys.flags.utf8_mode', env={'PYTHONUTF8': '1'}) == 1
+
+
+def test_signals_are_not_pythons(fcgi_unix):
+    """Python puts no handlers over those of the program."""
+    app = SHOW.format(what='[str(__import__("signal").getsignal(n)) for n in (2, 15)]')
+    server = fcgi_unix(app)
+    assert json.loads(server.request().body) == ['None', 'None']
+
+
+def test_modules_in_c(cgi):
+    """The interpreter is whole: modules built into it and those loaded from files."""
+    assert show(cgi, '[__import__(m) and m for m in "ssl sqlite3 ctypes decimal zlib hashlib _socket lzma".split()]')
+
+
+def test_children_find_python(transport):
+    """sys.executable is a python3 that starts: multiprocessing and subprocess need it."""
+    seen = show(transport, '__import__("subprocess").check_output([sys.executable, "-c", "import sys; '
+                           'print(sys.version_info[:2])"], text=True) == f"{sys.version_info[:2]}\\n"')
+    assert seen is True
+
+
+def test_start_that_fails(run, tmp_path):
+    """What Python cannot do with its environment is one line and exit code 70."""
+    (tmp_path / 'app.py').write_text('def app(e, s): pass\n')
+    finished = run('--check', 'app.py', env={'PYTHONIOENCODING': 'no-such-codec'})
+    assert finished.code == 70 and finished.stderr.count('\n') == 1, finished
+    assert 'Python could not be started as /' in finished.stderr and 'encoding' in finished.stderr
+
+
+def test_debug_enables_faulthandler(transport):
+    what = '__import__("faulthandler").is_enabled()'
+    assert show(transport, what, '--debug') is True
+    assert show(transport, what) is False
+
+
+def test_threads(fcgi_unix):
+    """Several threads: a short switch interval; the main thread is the process' own though another one asks first."""
+    app = SHOW.format(what='[sys.getswitchinterval(), __import__("threading").main_thread().native_id == os.getpid()]')
+    interval, is_main = json.loads(fcgi_unix(app, '--threads', '3').request().body)
+    assert 0.0005 <= interval <= 0.001 and is_main is True
+    interval, is_main = json.loads(fcgi_unix(app).request().body)
+    assert interval == 0.005 and is_main is True
+
+
+# --- the end ------------------------------------------------------------------------------------------------------------
+
+END = '''
+import atexit, os
+NOTES = {notes!r}
+def note(text):
+    with open(NOTES, 'a') as f:
+        f.write(text + '\\n')
+{body}
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    begin()
+    return [b'done']
+'''
+
+
+@pytest.fixture
+def end(transport, tmp_path):
+    """end(body) serves one request with begin() of `body`, ends the program as its server would, and returns the lines
+    that note() wrote and the program's log."""
+    def run(body, **keywords):
+        notes = tmp_path / 'notes'
+        server = transport.serve(END.format(notes=str(notes), body=body), **keywords)
+        server.allow_log('.*')
+        assert server.request().body == b'done'
+        if server.is_fcgi:
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+        return (notes.read_text().splitlines() if notes.exists() else []), server.logged
+    return run
+
+
+def test_order_of_the_end(end):
+    """Threads end first, then atexit functions run, newest first: Py_FinalizeEx's order."""
+    lines, _ = end('''
+import threading, time
+def work():
+    time.sleep(0.1)
+    note('thread')
+def begin():
+    atexit.register(note, 'first registered')
+    atexit.register(note, 'last registered')
+    threading.Thread(target=work).start()
+''')
+    assert lines == ['thread', 'last registered', 'first registered']
+
+
+@pytest.mark.parametrize('opened', [
+    "open(OUT, 'w')", "open(OUT, 'w', encoding='latin-1', newline='')", "io.TextIOWrapper(open(OUT, 'wb'))",
+    "open(OUT, 'w+')", "io.TextIOWrapper(io.BufferedWriter(io.FileIO(OUT, 'w')))", "codecs.open(OUT, 'w', 'utf-8')",
+])
+def test_open_text_files_are_flushed(end, tmp_path, opened):
+    """A file nobody closes has its last block written, also of an object no variable names any more."""
+    out = tmp_path / 'out'
+    end(f'''
+import codecs, io
+OUT = {str(out)!r}
+def begin():
+    global kept
+    kept = {opened}
+    kept.write('kept' * 100)
+    cycle = [kept]
+    cycle.append(cycle)
+    del globals()['kept']
+''')
+    assert out.read_text() == 'kept' * 100
+
+
+@pytest.mark.parametrize('opened', ["open(OUT, 'wb')", "open(OUT, 'w+b')", "os.fdopen(os.open(OUT, 65), 'wb')"])
+def test_open_binary_files_are_flushed(end, tmp_path, opened):
+    out = tmp_path / 'out'
+    end(f'''
+OUT = {str(out)!r}
+def begin():
+    global kept
+    kept = {opened}
+    kept.write(b'kept')
+''')
+    assert out.read_bytes() == b'kept'
+
+
+def test_frozen_objects_are_flushed(end, tmp_path):
+    """gc.freeze() hides objects from a search before 3.13."""
+    out = tmp_path / 'out'
+    end(f'''
+import gc
+def begin():
+    global kept
+    kept = open({str(out)!r}, 'w')
+    kept.write('kept')
+    gc.freeze()
+''')
+    assert out.read_text() == 'kept'
+
+
+def test_what_was_printed_is_not_lost(end):
+    """print() without a newline, sys.__stdout__, and C's own buffers."""
+    _, log = end('''
+import ctypes, sys
+def begin():
+    print('half a line', end='')
+    sys.__stdout__.write('of the original')
+    ctypes.CDLL(None).printf(b'of C')
+''')
+    for text in ('half a line', 'of the original', 'of C'):
+        assert text in log
+
+
+def test_modules_that_use_atexit(end, tmp_path):
+    """logging's buffered handlers, TemporaryDirectory, weakref.finalize."""
+    out, folder = tmp_path / 'out', tmp_path / 'folder'
+    folder.mkdir()
+    lines, _ = end(f'''
+import logging, logging.handlers, tempfile, weakref
+class Thing: pass
+def begin():
+    global kept
+    kept = [Thing(), tempfile.TemporaryDirectory(dir={str(folder)!r})]
+    weakref.finalize(kept[0], note, 'finalized')
+    target = logging.FileHandler({str(out)!r})
+    handler = logging.handlers.MemoryHandler(1000, target=target)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().warning('buffered')
+''')
+    assert lines == ['finalized'] and out.read_text() == 'buffered\n' and list(folder.iterdir()) == []
+
+
+def test_failures_at_the_end(end):
+    """Each is reported, and the next step follows."""
+    lines, log = end('''
+import sys, threading
+class Out:
+    def write(self, text):
+        return len(text)
+    def flush(self):
+        raise ValueError('no flush')
+def begin():
+    sys.stdout = Out()
+    atexit.register(note, 'reached')
+    atexit.register(lambda: 1 / 0)
+    atexit.register(sys.exit, 3)
+    threading.Thread(target=lambda: [][0]).start()
+''')
+    assert lines == ['reached']
+    assert 'ZeroDivisionError' in log and 'IndexError' in log
+
+
+def test_daemon_threads_do_not_hold_up(end):
+    """A daemon thread that computes or sleeps for ever, one that prints."""
+    lines, _ = end('''
+import threading, time
+def spin():
+    while True:
+        pass
+def begin():
+    atexit.register(note, 'end')
+    threading.Thread(target=spin, daemon=True).start()
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+''')
+    assert lines == ['end']
+
+
+def test_finalisation_does_not_run(cgi, tmp_path):
+    """What Py_FinalizeEx does besides, taking modules apart, is left out: it costs up to 40 ms. A __del__ of a global
+    is the one thing an application could notice."""
+    if SANITIZED:
+        pytest.skip('a sanitizer build ends in the long way, to look for leaks')
+    notes = tmp_path / 'notes'
+    server = cgi.serve(f'''
+import os
+class Thing:
+    def __del__(self, open=os.open):
+        os.close(open({str(notes)!r}, os.O_CREAT | os.O_WRONLY))
+THING = Thing()
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'done']
+''')
+    assert server.request().body == b'done'
+    assert not notes.exists()
+
+
+def test_end_while_a_request_waits_for_its_thread(fcgi_unix, tmp_path):
+    """A non-daemon thread that the request started goes on after the response and is waited for."""
+    notes = tmp_path / 'notes'
+    server = fcgi_unix(END.format(notes=str(notes), body='''
+import threading, time
+def work():
+    note('started')
+    time.sleep(0.3)
+    note('finished')
+def begin():
+    threading.Thread(target=work).start()
+'''))
+    assert server.request().body == b'done'
+    wait_for(notes.exists, 5, 'the thread')
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert notes.read_text().splitlines() == ['started', 'finished']

@@ -81,8 +81,8 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
     atomic_store(&w->state, SCORE_FREE);
 }
 
-static void
-note_active(struct scoreboard *b)
+void
+scoreboard_sample(struct scoreboard *b)
 {
     struct score_totals t;
 
@@ -110,9 +110,6 @@ score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
     atomic_fetch_add_explicit(&t->serial, 1, memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, clock_coarse_ms(),
                           memory_order_release);
-    if (b->nthreads * b->nworkers > 1) {
-        note_active(b);
-    }
 }
 
 void

@@ -103,6 +103,10 @@ struct score_totals {
 };
 void scoreboard_totals(struct scoreboard *b, struct score_totals *ret);
 
+/* Notes how many threads are busy now, for max_active and all_busy: once a
+ * second by whoever watches, not by every request. */
+void scoreboard_sample(struct scoreboard *b);
+
 const char *score_state_name(enum score_state s);
 
 #endif

@@ -1,0 +1,40 @@
+/*
+ * control.h - the control socket: status and ping while every worker is busy
+ *
+ * What:      a small FastCGI responder of its own, answered by the master (or the
+ *            control thread of the one process) from the scoreboard.
+ * Owner:     the process that made it.
+ * Threads:   one.                                                GIL: not used.
+ * Errors:    control_open(): a sysexits code after one log line; later faults end
+ *            a connection, silently.
+ * Blocks:    never.
+ * Standards: FastCGI 1.0.
+ */
+#ifndef PROC_CONTROL_H
+#define PROC_CONTROL_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "proc/scoreboard.h"
+
+#include <stdbool.h>
+
+struct control;
+
+/* Listens on config->control. */
+CHECK_RESULT int control_open(const struct config *config,
+                              struct scoreboard *board,
+                              struct control **ret_control);
+
+/* Readable (in poll's sense) when control_run() has something to do. */
+int control_fd(const struct control *c);
+
+/* Does what can be done now; also ends connections that are idle too long. */
+void control_run(struct control *c);
+
+/* In a forked worker: closes the descriptors, leaves the socket file. */
+void control_forget(struct control **c);
+
+void control_close(struct control **c);
+
+#endif

@@ -213,6 +213,7 @@ def test_abort_is_an_error(fcgi_server, tmp_path):
     exchange.write(b'0123456789')
     exchange.conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))
     exchange.response()
+    wait_for(lambda: notes.exists() and notes.read_text(), what='OSError in the application')
     assert notes.read_text() == 'ConnectionAbortedError'
 
 

@@ -141,7 +141,7 @@ def test_an_empty_body_has_a_head(transport, body):
     ('raise SystemExit("bye")\n', 'SystemExit'),
 ], ids=['import error', 'syntax error', 'not callable', 'no callable', 'exits', 'exits with text'])
 def test_an_application_that_does_not_load_is_answered(transport, source, log):
-    """C16: import errors and their like: a 500 with its id, every time, and the process goes on."""
+    """C16, W66: import errors and their like: a 500 with its id, every time, and the process goes on."""
     server = transport.serve(source)
     server.allow_log(r'.')
     for _ in range(2):

@@ -168,7 +168,7 @@ test_params_cut_at_every_byte(void **state UNUSED)
             add_record(&s, FCGI_PARAMS, 1, PAIRS, cut);
         }
         if (cut < n) {
-            add_record(&s, FCGI_PARAMS, 1, PAIRS + cut, n - cut);
+            add_record(&s, FCGI_PARAMS, 1, &PAIRS[cut], n - cut);
         }
         add_record(&s, FCGI_PARAMS, 1, NULL, 0);
         feed_in_all_ways(&s, is_simple_request);
@@ -356,6 +356,43 @@ test_the_same_id_again(void **state UNUSED)
         fcgi_gate_compact(&t.gate, &t.in);
     }
     assert_int_equal(t.in.len - t.gate.pos, 0);
+    talk_fini(&t);
+    buf_fini(&s);
+}
+
+/* A request answered before its body was read: the rest of it is known as such
+ * until its end, or the next request, has come. */
+static void
+test_the_body_of_an_ended_request(void **state UNUSED)
+{
+    struct buf s;
+    struct talk t;
+    buf_init(&s, IN_MAX);
+    talk_init(&t);
+    add_request(&s, 5, PAIRS);
+    assert_int_equal(feed(&t, &s, 5), GATE_READY);
+    assert_int_equal(t.gate.stale_id, 0);
+    fcgi_gate_reset(&t.gate, 0, true);
+    assert_int_equal(t.gate.stale_id, 5);
+    s.len = 0;
+    add_record(&s, FCGI_STDIN, 5, "rest", 4);
+    add_record(&s, FCGI_STDIN, 6, NULL, 0); /* not its end */
+    assert_int_equal(feed(&t, &s, 5), GATE_MORE);
+    assert_int_equal(t.gate.stale_id, 5);
+    s.len = 0;
+    add_record(&s, FCGI_STDIN, 5, NULL, 0);
+    assert_int_equal(feed(&t, &s, 5), GATE_MORE);
+    assert_int_equal(t.gate.stale_id, 0);
+
+    for (unsigned next = 5; next <= 6; next++) {
+        fcgi_gate_reset(&t.gate, 0, true);
+        t.gate.stale_id = 5;
+        s.len = 0;
+        add_request(&s, next, PAIRS);
+        assert_int_equal(feed(&t, &s, 5), GATE_READY);
+        expect_ready(&t, next, PAIRS);
+        assert_int_equal(t.gate.stale_id, 0);
+    }
     talk_fini(&t);
     buf_fini(&s);
 }
@@ -926,6 +963,7 @@ main(void)
         cmocka_unit_test(test_two_requests_in_one_buffer),
         cmocka_unit_test(test_the_rest_of_an_old_record_is_skipped),
         cmocka_unit_test(test_the_same_id_again),
+        cmocka_unit_test(test_the_body_of_an_ended_request),
         cmocka_unit_test(test_other_versions_are_refused),
         cmocka_unit_test(test_a_begin_of_another_size_is_refused),
         cmocka_unit_test(test_a_request_without_params_is_refused),

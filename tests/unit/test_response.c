@@ -657,7 +657,7 @@ test_too_much_is_cut(void **state UNUSED)
         assert_int_equal(r, n < 5 ? 0 : RESPONSE_FULL);
         assert_true(q.response.cut == (n > 5));
         if (n < 5) {
-            assert_int_equal(response_write(&q, "def" + n - 3, 3),
+            assert_int_equal(response_write(&q, &"def"[n - 3], 3),
                              RESPONSE_FULL);
             assert_true(q.response.cut);
         }

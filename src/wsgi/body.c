@@ -227,9 +227,14 @@ finish(struct lease *l)
     if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }
-    enum response_state state = l->q->response.state;
-    bool is_open = state == RESPONSE_SET || state == RESPONSE_SENT;
-    enum step step = is_open ? step_of(l, response_finish(l->q)) : STEP_ON;
+    const struct response *r = &l->q->response;
+    bool is_whole = r->has_length && r->sent == r->content_length;
+    int e = 0;
+    if (r->state == RESPONSE_SET || r->state == RESPONSE_SENT) {
+        e = response_finish(l->q);
+    }
+    /* Who has all bytes of the body may leave before we say that it ends. */
+    enum step step = e < 0 && is_whole && r->sent > 0 ? STEP_ON : step_of(l, e);
     lease_leave(l);
     return step;
 }

@@ -206,9 +206,17 @@ def test_vanished_client_is_an_error(fcgi_server, tmp_path):
 def test_abort_is_an_error(fcgi_server, tmp_path):
     """W27: FCGI_ABORT_REQUEST in the middle of the body."""
     notes = tmp_path / 'notes'
-    server = fcgi_server(ECHO.replace('start_response(', "open(os.environ['NOTES'], 'w').write(type(error).__name__)\n"
-                                      '        start_response(', 1).replace('\ndef', '\nimport os\ndef'),
-                         env={'NOTES': str(notes)})
+    server = fcgi_server('''
+        import os
+        def application(environ, start_response):
+            try:
+                environ['wsgi.input'].read()
+            except OSError as error:
+                with open(os.environ['NOTES'], 'w') as f:
+                    f.write(type(error).__name__)
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'for nobody']
+    ''', env={'NOTES': str(notes)})
     exchange = server.start('POST', content_length=1000)
     exchange.write(b'0123456789')
     exchange.conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))

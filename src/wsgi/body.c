@@ -46,6 +46,14 @@ step_of(struct lease *l, int e)
     return STEP_GONE;
 }
 
+/* Who has all bytes of the body may leave before we say that it ends: lighttpd
+ * does. */
+static bool
+is_whole(const struct response *r)
+{
+    return r->has_length && r->sent > 0 && r->sent == r->content_length;
+}
+
 static enum step
 check_started(const struct lease *l)
 {
@@ -124,7 +132,8 @@ send_iterable(struct lease *l, PyObject *result)
     enum step step = it == NULL ? STEP_FAILED : STEP_ON;
 
     while (step == STEP_ON) {
-        step = check_peer(l);
+        /* write() may have filled Content-Length before or between blocks. */
+        step = is_whole(&l->q->response) ? STEP_FULL : check_peer(l);
         if (step != STEP_ON) {
             break;
         }
@@ -165,7 +174,9 @@ send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
     if (lease_enter(l, name) < 0) {
         return STEP_FAILED;
     }
-    enum step step = step_of(l, response_write_all(l->q, blocks, n));
+    bool was_whole = is_whole(&l->q->response);
+    int e = response_write_all(l->q, blocks, n);
+    enum step step = e < 0 && was_whole ? STEP_ON : step_of(l, e);
     lease_leave(l);
     return step;
 }
@@ -228,13 +239,12 @@ finish(struct lease *l)
         return STEP_FAILED;
     }
     const struct response *r = &l->q->response;
-    bool is_whole = r->has_length && r->sent == r->content_length;
+    bool was_whole = is_whole(r);
     int e = 0;
     if (r->state == RESPONSE_SET || r->state == RESPONSE_SENT) {
         e = response_finish(l->q);
     }
-    /* Who has all bytes of the body may leave before we say that it ends. */
-    enum step step = e < 0 && is_whole && r->sent > 0 ? STEP_ON : step_of(l, e);
+    enum step step = e < 0 && was_whole ? STEP_ON : step_of(l, e);
     lease_leave(l);
     return step;
 }

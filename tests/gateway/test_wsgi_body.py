@@ -315,6 +315,31 @@ def test_write_to_a_client_that_is_gone(transport, tmp_path, let_out):
     assert 'Traceback' not in server.logged
 
 
+@pytest.mark.parametrize('rest', ['[]', 'iter([])'])
+def test_leaving_with_the_whole_body_is_no_event(fcgi_unix, tmp_path, rest):
+    """W54: lighttpd closes when Content-Length bytes are there; nothing is said about a client that went away."""
+    go = tmp_path / 'go'
+    server = fcgi_unix(f'''
+        import os, time
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/next':
+                start_response('200 OK', [('X-A', '1')])
+                return [b'next']
+            write = start_response('200 OK', [('Content-Length', '5')])
+            write(b'whole')
+            while not os.path.exists(os.environ['GO']):
+                time.sleep(0.01)
+            return {rest}
+    ''', env={'GO': str(go)})
+    exchange = server.start()
+    exchange.finish_body()
+    exchange.wait_for(b'whole')
+    exchange.disconnect()
+    go.write_text('')
+    assert server.request(path='/next').body == b'next'
+    assert 'went away' not in server.logged
+
+
 def test_only_known_attributes_are_used(transport):
     """W56: iteration, len and close; an object that minds being asked for others is fine."""
     server = transport.serve('''

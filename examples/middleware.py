@@ -1,10 +1,11 @@
 #!/usr/local/bin/wsgi-cgi
 """A middleware: an application around another one.
 
-It counts the bytes of each response, writes one line about it to wsgi.errors
-(the web server's error log) and adds a header. Blocks are handed on one by one,
-as they come, and the wrapped iterable's close() is called: a middleware that
-forgets either breaks streaming, or leaks what the application had open.
+It counts the bytes of each response, logs them and adds a header. Blocks are
+handed on one by one, as they come, and the wrapped iterable's close() is called:
+a middleware that forgets either breaks streaming, or leaks what the application
+had open. close() runs when the response is out, so the client does not wait for
+it, and what it logs is in the log of the process, not in the web server's.
 """
 
 from hello import application as hello  # this file's folder is on sys.path

@@ -131,7 +131,7 @@ def test_2000_requests_on_kept_connections(threads, place, nginx):
     assert len(good) == 2000
 
 
-def test_upload_and_errors(place, nginx):
+def test_upload_and_exception(place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"))
     site = nginx("nginx.conf")
     place.logs.expect("Traceback", "RuntimeError.*broken on purpose",

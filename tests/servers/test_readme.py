@@ -57,7 +57,7 @@ def test_every_kind_of_block_is_there():
     assert kinds.count("by") == 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_commands(tmp_path):
     """All of them one after the other, each a bash that stops at an error."""
     tree, home = tmp_path / "tree", tmp_path / "home"
@@ -76,7 +76,7 @@ def test_commands(tmp_path):
                 stderr=subprocess.STDOUT, text=True,
                 start_new_session=True) as shell:
             try:
-                output, _ = shell.communicate(timeout=500)
+                output, _ = shell.communicate(timeout=300)
             except BaseException:
                 os.killpg(shell.pid, signal.SIGKILL)  # a session of our own
                 raise

@@ -1,0 +1,121 @@
+"""The checks after each test do find what they are there to find."""
+
+import os
+import socket
+import sys
+
+import pytest
+
+import harness
+from place import Logs, Place
+
+
+@pytest.fixture
+def bare(tmp_path, need):
+    """A place whose end is tried out by the test itself."""
+    place = Place(tmp_path, "/bin/false", need)
+    yield place
+    place.kill_all()
+    assert not harness.descendants()
+
+
+@pytest.fixture(autouse=True)
+def short_deadline(monkeypatch):
+    monkeypatch.setattr(harness, "DEADLINE", 0.5 * harness.SCALE)
+
+
+def started(place, script):
+    """A shell that has said "ready"."""
+    server = place.start("shell", ["sh", "-c", script])
+    harness.wait_until(lambda: "ready" in server.output(), "the shell starts")
+    return server
+
+
+def test_all_is_well(bare):
+    started(bare, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done")
+    bare.check_no_zombies()
+    # The shell ends when its sleep does.
+    bare.stop_all()
+    bare.logs.check()
+
+
+def test_server_that_ends_badly(bare):
+    started(bare, "trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done")
+    with pytest.raises(AssertionError, match=r"\('shell', 3\)"):
+        bare.stop_all()
+
+
+def test_server_that_does_not_end(bare):
+    started(bare, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    with pytest.raises(AssertionError, match="did not end"):
+        bare.stop_all()
+
+
+def test_process_that_stays(bare):
+    """Its parent is gone: it is ours now, and seen."""
+    started(bare, "sh -c 'trap : TERM; echo ready; sleep 30; sleep 31' & "
+                  "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    with pytest.raises(AssertionError, match="all processes end: .*sleep 30"):
+        bare.stop_all()
+
+
+def test_orphan_that_ends_badly(bare):
+    server = started(bare, "sh -c 'sleep 0.2; exit 7' & echo ready; exit 0")
+    assert server.wait() == 0
+    with pytest.raises(AssertionError, match="sleep 0.2; exit 7', 7"):
+        bare.stop_all()
+
+
+def test_zombie(bare):
+    bare.start("zombie", [sys.executable, "-c",
+                          "import os, signal\n"
+                          "if os.fork() == 0: os._exit(0)\n"
+                          "signal.pause()"])
+    harness.wait_until(
+        lambda: [s for _, s, _ in harness.descendants().values() if s == "Z"],
+        "a zombie")
+    with pytest.raises(AssertionError, match="no zombies: "):
+        bare.check_no_zombies()
+
+
+@pytest.mark.parametrize("line", [
+    "Traceback (most recent call last):", "wsgi-cgi[1]: error: x",
+    "==1==ERROR: AddressSanitizer: heap-use-after-free",
+    "x.c:1:2: runtime error: signed integer overflow",
+    "*** stack smashing detected ***: terminated",
+    "Fatal Python error: Segmentation fault", "[crit] 1#1: *2 connect()"])
+def test_line_that_nobody_expected(line, tmp_path):
+    logs = Logs(tmp_path)
+    logs.path("a.log").write_text("2026 server started\n")
+    logs.check()
+    logs.path("a.log").write_text("2026 server started\n%s\n" % line)
+    with pytest.raises(AssertionError, match="unexpected lines"):
+        logs.check()
+
+
+def test_line_that_was_expected_but_is_not_there(tmp_path):
+    logs = Logs(tmp_path)
+    logs.path("a.log").write_text("an error of one kind\n")
+    logs.expect("error of one kind")
+    logs.check()
+    logs.expect("error of another kind")
+    with pytest.raises(AssertionError, match="error of another kind"):
+        logs.check()
+
+
+def test_example_that_says_something_else():
+    with pytest.raises(AssertionError, match="is not in the example"):
+        harness.substitute("port = 80", {"8080": 1})
+    with pytest.raises(AssertionError, match="not replaced"):
+        harness.example("lighttpd-socket.conf", port=1, root="/x",
+                        socket="/x/s")  # the error log is missing
+
+
+def test_listening_is_seen_without_a_connection():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        assert not harness.listens(os.getpid(), port)
+        one.listen()
+        assert harness.listens(os.getpid(), port)
+        assert not harness.listens(1, port)

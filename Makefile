@@ -39,7 +39,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 SRC_base    := buf clock fd log num
 SRC_conf    := argv config options value
-SRC_net     := allow conn listener poller
+SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
 SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \

@@ -406,8 +406,8 @@ open_listeners(const struct start *s)
             log_error("--bind: more than %d sockets", LISTENERS_MAX);
             return EX_USAGE;
         }
-        e = listener_bind(&listeners[nlisteners], config.bind.v[i], &config,
-                          &allow);
+        e = listener_bind(&listeners[nlisteners], "--bind", config.bind.v[i],
+                          &config, &allow);
         nlisteners += e == 0;
     }
     if (e != 0 || config.bind.n > 0) {

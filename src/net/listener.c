@@ -3,8 +3,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "net/address.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <grp.h>
 #include <netinet/in.h>
@@ -13,51 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_un un;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_storage storage;
-};
-
-static int
-not_an_address(const char *text)
-{
-    log_error("--bind: read \"%s\", allowed are unix:/path, /path, "
-              "@abstract, HOST:PORT, [IPV6]:PORT and :PORT (loopback), with "
-              "HOST a numeric address",
-              text);
-    return EX_USAGE;
-}
-
 /* -- unix sockets ----------------------------------------------------------------- */
-
-static int
-parse_unix(const char *text, const char *path, struct sockaddr_un *ret,
-           socklen_t *ret_len)
-{
-    size_t n = strlen(path);
-
-    if (n < 2 || n >= sizeof ret->sun_path) {
-        log_error("--bind: the path of '%s' must have 2 to %zu bytes", text,
-                  sizeof ret->sun_path - 1);
-        return EX_USAGE;
-    }
-    memset(ret, 0, sizeof *ret);
-    ret->sun_family = AF_UNIX;
-    memcpy(ret->sun_path, path, n);
-    *ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
-    if (path[0] == '@') {
-        ret->sun_path[0] = '\0'; /* abstract: no file, the length counts */
-        (*ret_len)--;
-    }
-    return 0;
-}
 
 /* A socket file that nobody listens on is stale and may go; anything else at
  * that path is somebody's. */
@@ -158,161 +117,96 @@ guard_file(const char *path, const struct config *config)
     return 0;
 }
 
-/* -- TCP ------------------------------------------------------------------------------ */
-
-static int
-parse_tcp(const char *text, union address *ret, socklen_t *ret_len)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET6_ADDRSTRLEN + 1];
-    uint64_t port;
-
-    if (colon == NULL ||
-        num_parse(colon + 1, strlen(colon + 1), 65535, &port) < 0) {
-        return not_an_address(text);
-    }
-    const char *name = text;
-    size_t n = (size_t)(colon - text);
-    bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
-    if (bracketed) {
-        name++;
-        n -= 2;
-    }
-    if (n >= sizeof host) {
-        return not_an_address(text);
-    }
-    memcpy(host, name, n);
-    host[n] = '\0';
-    memset(ret, 0, sizeof *ret);
-    if (bracketed && inet_pton(AF_INET6, host, &ret->in6.sin6_addr) == 1) {
-        ret->in6.sin6_family = AF_INET6;
-        ret->in6.sin6_port = htons((uint16_t)port);
-        *ret_len = sizeof ret->in6;
-        return 0;
-    }
-    if (n == 0 || strcmp(host, "localhost") == 0) {
-        memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
-    }
-    if (bracketed || inet_pton(AF_INET, host, &ret->in.sin_addr) != 1) {
-        return not_an_address(text);
-    }
-    ret->in.sin_family = AF_INET;
-    ret->in.sin_port = htons((uint16_t)port);
-    *ret_len = sizeof ret->in;
-    return 0;
-}
-
-static bool
-is_loopback(const union address *a)
-{
-    if (a->any.sa_family == AF_INET) {
-        return (ntohl(a->in.sin_addr.s_addr) >> 24) == 127;
-    }
-    return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr) != 0;
-}
-
 /* -- both ------------------------------------------------------------------------------- */
 
 static int
-bind_failed(const char *text, int err)
+bind_failed(const char *option, const char *text, int err)
 {
     if (err == EADDRINUSE) {
-        log_error("--bind: %s is in use: another process listens there", text);
-        return EX_UNAVAILABLE;
-    }
-    if (err == EEXIST) {
-        log_error("--bind: there is a file at %s that is not a socket; it is "
-                  "left alone, choose another path or remove it",
+        log_error("%s: %s is in use: another process listens there", option,
                   text);
         return EX_UNAVAILABLE;
     }
-    log_error("--bind: %s: %s", text, strerror(err));
+    if (err == EEXIST) {
+        log_error("%s: there is a file at %s that is not a socket; it is left "
+                  "alone, choose another path or remove it",
+                  option, text);
+        return EX_UNAVAILABLE;
+    }
+    log_error("%s: %s: %s", option, text, strerror(err));
     return err == EACCES || err == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
 static void
-set_options(int fd, const union address *a)
+set_options(int fd, int family)
 {
     const int on = 1;
 
-    if (a->any.sa_family == AF_UNIX) {
+    if (family == AF_UNIX) {
         return;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     /* Accepted sockets inherit it: no system call for each. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (a->any.sa_family == AF_INET6) {
+    if (family == AF_INET6) {
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     }
 }
 
 static int
-bind_and_listen(struct listener *l, const char *text, const union address *a,
-                socklen_t len, const struct config *config)
+bind_and_listen(struct listener *l, const char *option, const char *text,
+                const struct address *a, const struct config *config)
 {
-    bool is_file = a->any.sa_family == AF_UNIX && a->un.sun_path[0] != '\0';
+    int family = a->u.any.sa_family;
     int r;
 
-    l->fd =
-        socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0) {
-        return bind_failed(text, errno);
+        return bind_failed(option, text, errno);
     }
-    set_options(l->fd, a);
-    if (is_file && (r = remove_stale(&a->un, len)) < 0) {
-        return bind_failed(text, -r);
+    set_options(l->fd, family);
+    if (a->is_file && (r = remove_stale(&a->u.un, a->len)) < 0) {
+        return bind_failed(option, text, -r);
     }
-    if (bind(l->fd, &a->any, len) < 0) {
-        return bind_failed(text, errno);
+    if (bind(l->fd, &a->u.any, a->len) < 0) {
+        return bind_failed(option, text, errno);
     }
-    if (is_file) {
-        l->path = strdup(a->un.sun_path);
+    if (a->is_file) {
+        l->path = strdup(a->u.un.sun_path);
         if (l->path == NULL || lstat(l->path, &l->file) < 0) {
-            return bind_failed(text, errno);
+            return bind_failed(option, text, errno);
         }
         if ((r = guard_file(l->path, config)) != 0) {
             return r;
         }
     }
-    return listen(l->fd, config->backlog) < 0 ? bind_failed(text, errno) : 0;
+    return listen(l->fd, config->backlog) < 0 ? bind_failed(option, text, errno)
+                                              : 0;
 }
 
 int
-listener_bind(struct listener *l, const char *address,
+listener_bind(struct listener *l, const char *option, const char *text,
               const struct config *config, const struct allow *allow)
 {
-    const char *path = NULL;
-    union address a;
-    socklen_t len;
+    struct address a;
     int r;
 
     memset(l, 0, sizeof *l);
     l->fd = -1;
-    if (strncmp(address, "unix:", 5) == 0) {
-        path = address + 5;
-    }
-    else if (address[0] == '/' || address[0] == '@') {
-        path = address;
-    }
-    if (path != NULL && path[0] != '/' && path[0] != '@') {
-        return not_an_address(address);
-    }
-    memset(&a, 0, sizeof a);
-    r = path != NULL ? parse_unix(address, path, &a.un, &len)
-                     : parse_tcp(address, &a, &len);
+    r = address_parse(option, text, &a);
     if (r != 0) {
         return r;
     }
-    l->is_tcp = path == NULL;
-    if (l->is_tcp && !is_loopback(&a) && allow_is_empty(allow)) {
-        log_error("--bind: %s can be reached from other machines and FastCGI "
-                  "has no password; say who may connect with --allow=CIDR,... "
-                  "(or --allow=any)",
-                  address);
+    l->is_tcp = a.is_tcp;
+    if (l->is_tcp && !address_is_loopback(&a) && allow_is_empty(allow)) {
+        log_error("%s: %s can be reached from other machines and FastCGI has "
+                  "no password; say who may connect with --allow=CIDR,... (or "
+                  "--allow=any)",
+                  option, text);
         return EX_USAGE;
     }
-    (void)snprintf(l->name, sizeof l->name, "%s", address);
-    r = bind_and_listen(l, address, &a, len, config);
+    (void)snprintf(l->name, sizeof l->name, "%s", text);
+    r = bind_and_listen(l, option, text, &a, config);
     if (r != 0) {
         listener_close(l, true);
     }
@@ -322,7 +216,7 @@ listener_bind(struct listener *l, const char *address,
 int
 listener_adopt(struct listener *l, int fd)
 {
-    union address a = {.storage = {0}};
+    union sockaddr_any a = {.storage = {0}};
     socklen_t len = sizeof a;
 
     memset(l, 0, sizeof *l);
@@ -339,7 +233,7 @@ listener_adopt(struct listener *l, int fd)
     l->fd = high;
     l->is_tcp = a.any.sa_family != AF_UNIX;
     l->is_adopted = true;
-    set_options(high, &a);
+    set_options(high, a.any.sa_family);
     (void)snprintf(l->name, sizeof l->name, "inherited descriptor %d", fd);
     /* Several processes may share it: after a wake-up the connection may be
      * another's, and a blocking accept() would then hold the thread. */

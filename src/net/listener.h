@@ -1,7 +1,7 @@
 /*
  * listener.h - listening sockets: bound here, inherited, or from LISTEN_FDS
  *
- * What:      parses --bind addresses, binds and listens, or adopts a descriptor.
+ * What:      binds and listens at an address, or adopts a descriptor.
  * Owner:     the caller; listener_close() removes a socket file that we made.
  * Threads:   start and end only; the fd is used by all.          GIL: not used.
  * Errors:    0 or a sysexits code after one log line that says what to do.
@@ -29,11 +29,11 @@ struct listener {
     char name[128];   /* for the log: "unix:/run/app.sock", "127.0.0.1:9000" */
 };
 
-/* Binds one --bind address: unix:/path, /path, @abstract, HOST:PORT,
- * [v6]:PORT, :PORT (loopback). Addresses that are not loopback need allow. 0,
- * EX_USAGE (not an address; not allowed), EX_UNAVAILABLE (in use) or EX_OSERR. */
-CHECK_RESULT int listener_bind(struct listener *l, const char *address,
-                               const struct config *config,
+/* Binds one address (net/address.h) of --bind or --control; option is its name,
+ * for the log. Addresses that are not loopback need allow. 0, EX_USAGE (not an
+ * address; not allowed), EX_UNAVAILABLE (in use) or EX_OSERR. */
+CHECK_RESULT int listener_bind(struct listener *l, const char *option,
+                               const char *text, const struct config *config,
                                const struct allow *allow);
 
 /* Takes over a listening socket somebody else made. 0 or EX_USAGE. */

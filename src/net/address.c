@@ -1,0 +1,115 @@
+#include "net/address.h"
+
+#include "base/log.h"
+#include "base/num.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sysexits.h>
+
+static int
+not_an_address(const char *option, const char *text)
+{
+    log_error(
+        "%s: read \"%s\", allowed are unix:/path, /path, @abstract, "
+        "HOST:PORT, [IPV6]:PORT and :PORT (loopback), with HOST a numeric "
+        "address",
+        option, text);
+    return EX_USAGE;
+}
+
+static int
+parse_unix(const char *option, const char *text, const char *path,
+           struct address *ret)
+{
+    struct sockaddr_un *un = &ret->u.un;
+    size_t n = strlen(path);
+
+    if (n < 2 || n >= sizeof un->sun_path) {
+        log_error("%s: the path of '%s' must have 2 to %zu bytes", option, text,
+                  sizeof un->sun_path - 1);
+        return EX_USAGE;
+    }
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, n);
+    ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+    ret->is_file = path[0] != '@';
+    if (!ret->is_file) {
+        un->sun_path[0] = '\0'; /* abstract: no file, the length counts */
+        ret->len--;
+    }
+    return 0;
+}
+
+static int
+parse_tcp(const char *option, const char *text, struct address *ret)
+{
+    const char *colon = strrchr(text, ':');
+    char host[INET6_ADDRSTRLEN + 1];
+    uint64_t port;
+
+    if (colon == NULL ||
+        num_parse(colon + 1, strlen(colon + 1), 65535, &port) < 0) {
+        return not_an_address(option, text);
+    }
+    const char *name = text;
+    size_t n = (size_t)(colon - text);
+    bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
+    if (bracketed) {
+        name++;
+        n -= 2;
+    }
+    if (n >= sizeof host) {
+        return not_an_address(option, text);
+    }
+    memcpy(host, name, n);
+    host[n] = '\0';
+    ret->is_tcp = true;
+    if (bracketed && inet_pton(AF_INET6, host, &ret->u.in6.sin6_addr) == 1) {
+        ret->u.in6.sin6_family = AF_INET6;
+        ret->u.in6.sin6_port = htons((uint16_t)port);
+        ret->len = sizeof ret->u.in6;
+        return 0;
+    }
+    if (n == 0 || strcmp(host, "localhost") == 0) {
+        memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
+    }
+    if (bracketed || inet_pton(AF_INET, host, &ret->u.in.sin_addr) != 1) {
+        return not_an_address(option, text);
+    }
+    ret->u.in.sin_family = AF_INET;
+    ret->u.in.sin_port = htons((uint16_t)port);
+    ret->len = sizeof ret->u.in;
+    return 0;
+}
+
+int
+address_parse(const char *option, const char *text, struct address *ret)
+{
+    const char *path = NULL;
+
+    memset(ret, 0, sizeof *ret);
+    if (strncmp(text, "unix:", 5) == 0) {
+        path = text + 5;
+    }
+    else if (text[0] == '/' || text[0] == '@') {
+        path = text;
+    }
+    if (path == NULL) {
+        return parse_tcp(option, text, ret);
+    }
+    if (path[0] != '/' && path[0] != '@') {
+        return not_an_address(option, text);
+    }
+    return parse_unix(option, text, path, ret);
+}
+
+bool
+address_is_loopback(const struct address *a)
+{
+    if (a->u.any.sa_family == AF_INET) {
+        return (ntohl(a->u.in.sin_addr.s_addr) >> 24) == 127;
+    }
+    return a->u.any.sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr) != 0;
+}

@@ -1,0 +1,43 @@
+/*
+ * address.h - a socket address as written on the command line
+ *
+ * What:      reads unix:/path, /path, @abstract, HOST:PORT, [v6]:PORT and :PORT
+ *            (loopback): one notation for listening and for connecting.
+ * Owner:     the caller.
+ * Threads:   any.                                                GIL: not used.
+ * Errors:    0 or EX_USAGE after one log line that says what is allowed.
+ * Blocks:    never: hosts are numeric, or localhost.
+ */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include "base/compiler.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+union sockaddr_any {
+    struct sockaddr any;
+    struct sockaddr_un un;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_storage storage;
+};
+
+struct address {
+    union sockaddr_any u;
+    socklen_t len;
+    bool is_tcp;  /* else a unix socket */
+    bool is_file; /* a unix socket with a name in the file system */
+};
+
+/* option ("--bind") is for the log line. */
+CHECK_RESULT int address_parse(const char *option, const char *text,
+                               struct address *ret);
+
+/* True where only this machine can reach a TCP address. */
+bool address_is_loopback(const struct address *a);
+
+#endif

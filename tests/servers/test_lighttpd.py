@@ -6,12 +6,14 @@ of examples/servers.
 
 import http.client
 import json
+import os
 import re
+import signal
 import time
 
 import pytest
 
-from harness import (APPS, EXAMPLES, Site, descendants, example,
+from harness import (APPS, EXAMPLES, Site, descendants, example, free_port,
                      unix_sockets, wait_until)
 
 PROBE = APPS / "probe.py"
@@ -68,6 +70,15 @@ def test_query_that_looks_like_an_option(deploy):
         assert env["QUERY_STRING"] == query.replace("%2d", "-")
         if site.prefix:  # SCRIPT_NAME alone
             assert environ(site, "?" + query)["PATH_INFO"] == ""
+
+
+def test_options(deploy):
+    """They stand in the #! line, in bin-path, in a supervisor's command."""
+    site = deploy(PROBE, "--set", "MY_KEY=v1", "--limit-body", "10k",
+                  "--threads", "1")
+    assert environ(site)["MY_KEY"] == "v1"
+    assert environ(site, method="POST", body=b"x" * 10240)["MY_KEY"] == "v1"
+    assert site.ask(method="POST", body=b"x" * 10241).status == 413
 
 
 # --- bodies -------------------------------------------------------------------
@@ -202,6 +213,27 @@ def test_exception_half_way_does_not_look_whole(deploy, place):
     assert site.ask().status == 200
 
 
+def test_missing_application_is_said_at_the_start(place):
+    """In one sentence. lighttpd ends at once, or tries again each second: that
+    depends on how soon it sees the end of what it started."""
+    port = free_port()
+    config = place.folder / "lighttpd.conf"
+    config.write_text(example(
+        "lighttpd-bin-path.conf", port=port, root=place.root,
+        binary=place.binary, socket=place.socket,
+        app=place.folder / "nowhere.py",
+        error_log=place.logs.path("error.log"),
+        breakage_log=place.logs.path("app.log")))
+    place.start("lighttpd", [place.need("lighttpd"), "-D", "-f", config])
+    place.right_codes["lighttpd"] = (255,)
+    place.right_codes["orphan"] = (66,)
+    place.logs.expect("child exited: 66", "wsgi-cgi.*: error: .*nowhere.py")
+    place.logs.allow("gw-backend failed to start", "spawning gw failed")
+    place.logs.wait_for("wsgi-cgi.*: error: .*nowhere.py does not exist",
+                        "app.log")
+    place.logs.wait_for("child exited: 66")
+
+
 # --- the end ------------------------------------------------------------------
 
 def test_term_of_lighttpd_ends_all(deploy, place):
@@ -236,6 +268,30 @@ def test_term_while_a_request_runs(deploy, place):
             place.right_codes["orphan"] = (1, -15)
         next(s for s in place.servers if s.name == "lighttpd").stop()
     # Afterwards the fixture sees that all ended, and well.
+
+
+@pytest.mark.parametrize("deploy", ["bin-path", "fcgi-program", "spawn-fcgi"],
+                         indirect=True)
+def test_application_that_is_killed_is_started_again(deploy, place):
+    site = deploy(PROBE)
+    assert site.ask().status == 200
+    killed = applications(place)
+    assert killed
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: set(applications(place)) - set(killed),
+               lambda: "it is started again:\n%s" % place.logs.all())
+    # lighttpd does not ask it for a second or so.
+    wait_until(lambda: site.ask().status == 200,
+               lambda: "it answers again:\n%s" % place.logs.all())
+    if deploy.way == "bin-path":
+        place.logs.expect("child signalled: 9")
+
+
+def applications(place):
+    """Ids of our program below the servers."""
+    return [pid for pid, (_, state, command) in descendants().items()
+            if state != "Z" and command.startswith(str(place.binary) + " ")]
 
 
 def unix_connections(place):

@@ -240,12 +240,13 @@ class Connection:
     For the peer that writes everything before it reads anything use `half_duplex_send`.
     """
 
-    def __init__(self, address, timeout=5, on_stderr=None):
-        self.sock = connect(address, timeout)
+    def __init__(self, address=None, timeout=5, on_stderr=None, sock=None):
+        self.sock = sock or connect(address, timeout)
         self.sock.setblocking(False)
         self.timeout = 10
         self.buffer = bytearray()
         self.records = []           # everything received on this connection, in order
+        self.ends = []              # (index, id) of each END_REQUEST among them
         self.taken = 0              # how many of them a response() or next_record() has handed out
         self.eof = False
         self.reset = False          # the end came as ECONNRESET or EPIPE
@@ -281,9 +282,11 @@ class Connection:
         records, used = split_records(self.buffer)
         del self.buffer[:used]
         for rec in records:
-            self.records.append(rec)
-            if rec.type == STDERR and rec.content and self.on_stderr:
+            if rec.type == END_REQUEST:
+                self.ends.append((len(self.records), rec.id))
+            elif rec.type == STDERR and rec.content and self.on_stderr:
                 self.on_stderr(rec.content)
+            self.records.append(rec)
         return True
 
     def _poll(self, mask, seconds):
@@ -338,6 +341,10 @@ class Connection:
             if self._poll(select.POLLIN, left):
                 self._receive()
 
+    def forget(self):
+        """Drop what was received and handed out so far, so that a long exchange does not fill the memory."""
+        self.records, self.ends, self.taken = [], [], 0
+
     def next_record(self, timeout=None):
         """The next record, or None at the end of the connection."""
         self.wait(lambda: self.eof or len(self.records) > self.taken, timeout, 'a record')
@@ -369,7 +376,7 @@ class Connection:
     def response(self, id=1, timeout=None):
         """Wait for END_REQUEST of `id` or the end of the connection."""
         def ended():
-            return self.eof or any(r.id == id and r.type == END_REQUEST for r in self.records[self.taken:])
+            return self.eof or any(at >= self.taken and of == id for at, of in self.ends)
         self.wait(ended, timeout, f'the response to request {id}')
         mine, app_status, protocol_status = [], None, None
         while self.taken < len(self.records):

@@ -169,10 +169,7 @@ def test_source_addresses(world):
         with socket.socket() as sock:
             sock.bind((source, 0))
             sock.connect(server.address)
-            conn = fcgi.Connection.__new__(fcgi.Connection)
-            conn.__dict__.update(sock=sock, timeout=10, buffer=bytearray(), records=[], taken=0, eof=False, reset=False,
-                                 on_stderr=None)
-            sock.setblocking(False)
+            conn = fcgi.Connection(sock=sock)
             conn.send(fcgi.request_bytes(server.params()))
             assert conn.response().status == status
 

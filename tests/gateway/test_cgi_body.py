@@ -273,3 +273,24 @@ def test_nonblocking_stdio(world):
     assert process.wait() == 0
     os.close(ours_in)
     os.close(ours_out)
+
+
+def test_expect_100_continue(transport):
+    """W74: the header is the server's business: the application sees it or not, the body arrives all the same."""
+    body = bytes(range(256)) * 20_000
+    response = transport.serve(ECHO).request('POST', headers={'Expect': '100-continue'}, body=body)
+    assert response.status == 200 and response.body == body
+
+
+@pytest.mark.parametrize('status', ['401 Unauthorized', '413 Content Too Large'])
+def test_refused_without_reading(transport, status):
+    """W74: an application that refuses a body of 5 MB unread: its answer arrives whole, while and after the body is
+    sent."""
+    server = transport.serve(f'''
+        def application(environ, start_response):
+            start_response({status!r}, [('Content-Type', 'text/plain'), ('Content-Length', '7')])
+            return [b'refused']
+    ''')
+    for _ in range(2):
+        response = server.request('POST', headers={'Expect': '100-continue'}, body=b'x' * 5_000_000)
+        assert response.status_line == status and response.body == b'refused' and response.complete

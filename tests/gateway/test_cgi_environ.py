@@ -212,3 +212,49 @@ def test_the_process_environment_stays_as_it_is(fcgi_server):
         assert same and 'KEPT=yes' in child
         for word in ('REQUEST_METHOD', 'HTTP_', 'QUERY_STRING', 'secret', 'PATH_INFO'):
             assert word not in child, child
+
+
+# What servers send for GET http://localhost:8080/mnt/a%20b//%C3%A9?x=1%20&y when the application lives at /mnt.
+SPLITS = {
+    'right': ('/mnt', '/a b//\xc3\xa9'),
+    'all in SCRIPT_NAME': ('/mnt/a b//\xc3\xa9', None),
+    'all in PATH_INFO': ('', '/mnt/a b//\xc3\xa9'),
+}
+
+
+@pytest.mark.parametrize('port', [80, 8080])
+@pytest.mark.parametrize('host', [True, False], ids=['Host', 'no Host'])
+@pytest.mark.parametrize('split', SPLITS)
+def test_url_reconstruction(transport, split, host, port):
+    """W76: the algorithm of PEP 3333 gives the URL that was asked for, however the server splits the path (nginx and
+    HAProxy: all in SCRIPT_NAME; Caddy: all in PATH_INFO), with --mount."""
+    server = transport.serve('''
+        from urllib.parse import quote
+        def application(environ, start_response):
+            url = environ['wsgi.url_scheme'] + '://'
+            if environ.get('HTTP_HOST'):
+                url += environ['HTTP_HOST']
+            else:
+                url += environ['SERVER_NAME']
+                if environ['SERVER_PORT'] != {'https': '443', 'http': '80'}[environ['wsgi.url_scheme']]:
+                    url += ':' + environ['SERVER_PORT']
+            url += quote(environ.get('SCRIPT_NAME', ''), encoding='latin-1')
+            url += quote(environ.get('PATH_INFO', ''), encoding='latin-1')
+            if environ.get('QUERY_STRING'):
+                url += '?' + environ['QUERY_STRING']
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [repr((url, environ['SCRIPT_NAME'])).encode('latin-1')]
+    ''', '--mount=/mnt')
+    name, path = SPLITS[split]
+    at = 'localhost' if port == 80 else f'localhost:{port}'
+    response = server.request(path=path or '', script_name=name, query='x=1%20&y', params={
+        'SERVER_PORT': str(port), 'HTTP_HOST': at if host else None, 'PATH_INFO': path,
+        'REQUEST_URI': '/mnt/a%20b//%C3%A9?x=1%20&y'})
+    assert eval(response.body) == (f'http://{at}/mnt/a%20b//%C3%A9?x=1%20&y', '/mnt')
+
+
+def test_url_scheme_in_the_reconstruction(transport):
+    """W76: behind TLS the default port is 443."""
+    server = transport.serve(DUMP)
+    environ = server.request(params={'HTTPS': 'on', 'SERVER_PORT': '443'}).json
+    assert environ['wsgi.url_scheme'] == 'https' and environ['SERVER_PORT'] == '443'

@@ -76,8 +76,7 @@ def run(server, path, times, body=b'', keep=True):
             conn = fcgi.Connection(server.address)
         conn.send(data)
         conn.response()
-        conn.records.clear()
-        conn.taken = 0
+        conn.forget()
     conn.close()
 
 

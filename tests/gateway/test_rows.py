@@ -12,7 +12,14 @@ import pytest
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / 'README.md'
 ROWS = [f'W{n}' for n in range(1, 78)] + [f'C{n}' for n in range(1, 28)] + [f'F{n}' for n in range(1, 34)]
-ROW = re.compile(r'\b[WCF][1-9][0-9]?\b')
+ROW = re.compile(r'\b([WCF])([1-9][0-9]?)\b(?:(?: to |-)\1([1-9][0-9]?)\b)?')
+
+
+def rows_in(text):
+    """W3 and the like; W21-W24 and "W21 to W24" are four."""
+    for letter, first, last in ROW.findall(text):
+        for n in range(int(first), int(last or first) + 1):
+            yield f'{letter}{n}'
 
 
 def named_rows():
@@ -22,7 +29,7 @@ def named_rows():
         name = path.name if path.parent == HERE else f'servers/{path.name}'
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name.lower().startswith('test'):
-                for row in ROW.findall(ast.get_docstring(node) or ''):
+                for row in rows_in(ast.get_docstring(node) or ''):
                     found.setdefault(row, set()).add(name)
     return found
 

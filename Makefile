@@ -37,7 +37,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := buf clock fd log num
+SRC_base    := buf clock fd log num utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
@@ -45,7 +45,8 @@ SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
 SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
                start_response target venv watch
-SRC_proc    := child pool signals
+SRC_proc    := caretaker child control master pool restart scoreboard \
+               signals status todo touched
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
 # What needs no Python: linked into every unit test as one archive.

@@ -16,7 +16,9 @@
 #include "net/allow.h"
 #include "net/listener.h"
 #include "proc/child.h"
+#include "proc/master.h"
 #include "proc/pool.h"
+#include "proc/restart.h"
 #include "proc/signals.h"
 #include "wsgi/handler.h"
 #include "wsgi/interp.h"
@@ -396,11 +398,30 @@ adopt(int fd)
     return e;
 }
 
+/* After a restart the sockets are here already. */
+static int
+open_inherited(const int *fds, size_t n)
+{
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < n; i++) {
+        const char *address = i < config.bind.n ? config.bind.v[i] : NULL;
+        e = listener_inherit(&listeners[nlisteners], fds[i], address);
+        nlisteners += e == 0;
+    }
+    return e;
+}
+
 static int
 open_listeners(const struct start *s)
 {
     int e = read_allow();
+    int fds[LISTENERS_MAX];
+    size_t n = restart_inherited(fds, LISTENERS_MAX);
 
+    if (n > 0) {
+        return e != 0 ? e : open_inherited(fds, n);
+    }
     for (size_t i = 0; e == 0 && i < config.bind.n; i++) {
         if (nlisteners == LISTENERS_MAX) {
             log_error("--bind: more than %d sockets", LISTENERS_MAX);
@@ -437,12 +458,83 @@ close_listeners(void)
     }
 }
 
+/* Everything between the sockets and the first request, in the one process or in
+ * a worker. */
 static int
-run_fastcgi(const struct start *s)
+serve(const struct pool_setup *setup)
 {
     struct pool *pool = NULL;
-    int status = open_listeners(s);
+    bool restart = false, loaded = false;
+    int status = pool_open(setup, &pool);
 
+    if (status == 0) {
+        status = interp_start(&config, loader_script());
+    }
+    if (status == 0) {
+        /* An application that cannot be loaded answers 500 until its file is
+         * mended: exiting here would make a spawner's loop of it. But where
+         * others serve the old code, their answers are better. */
+        loaded = loader_load() == 0;
+        if (!loaded && master_has_ready_workers(setup->board)) {
+            interp_finish();
+            return EX_SOFTWARE;
+        }
+        if (!loaded) {
+            log_warning("serving error pages until the application loads");
+        }
+        status = pool_run(pool, loaded, &restart);
+    }
+    if (status == 0) {
+        interp_finish();
+    }
+    if (restart) {
+        status = -restart_exec(listeners, nlisteners);
+        log_error("starting again: %s", strerror(status));
+        status = EX_OSERR;
+    }
+    if (pool != NULL) {
+        pool_close(pool);
+    }
+    return status;
+}
+
+static int
+run_processes(void)
+{
+    struct pool_setup setup = {.config = &config,
+                               .listeners = listeners,
+                               .nlisteners = nlisteners,
+                               .allow = &allow,
+                               .master_wake_fd = -1};
+    int status = 0;
+
+    if (config.processes > 0) {
+        /* Returns in every worker, and in the master at the end. */
+        status = master_run(&setup);
+        return status != MASTER_IS_WORKER ? status : serve(&setup);
+    }
+    setup.board = scoreboard_new(1, config.threads);
+    if (setup.board == NULL) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    scoreboard_take(setup.board, 0, getpid(), 1);
+    if (config.control != NULL) {
+        status = control_open(&config, setup.board, &setup.control);
+    }
+    return status != 0 ? status : serve(&setup);
+}
+
+static int
+run_fastcgi(const struct start *s, char **argv)
+{
+    int status = EX_OSERR;
+
+    if (restart_remember(argv, environ) < 0) {
+        log_error("out of memory");
+        return status;
+    }
+    status = open_listeners(s);
     if (status != 0) {
         close_listeners();
         return status;
@@ -460,19 +552,8 @@ run_fastcgi(const struct start *s)
                   "FCGI=static");
         status = EX_SOFTWARE;
     }
-    else if ((status = prepare(false)) == 0 &&
-             (status = pool_open(&config, listeners, nlisteners, &allow,
-                                 &pool)) == 0 &&
-             (status = interp_start(&config, loader_script())) == 0) {
-        /* An application that cannot be loaded answers 500 until its file is
-         * mended: exiting here would make a spawner's loop of it. */
-        if (loader_load() != 0) {
-            log_warning("serving error pages until the application loads");
-        }
-        status = pool_run(pool);
-        if (status == 0) {
-            interp_finish();
-        }
+    else if ((status = prepare(false)) == 0) {
+        return run_processes();
     }
     close_listeners();
     return status;
@@ -499,7 +580,7 @@ check(void)
 }
 
 static int
-run(const struct start *s, unsigned was_closed)
+run(const struct start *s, unsigned was_closed, char **argv)
 {
     switch (config.action) {
     case ACTION_HELP:
@@ -513,6 +594,9 @@ run(const struct start *s, unsigned was_closed)
         return explain(s, was_closed);
     case ACTION_CHECK:
         return check();
+    case ACTION_PING:
+    case ACTION_STATUS:
+    case ACTION_REQUEST:
     case ACTION_RUN:
         break;
     }
@@ -520,7 +604,7 @@ run(const struct start *s, unsigned was_closed)
     case MODE_CGI:
         return run_cgi(was_closed);
     case MODE_FASTCGI:
-        return run_fastcgi(s);
+        return run_fastcgi(s, argv);
     case MODE_AUTO:
         break;
     }
@@ -559,7 +643,7 @@ main(int argc, char **argv)
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
         detect(&start);
-        status = run(&start, was_closed);
+        status = run(&start, was_closed, argv);
     }
     else if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
         /* The web server's client must not be left with an empty answer. */

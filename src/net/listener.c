@@ -245,6 +245,31 @@ listener_adopt(struct listener *l, int fd)
     return 0;
 }
 
+int
+listener_inherit(struct listener *l, int fd, const char *address)
+{
+    int original = fd;
+    int r = listener_adopt(l, fd);
+
+    fd_close(&original);
+    if (r != 0 || address == NULL) {
+        return r;
+    }
+    l->is_adopted = false;
+    (void)snprintf(l->name, sizeof l->name, "%s", address);
+    if (strncmp(address, "unix:", 5) == 0) {
+        address += 5;
+    }
+    if (address[0] == '/') {
+        l->path = strdup(address);
+        if (l->path == NULL || lstat(l->path, &l->file) < 0) {
+            free(l->path);
+            l->path = NULL; /* somebody has removed it: nothing to clean up */
+        }
+    }
+    return 0;
+}
+
 void
 listener_close(struct listener *l, bool unlink_file)
 {

@@ -39,6 +39,11 @@ CHECK_RESULT int listener_bind(struct listener *l, const char *option,
 /* Takes over a listening socket somebody else made. 0 or EX_USAGE. */
 CHECK_RESULT int listener_adopt(struct listener *l, int fd);
 
+/* Takes over the socket that an earlier run of this program bound to address
+ * (NULL: adopted even then), on its own descriptor. 0 or EX_USAGE. */
+CHECK_RESULT int listener_inherit(struct listener *l, int fd,
+                                  const char *address);
+
 /* Closes it; unlink_file also removes the socket file we made. */
 void listener_close(struct listener *l, bool unlink_file);
 

@@ -6,8 +6,10 @@
 #include "gateway/fcgi.h"
 #include "net/conn.h"
 #include "net/poller.h"
+#include "proc/caretaker.h"
 #include "proc/child.h"
 #include "proc/signals.h"
+#include "proc/status.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -25,38 +28,47 @@ enum {
     THREAD_STACK = 8 << 20 /* Python recurses on it */
 };
 
-struct pool {
-    const struct config *config;
-    const struct allow *allow;
-    struct listener *listeners;
-    size_t nlisteners;
-    struct poller poller;
-    struct conn_table *conns;
-    struct fcgi_limits limits;
-    atomic_bool stopping;
-    pthread_t control;
-    struct thread *threads;
-    atomic_bool started; /* requests may be running */
-    atomic_bool paused;  /* out of descriptors: listeners are not polled */
-    atomic_uint running; /* request threads */
-};
-
 struct thread {
     struct pool *pool;
     pthread_t id;
     bool is_main;
+    struct score_thread *score;
     struct wsgi_thread *wsgi;
     struct fcgi_worker *worker;
 };
 
+/* A limit has been reached: somebody has to put a new process in our place. */
+static void
+wear_out(struct pool *p)
+{
+    if (!atomic_exchange(&p->worn, true)) {
+        signals_wake();
+    }
+}
+
 static void
 run_request(void *arg, struct request *q)
 {
-    handler_run(arg, q);
+    struct thread *t = arg;
+    struct pool *p = t->pool;
+
+    score_begin(p->s.board, p->s.worker, t->score, q);
+    if (status_is_wanted(p->s.config, q)) {
+        status_answer(p->s.config, p->s.board, q);
+    }
+    else {
+        handler_run(t->wsgi, q);
+    }
     if (child_is()) {
         /* A child the application forked came back instead of leaving by
          * os._exit(). The request is its parent's. */
         _exit(q->exit_status);
+    }
+    score_end(p->s.board, p->s.worker, t->score, q);
+    if (p->request_limit > 0 &&
+        atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
+                             memory_order_relaxed) >= p->request_limit) {
+        wear_out(p);
     }
 }
 
@@ -66,8 +78,8 @@ in_child(void *arg)
     struct pool *p = arg;
 
     conn_close_all(p->conns);
-    for (size_t i = 0; i < p->nlisteners; i++) {
-        fd_close(&p->listeners[i].fd);
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        fd_close(&p->s.listeners[i].fd);
     }
     poller_close(&p->poller);
 }
@@ -77,8 +89,8 @@ in_child(void *arg)
 static int
 watch_listeners(struct pool *p)
 {
-    for (size_t i = 0; i < p->nlisteners; i++) {
-        int e = poller_add_listener(&p->poller, p->listeners[i].fd);
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        int e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
         if (e < 0 && e != -EEXIST) {
             return e;
         }
@@ -89,8 +101,8 @@ watch_listeners(struct pool *p)
 static void
 unwatch_listeners(struct pool *p)
 {
-    for (size_t i = 0; i < p->nlisteners; i++) {
-        poller_remove_listener(&p->poller, p->listeners[i].fd);
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        poller_remove_listener(&p->poller, p->s.listeners[i].fd);
     }
 }
 
@@ -105,6 +117,23 @@ pause_listeners(struct pool *p, int err)
         log_warning("no connection can be accepted (%s); trying again shortly",
                     strerror(err));
         unwatch_listeners(p);
+    }
+}
+
+void
+pool_stop(struct pool *p)
+{
+    atomic_store(&p->stopping, true);
+    unwatch_listeners(p);
+    poller_wake_all(&p->poller);
+}
+
+void
+pool_resume(struct pool *p)
+{
+    atomic_store(&p->paused, false);
+    if (watch_listeners(p) < 0) {
+        atomic_store(&p->paused, true);
     }
 }
 
@@ -146,7 +175,7 @@ accept_one(struct thread *t, int listen_fd)
     struct pool *p = t->pool;
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    bool check = !allow_is_empty(p->allow);
+    bool check = !allow_is_empty(p->s.allow);
     void *addr = &peer;
 
     int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
@@ -158,8 +187,10 @@ accept_one(struct thread *t, int listen_fd)
         }
         return false;
     }
+    atomic_fetch_add_explicit(&p->s.board->workers[p->s.worker].accepted, 1,
+                              memory_order_relaxed);
     struct conn *c = conn_open(p->conns, fd);
-    if (c == NULL || (check && !allow_peer(p->allow, &peer))) {
+    if (c == NULL || (check && !allow_peer(p->s.allow, &peer))) {
         if (c == NULL) {
             fd_close(&fd);
             pause_listeners(p, EMFILE);
@@ -180,8 +211,8 @@ accept_one(struct thread *t, int listen_fd)
 static void
 accept_the_rest(struct thread *t)
 {
-    for (size_t i = 0; i < t->pool->nlisteners; i++) {
-        struct listener *l = &t->pool->listeners[i];
+    for (size_t i = 0; i < t->pool->s.nlisteners; i++) {
+        struct listener *l = &t->pool->s.listeners[i];
         if (!l->is_adopted) {
             while (accept_one(t, l->fd)) {
             }
@@ -242,16 +273,17 @@ thread_main(void *arg)
 {
     struct thread *t = arg;
     struct pool *p = t->pool;
-    struct wsgi_facts facts = {.multithread = p->config->threads > 1};
+    struct wsgi_facts facts = {.multithread = p->s.config->threads > 1,
+                               .multiprocess = p->s.config->processes > 1};
 
     /* On a socket somebody else made, siblings of ours may listen too. */
-    for (size_t i = 0; i < p->nlisteners; i++) {
-        facts.multiprocess |= p->listeners[i].is_adopted;
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        facts.multiprocess |= p->s.listeners[i].is_adopted;
     }
-    t->wsgi = wsgi_thread_new(p->config, facts, t->is_main);
-    t->worker = t->wsgi == NULL ? NULL
-                                : fcgi_worker_new(p->config, &p->limits,
-                                                  run_request, t->wsgi);
+    t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
+    t->worker = t->wsgi == NULL
+                    ? NULL
+                    : fcgi_worker_new(p->s.config, &p->limits, run_request, t);
     if (t->worker == NULL) {
         log_error("no memory for a request thread");
     }
@@ -266,92 +298,7 @@ thread_main(void *arg)
     return NULL;
 }
 
-/* -- the control thread ------------------------------------------------------------------ */
-
-static int
-sweep_interval(const struct config *c)
-{
-    const int64_t timeouts[] = {c->head_timeout_ms, c->keepalive_timeout_ms,
-                                c->body_timeout_ms};
-    int64_t least = 4000;
-
-    for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
-        least = timeouts[i] < least ? timeouts[i] : least;
-    }
-    return least < 80 ? 20 : (int)(least / 4);
-}
-
-static void
-close_sockets(const struct pool *p)
-{
-    for (size_t i = 0; i < p->nlisteners; i++) {
-        listener_close(&p->listeners[i], true);
-    }
-}
-
-/* The end that does not wait for the application. */
-static void
-end_now(const struct pool *p, const char *why)
-{
-    unsigned running = atomic_load(&p->running);
-
-    if (running > 0 && why != NULL) {
-        log_warning("%s: requests that still run are cut off", why);
-    }
-    close_sockets(p);
-    _exit(EX_OK);
-}
-
-static void *
-control_main(void *arg)
-{
-    struct pool *p = arg;
-    int interval = sweep_interval(p->config);
-    int64_t end = 0;
-
-    for (;;) {
-        enum signals_stop stop = signals_wait(interval);
-        int64_t now = clock_ms();
-        bool started = atomic_load(&p->started);
-        if (started && atomic_load(&p->running) == 0) {
-            return NULL;
-        }
-        if (stop == STOP_NOW || (stop != STOP_NONE && !started)) {
-            end_now(p, NULL);
-        }
-        if (stop == STOP_GRACEFUL && end == 0) {
-            end = now + p->config->graceful_timeout_ms;
-            atomic_store(&p->stopping, true);
-            unwatch_listeners(p);
-            poller_wake_all(&p->poller);
-        }
-        if (end != 0 && now >= end) {
-            end_now(p, "--graceful-timeout has passed");
-        }
-        if (end == 0 && atomic_load(&p->paused)) {
-            atomic_store(&p->paused, false);
-            if (watch_listeners(p) < 0) {
-                atomic_store(&p->paused, true);
-            }
-        }
-        conn_sweep(p->conns, now, false);
-    }
-}
-
-/* Signals are for threads whose system calls they may interrupt. */
-static int
-start_control(struct pool *p)
-{
-    sigset_t all, old;
-
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(&p->control, NULL, control_main, p);
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return -e;
-}
-
-/* -- all of it ------------------------------------------------------------------------------ */
+/* -- all of it ------------------------------------------------------------------- */
 
 /* As many connections as descriptors: an idle one costs next to nothing. */
 static size_t
@@ -370,9 +317,26 @@ raise_descriptors(void)
     return r.rlim_cur > CONNS_MAX ? CONNS_MAX : (size_t)r.rlim_cur;
 }
 
+/* The workers of one master must not all wear out at once. */
+static uint64_t
+request_limit(const struct config *c)
+{
+    uint64_t r = 0;
+
+    if (c->max_requests == 0) {
+        return 0;
+    }
+    if (c->max_requests_jitter > 0 &&
+        getrandom(&r, sizeof r, GRND_NONBLOCK) != (ssize_t)sizeof r) {
+        r = (uint64_t)getpid() * 2654435761u;
+    }
+    return c->max_requests + r % (c->max_requests_jitter + 1u);
+}
+
 static int
 prepare(struct pool *p)
 {
+    const struct config *c = p->s.config;
     size_t max = raise_descriptors();
     int e = poller_open(&p->poller);
 
@@ -381,16 +345,38 @@ prepare(struct pool *p)
     }
     if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
-        p->threads = calloc(p->config->threads, sizeof *p->threads);
-        e = p->conns == NULL || p->threads == NULL ? -ENOMEM : signals_open();
+        p->threads = calloc(c->threads, sizeof *p->threads);
+        e = p->conns == NULL || p->threads == NULL ? -ENOMEM
+                                                   : signals_open(false);
     }
     if (e == 0) {
         e = child_watch(in_child, p);
     }
-    p->limits = (struct fcgi_limits){.head = p->config->limit_head,
-                                     .max_conns = (unsigned)max,
-                                     .max_reqs = p->config->threads};
+    p->limits = (struct fcgi_limits){
+        .head = c->limit_head,
+        .max_conns = (unsigned)max,
+        .max_reqs = c->threads * (c->processes > 0 ? c->processes : 1)};
+    p->request_limit = request_limit(c);
     return e;
+}
+
+int
+pool_open(const struct pool_setup *setup, struct pool **ret_pool)
+{
+    static struct pool pool; /* one a process: threads outlive their caller */
+    int e;
+
+    pool.s = *setup;
+    e = prepare(&pool);
+    if (e == 0) {
+        e = caretaker_start(&pool);
+    }
+    if (e < 0) {
+        log_error("setting up the request threads: %s", strerror(-e));
+        return EX_OSERR;
+    }
+    *ret_pool = &pool;
+    return 0;
 }
 
 static int
@@ -403,8 +389,11 @@ start_threads(struct pool *p)
     if (e == 0) {
         e = pthread_attr_setstacksize(&attr, THREAD_STACK);
     }
-    for (unsigned i = 0; e == 0 && i < p->config->threads; i++) {
-        threads[i] = (struct thread){.pool = p, .is_main = i == 0};
+    for (unsigned i = 0; e == 0 && i < p->s.config->threads; i++) {
+        threads[i] = (struct thread){
+            .pool = p,
+            .is_main = i == 0,
+            .score = scoreboard_thread(p->s.board, p->s.worker, i)};
         atomic_fetch_add(&p->running, 1);
         if (i > 0) {
             e = pthread_create(&threads[i].id, &attr, thread_main, &threads[i]);
@@ -414,31 +403,22 @@ start_threads(struct pool *p)
     return -e;
 }
 
-int
-pool_open(const struct config *config, struct listener *listeners,
-          size_t nlisteners, const struct allow *allow, struct pool **ret_pool)
+/* The master wants to know when the application has been loaded. */
+static void
+report(struct pool *p, bool loaded)
 {
-    static struct pool pool; /* one a process: threads outlive their caller */
-    int e;
+    const uint64_t one = 1;
 
-    pool.config = config;
-    pool.allow = allow;
-    pool.listeners = listeners;
-    pool.nlisteners = nlisteners;
-    e = prepare(&pool);
-    if (e == 0) {
-        e = start_control(&pool);
+    atomic_store(&p->s.board->workers[p->s.worker].state,
+                 loaded ? SCORE_READY : SCORE_BROKEN);
+    if (p->s.master_wake_fd >= 0 &&
+        write(p->s.master_wake_fd, &one, sizeof one) < 0) {
+        /* Full: it will look. */
     }
-    if (e < 0) {
-        log_error("setting up the request threads: %s", strerror(-e));
-        return EX_OSERR;
-    }
-    *ret_pool = &pool;
-    return 0;
 }
 
 int
-pool_run(struct pool *p)
+pool_run(struct pool *p, bool loaded, bool *ret_restart)
 {
     int e = start_threads(p);
 
@@ -446,15 +426,26 @@ pool_run(struct pool *p)
         log_error("starting the request threads: %s", strerror(-e));
         return EX_OSERR; /* whatever has started ends with the process */
     }
+    report(p, loaded);
     atomic_store(&p->started, true);
     (void)thread_main(&p->threads[0]);
-    for (unsigned i = 1; i < p->config->threads; i++) {
+    for (unsigned i = 1; i < p->s.config->threads; i++) {
         (void)pthread_join(p->threads[i].id, NULL);
     }
-    (void)pthread_join(p->control, NULL);
-    close_sockets(p);
+    (void)pthread_join(p->caretaker, NULL);
     poller_close(&p->poller);
     conn_table_free(&p->conns);
     free(p->threads);
+    *ret_restart = atomic_load(&p->restart);
     return 0;
+}
+
+void
+pool_close(struct pool *p)
+{
+    /* The master's sockets are the master's to remove. */
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        listener_close(&p->s.listeners[i], p->s.master_wake_fd < 0);
+    }
+    control_close(&p->s.control);
 }

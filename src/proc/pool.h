@@ -1,38 +1,85 @@
 /*
- * pool.h - the request threads of one process, and the control thread
+ * pool.h - the request threads of one process
  *
- * What:      runs FastCGI on a set of listeners until a signal asks to stop.
- *            The calling thread is a request thread; --threads N adds N - 1.
- *            One control thread, without Python, owns signals and deadlines.
- * Owner:     main().
- * Lifetime:  pool_run() from beginning to end.
+ * What:      runs FastCGI on a set of listeners until asked to stop or restart.
+ *            The calling thread is a request thread; --threads N adds N - 1. The
+ *            caretaker thread (caretaker.h) owns signals and deadlines.
+ * Owner:     main(); one a process, or one a worker.
+ * Lifetime:  pool_open() to the end of the process.
  * Threads:   as said.           GIL: not held by the caller.
  * Errors:    a sysexits code after a log line.
- * Blocks:    until asked to stop.
+ * Blocks:    pool_run(): until asked to stop.
  */
 #ifndef PROC_POOL_H
 #define PROC_POOL_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "gateway/fcgi_gate.h"
 #include "net/allow.h"
+#include "net/conn.h"
 #include "net/listener.h"
+#include "net/poller.h"
+#include "proc/control.h"
+#include "proc/scoreboard.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-struct pool;
+struct thread; /* a request thread */
+
+/* What a process gets from whoever made it; borrowed for its life. */
+struct pool_setup {
+    const struct config *config;
+    struct listener *listeners;
+    size_t nlisteners;
+    const struct allow *allow;
+    struct scoreboard *board;
+    unsigned worker;         /* our slot on the board */
+    int master_wake_fd;      /* wakes the master; -1 = there is none */
+    struct control *control; /* to be served here, or NULL */
+};
+
+struct pool {
+    struct pool_setup s;
+    struct poller poller;
+    struct conn_table *conns;
+    struct fcgi_limits limits;
+    struct thread *threads;
+    pthread_t caretaker;
+    uint64_t request_limit; /* --max-requests with jitter, 0 = none */
+    atomic_bool started;    /* requests may be running */
+    atomic_bool stopping;   /* nothing new is begun */
+    atomic_bool restart;    /* ... because the program is to start again */
+    atomic_bool worn;    /* a limit has been reached: time for a new process */
+    atomic_bool paused;  /* out of descriptors: listeners are not polled */
+    atomic_uint running; /* request threads */
+};
 
 /* From here on signals are obeyed: until pool_run() a stop ends the process at
- * once with status 0, since nothing has been promised yet. 0 or EX_OSERR. The
- * arguments are borrowed for the life of the process. */
-CHECK_RESULT int pool_open(const struct config *config,
-                           struct listener *listeners, size_t nlisteners,
-                           const struct allow *allow, struct pool **ret_pool);
+ * once with status 0, since nothing has been promised yet. 0 or EX_OSERR. */
+CHECK_RESULT int pool_open(const struct pool_setup *setup,
+                           struct pool **ret_pool);
 
-/* Python has been started and the application loaded. Returns 0 when every
- * request thread has ended; the process is then alone and may finish Python. At
- * a forced stop, or when --graceful-timeout passes, it does not return but ends
- * the process with status 0. */
-CHECK_RESULT int pool_run(struct pool *pool);
+/* Python has been started and the application loaded (or, loaded false, answers
+ * with error pages). Returns 0 when every request thread has ended; the process
+ * is then alone and may finish Python. *ret_restart: the program is to be
+ * executed again on the same sockets. At a forced stop, or when
+ * --graceful-timeout passes, it does not return but ends the process with status
+ * 0. */
+CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
+
+/* Removes the sockets that were made here. */
+void pool_close(struct pool *p);
+
+/* -- for the caretaker --------------------------------------------------------- */
+
+/* Nothing new is accepted or begun; pool_run() returns when all is done. */
+void pool_stop(struct pool *p);
+
+/* Watches the listeners again after they were paused. */
+void pool_resume(struct pool *p);
 
 #endif

@@ -102,6 +102,7 @@ score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
 {
     uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_relaxed);
 
+    (void)b;
     (void)worker;
     atomic_store_explicit(&t->line_seq, seq + 1, memory_order_release);
     atomic_thread_fence(memory_order_release);

@@ -11,7 +11,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static atomic_int asked; /* enum signals_stop */
+static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
+                              SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD};
+
+static atomic_int stop; /* enum signals_stop */
+static atomic_uint reloads, dumps, more, less;
 static int wake_fd = -1;
 
 void
@@ -43,23 +47,38 @@ signals_wake(void)
 static void
 on_signal(int number)
 {
-    int now = atomic_load(&asked);
-
-    if (number == SIGINT || number == SIGQUIT || now != STOP_NONE) {
-        atomic_store(&asked, STOP_NOW);
-    }
-    else {
-        atomic_store(&asked, STOP_GRACEFUL);
+    switch (number) {
+    case SIGTERM:
+    case SIGUSR1:
+        atomic_store(&stop, atomic_load(&stop) == STOP_NONE ? STOP_GRACEFUL
+                                                            : STOP_NOW);
+        break;
+    case SIGINT:
+    case SIGQUIT:
+        atomic_store(&stop, STOP_NOW);
+        break;
+    case SIGHUP:
+        atomic_fetch_add(&reloads, 1);
+        break;
+    case SIGUSR2:
+        atomic_fetch_add(&dumps, 1);
+        break;
+    case SIGTTIN:
+        atomic_fetch_add(&more, 1);
+        break;
+    case SIGTTOU:
+        atomic_fetch_add(&less, 1);
+        break;
+    default: /* CHLD: waitpid() will tell */
+        break;
     }
     signals_wake();
 }
 
-static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP, SIGINT, SIGQUIT};
-
 void
 signals_close(void)
 {
-    for (size_t i = 0; wake_fd >= 0 && i < ARRAY_SIZE(numbers); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         struct sigaction sa;
         /* An application may have put its own in place of ours. */
         if (sigaction(numbers[i], NULL, &sa) == 0 &&
@@ -72,16 +91,25 @@ signals_close(void)
 }
 
 int
-signals_open(void)
+signals_open(bool with_children)
 {
     /* SA_RESTART: system calls of the application are not to fail by it. */
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
+    signals_close();
+    atomic_store(&stop, STOP_NONE);
+    atomic_store(&reloads, 0);
+    atomic_store(&dumps, 0);
+    atomic_store(&more, 0);
+    atomic_store(&less, 0);
     wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_fd < 0) {
         return -errno;
     }
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (numbers[i] == SIGCHLD && !with_children) {
+            continue; /* the application's */
+        }
         if (sigaction(numbers[i], &sa, NULL) < 0) {
             return -errno;
         }
@@ -89,21 +117,36 @@ signals_open(void)
     return 0;
 }
 
-enum signals_stop
-signals_asked(void)
+struct signals
+signals_get(void)
 {
-    return (enum signals_stop)atomic_load(&asked);
+    return (struct signals){
+        .stop = (enum signals_stop)atomic_load(&stop),
+        .reloads = atomic_load(&reloads),
+        .dumps = atomic_load(&dumps),
+        .more = atomic_load(&more),
+        .less = atomic_load(&less),
+    };
 }
 
-enum signals_stop
-signals_wait(int timeout_ms)
+void
+signals_wait(int timeout_ms, int fd)
 {
-    struct pollfd p = {.fd = wake_fd, .events = POLLIN};
+    struct pollfd p[2] = {{.fd = wake_fd, .events = POLLIN},
+                          {.fd = fd, .events = POLLIN}};
     uint64_t count;
 
-    if (poll(&p, 1, timeout_ms) > 0 &&
+    if (poll(p, 2, timeout_ms) > 0 && p[0].revents != 0 &&
         read(wake_fd, &count, sizeof count) < 0) {
-        /* Another wake-up has taken it: asked says what matters. */
+        /* Another wake-up has taken it: the counts say what matters. */
     }
-    return signals_asked();
+}
+
+int
+signals_keep_wake_fd(void)
+{
+    int fd = wake_fd;
+
+    wake_fd = -1;
+    return fd;
 }

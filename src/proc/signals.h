@@ -1,11 +1,11 @@
 /*
  * signals.h - the signals this process obeys
  *
- * What:      handlers that note what came and wake the control thread. Nothing is
+ * What:      handlers that count what came and wake whoever waits. Nothing is
  *            blocked, so that children of the application inherit a clean mask;
  *            an application may install handlers of its own.
- * Owner:     the process.
- * Threads:   handlers run on any; signals_wait() in the control thread.
+ * Owner:     the process; a forked worker opens its own.
+ * Threads:   handlers run on any; signals_wait() in one thread.
  * GIL:       not used.        Errors: 0 or -errno.
  * Blocks:    signals_wait() only.
  */
@@ -16,28 +16,42 @@
 
 #include <stdbool.h>
 
-/* What has been asked for since the start; only ever grows. */
 enum signals_stop { STOP_NONE, STOP_GRACEFUL, STOP_NOW };
+
+/* What has come since signals_open(); counts only ever grow. */
+struct signals {
+    enum signals_stop stop;
+    unsigned reloads; /* HUP */
+    unsigned dumps;   /* USR2 */
+    unsigned more;    /* TTIN */
+    unsigned less;    /* TTOU */
+};
 
 /* SIGPIPE and SIGXFSZ ignored or reset, the mask emptied: what a web server or
  * supervisor left behind must not reach the application. For every mode. */
 void signals_init(void);
 
-/* Handlers for TERM, USR1, HUP (finish and exit), INT, QUIT (stop now). A second
- * TERM or USR1 means now. */
-CHECK_RESULT int signals_open(void);
+/* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
+ * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. In a forked
+ * worker it starts anew, with nothing having come. */
+CHECK_RESULT int signals_open(bool with_children);
 
 /* Back to the default handlers, where ours are still in place; closes what
  * signals_open() opened. For a forked child; async-signal-safe. */
 void signals_close(void);
 
-/* Waits until a signal came or timeout_ms passed; what is asked for. */
-enum signals_stop signals_wait(int timeout_ms);
+/* What has come. */
+struct signals signals_get(void);
 
-/* The same without waiting. */
-enum signals_stop signals_asked(void);
+/* Waits until a signal came, another descriptor (-1 = none) is readable, or
+ * timeout_ms passed. */
+void signals_wait(int timeout_ms, int fd);
 
 /* Makes signals_wait() return. */
 void signals_wake(void);
+
+/* In a forked worker, before its own signals_open(): the descriptor that wakes
+ * the master's signals_wait() when 8 bytes are written; it stays open. */
+int signals_keep_wake_fd(void);
 
 #endif

@@ -1,0 +1,133 @@
+#include "proc/caretaker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proc/restart.h"
+#include "proc/signals.h"
+
+#include <signal.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* What it remembers from one round to the next. */
+struct round {
+    struct signals seen; /* signals that have been dealt with */
+    int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
+    struct restart restart;
+};
+
+/* A quarter of the shortest time-out, so that none is much overdue. */
+static int
+interval_of(const struct config *c)
+{
+    const int64_t timeouts[] = {c->head_timeout_ms, c->keepalive_timeout_ms,
+                                c->body_timeout_ms};
+    int64_t least = 4000;
+
+    for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
+        least = timeouts[i] < least ? timeouts[i] : least;
+    }
+    return least < 80 ? 20 : (int)(least / 4);
+}
+
+/* The end that does not wait for the application. */
+static void
+end_now(struct pool *p, const char *why)
+{
+    if (atomic_load(&p->running) > 0 && why != NULL) {
+        log_warning("%s: requests that still run are cut off", why);
+    }
+    pool_close(p);
+    _exit(EX_OK);
+}
+
+static void
+obey(struct pool *p, struct round *r, int64_t now)
+{
+    struct signals s = signals_get();
+    bool started = atomic_load(&p->started);
+
+    if (s.stop == STOP_NOW || (s.stop != STOP_NONE && !started)) {
+        end_now(p, NULL);
+    }
+    if (s.stop == STOP_GRACEFUL && r->end == 0) {
+        r->end = now + p->s.config->graceful_timeout_ms;
+        atomic_store(&p->restart, false);
+        atomic_store(&p->s.board->workers[p->s.worker].state, SCORE_DRAINING);
+        pool_stop(p);
+    }
+    if (r->end != 0 && now >= r->end) {
+        end_now(p, "--graceful-timeout has passed");
+    }
+    r->seen = s;
+}
+
+/* A process without a master starts itself again; the others are replaced. */
+static void
+renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
+{
+    if (r->end != 0) {
+        return;
+    }
+    if (p->s.master_wake_fd >= 0) {
+        enum score_state ready = SCORE_READY;
+        const uint64_t one = 1;
+        if (atomic_load(&p->worn) &&
+            atomic_compare_exchange_strong(
+                &p->s.board->workers[p->s.worker].state, &ready,
+                SCORE_RECYCLE) &&
+            write(p->s.master_wake_fd, &one, sizeof one) < 0) {
+            return; /* full: it will look */
+        }
+        return;
+    }
+    if (restart_is_due(&r->restart, p->s.config, now,
+                       reloads != r->seen.reloads, atomic_load(&p->worn))) {
+        r->end = now + p->s.config->graceful_timeout_ms;
+        atomic_store(&p->restart, true);
+        pool_stop(p);
+    }
+}
+
+static void *
+caretaker_main(void *arg)
+{
+    struct pool *p = arg;
+    int interval = interval_of(p->s.config);
+    struct round r = {.end = 0};
+    int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
+
+    restart_init(&r.restart, p->s.config);
+    for (;;) {
+        signals_wait(interval, control);
+        int64_t now = clock_ms();
+        if (atomic_load(&p->started) && atomic_load(&p->running) == 0) {
+            return NULL;
+        }
+        renew(p, &r, now, signals_get().reloads);
+        obey(p, &r, now);
+        if (r.end == 0 && atomic_load(&p->paused)) {
+            pool_resume(p);
+        }
+        conn_sweep(p->conns, now, false);
+        if (p->s.control != NULL) {
+            control_run(p->s.control);
+        }
+        if (p->s.master_wake_fd < 0) {
+            scoreboard_sample(p->s.board);
+        }
+    }
+}
+
+int
+caretaker_start(struct pool *p)
+{
+    sigset_t all, old;
+
+    /* Signals are for threads whose system calls they may interrupt. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    int e = pthread_create(&p->caretaker, NULL, caretaker_main, p);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return -e;
+}

@@ -1,0 +1,19 @@
+/*
+ * caretaker.h - the thread that looks after a process: signals, deadlines, limits
+ *
+ * What:      stops and restarts the pool, ends idle connections, serves the
+ *            control socket where there is no master, watches running requests.
+ * Owner:     pool_open() starts it, pool_run() waits for its end.
+ * Threads:   one, with all signals blocked.    GIL: never: no Python here.
+ * Errors:    logs.                             Blocks: in poll().
+ */
+#ifndef PROC_CARETAKER_H
+#define PROC_CARETAKER_H
+
+#include "base/compiler.h"
+#include "proc/pool.h"
+
+/* 0 or -errno. */
+CHECK_RESULT int caretaker_start(struct pool *p);
+
+#endif

@@ -1,0 +1,483 @@
+#include "proc/master.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proc/signals.h"
+#include "proc/touched.h"
+#include "wsgi/loader.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 500,
+    BACKOFF_FIRST_MS = 100,
+    BACKOFF_MAX_MS = 10000,
+    HEALTHY_MS = 5000,   /* a worker that lived so long did not die at start */
+    KILL_AFTER_MS = 2000 /* after --graceful-timeout */
+};
+
+/* What the master knows of a slot beyond the board. */
+struct slot {
+    pid_t pid;       /* 0 = free */
+    bool leaving;    /* told to go */
+    int64_t kill_at; /* clock_ms(); 0 = not told to go */
+};
+
+struct master {
+    struct pool_setup *s;
+    struct scoreboard *board;
+    struct slot *slots;
+    unsigned target;       /* how many workers there should be */
+    unsigned generation;   /* of the code that new workers load */
+    bool reloading;        /* no worker of this generation has been ready yet */
+    unsigned early_deaths; /* one after the other */
+    int64_t not_before;    /* clock_ms(): no fork until then */
+    struct signals seen;
+    struct touched touched;
+    bool stopping;
+    bool became_worker;
+};
+
+static enum score_state
+state_of(const struct master *m, unsigned i)
+{
+    return atomic_load(&m->board->workers[i].state);
+}
+
+static unsigned
+generation_of(const struct master *m, unsigned i)
+{
+    return atomic_load(&m->board->workers[i].generation);
+}
+
+static bool
+is_serving(enum score_state s)
+{
+    return s == SCORE_READY || s == SCORE_BROKEN || s == SCORE_RECYCLE;
+}
+
+bool
+master_has_ready_workers(struct scoreboard *b)
+{
+    for (unsigned i = 0; i < b->nworkers; i++) {
+        enum score_state s = atomic_load(&b->workers[i].state);
+        if (s == SCORE_READY || s == SCORE_RECYCLE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* -- births and deaths ---------------------------------------------------------------- */
+
+/* In the child: what the master has is not the worker's. */
+static void
+become_worker(struct master *m, unsigned i, pid_t master_pid)
+{
+    m->became_worker = true;
+    m->s->board = m->board;
+    m->s->worker = i;
+    m->s->master_wake_fd = signals_keep_wake_fd();
+    control_forget(&m->s->control);
+    /* Without a master nobody would ever stop it. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != master_pid) {
+        (void)raise(SIGTERM);
+    }
+}
+
+static void
+spawn(struct master *m, unsigned i)
+{
+    pid_t me = getpid();
+
+    scoreboard_take(m->board, i, 0, m->generation);
+    pid_t pid = fork();
+    if (pid == 0) {
+        atomic_store(&m->board->workers[i].pid, getpid());
+        become_worker(m, i, me);
+        return;
+    }
+    if (pid < 0) {
+        log_error("a worker cannot be forked: %s", strerror(errno));
+        scoreboard_release(m->board, i);
+        m->not_before = clock_ms() + 1000;
+        return;
+    }
+    atomic_store(&m->board->workers[i].pid, pid);
+    m->slots[i] = (struct slot){.pid = pid};
+}
+
+static void
+tell_to_leave(struct master *m, unsigned i, int signal_number)
+{
+    struct slot *s = &m->slots[i];
+
+    if (!s->leaving) {
+        s->leaving = true;
+        s->kill_at =
+            clock_ms() + m->s->config->graceful_timeout_ms + KILL_AFTER_MS;
+    }
+    (void)kill(s->pid, signal_number);
+}
+
+/* One line for whoever looks why: signal or exit code, age, last request. */
+static void
+log_death(const struct master *m, unsigned i, int status)
+{
+    char line[SCORE_LINE] = "", how[64], doing[SCORE_LINE + 48] = "";
+    int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
+
+    if (WIFSIGNALED(status)) {
+        (void)snprintf(how, sizeof how, "was killed by signal %d (%s)%s",
+                       WTERMSIG(status), sigabbrev_np(WTERMSIG(status)),
+                       WCOREDUMP(status) ? ", core dumped" : "");
+    }
+    else {
+        (void)snprintf(how, sizeof how, "exited with code %d",
+                       WEXITSTATUS(status));
+    }
+    for (unsigned k = 0; k < m->board->nthreads; k++) {
+        struct score_thread *t = scoreboard_thread(m->board, i, k);
+        bool busy = atomic_load(&t->since_ms) != 0;
+        if ((busy || doing[0] == '\0') && score_line(t, line)) {
+            (void)snprintf(doing, sizeof doing, "; %s request: %s",
+                           busy ? "running" : "last", line);
+        }
+    }
+    log_error("worker %ld %s after %lld.%03lld s and %llu requests%s",
+              (long)m->slots[i].pid, how, (long long)(age / 1000),
+              (long long)(age % 1000),
+              atomic_load(&m->board->workers[i].requests), doing);
+}
+
+/* New code that does not load: those who serve the old one go on. */
+static void
+give_up_reload(struct master *m)
+{
+    log_error("the new code does not load (see above); the old one goes on");
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        struct score_worker *w = &m->board->workers[i];
+        if (m->slots[i].pid == 0) {
+            continue;
+        }
+        if (generation_of(m, i) == m->generation) {
+            tell_to_leave(m, i, SIGKILL);
+        }
+        else if (!m->slots[i].leaving) {
+            /* They are the present again. */
+            atomic_store(&w->generation, m->generation);
+        }
+    }
+    m->reloading = false;
+}
+
+static void
+bury(struct master *m, unsigned i, int status)
+{
+    struct slot *s = &m->slots[i];
+    enum score_state state = state_of(m, i);
+    int64_t now = clock_ms();
+    int64_t age = now - atomic_load(&m->board->workers[i].started_ms);
+    bool old_code = generation_of(m, i) != m->generation;
+
+    if (!s->leaving && !m->stopping) {
+        bool no_load = WIFEXITED(status) &&
+                       WEXITSTATUS(status) == EX_SOFTWARE &&
+                       state == SCORE_STARTING;
+        atomic_fetch_add(&m->board->deaths, 1);
+        log_death(m, i, status);
+        if (m->reloading && !old_code && no_load) {
+            s->pid = 0;
+            scoreboard_release(m->board, i);
+            give_up_reload(m);
+            return;
+        }
+        /* One that dies at start would die again at once. */
+        if (state == SCORE_STARTING || age < HEALTHY_MS) {
+            unsigned k = m->early_deaths < 7 ? m->early_deaths : 7;
+            int64_t wait = (int64_t)BACKOFF_FIRST_MS << k;
+            m->early_deaths++;
+            m->not_before =
+                now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+        }
+    }
+    *s = (struct slot){.pid = 0};
+    scoreboard_release(m->board, i);
+}
+
+static void
+reap(struct master *m)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        for (unsigned i = 0; i < m->board->nworkers; i++) {
+            if (m->slots[i].pid == pid) {
+                bury(m, i, status);
+            }
+        }
+    }
+}
+
+/* -- towards what should be --------------------------------------------------------------- */
+
+struct census {
+    unsigned current; /* of this generation, starting or serving, staying */
+    unsigned serving; /* all that serve and stay */
+    unsigned ready;   /* of them, of this generation and not worn out */
+    unsigned alive;
+};
+
+static struct census
+count(const struct master *m)
+{
+    struct census c = {0};
+
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        enum score_state s = state_of(m, i);
+        if (m->slots[i].pid == 0) {
+            continue;
+        }
+        c.alive++;
+        if (m->slots[i].leaving) {
+            continue;
+        }
+        bool current =
+            generation_of(m, i) == m->generation && s != SCORE_RECYCLE;
+        c.current += current;
+        c.serving += is_serving(s);
+        c.ready += current && is_serving(s);
+    }
+    return c;
+}
+
+/* Old code first, then the worn out, then (after TTOU) anyone. */
+static int
+rank(const struct master *m, unsigned i)
+{
+    if (m->slots[i].pid == 0 || m->slots[i].leaving) {
+        return 0;
+    }
+    if (generation_of(m, i) != m->generation) {
+        return 3;
+    }
+    return state_of(m, i) == SCORE_RECYCLE ? 2 : 1;
+}
+
+static void
+dismiss_one(struct master *m)
+{
+    unsigned who = 0;
+    int best = 0;
+
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (rank(m, i) > best) {
+            best = rank(m, i);
+            who = i;
+        }
+    }
+    if (best > 0) {
+        tell_to_leave(m, who, SIGTERM);
+    }
+}
+
+static int
+free_slot(const struct master *m)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (m->slots[i].pid == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+/* As many workers of the present code as there should be; the others leave as
+ * soon as enough are ready to do without them. */
+static void
+reconcile(struct master *m, int64_t now)
+{
+    struct census c = count(m);
+    int slot;
+
+    if (m->reloading && c.ready > 0) {
+        m->reloading = false;
+        atomic_fetch_add(&m->board->reloads, 1);
+        log_notice("the new code is loaded");
+    }
+    if (c.ready >= m->target) {
+        m->early_deaths = 0;
+    }
+    for (; c.serving > m->target && (slot = 0) == 0; c.serving--) {
+        dismiss_one(m);
+    }
+    c = count(m);
+    while (c.current > m->target && c.serving <= m->target) {
+        dismiss_one(m); /* TTOU while some are starting */
+        c.current--;
+    }
+    /* New code is tried with one worker first. */
+    unsigned wanted = m->reloading ? 1 : m->target;
+    while (c.current < wanted && now >= m->not_before &&
+           (slot = free_slot(m)) >= 0) {
+        spawn(m, (unsigned)slot);
+        if (m->became_worker) {
+            return;
+        }
+        c.current++;
+    }
+}
+
+static void
+kill_overdue(struct master *m, int64_t now)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        const struct slot *s = &m->slots[i];
+        if (s->pid != 0 && s->kill_at != 0 && now >= s->kill_at) {
+            log_warning("worker %ld does not leave: killed", (long)s->pid);
+            (void)kill(s->pid, SIGKILL);
+        }
+    }
+}
+
+/* -- signals ---------------------------------------------------------------------------------- */
+
+static void
+signal_all(struct master *m, int number)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (m->slots[i].pid != 0) {
+            (void)kill(m->slots[i].pid, number);
+        }
+    }
+}
+
+static void
+reload(struct master *m, const char *why)
+{
+    log_notice("%s: loading the new code", why);
+    m->generation++;
+    atomic_store(&m->board->generation, m->generation);
+    m->reloading = count(m).serving > 0;
+    m->not_before = 0;
+}
+
+static void
+obey(struct master *m, int64_t now)
+{
+    struct signals s = signals_get();
+
+    if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
+        m->stopping = true;
+        for (unsigned i = 0; i < m->board->nworkers; i++) {
+            if (m->slots[i].pid != 0) {
+                tell_to_leave(m, i, s.stop == STOP_NOW ? SIGQUIT : SIGTERM);
+            }
+        }
+    }
+    if (!m->stopping) {
+        bool touched = m->s->config->reload != RELOAD_OFF &&
+                       touched_look(&m->touched, now);
+        if (s.reloads != m->seen.reloads || touched) {
+            reload(m, touched ? "touched" : "SIGHUP");
+        }
+        unsigned more = s.more - m->seen.more, less = s.less - m->seen.less;
+        m->target += more;
+        m->target = m->target > less ? m->target - less : 1;
+        if (m->target > m->board->nworkers / 2) {
+            m->target = m->board->nworkers / 2;
+        }
+    }
+    if (s.dumps != m->seen.dumps) {
+        signal_all(m, SIGUSR2);
+    }
+    m->seen = s;
+}
+
+/* -- all of it --------------------------------------------------------------------------------- */
+
+static void
+loop(struct master *m)
+{
+    int control = m->s->control == NULL ? -1 : control_fd(m->s->control);
+
+    for (;;) {
+        int64_t now = clock_ms();
+        reap(m);
+        obey(m, now);
+        if (m->stopping) {
+            if (count(m).alive == 0) {
+                return;
+            }
+        }
+        else {
+            reconcile(m, now);
+            if (m->became_worker) {
+                return;
+            }
+        }
+        kill_overdue(m, now);
+        scoreboard_sample(m->board);
+        if (m->s->control != NULL) {
+            control_run(m->s->control);
+        }
+        int64_t wait = m->not_before > now && m->not_before - now < TICK_MS
+                           ? m->not_before - now
+                           : TICK_MS;
+        signals_wait((int)wait, control);
+    }
+}
+
+static int
+set_up(struct master *m)
+{
+    const struct config *c = m->s->config;
+    /* Room for a whole new generation, and for TTIN. */
+    unsigned nslots = 2 * (c->processes + 8);
+    int status = 0;
+
+    m->board = scoreboard_new(nslots, c->threads);
+    m->slots = calloc(nslots, sizeof *m->slots);
+    if (m->board == NULL || m->slots == NULL || signals_open(true) < 0) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    m->target = c->processes;
+    m->generation = 1;
+    touched_init(&m->touched, c, loader_script());
+    if (c->control != NULL) {
+        status = control_open(c, m->board, &m->s->control);
+    }
+    return status;
+}
+
+int
+master_run(struct pool_setup *setup)
+{
+    struct master m = {.s = setup};
+    int status = set_up(&m);
+
+    if (status == 0) {
+        loop(&m);
+    }
+    free(m.slots);
+    if (m.became_worker) {
+        return MASTER_IS_WORKER;
+    }
+    for (size_t i = 0; i < setup->nlisteners; i++) {
+        listener_close(&setup->listeners[i], true);
+    }
+    control_close(&setup->control);
+    scoreboard_free(&m.board);
+    return status;
+}

@@ -1,0 +1,29 @@
+/*
+ * master.h - the process that has no Python and keeps workers running
+ *
+ * What:      forks workers, reaps them, backs off when they die in a loop,
+ *            replaces those that ask for it, brings new code in by generations.
+ * Owner:     main().
+ * Threads:   one.                                                GIL: not used.
+ * Errors:    a sysexits code after a log line.     Blocks: until asked to stop.
+ */
+#ifndef PROC_MASTER_H
+#define PROC_MASTER_H
+
+#include "base/compiler.h"
+#include "proc/pool.h"
+#include "proc/scoreboard.h"
+
+#include <stdbool.h>
+
+enum { MASTER_IS_WORKER = -1 };
+
+/* Runs config->processes workers. In a worker it returns MASTER_IS_WORKER with
+ * board, worker and master_wake_fd of the setup filled in; in the master, when
+ * all has ended, the exit code. */
+CHECK_RESULT int master_run(struct pool_setup *setup);
+
+/* True where another process serves the application. */
+bool master_has_ready_workers(struct scoreboard *b);
+
+#endif

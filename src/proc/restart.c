@@ -1,0 +1,256 @@
+#include "proc/restart.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "wsgi/loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* "PID:FD,FD,...": ours only if the pid is still the same. */
+static const char variable[] = "WSGI_CGI_RESTART";
+
+static struct {
+    char **argv;
+    char **environment; /* copies: the application may change its own */
+    char exe[PATH_MAX];
+    int folder_fd;
+} origin = {.folder_fd = -1};
+
+static char **
+copy_words(char *const *words, size_t room)
+{
+    size_t n = 0;
+
+    while (words[n] != NULL) {
+        n++;
+    }
+    char **copy = calloc(n + room + 1, sizeof *copy);
+    for (size_t i = 0; copy != NULL && i < n; i++) {
+        copy[i] = strdup(words[i]);
+        if (copy[i] == NULL) {
+            return NULL; /* the process is about to end anyway */
+        }
+    }
+    return copy;
+}
+
+int
+restart_remember(char **argv, char **environment)
+{
+    ssize_t n = readlink("/proc/self/exe", origin.exe, sizeof origin.exe - 1);
+
+    origin.exe[n > 0 ? n : 0] = '\0';
+    origin.argv = copy_words(argv, 0);
+    origin.environment = copy_words(environment, 1);
+    origin.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return origin.argv == NULL || origin.environment == NULL ? -ENOMEM : 0;
+}
+
+size_t
+restart_inherited(int *fds, size_t max)
+{
+    char *value = getenv(variable), *word;
+    uint64_t number;
+    size_t n = 0;
+
+    if (value == NULL) {
+        return 0;
+    }
+    char *rest = value = strdup(value);
+    (void)unsetenv(variable);
+    word = rest == NULL ? NULL : strsep(&rest, ":");
+    if (word != NULL && num_parse(word, strlen(word), INT_MAX, &number) == 0 &&
+        (pid_t)number == getpid()) {
+        while (n < max && (word = strsep(&rest, ",")) != NULL &&
+               num_parse(word, strlen(word), INT_MAX, &number) == 0) {
+            fds[n++] = (int)number;
+        }
+    }
+    free(value);
+    return n;
+}
+
+/* The environment again, with the descriptors. */
+static int
+add_variable(struct listener *listeners, size_t n)
+{
+    struct buf b;
+    size_t i = 0;
+    int e;
+
+    buf_init(&b, 4096);
+    e = buf_printf(&b, "%s=%ld:", variable, (long)getpid());
+    for (size_t k = 0; e == 0 && k < n; k++) {
+        int flags = fcntl(listeners[k].fd, F_GETFD);
+        if (flags < 0 ||
+            fcntl(listeners[k].fd, F_SETFD, flags & ~FD_CLOEXEC) < 0) {
+            e = -errno;
+            break;
+        }
+        e = buf_printf(&b, "%s%d", k > 0 ? "," : "", listeners[k].fd);
+    }
+    if (e == 0) {
+        e = buf_add(&b, "", 1);
+    }
+    while (origin.environment[i] != NULL) {
+        i++;
+    }
+    origin.environment[i] = b.data; /* given away: the program ends here */
+    return e;
+}
+
+int
+restart_exec(struct listener *listeners, size_t n)
+{
+    int e = add_variable(listeners, n);
+
+    if (e < 0) {
+        return e;
+    }
+    if (origin.folder_fd >= 0 && fchdir(origin.folder_fd) < 0) {
+        return -errno;
+    }
+    (void)execve(origin.exe, origin.argv, origin.environment);
+    return -errno;
+}
+
+/* -- is the new code any good? ------------------------------------------------------ */
+
+/* The environment with --check in front of WSGI_CGI_OPTIONS: on the command line
+ * it could stand in the way of a #! line's words. NULL: no memory. */
+static char **
+checking_environment(struct buf *options)
+{
+    static const char name[] = "WSGI_CGI_OPTIONS=";
+    const char *had = "";
+    size_t n = 0;
+    char **env;
+
+    while (origin.environment[n] != NULL) {
+        n++;
+    }
+    env = calloc(n + 2, sizeof *env);
+    if (env == NULL) {
+        return NULL;
+    }
+    n = 0;
+    for (char **e = origin.environment; *e != NULL; e++) {
+        if (strncmp(*e, name, sizeof name - 1) == 0) {
+            had = *e + sizeof name - 1;
+        }
+        else {
+            env[n++] = *e;
+        }
+    }
+    if (buf_printf(options, "%s--check %s", name, had) < 0 ||
+        buf_add(options, "", 1) < 0) {
+        free(env);
+        return NULL;
+    }
+    env[n] = options->data;
+    return env;
+}
+
+/* The program with --check, in the folder it was started in. The caretaker
+ * blocks all signals; its child must not. */
+static pid_t
+spawn_checker(void)
+{
+    struct buf options;
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_t files;
+    sigset_t none;
+    pid_t pid = -1;
+
+    buf_init(&options, 1 << 20);
+    char **env = checking_environment(&options);
+    if (env == NULL || posix_spawnattr_init(&attr) != 0) {
+        free(env);
+        buf_fini(&options);
+        return -1;
+    }
+    (void)sigemptyset(&none);
+    (void)posix_spawnattr_setsigmask(&attr, &none);
+    (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    if (posix_spawn_file_actions_init(&files) == 0) {
+        (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO,
+                                               "/dev/null", O_WRONLY, 0);
+        if (origin.folder_fd >= 0) {
+            (void)posix_spawn_file_actions_addfchdir_np(&files,
+                                                        origin.folder_fd);
+        }
+        if (posix_spawn(&pid, origin.exe, &files, &attr, origin.argv, env) !=
+            0) {
+            pid = -1;
+        }
+        (void)posix_spawn_file_actions_destroy(&files);
+    }
+    (void)posix_spawnattr_destroy(&attr);
+    free(env);
+    buf_fini(&options);
+    return pid;
+}
+
+void
+restart_init(struct restart *r, const struct config *config)
+{
+    memset(r, 0, sizeof *r);
+    touched_init(&r->touched, config, loader_script());
+}
+
+/* 1 = the new code loads, 0 = not known yet, -1 = it does not. */
+static int
+verdict(struct restart *r)
+{
+    int status = 0;
+    pid_t pid = waitpid(r->checker, &status, WNOHANG);
+
+    if (pid == 0) {
+        return 0;
+    }
+    r->checker = 0;
+    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : -1;
+}
+
+bool
+restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
+               bool asked, bool worn)
+{
+    bool touched =
+        config->reload != RELOAD_OFF && touched_look(&r->touched, now_ms);
+
+    if (asked || touched) {
+        r->wanted++;
+        log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
+    }
+    else if (worn && r->wanted == 0) {
+        r->wanted = 1;
+    }
+    if (r->checker > 0) {
+        int v = verdict(r);
+        if (v < 0) {
+            log_error("the new code does not load (see above); the old one "
+                      "goes on");
+        }
+        return v > 0 && r->tried == r->wanted;
+    }
+    if (r->tried != r->wanted) {
+        r->tried = r->wanted;
+        r->checker = spawn_checker();
+        if (r->checker < 0) {
+            log_error("the new code cannot be checked: %s", strerror(errno));
+            r->checker = 0;
+        }
+    }
+    return false;
+}

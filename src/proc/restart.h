@@ -1,0 +1,53 @@
+/*
+ * restart.h - the same program again, on the same pid and the same sockets
+ *
+ * What:      how a process without a master takes new code: a spawner (lighttpd,
+ *            supervisord) must not see it end. First a child tries with --check
+ *            whether the new code loads; if not, the old goes on.
+ * Owner:     the process; restart_remember() once.
+ * Threads:   restart_remember() and restart_exec() main thread; the rest the
+ *            caretaker.                                 GIL: not used.
+ * Errors:    logs.                      Blocks: never (restart_exec() does not
+ *            return but on failure).
+ */
+#ifndef PROC_RESTART_H
+#define PROC_RESTART_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "net/listener.h"
+#include "proc/touched.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Keeps what the program was started with: words, environment, folder. Before
+ * anything changes them. 0 or -ENOMEM. */
+CHECK_RESULT int restart_remember(char **argv, char **environment);
+
+/* The descriptors that the program before us handed over: how many, at most max;
+ * 0 = it was not us. Call once. */
+size_t restart_inherited(int *fds, size_t max);
+
+/* Executes the program again with these listeners. Returns only if it cannot:
+ * -errno. */
+CHECK_RESULT int restart_exec(struct listener *listeners, size_t n);
+
+/* The caretaker's view. */
+struct restart {
+    struct touched touched;
+    unsigned wanted; /* times a restart was asked for */
+    unsigned tried;  /* ... and a check was begun */
+    pid_t checker;   /* the child that tries the new code, 0 = none */
+};
+
+void restart_init(struct restart *r, const struct config *config);
+
+/* asked: by a signal; worn: a limit was reached. True when the program should be
+ * executed again now. */
+bool restart_is_due(struct restart *r, const struct config *config,
+                    int64_t now_ms, bool asked, bool worn);
+
+#endif

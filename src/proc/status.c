@@ -1,0 +1,179 @@
+#include "proc/status.h"
+
+#include "gateway/response.h"
+#include "proc/status_shot.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Some thousand threads with their requests, as JSON. */
+enum { PAGE_MAX = 16 << 20 };
+
+const struct status_header status_headers[] = {
+    {"Cache-Control", "no-store"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Content-Security-Policy",
+     "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
+};
+const size_t status_nheaders = ARRAY_SIZE(status_headers);
+
+/* -- which page ------------------------------------------------------------------- */
+
+bool
+status_path_is(const struct params *p, const char *path)
+{
+    const struct param *uri = params_get(p, "REQUEST_URI");
+    size_t n = strlen(path);
+
+    if (uri != NULL && uri->value_len > 0 && uri->value[0] == '/') {
+        const char *query = memchr(uri->value, '?', uri->value_len);
+        size_t have =
+            query != NULL ? (size_t)(query - uri->value) : uri->value_len;
+        return have == n && memcmp(uri->value, path, n) == 0;
+    }
+    const struct param *script = params_get(p, "SCRIPT_NAME");
+    const struct param *info = params_get(p, "PATH_INFO");
+    size_t nscript = script == NULL ? 0 : script->value_len;
+    size_t ninfo = info == NULL ? 0 : info->value_len;
+    return nscript + ninfo == n &&
+           (nscript == 0 || memcmp(script->value, path, nscript) == 0) &&
+           (ninfo == 0 || memcmp(info->value, path + nscript, ninfo) == 0);
+}
+
+static bool
+is_ping(const struct config *config, const struct params *p)
+{
+    return config->ping_path != NULL && status_path_is(p, config->ping_path);
+}
+
+bool
+status_is_wanted(const struct config *config, const struct request *q)
+{
+    return is_ping(config, &q->params) ||
+           (config->status_path != NULL &&
+            status_path_is(&q->params, config->status_path));
+}
+
+/* -- the page ---------------------------------------------------------------------- */
+
+/* True where one of the words between the "&" is this one; "json=1" counts. */
+static bool
+has_word(const char *query, size_t n, const char *word)
+{
+    size_t nword = strlen(word);
+
+    while (n > 0) {
+        const char *amp = memchr(query, '&', n);
+        size_t len = amp == NULL ? n : (size_t)(amp - query);
+        if (len >= nword && memcmp(query, word, nword) == 0 &&
+            (len == nword || query[nword] == '=')) {
+            return true;
+        }
+        len += amp != NULL;
+        query += len;
+        n -= len;
+    }
+    return false;
+}
+
+int
+status_page(const struct config *config, struct scoreboard *b,
+            const char *query, size_t nquery, struct buf *out,
+            const char **ret_type)
+{
+    static const struct {
+        const char *word, *type;
+        void (*write)(struct sheet *, const struct status_shot *);
+    } forms[] = {
+        {"json", "application/json", status_json},
+        {"openmetrics",
+         "application/openmetrics-text; version=1.0.0; charset=utf-8",
+         status_metrics},
+        {"text", "text/plain; charset=utf-8", status_text},
+        {"", "text/html; charset=utf-8", status_html},
+    };
+    struct sheet sheet = {.out = out};
+    struct status_shot shot;
+    size_t i = 0;
+
+    while (forms[i].word[0] != '\0' && !has_word(query, nquery, forms[i].word)) {
+        i++;
+    }
+    status_shot_take(&shot, config, b, has_word(query, nquery, "full"));
+    forms[i].write(&sheet, &shot);
+    *ret_type = forms[i].type;
+    return sheet.err;
+}
+
+/* -- the reply --------------------------------------------------------------------- */
+
+int
+status_reply_make(struct status_reply *r, const struct config *config,
+                  struct scoreboard *b, const struct params *p, bool ping)
+{
+    const struct param *query = params_get(p, "QUERY_STRING");
+
+    *r = (struct status_reply){.status = "200 OK", .type = "text/plain"};
+    buf_init(&r->body, PAGE_MAX);
+    if (!params_is(p, "REQUEST_METHOD", "GET") &&
+        !params_is(p, "REQUEST_METHOD", "HEAD")) {
+        r->status = "405 Method Not Allowed";
+        r->allow = "GET, HEAD";
+        return buf_add_str(&r->body, "This page takes only GET and HEAD.\n");
+    }
+    if (ping) {
+        return buf_add_str(&r->body, "pong");
+    }
+    return status_page(config, b, query == NULL ? "" : query->value,
+                       query == NULL ? 0 : query->value_len, &r->body,
+                       &r->type);
+}
+
+void
+status_reply_fini(struct status_reply *r)
+{
+    buf_fini(&r->body);
+}
+
+static int
+set_head(struct response *to, const struct status_reply *r)
+{
+    int e = response_set_status(to, r->status, strlen(r->status));
+
+    if (e == 0) {
+        e = response_add_header(to, "Content-Type", 12, r->type,
+                                strlen(r->type));
+    }
+    if (e == 0 && r->allow != NULL) {
+        e = response_add_header(to, "Allow", 5, r->allow, strlen(r->allow));
+    }
+    for (size_t i = 0; e == 0 && i < status_nheaders; i++) {
+        const struct status_header *h = &status_headers[i];
+        e = response_add_header(to, h->name, strlen(h->name), h->value,
+                                strlen(h->value));
+    }
+    return e;
+}
+
+void
+status_answer(const struct config *config, struct scoreboard *b,
+              struct request *q)
+{
+    struct status_reply r;
+    int e = status_reply_make(&r, config, b, &q->params,
+                              is_ping(config, &q->params));
+
+    if (e != 0 || set_head(&q->response, &r) != 0) {
+        response_reset(&q->response);
+        response_error(q, "500 Internal Server Error", "Out of memory.",
+                       request_id(q));
+    }
+    else {
+        const struct iovec body = {r.body.data, r.body.len};
+        if (response_write_all(q, &body, 1) < 0) {
+            response_abort(q); /* the peer has gone */
+        }
+    }
+    status_reply_fini(&r);
+}

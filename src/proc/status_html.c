@@ -1,0 +1,427 @@
+/*
+ * status_html.c - the status page for people
+ *
+ * What is going on stands on top, in words; then the numbers; with &full what
+ * every process and thread is doing, the longest request first.
+ */
+#include "base/utf8.h"
+#include "config.h"
+#include "proc/status_shot.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { REFRESH_S = 5, ROWS_MAX = 300 };
+
+static const char style[] =
+    ":root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--fg:#1d2127;"
+    "--dim:#626a74;--line:#dfe2e6;--good:#1a7f4b;--warn:#a05a00;--bad:#b3261e;"
+    "--bar:#3b78c3;--link:#1f5fae}"
+    "@media(prefers-color-scheme:dark){:root{--bg:#16181c;--card:#1f2227;"
+    "--fg:#e4e6ea;--dim:#9aa3ae;--line:#343941;--good:#5fd39a;--warn:#f0b45c;"
+    "--bad:#ff8a80;--bar:#6ea6ea;--link:#8ab8f0}}"
+    "*{box-sizing:border-box}"
+    "body{margin:0;background:var(--bg);color:var(--fg);"
+    "font:16px/1.5 system-ui,sans-serif;-webkit-text-size-adjust:100%}"
+    "header,main,footer{max-width:72rem;margin:0 auto;padding:0 1.25rem}"
+    "header{padding-top:1.75rem}"
+    "a{color:var(--link)}"
+    "code,.pool{font-family:ui-monospace,Menlo,Consolas,\"DejaVu Sans Mono\","
+    "monospace;font-size:.9em;overflow-wrap:anywhere}"
+    ".pool{margin:0;color:var(--dim)}"
+    "h1{margin:.1rem 0 0;font-size:1.7rem;line-height:1.25}"
+    "h1.good{color:var(--good)}h1.warn{color:var(--warn)}"
+    "h1.bad{color:var(--bad)}"
+    ".about{margin:.3rem 0 0;color:var(--dim);font-size:.9rem}"
+    "h2{margin:1.8rem 0 .6rem;font-size:1.1rem}"
+    "h2 small{color:var(--dim);font-weight:400}"
+    "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,"
+    "1fr));gap:.7rem;margin:1.4rem 0 0}"
+    "dl div,table{background:var(--card);border:1px solid var(--line);"
+    "border-radius:6px}"
+    "dl div{padding:.65rem .85rem}"
+    "dt{color:var(--dim);font-size:.85rem}"
+    "dd{margin:0;font-size:1.45rem;line-height:1.3;"
+    "font-variant-numeric:tabular-nums}"
+    "dd small{font-size:.85rem;color:var(--dim)}"
+    "dd.bad{color:var(--bad)}dd.warn{color:var(--warn)}"
+    "meter{display:block;width:100%;height:.55rem;margin-top:.35rem;"
+    "border:0;border-radius:4px;background:var(--line);overflow:hidden;"
+    "-webkit-appearance:none;appearance:none}"
+    "meter::-webkit-meter-inner-element{display:block}"
+    "meter::-webkit-meter-bar{height:100%;border:0;border-radius:4px;"
+    "background:var(--line)}"
+    "meter::-webkit-meter-optimum-value{background:var(--bar)}"
+    "meter::-moz-meter-bar{background:var(--bar)}"
+    "table{width:100%;border-collapse:separate;border-spacing:0;"
+    "font-size:.9rem;font-variant-numeric:tabular-nums}"
+    "th,td{padding:.4rem .85rem;text-align:left;vertical-align:top;"
+    "border-top:1px solid var(--line)}"
+    "thead th{border-top:0;color:var(--dim);font-weight:400;"
+    "font-size:.85rem;white-space:nowrap}"
+    ".n{text-align:right;white-space:nowrap}td.line{width:60%}"
+    "tr.idle td{color:var(--dim)}"
+    ".warn{color:var(--warn)}.bad{color:var(--bad)}"
+    "footer{padding-top:1.4rem;padding-bottom:2rem;color:var(--dim);"
+    "font-size:.85rem}"
+    "nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin-bottom:.6rem;"
+    "font-size:.95rem}"
+    "@media(max-width:40rem){header,main,footer{padding-left:.8rem;"
+    "padding-right:.8rem}h1{font-size:1.35rem}"
+    "dl{grid-template-columns:repeat(2,1fr);gap:.5rem}dd{font-size:1.2rem}"
+    "thead{display:none}tbody tr{display:grid;"
+    "grid-template-columns:repeat(3,1fr);gap:.15rem .8rem;"
+    "padding:.55rem .85rem;border-top:1px solid var(--line)}"
+    "tbody tr:first-child{border-top:0}"
+    "td,.n{display:block;padding:0;border:0;text-align:left}"
+    "td::before{content:attr(data-th);display:block;color:var(--dim);"
+    "font-size:.75rem}"
+    "td.line{grid-column:1/-1;width:auto}}";
+
+/* -- writing ----------------------------------------------------------------------- */
+
+static void
+add_escaped(struct sheet *s, const char *text)
+{
+    size_t n = strlen(text);
+
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)text[i];
+        size_t len = utf8_char(text + i, n - i);
+        if (len == 0 || c < 0x20 || c == 0x7f) {
+            sheet_text(s, "&#xfffd;");
+            len = 1;
+        }
+        else if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'') {
+            sheet_printf(s, "&#%u;", c);
+        }
+        else {
+            sheet_add(s, text + i, len);
+        }
+        i += len;
+    }
+}
+
+/* With a comma between each three digits. */
+static void
+add_number(struct sheet *s, uint64_t value)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64, value);
+
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) {
+            sheet_text(s, ",");
+        }
+        sheet_add(s, digits + i, 1);
+    }
+}
+
+static void
+add_duration(struct sheet *s, int64_t us)
+{
+    int64_t seconds = us / 1000000;
+
+    if (us < 10000) {
+        sheet_text(s, "&lt;&nbsp;10&nbsp;ms"); /* the clock is that coarse */
+    }
+    else if (seconds < 1) {
+        sheet_printf(s, "%" PRId64 "&nbsp;ms", us / 1000);
+    }
+    else if (seconds < 60) {
+        sheet_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;s", seconds,
+                     us / 100000 % 10);
+    }
+    else if (seconds < 3600) {
+        sheet_printf(s, "%" PRId64 "&nbsp;min&nbsp;%" PRId64 "&nbsp;s",
+                     seconds / 60, seconds % 60);
+    }
+    else if (seconds < 86400) {
+        sheet_printf(s, "%" PRId64 "&nbsp;h&nbsp;%" PRId64 "&nbsp;min",
+                     seconds / 3600, seconds / 60 % 60);
+    }
+    else {
+        sheet_printf(s, "%" PRId64 "&nbsp;d&nbsp;%" PRId64 "&nbsp;h",
+                     seconds / 86400, seconds / 3600 % 24);
+    }
+}
+
+static void
+add_memory(struct sheet *s, int64_t kib)
+{
+    if (kib <= 0) {
+        sheet_text(s, "&ndash;");
+    }
+    else {
+        sheet_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;MiB", kib / 1024,
+                     kib % 1024 * 10 / 1024);
+    }
+}
+
+/* -- what is going on ------------------------------------------------------------------ */
+
+static void
+add_verdict(struct sheet *s, const struct status_shot *shot)
+{
+    const struct score_totals *t = &shot->totals;
+    const char *class = "good", *text = "Serving";
+
+    if (t->broken > 0 && t->ready == 0) {
+        class = "bad";
+        text = "The application does not load";
+    }
+    else if (t->ready == 0) {
+        class = t->starting > 0 ? "warn" : "bad";
+        text = t->starting > 0 ? "Starting" : "Nobody serves";
+    }
+    else if (t->broken > 0) {
+        class = "warn";
+        text = "Serving, but new processes cannot load the application";
+    }
+    else if (t->active >= t->threads) {
+        class = "warn";
+        text = "Serving, all threads are busy";
+    }
+    sheet_printf(s, "<h1 class=%s>%s</h1>", class, text);
+}
+
+static void
+add_header(struct sheet *s, const struct status_shot *shot)
+{
+    char now[64] = "";
+    time_t seconds = time(NULL);
+    struct tm tm;
+
+    if (localtime_r(&seconds, &tm) != NULL) {
+        (void)strftime(now, sizeof now, "%H:%M:%S %Z", &tm);
+    }
+    sheet_printf(s,
+                 "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
+                 "<meta name=viewport content=\"width=device-width,"
+                 "initial-scale=1\"><meta name=robots content=noindex>"
+                 "<meta http-equiv=refresh content=%d><title>",
+                 REFRESH_S);
+    add_escaped(s, shot->pool);
+    sheet_text(s, " &middot; status</title><style>");
+    sheet_text(s, style);
+    sheet_text(s, "</style></head>\n<body><header><p class=pool>");
+    add_escaped(s, shot->pool);
+    sheet_text(s, "</p>");
+    add_verdict(s, shot);
+    sheet_text(s, "<p class=about>for ");
+    add_duration(s, shot->since_s * 1000000 + 10000);
+    sheet_text(s, " &middot; seen at ");
+    add_escaped(s, now);
+    sheet_printf(s, ", again every %d&nbsp;s</p></header>\n<main>", REFRESH_S);
+}
+
+/* -- the numbers ----------------------------------------------------------------------- */
+
+static void
+add_tile(struct sheet *s, const char *name, uint64_t value, const char *class)
+{
+    sheet_printf(s, "<div><dt>%s</dt><dd%s%s>", name,
+                 class[0] != '\0' && value > 0 ? " class=" : "",
+                 value > 0 ? class : "");
+    add_number(s, value);
+    sheet_text(s, "</dd></div>");
+}
+
+static void
+add_tiles(struct sheet *s, const struct status_shot *shot)
+{
+    const struct score_totals *t = &shot->totals;
+    struct scoreboard *b = shot->board;
+
+    sheet_printf(s,
+                 "<dl><div><dt>Running requests</dt><dd>%u <small>of "
+                 "%u</small></dd><meter min=0 max=%u value=%u>%u of "
+                 "%u</meter></div>",
+                 t->active, t->threads, t->threads > 0 ? t->threads : 1,
+                 t->active, t->active, t->threads);
+    sheet_printf(s,
+                 "<div><dt>Most at once</dt><dd>%u <small>all busy "
+                 "%u&times;</small></dd></div>",
+                 shot->max_active, atomic_load(&b->all_busy));
+    sheet_printf(s,
+                 "<div><dt>Processes</dt><dd>%u <small>%u ready, %u idle"
+                 "</small></dd></div>",
+                 t->workers, t->ready, shot->idle_workers);
+    add_tile(s, "Requests", t->requests, "");
+    add_tile(s, "Connections", t->accepted, "");
+    add_tile(s, "Failed requests", t->failed, "bad");
+    if (shot->config->slow_ms > 0) {
+        add_tile(s, "Slow requests", t->slow, "warn");
+    }
+    if (shot->config->request_timeout_ms > 0) {
+        add_tile(s, "Timed out requests", t->timeouts, "bad");
+    }
+    add_tile(s, "Process deaths", atomic_load(&b->deaths), "bad");
+    add_tile(s, "Reloads", atomic_load(&b->reloads), "");
+    sheet_text(s, "</dl>\n");
+}
+
+/* -- processes and threads --------------------------------------------------------------- */
+
+static const char *
+state_class(enum score_state state)
+{
+    return state == SCORE_BROKEN                              ? " class=bad"
+           : state == SCORE_READY || state == SCORE_RECYCLE ? ""
+                                                              : " class=warn";
+}
+
+static void
+add_worker(struct sheet *s, const struct status_shot *shot,
+           const struct status_worker *w)
+{
+    sheet_printf(s,
+                 "<tr><td data-th=Process>%d<td data-th=State%s>%s"
+                 "<td class=n data-th=Busy>%u of %u"
+                 "<td class=n data-th=\"Runs for\">",
+                 w->pid, state_class(w->state), score_state_name(w->state),
+                 w->busy, shot->board->nthreads);
+    add_duration(s, w->since_s * 1000000 + 10000);
+    sheet_text(s, "<td class=n data-th=Requests>");
+    add_number(s, w->requests);
+    sheet_text(s, "<td class=n data-th=Failed>");
+    add_number(s, w->failed);
+    sheet_text(s, "<td class=n data-th=Memory>");
+    add_memory(s, w->rss_kib);
+    sheet_printf(s, "<td class=n data-th=Generation>%u</tr>\n", w->generation);
+}
+
+static void
+add_workers(struct sheet *s, const struct status_shot *shot)
+{
+    sheet_text(s, "<h2>Processes</h2><table><thead><tr><th>Process<th>State"
+                  "<th class=n>Busy<th class=n>Runs for<th class=n>Requests"
+                  "<th class=n>Failed<th class=n>Memory<th class=n>Generation"
+                  "</tr></thead><tbody>\n");
+    for (unsigned i = 0; i < shot->board->nworkers; i++) {
+        struct status_worker w;
+        if (status_worker_get(shot, i, &w)) {
+            add_worker(s, shot, &w);
+        }
+    }
+    sheet_text(s, "</tbody></table>\n");
+}
+
+struct row {
+    int pid;
+    unsigned thread;
+    struct status_thread t;
+};
+
+/* Running requests first, of these the longest. */
+static int
+by_age(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+
+    if (x->t.is_running != y->t.is_running) {
+        return x->t.is_running ? -1 : 1;
+    }
+    if (x->t.is_running && x->t.duration_us != y->t.duration_us) {
+        return x->t.duration_us > y->t.duration_us ? -1 : 1;
+    }
+    if (x->pid != y->pid) {
+        return x->pid < y->pid ? -1 : 1;
+    }
+    return x->thread < y->thread ? -1 : 1;
+}
+
+static void
+add_row(struct sheet *s, const struct row *r)
+{
+    sheet_printf(s,
+                 "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s"
+                 "<td class=n data-th=Duration>",
+                 r->t.is_running ? "" : " class=idle", r->pid, r->thread,
+                 r->t.is_running ? "running" : "idle, last");
+    add_duration(s, r->t.duration_us);
+    sheet_text(s, "<td class=line data-th=Request><code>");
+    add_escaped(s, r->t.line);
+    sheet_text(s, "</code></tr>\n");
+}
+
+/* Threads that had a request; *ret_running of them have one now. */
+static size_t
+collect_rows(const struct status_shot *shot, struct row *rows, size_t max,
+             size_t *ret_running)
+{
+    size_t n = 0;
+
+    *ret_running = 0;
+    for (unsigned i = 0; i < shot->board->nworkers; i++) {
+        struct status_worker w;
+        if (!status_worker_get(shot, i, &w)) {
+            continue;
+        }
+        for (unsigned k = 0; k < shot->board->nthreads && n < max; k++) {
+            struct row *r = &rows[n];
+            *r = (struct row){.pid = w.pid, .thread = k + 1};
+            status_thread_get(shot, i, k, &r->t);
+            if (r->t.is_running || r->t.line[0] != '\0') {
+                *ret_running += r->t.is_running;
+                n++;
+            }
+        }
+    }
+    return n;
+}
+
+static void
+add_threads(struct sheet *s, const struct status_shot *shot)
+{
+    size_t max = (size_t)shot->board->nworkers * shot->board->nthreads;
+    struct row *rows = calloc(max, sizeof *rows);
+    size_t running;
+
+    if (rows == NULL) {
+        return;
+    }
+    size_t n = collect_rows(shot, rows, max, &running);
+    qsort(rows, n, sizeof *rows, by_age);
+    sheet_printf(s, "<h2>Requests <small>%zu running</small></h2>", running);
+    if (n == 0) {
+        sheet_text(s, "<p class=about>There was none yet.</p>\n");
+    }
+    else {
+        sheet_text(s, "<table><thead><tr><th>Thread<th>State<th "
+                      "class=n>Duration<th>Request</tr></thead><tbody>\n");
+        for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
+            add_row(s, &rows[i]);
+        }
+        sheet_text(s, "</tbody></table>\n");
+    }
+    if (n > ROWS_MAX) {
+        sheet_printf(s, "<p class=about>and %zu threads more; "
+                        "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
+                     n - ROWS_MAX);
+    }
+    free(rows);
+}
+
+void
+status_html(struct sheet *s, const struct status_shot *shot)
+{
+    add_header(s, shot);
+    add_tiles(s, shot);
+    if (shot->full) {
+        add_workers(s, shot);
+        add_threads(s, shot);
+    }
+    sheet_text(s, "</main>\n<footer><nav>");
+    sheet_text(s, shot->full ? "<a href=\"?html\">Only the numbers</a>"
+                             : "<a href=\"?full\">Processes and requests</a>");
+    sheet_printf(s,
+                 "<a href=\"?text%s\">Text</a><a href=\"?json%s\">JSON</a>"
+                 "<a href=\"?openmetrics%s\">OpenMetrics</a></nav>"
+                 "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n",
+                 shot->full ? "&amp;full" : "", shot->full ? "&amp;full" : "",
+                 shot->full ? "&amp;full" : "");
+}

@@ -1,0 +1,108 @@
+/*
+ * status_json.c - the status page as JSON
+ */
+#include "base/utf8.h"
+#include "proc/status_shot.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void
+add_string(struct sheet *s, const char *text, size_t n)
+{
+    sheet_text(s, "\"");
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)text[i];
+        size_t len = utf8_char(text + i, n - i);
+        if (len == 0) {
+            sheet_text(s, "\\ufffd");
+            len = 1;
+        }
+        else if (c < 0x20 || c == 0x7f) {
+            sheet_printf(s, "\\u%04x", c);
+        }
+        else {
+            if (c == '"' || c == '\\') {
+                sheet_text(s, "\\");
+            }
+            sheet_add(s, text + i, len);
+        }
+        i += len;
+    }
+    sheet_text(s, "\"");
+}
+
+static void
+add_thread(struct sheet *s, const struct status_thread *t)
+{
+    size_t method = strcspn(t->line, " ");
+    const char *uri = t->line + method + (t->line[method] == ' ');
+
+    sheet_printf(s,
+                 "{\"state\":\"%s\",\"requests\":%" PRIu64
+                 ",\"request duration\":%" PRId64 ",\"request method\":",
+                 t->is_running ? "Running" : "Idle", t->requests,
+                 t->duration_us);
+    add_string(s, t->line, method);
+    sheet_text(s, ",\"request uri\":");
+    add_string(s, uri, strlen(uri));
+    sheet_text(s, "}");
+}
+
+static void
+add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
+           const struct status_worker *w)
+{
+    sheet_printf(
+        s,
+        "{\"pid\":%d,\"state\":\"%s\",\"generation\":%u,\"start time\":%" PRId64
+        ",\"start since\":%" PRId64 ",\"accepted conn\":%" PRIu64
+        ",\"requests\":%" PRIu64 ",\"failed requests\":%" PRIu64,
+        w->pid, score_state_name(w->state), w->generation, w->started_at,
+        w->since_s, w->accepted, w->requests, w->failed);
+    sheet_printf(s,
+                 ",\"slow requests\":%" PRIu64
+                 ",\"timed out requests\":%" PRIu64 ",\"active requests\":%u",
+                 w->slow, w->timeouts, w->busy);
+    if (w->rss_kib > 0) {
+        sheet_printf(s, ",\"memory\":%" PRId64, w->rss_kib * 1024);
+    }
+    sheet_text(s, ",\"threads\":[");
+    for (unsigned k = 0; k < shot->board->nthreads; k++) {
+        struct status_thread t;
+        status_thread_get(shot, i, k, &t);
+        sheet_text(s, k > 0 ? "," : "");
+        add_thread(s, &t);
+    }
+    sheet_text(s, "]}");
+}
+
+void
+status_json(struct sheet *s, const struct status_shot *shot)
+{
+    const char *separator = "";
+
+    sheet_text(s, "{\"pool\":");
+    add_string(s, shot->pool, strlen(shot->pool));
+    sheet_printf(s,
+                 ",\"process manager\":\"%s\",\"start time\":%" PRId64
+                 ",\"start since\":%" PRId64,
+                 shot->manager, shot->board->started_at, shot->since_s);
+    for (size_t i = 0; i < shot->nfields; i++) {
+        sheet_printf(s, ",\"%s\":%" PRIu64, shot->fields[i].name,
+                     shot->fields[i].value);
+    }
+    if (shot->full) {
+        sheet_text(s, ",\"processes\":[");
+        for (unsigned i = 0; i < shot->board->nworkers; i++) {
+            struct status_worker w;
+            if (status_worker_get(shot, i, &w)) {
+                sheet_text(s, separator);
+                add_worker(s, shot, i, &w);
+                separator = ",";
+            }
+        }
+        sheet_text(s, "]");
+    }
+    sheet_text(s, "}\n");
+}

@@ -1,0 +1,124 @@
+/*
+ * status_metrics.c - the status page in the OpenMetrics text format, 1.0
+ *
+ * With &full there is one series for each slot of a process, not for each pid:
+ * their number stays what --processes says.
+ */
+#include "base/utf8.h"
+#include "config.h"
+#include "proc/status_shot.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void
+add_head(struct sheet *s, const char *name, const char *type, const char *help)
+{
+    sheet_printf(s, "# TYPE wsgi_cgi_%s %s\n# HELP wsgi_cgi_%s %s\n", name,
+                 type, name, help);
+}
+
+/* A label's value: escaped, UTF-8. */
+static void
+add_label(struct sheet *s, const char *text)
+{
+    size_t n = strlen(text);
+
+    for (size_t i = 0; i < n;) {
+        size_t len = utf8_char(text + i, n - i);
+        if (len == 0) {
+            sheet_text(s, "\xef\xbf\xbd"); /* U+FFFD */
+            len = 1;
+        }
+        else if (text[i] == '\n') {
+            sheet_text(s, "\\n");
+        }
+        else {
+            if (text[i] == '"' || text[i] == '\\') {
+                sheet_text(s, "\\");
+            }
+            sheet_add(s, text + i, len);
+        }
+        i += len;
+    }
+}
+
+/* A family has to stand together: so all slots for one field, not all fields
+ * for one slot. */
+enum slot_field { SLOT_BUSY, SLOT_REQUESTS, SLOT_START, SLOT_MEMORY, SLOT_MAX };
+
+static const struct {
+    const char *name, *type, *suffix, *unit, *help;
+} slot_fields[SLOT_MAX] = {
+    [SLOT_BUSY] = {"process_active_requests", "gauge", "", NULL,
+                   "Requests running in a process."},
+    [SLOT_REQUESTS] = {"process_requests", "counter", "_total", NULL,
+                       "Requests answered by the process in this slot."},
+    [SLOT_START] = {"process_start_time_seconds", "gauge", "", "seconds",
+                    "When the process in this slot began."},
+    [SLOT_MEMORY] = {"process_resident_memory_bytes", "gauge", "", "bytes",
+                     "Resident memory after the last request that looked."},
+};
+
+static uint64_t
+slot_value(const struct status_worker *w, enum slot_field f)
+{
+    switch (f) {
+    case SLOT_BUSY:
+        return w->busy;
+    case SLOT_REQUESTS:
+        return w->requests;
+    case SLOT_START:
+        return (uint64_t)w->started_at;
+    case SLOT_MEMORY:
+        return (uint64_t)w->rss_kib * 1024;
+    case SLOT_MAX:
+        break;
+    }
+    return 0;
+}
+
+static void
+add_slots(struct sheet *s, const struct status_shot *shot, enum slot_field f)
+{
+    add_head(s, slot_fields[f].name, slot_fields[f].type, slot_fields[f].help);
+    if (slot_fields[f].unit != NULL) {
+        sheet_printf(s, "# UNIT wsgi_cgi_%s %s\n", slot_fields[f].name,
+                     slot_fields[f].unit);
+    }
+    for (unsigned i = 0; i < shot->board->nworkers; i++) {
+        struct status_worker w;
+        if (!status_worker_get(shot, i, &w) ||
+            (f == SLOT_MEMORY && w.rss_kib == 0)) {
+            continue;
+        }
+        sheet_printf(s, "wsgi_cgi_%s%s{slot=\"%u\"} %" PRIu64 "\n",
+                     slot_fields[f].name, slot_fields[f].suffix, i,
+                     slot_value(&w, f));
+    }
+}
+
+void
+status_metrics(struct sheet *s, const struct status_shot *shot)
+{
+    add_head(s, "build", "info", "What runs here.");
+    sheet_text(s, "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION
+                  "\",pool=\"");
+    add_label(s, shot->pool);
+    sheet_text(s, "\"} 1\n");
+    add_head(s, "start_time_seconds", "gauge", "When the program began.");
+    sheet_printf(s,
+                 "# UNIT wsgi_cgi_start_time_seconds seconds\n"
+                 "wsgi_cgi_start_time_seconds %" PRId64 "\n",
+                 shot->board->started_at);
+    for (size_t i = 0; i < shot->nfields; i++) {
+        const struct status_field *f = &shot->fields[i];
+        add_head(s, f->metric, f->is_counter ? "counter" : "gauge", f->help);
+        sheet_printf(s, "wsgi_cgi_%s%s %" PRIu64 "\n", f->metric,
+                     f->is_counter ? "_total" : "", f->value);
+    }
+    for (unsigned f = 0; shot->full && f < SLOT_MAX; f++) {
+        add_slots(s, shot, (enum slot_field)f);
+    }
+    sheet_text(s, "# EOF\n");
+}

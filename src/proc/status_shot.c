@@ -1,0 +1,182 @@
+#include "proc/status_shot.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* -- the sheet ------------------------------------------------------------------ */
+
+void
+sheet_add(struct sheet *s, const char *bytes, size_t n)
+{
+    if (s->err == 0) {
+        s->err = buf_add(s->out, bytes, n);
+    }
+}
+
+void
+sheet_text(struct sheet *s, const char *text)
+{
+    sheet_add(s, text, strlen(text));
+}
+
+void
+sheet_printf(struct sheet *s, const char *fmt, ...)
+{
+    char text[512]; /* numbers and short words only */
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    sheet_text(s, text);
+}
+
+/* -- the shot --------------------------------------------------------------------- */
+
+static void
+field(struct status_shot *shot, const char *name, const char *metric,
+      bool is_counter, uint64_t value, const char *help)
+{
+    if (shot->nfields < STATUS_FIELDS_MAX) {
+        shot->fields[shot->nfields++] = (struct status_field){
+            .name = name,
+            .metric = metric,
+            .help = help,
+            .is_counter = is_counter,
+            .value = value,
+        };
+    }
+}
+
+static void
+fill_fields(struct status_shot *shot)
+{
+    const struct score_totals *t = &shot->totals;
+    struct scoreboard *b = shot->board;
+
+    field(shot, "accepted conn", "accepted_connections", true, t->accepted,
+          "Connections accepted.");
+    field(shot, "requests", "requests", true, t->requests, "Requests answered.");
+    field(shot, "failed requests", "failed_requests", true, t->failed,
+          "Requests that ended in a 5xx of ours or broke off.");
+    field(shot, "slow requests", "slow_requests", true, t->slow,
+          "Requests that ran longer than --slow.");
+    field(shot, "timed out requests", "timed_out_requests", true, t->timeouts,
+          "Requests that were ended by --request-timeout.");
+    field(shot, "active requests", "active_requests", false, t->active,
+          "Requests that are running.");
+    field(shot, "max active requests", "max_active_requests", false,
+          shot->max_active, "Most requests seen running at once.");
+    field(shot, "threads", "threads", false, t->threads,
+          "Requests that can run at once.");
+    field(shot, "idle processes", "idle_processes", false, shot->idle_workers,
+          "Processes that serve and have no request.");
+    field(shot, "active processes", "active_processes", false,
+          shot->active_workers, "Processes that have a request.");
+    field(shot, "total processes", "processes", false, t->workers,
+          "Processes, those that start or finish included.");
+    field(shot, "starting processes", "starting_processes", false, t->starting,
+          "Processes that are loading the application.");
+    field(shot, "broken processes", "broken_processes", false, t->broken,
+          "Processes whose application does not load.");
+    field(shot, "draining processes", "draining_processes", false, t->draining,
+          "Processes that finish their requests and end.");
+    field(shot, "max children reached", "all_busy", true,
+          atomic_load(&b->all_busy),
+          "Times that all threads were seen busy.");
+    field(shot, "process deaths", "process_deaths", true,
+          atomic_load(&b->deaths), "Processes that ended unasked.");
+    field(shot, "reloads", "reloads", true, atomic_load(&b->reloads),
+          "Reloads that succeeded.");
+    field(shot, "generation", "generation", false, atomic_load(&b->generation),
+          "Generation of the code, one more with every reload.");
+}
+
+void
+status_shot_take(struct status_shot *shot, const struct config *config,
+                 struct scoreboard *board, bool full)
+{
+    *shot = (struct status_shot){
+        .config = config,
+        .board = board,
+        .full = full,
+        .now_ms = clock_ms(),
+        .pool = config->app != NULL          ? config->app
+                : config->scripts_in != NULL ? config->scripts_in
+                                             : "",
+        .manager = config->processes > 0 ? "static" : "none",
+    };
+    shot->since_s = (shot->now_ms - board->started_ms) / 1000;
+    scoreboard_totals(board, &shot->totals);
+    for (unsigned i = 0; i < board->nworkers; i++) {
+        struct status_worker w;
+        if (status_worker_get(shot, i, &w)) {
+            shot->active_workers += w.busy > 0;
+            shot->idle_workers += w.busy == 0 && w.state != SCORE_STARTING &&
+                                  w.state != SCORE_DRAINING;
+        }
+    }
+    /* The sampler may not have seen this moment. */
+    shot->max_active = atomic_load(&board->max_active);
+    if (shot->totals.active > shot->max_active) {
+        shot->max_active = shot->totals.active;
+    }
+    fill_fields(shot);
+}
+
+bool
+status_worker_get(const struct status_shot *shot, unsigned i,
+                  struct status_worker *ret)
+{
+    struct score_worker *w = &shot->board->workers[i];
+    enum score_state state = atomic_load(&w->state);
+
+    if (state == SCORE_FREE) {
+        return false;
+    }
+    *ret = (struct status_worker){
+        .state = state,
+        .pid = atomic_load(&w->pid),
+        .generation = atomic_load(&w->generation),
+        .started_at = atomic_load(&w->started_at),
+        .since_s = (shot->now_ms - atomic_load(&w->started_ms)) / 1000,
+        .requests = atomic_load(&w->requests),
+        .accepted = atomic_load(&w->accepted),
+        .failed = atomic_load(&w->failed),
+        .slow = atomic_load(&w->slow),
+        .timeouts = atomic_load(&w->timeouts),
+        .rss_kib = atomic_load(&w->rss_kib),
+    };
+    for (unsigned k = 0; k < shot->board->nthreads; k++) {
+        const struct score_thread *t = scoreboard_thread(shot->board, i, k);
+        ret->busy += atomic_load(&t->since_ms) != 0;
+    }
+    return true;
+}
+
+void
+status_thread_get(const struct status_shot *shot, unsigned worker,
+                  unsigned thread, struct status_thread *ret)
+{
+    const struct score_thread *t =
+        scoreboard_thread(shot->board, worker, thread);
+    int64_t since_ms = atomic_load(&t->since_ms);
+
+    ret->is_running = since_ms != 0;
+    ret->requests = atomic_load(&t->requests);
+    if (since_ms != 0) {
+        /* It may have begun after now_ms. */
+        ret->duration_us =
+            since_ms < shot->now_ms ? (shot->now_ms - since_ms) * 1000 : 0;
+    }
+    else {
+        ret->duration_us = atomic_load(&t->last_us);
+    }
+    if (!score_line(t, ret->line)) {
+        ret->line[0] = '\0';
+    }
+}

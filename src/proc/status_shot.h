@@ -1,0 +1,90 @@
+/*
+ * status_shot.h - the scoreboard at one moment, and the sheet it is written on
+ *
+ * What:      what the four forms of the status page (HTML, text, JSON,
+ *            OpenMetrics) have in common: the same numbers under the same names.
+ * Owner:     status_page() makes one for each page.
+ * Lifetime:  one page; the scoreboard goes on changing meanwhile.
+ * Threads:   one at a time.                                      GIL: not used.
+ * Errors:    sheet.err, -errno of the buffer; after that nothing is added.
+ * Blocks:    never.
+ */
+#ifndef PROC_STATUS_SHOT_H
+#define PROC_STATUS_SHOT_H
+
+#include "base/buf.h"
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "proc/scoreboard.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sheet {
+    struct buf *out;
+    int err;
+};
+
+void sheet_add(struct sheet *s, const char *bytes, size_t n);
+void sheet_text(struct sheet *s, const char *text);
+void sheet_printf(struct sheet *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* One number of the whole. */
+struct status_field {
+    const char *name; /* php-fpm's, where it has one that means the same */
+    const char *metric, *help;
+    bool is_counter;
+    uint64_t value;
+};
+
+enum { STATUS_FIELDS_MAX = 24 };
+
+struct status_shot {
+    const struct config *config;
+    struct scoreboard *board;
+    bool full;
+    int64_t now_ms;   /* clock_ms() */
+    int64_t since_s;  /* since the start */
+    const char *pool; /* what is served, as the command line has it */
+    const char *manager;
+    struct score_totals totals;
+    unsigned idle_workers, active_workers, max_active;
+    struct status_field fields[STATUS_FIELDS_MAX];
+    size_t nfields;
+};
+
+void status_shot_take(struct status_shot *shot, const struct config *config,
+                      struct scoreboard *board, bool full);
+
+struct status_worker {
+    enum score_state state;
+    int pid;
+    unsigned generation, busy; /* busy: threads in a request */
+    int64_t started_at;        /* seconds since 1970 */
+    int64_t since_s;
+    uint64_t requests, accepted, failed, slow, timeouts;
+    int64_t rss_kib; /* 0 = not known */
+};
+
+/* False where the slot is free. */
+bool status_worker_get(const struct status_shot *shot, unsigned i,
+                       struct status_worker *ret);
+
+struct status_thread {
+    bool is_running;
+    uint64_t requests;
+    int64_t duration_us;   /* of the request that runs, else of the last one */
+    char line[SCORE_LINE]; /* "GET /path" of the same, or "" */
+};
+
+void status_thread_get(const struct status_shot *shot, unsigned worker,
+                       unsigned thread, struct status_thread *ret);
+
+/* The forms. */
+void status_html(struct sheet *s, const struct status_shot *shot);
+void status_text(struct sheet *s, const struct status_shot *shot);
+void status_json(struct sheet *s, const struct status_shot *shot);
+void status_metrics(struct sheet *s, const struct status_shot *shot);
+
+#endif

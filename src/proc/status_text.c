@@ -1,0 +1,110 @@
+/*
+ * status_text.c - the status page for terminals, in the form of php-fpm's
+ */
+#include "base/utf8.h"
+#include "proc/status_shot.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+enum { COLUMN = 22 };
+
+static void
+add_name(struct sheet *s, const char *name)
+{
+    int width = COLUMN - (int)strlen(name) - 1;
+    sheet_printf(s, "%s:%*s", name, width, "");
+}
+
+static void
+add_number(struct sheet *s, const char *name, uint64_t value)
+{
+    add_name(s, name);
+    sheet_printf(s, "%" PRIu64 "\n", value);
+}
+
+/* What a terminal can be given. */
+static void
+add_line(struct sheet *s, const char *name, const char *text)
+{
+    size_t n = strlen(text);
+
+    add_name(s, name);
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)text[i];
+        size_t len = utf8_char(text + i, n - i);
+        /* U+0080 to U+009F are control characters, too. */
+        bool is_plain = len > 0 && c >= 0x20 && c != 0x7f &&
+                        (c != 0xc2 || (unsigned char)text[i + 1] >= 0xa0);
+        len = len == 0 ? 1 : len;
+        if (is_plain) {
+            sheet_add(s, text + i, len);
+        }
+        else {
+            sheet_text(s, "?");
+        }
+        i += len;
+    }
+    sheet_text(s, "\n");
+}
+
+static void
+add_time(struct sheet *s, const char *name, int64_t seconds)
+{
+    char text[64];
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (localtime_r(&t, &tm) != NULL &&
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %z", &tm) > 0) {
+        add_line(s, name, text);
+    }
+}
+
+static void
+add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
+           const struct status_worker *w)
+{
+    sheet_text(s, "\n************************\n");
+    add_number(s, "pid", (uint64_t)w->pid);
+    add_line(s, "state", score_state_name(w->state));
+    add_number(s, "generation", w->generation);
+    add_time(s, "start time", w->started_at);
+    add_number(s, "start since", (uint64_t)w->since_s);
+    add_number(s, "accepted conn", w->accepted);
+    add_number(s, "requests", w->requests);
+    add_number(s, "failed requests", w->failed);
+    add_number(s, "slow requests", w->slow);
+    add_number(s, "timed out requests", w->timeouts);
+    if (w->rss_kib > 0) {
+        add_number(s, "memory", (uint64_t)w->rss_kib * 1024);
+    }
+    for (unsigned k = 0; k < shot->board->nthreads; k++) {
+        struct status_thread t;
+        status_thread_get(shot, i, k, &t);
+        if (!t.is_running && t.line[0] == '\0') {
+            continue;
+        }
+        add_line(s, t.is_running ? "running request" : "last request", t.line);
+        add_number(s, "request duration", (uint64_t)t.duration_us);
+    }
+}
+
+void
+status_text(struct sheet *s, const struct status_shot *shot)
+{
+    add_line(s, "pool", shot->pool);
+    add_line(s, "process manager", shot->manager);
+    add_time(s, "start time", shot->board->started_at);
+    add_number(s, "start since", (uint64_t)shot->since_s);
+    for (size_t i = 0; i < shot->nfields; i++) {
+        add_number(s, shot->fields[i].name, shot->fields[i].value);
+    }
+    for (unsigned i = 0; shot->full && i < shot->board->nworkers; i++) {
+        struct status_worker w;
+        if (status_worker_get(shot, i, &w)) {
+            add_worker(s, shot, i, &w);
+        }
+    }
+}

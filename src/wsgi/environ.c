@@ -425,11 +425,12 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
 }
 
 static int
-add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q)
+add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q,
+         size_t rest)
 {
     const struct environ_slot *slot = s->slots;
 
-    for (size_t i = 0; i < q->params.n; i++) {
+    for (size_t i = 0; rest > 0 && i < q->params.n; i++) {
         const struct param *p = &q->params.v[i];
         if (p->value == NULL) {
             continue;
@@ -439,6 +440,7 @@ add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q)
             if (value == NULL || PyDict_SetItem(dict, slot->key, value) < 0) {
                 return -1;
             }
+            rest--;
         }
         slot++;
     }
@@ -455,7 +457,7 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
     PyObject *dict = s == NULL ? NULL : PyDict_Copy(s->template);
 
     if (dict == NULL || PyDict_SetItem(dict, c->key_input, input) < 0 ||
-        (rest > 0 && add_rest(dict, s, q) < 0) ||
+        add_rest(dict, s, q, rest) < 0 ||
         (data != NULL && PyDict_SetItem(dict, c->key_data, data) < 0)) {
         return NULL;
     }

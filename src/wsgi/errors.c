@@ -68,7 +68,8 @@ send_lines(const char *bytes, size_t n)
     if (n == 0) {
         return;
     }
-    if (l != NULL && lease_try(l)) {
+    /* On its way to fd 2 it must not keep the GIL: the reader may be slow. */
+    if (l != NULL && l->q->errors_to_server && lease_try(l)) {
         request_errors(l->q, bytes, n);
         lease_leave(l);
         return;

@@ -39,13 +39,8 @@ take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
     return true;
 }
 
-struct pair {
-    const uint8_t *name, *value;
-    size_t nname, nvalue;
-};
-
-static bool
-take_pair(const uint8_t **p, const uint8_t *end, struct pair *ret)
+bool
+fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
 {
     if (!take_length(p, end, &ret->nname) ||
         !take_length(p, end, &ret->nvalue)) {
@@ -65,10 +60,10 @@ bool
 fcgi_params_ok(const uint8_t *p, size_t n)
 {
     const uint8_t *end = p + n;
-    struct pair pair;
+    struct fcgi_pair pair;
 
     while (p < end) {
-        if (!take_pair(&p, end, &pair) || pair.nname == 0 ||
+        if (!fcgi_take_pair(&p, end, &pair) || pair.nname == 0 ||
             memchr(pair.name, '=', pair.nname) != NULL ||
             memchr(pair.name, 0, pair.nname + pair.nvalue) != NULL) {
             return false;
@@ -93,7 +88,7 @@ end_request(struct buf *reply, unsigned id, unsigned protocol_status, bool keep)
 }
 
 static bool
-is_name(const struct pair *p, const char *name)
+is_name(const struct fcgi_pair *p, const char *name)
 {
     return p->nname == strlen(name) && memcmp(p->name, name, p->nname) == 0;
 }
@@ -127,10 +122,10 @@ get_values(const uint8_t *p, size_t n, struct buf *reply,
     uint8_t r[FCGI_HEADER + 128];
     const uint8_t *end = p + n;
     size_t len = FCGI_HEADER;
-    struct pair pair;
+    struct fcgi_pair pair;
 
     while (p < end) {
-        if (!take_pair(&p, end, &pair)) {
+        if (!fcgi_take_pair(&p, end, &pair)) {
             return GATE_CLOSE;
         }
         for (size_t i = 0; i < ARRAY_SIZE(known); i++) {

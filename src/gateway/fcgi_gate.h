@@ -79,6 +79,16 @@ fcgi_u16(const uint8_t *p)
     return (unsigned)p[0] << 8 | p[1];
 }
 
+struct fcgi_pair {
+    const uint8_t *name, *value;
+    size_t nname, nvalue;
+};
+
+/* The name-value pair at *p, which moves behind it (3.4). False at the end, and
+ * where a length goes beyond it: then *p is somewhere before end. */
+CHECK_RESULT bool fcgi_take_pair(const uint8_t **p, const uint8_t *end,
+                                 struct fcgi_pair *ret);
+
 /* True where every name and value length fits, no name is empty or has "=", and
  * there is no NUL: what libfcgi can be given without harm. */
 bool fcgi_params_ok(const uint8_t *p, size_t n);

@@ -1,0 +1,26 @@
+#include "base/utf8.h"
+
+#include <stdint.h>
+
+size_t
+utf8_char(const char *s, size_t n)
+{
+    unsigned char c = (unsigned char)s[0];
+    size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+
+    if (c > 0xf4 || len > n) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if (((unsigned char)s[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    unsigned char d = len > 2 ? (unsigned char)s[1] : 0;
+    /* Overlong, a surrogate, above U+10FFFF: the second byte tells. */
+    if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) ||
+        (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f)) {
+        return 0;
+    }
+    return len;
+}

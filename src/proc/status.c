@@ -97,7 +97,8 @@ status_page(const struct config *config, struct scoreboard *b,
     struct status_shot shot;
     size_t i = 0;
 
-    while (forms[i].word[0] != '\0' && !has_word(query, nquery, forms[i].word)) {
+    while (forms[i].word[0] != '\0' &&
+           !has_word(query, nquery, forms[i].word)) {
         i++;
     }
     status_shot_take(&shot, config, b, has_word(query, nquery, "full"));

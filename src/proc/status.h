@@ -49,8 +49,8 @@ extern const size_t status_nheaders;
  * 0 or -ENOMEM, -EMSGSIZE; status_reply_fini() in every case. */
 CHECK_RESULT int status_reply_make(struct status_reply *r,
                                    const struct config *config,
-                                   struct scoreboard *b,
-                                   const struct params *p, bool is_ping);
+                                   struct scoreboard *b, const struct params *p,
+                                   bool is_ping);
 void status_reply_fini(struct status_reply *r);
 
 /* The page for a query string ("", "json", "openmetrics&full", ...): adds the

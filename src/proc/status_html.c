@@ -269,9 +269,9 @@ add_tiles(struct sheet *s, const struct status_shot *shot)
 static const char *
 state_class(enum score_state state)
 {
-    return state == SCORE_BROKEN                              ? " class=bad"
+    return state == SCORE_BROKEN                            ? " class=bad"
            : state == SCORE_READY || state == SCORE_RECYCLE ? ""
-                                                              : " class=warn";
+                                                            : " class=warn";
 }
 
 static void
@@ -399,8 +399,9 @@ add_threads(struct sheet *s, const struct status_shot *shot)
         sheet_text(s, "</tbody></table>\n");
     }
     if (n > ROWS_MAX) {
-        sheet_printf(s, "<p class=about>and %zu threads more; "
-                        "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
+        sheet_printf(s,
+                     "<p class=about>and %zu threads more; "
+                     "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
                      n - ROWS_MAX);
     }
     free(rows);

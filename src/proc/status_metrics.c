@@ -102,8 +102,8 @@ void
 status_metrics(struct sheet *s, const struct status_shot *shot)
 {
     add_head(s, "build", "info", "What runs here.");
-    sheet_text(s, "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION
-                  "\",pool=\"");
+    sheet_text(s,
+               "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION "\",pool=\"");
     add_label(s, shot->pool);
     sheet_text(s, "\"} 1\n");
     add_head(s, "start_time_seconds", "gauge", "When the program began.");

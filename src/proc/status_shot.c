@@ -60,7 +60,8 @@ fill_fields(struct status_shot *shot)
 
     field(shot, "accepted conn", "accepted_connections", true, t->accepted,
           "Connections accepted.");
-    field(shot, "requests", "requests", true, t->requests, "Requests answered.");
+    field(shot, "requests", "requests", true, t->requests,
+          "Requests answered.");
     field(shot, "failed requests", "failed_requests", true, t->failed,
           "Requests that ended in a 5xx of ours or broke off.");
     field(shot, "slow requests", "slow_requests", true, t->slow,
@@ -86,8 +87,7 @@ fill_fields(struct status_shot *shot)
     field(shot, "draining processes", "draining_processes", false, t->draining,
           "Processes that finish their requests and end.");
     field(shot, "max children reached", "all_busy", true,
-          atomic_load(&b->all_busy),
-          "Times that all threads were seen busy.");
+          atomic_load(&b->all_busy), "Times that all threads were seen busy.");
     field(shot, "process deaths", "process_deaths", true,
           atomic_load(&b->deaths), "Processes that ended unasked.");
     field(shot, "reloads", "reloads", true, atomic_load(&b->reloads),

@@ -1,0 +1,607 @@
+/*
+ * control.c - the control socket: status and ping while every worker is busy
+ *
+ * One epoll holds the listener, the connections and a timer for the next
+ * deadline, so whoever owns the socket has one descriptor to watch. A
+ * connection is either read from or written to, never both: a peer that does
+ * not take its answers cannot make us hold more of them.
+ */
+#include "proc/control.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "gateway/fcgi_gate.h"
+#include "gateway/params.h"
+#include "net/allow.h"
+#include "net/listener.h"
+#include "proc/status.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sysexits.h>
+
+enum {
+    PEERS_MAX = 32,
+    READ_STEP = 16 << 10,
+    STEPS_MAX = 16,     /* reads of one connection in one run */
+    OUT_MAX = 20 << 20, /* a page and its record headers */
+    LINGER_MS = 2000,
+    PAUSE_MS = 200, /* out of descriptors */
+    EVENTS = 16,
+};
+
+/* What epoll gives back, besides the index of a peer. */
+enum { TAG_LISTENER = PEERS_MAX, TAG_TIMER };
+
+enum phase {
+    PHASE_FREE,
+    PHASE_READ,  /* a request, or its end, is awaited */
+    PHASE_WRITE, /* out is being sent */
+    PHASE_LINGER /* all is sent, the peer has still to close */
+};
+
+struct peer {
+    enum phase phase;
+    int fd;
+    bool ends; /* no request follows the one that is answered */
+    int64_t deadline_ms;
+    struct fcgi_gate gate;
+    struct buf in, out;
+    size_t sent; /* of out */
+};
+
+struct control {
+    const struct config *config;
+    struct scoreboard *board;
+    struct listener listener;
+    struct allow allow;
+    struct fcgi_limits limits;
+    int epoll_fd, timer_fd;
+    int64_t timer_ms;  /* what the timer is set to, 0 = not */
+    int64_t paused_ms; /* until then nobody is accepted, 0 = not paused */
+    struct peer peers[PEERS_MAX];
+};
+
+/* -- epoll ---------------------------------------------------------------------------- */
+
+static int
+watch(struct control *c, int op, int fd, uint32_t events, unsigned tag)
+{
+    struct epoll_event e = {.events = events, .data.u32 = tag};
+    return epoll_ctl(c->epoll_fd, op, fd, &e) < 0 ? -errno : 0;
+}
+
+static unsigned
+tag_of(const struct control *c, const struct peer *p)
+{
+    return (unsigned)(p - c->peers);
+}
+
+/* Taken out of epoll and shut down first: a worker forked a moment ago may still
+ * have copies of the descriptor. */
+static void
+peer_close(struct control *c, struct peer *p)
+{
+    (void)watch(c, EPOLL_CTL_DEL, p->fd, 0, 0);
+    (void)shutdown(p->fd, SHUT_RDWR);
+    fd_close(&p->fd);
+    buf_fini(&p->in);
+    buf_fini(&p->out);
+    p->phase = PHASE_FREE;
+}
+
+/* -- one answer -------------------------------------------------------------------------- */
+
+static int
+add_stream(struct buf *out, unsigned type, unsigned id, const char *bytes,
+           size_t n)
+{
+    uint8_t h[FCGI_HEADER];
+    int e = 0;
+
+    while (e == 0 && n > 0) {
+        size_t piece = n < FCGI_PIECE ? n : FCGI_PIECE;
+        fcgi_header(h, type, id, piece);
+        e = buf_add(out, h, sizeof h);
+        if (e == 0) {
+            e = buf_add(out, bytes, piece);
+        }
+        bytes += piece;
+        n -= piece;
+    }
+    return e;
+}
+
+static int
+add_end(struct buf *out, unsigned id, unsigned protocol_status)
+{
+    uint8_t r[FCGI_HEADER + 8] = {0};
+
+    fcgi_header(r, FCGI_END_REQUEST, id, 8);
+    r[FCGI_HEADER + 4] = (uint8_t)protocol_status;
+    return buf_add(out, r, sizeof r);
+}
+
+static int
+add_head(struct buf *head, const struct status_reply *r)
+{
+    int e = buf_printf(head,
+                       "Status: %s\r\nContent-Type: %s\r\n"
+                       "Content-Length: %zu\r\n",
+                       r->status, r->type, r->body.len);
+
+    if (e == 0 && r->allow != NULL) {
+        e = buf_printf(head, "Allow: %s\r\n", r->allow);
+    }
+    for (size_t i = 0; e == 0 && i < status_nheaders; i++) {
+        e = buf_printf(head, "%s: %s\r\n", status_headers[i].name,
+                       status_headers[i].value);
+    }
+    return e == 0 ? buf_add_str(head, "\r\n") : e;
+}
+
+static int
+add_reply(struct peer *p, const struct status_reply *r, bool is_head)
+{
+    uint8_t end[FCGI_HEADER];
+    struct buf text;
+    int e;
+
+    buf_init(&text, OUT_MAX);
+    e = add_head(&text, r);
+    if (e == 0 && !is_head) {
+        e = buf_add(&text, r->body.data, r->body.len);
+    }
+    if (e == 0) {
+        e = add_stream(&p->out, FCGI_STDOUT, p->gate.id, text.data, text.len);
+    }
+    buf_fini(&text);
+    fcgi_header(end, FCGI_STDOUT, p->gate.id, 0);
+    return e == 0 ? buf_add(&p->out, end, sizeof end) : e;
+}
+
+static int
+read_params(const struct peer *p, struct params *to)
+{
+    const uint8_t *at = (const uint8_t *)p->in.data + p->gate.params_at;
+    const uint8_t *end = at + p->gate.params_len;
+    struct fcgi_pair pair;
+    int e = 0;
+
+    while (e == 0 && fcgi_take_pair(&at, end, &pair)) {
+        e = params_add(to, (const char *)pair.name, pair.nname,
+                       (const char *)pair.value, pair.nvalue);
+    }
+    return e;
+}
+
+/* The request's head is whole. Its body, if it has one, does not matter: the
+ * gate drops what belongs to a request that has ended. */
+static int
+answer(struct control *c, struct peer *p)
+{
+    struct params params;
+    struct status_reply r;
+    size_t before = p->out.len;
+    int e;
+
+    p->ends = !p->gate.keep;
+    if (p->gate.role != FCGI_RESPONDER) {
+        return add_end(&p->out, p->gate.id, FCGI_UNKNOWN_ROLE);
+    }
+    params_init(&params);
+    e = read_params(p, &params);
+    if (e == 0) {
+        bool ping = status_path_is(&params, "/ping") ||
+                    (c->config->ping_path != NULL &&
+                     status_path_is(&params, c->config->ping_path));
+        e = status_reply_make(&r, c->config, c->board, &params, ping);
+        if (e == 0) {
+            e = add_reply(p, &r, params_is(&params, "REQUEST_METHOD", "HEAD"));
+        }
+        status_reply_fini(&r);
+    }
+    params_fini(&params);
+    if (e == 0) {
+        return add_end(&p->out, p->gate.id, FCGI_REQUEST_COMPLETE);
+    }
+    p->out.len = before;
+    return add_end(&p->out, p->gate.id, FCGI_OVERLOADED);
+}
+
+/* -- one connection ------------------------------------------------------------------------ */
+
+static void
+await(struct control *c, struct peer *p, enum phase phase, int64_t timeout_ms)
+{
+    p->deadline_ms = clock_ms() + timeout_ms;
+    if (p->phase == phase) {
+        return;
+    }
+    p->phase = phase;
+    if (watch(c, EPOLL_CTL_MOD, p->fd,
+              phase == PHASE_WRITE ? EPOLLOUT : EPOLLIN, tag_of(c, p)) < 0) {
+        peer_close(c, p);
+    }
+}
+
+/* Closing while bytes of the peer are unread would reset the connection, and
+ * the end of the answer might be lost with it. */
+static void
+linger(struct control *c, struct peer *p)
+{
+    char waste[READ_STEP];
+
+    if (p->phase != PHASE_LINGER) {
+        (void)shutdown(p->fd, SHUT_WR);
+        await(c, p, PHASE_LINGER, LINGER_MS);
+        if (p->phase == PHASE_FREE) {
+            return;
+        }
+    }
+    for (int i = 0; i < STEPS_MAX; i++) {
+        ssize_t n = recv(p->fd, waste, sizeof waste, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            peer_close(c, p);
+            return;
+        }
+        if (n < 0) {
+            return;
+        }
+    }
+}
+
+/* False where the connection has to wait, or is gone. */
+static bool
+flush(struct control *c, struct peer *p)
+{
+    while (p->sent < p->out.len) {
+        ssize_t n = send(p->fd, p->out.data + p->sent, p->out.len - p->sent,
+                         MSG_NOSIGNAL);
+        if (n > 0) {
+            p->sent += (size_t)n;
+            continue;
+        }
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EAGAIN) {
+            await(c, p, PHASE_WRITE, c->config->write_timeout_ms);
+        }
+        else {
+            peer_close(c, p);
+        }
+        return false;
+    }
+    buf_fini(&p->out);
+    p->sent = 0;
+    if (p->ends) {
+        linger(c, p);
+        return false;
+    }
+    return true;
+}
+
+/* Works off what has arrived; answers go out one by one. False where the
+ * connection has to wait for its peer to read, or is gone. */
+static bool
+serve(struct control *c, struct peer *p)
+{
+    for (;;) {
+        enum gate_result r =
+            fcgi_gate_scan(&p->gate, &p->in, &p->out, &c->limits);
+        if (r == GATE_CLOSE || (r == GATE_READY && answer(c, p) < 0)) {
+            p->ends = true;
+        }
+        if (r == GATE_READY) {
+            fcgi_gate_reset(&p->gate, 0, true);
+            fcgi_gate_compact(&p->gate, &p->in);
+        }
+        if (!flush(c, p)) {
+            return false;
+        }
+        if (r != GATE_READY) {
+            return true;
+        }
+        await(c, p, PHASE_READ, c->config->keepalive_timeout_ms);
+        if (p->phase == PHASE_FREE) {
+            return false;
+        }
+    }
+}
+
+/* The first byte of a request starts the time for its head. */
+static void
+receive(struct control *c, struct peer *p)
+{
+    for (int i = 0; i < STEPS_MAX; i++) {
+        bool was_idle = p->gate.id == 0 && p->in.len == 0;
+        if (buf_reserve(&p->in, READ_STEP) < 0) {
+            peer_close(c, p);
+            return;
+        }
+        ssize_t n = recv(p->fd, p->in.data + p->in.len, READ_STEP, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+            peer_close(c, p);
+            return;
+        }
+        if (n < 0) {
+            break;
+        }
+        p->in.len += (size_t)n;
+        if (was_idle) {
+            await(c, p, PHASE_READ, c->config->head_timeout_ms);
+        }
+        if (!serve(c, p)) {
+            return;
+        }
+    }
+    if (p->gate.id == 0 && p->in.len == 0) {
+        buf_fini(&p->in); /* an idle connection holds no memory */
+    }
+}
+
+static void
+resume_writing(struct control *c, struct peer *p)
+{
+    if (!flush(c, p)) {
+        return;
+    }
+    await(c, p, PHASE_READ, c->config->keepalive_timeout_ms);
+    if (p->phase == PHASE_READ && serve(c, p)) {
+        receive(c, p);
+    }
+}
+
+static void
+peer_step(struct control *c, struct peer *p)
+{
+    switch (p->phase) {
+    case PHASE_FREE:
+        break; /* closed by an earlier event of the same round */
+    case PHASE_READ:
+        receive(c, p);
+        break;
+    case PHASE_WRITE:
+        resume_writing(c, p);
+        break;
+    case PHASE_LINGER:
+        linger(c, p);
+        break;
+    }
+}
+
+/* -- new connections ------------------------------------------------------------------------- */
+
+/* When all places are taken the connection that has waited longest goes: a
+ * health check must get through. */
+static struct peer *
+make_room(struct control *c)
+{
+    struct peer *oldest = &c->peers[0];
+
+    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+        if (p->phase == PHASE_FREE) {
+            return p;
+        }
+        if (p->deadline_ms < oldest->deadline_ms) {
+            oldest = p;
+        }
+    }
+    peer_close(c, oldest);
+    return oldest;
+}
+
+static void
+pause_listening(struct control *c)
+{
+    c->paused_ms = clock_ms() + PAUSE_MS;
+    (void)watch(c, EPOLL_CTL_MOD, c->listener.fd, 0, TAG_LISTENER);
+}
+
+static void
+admit(struct control *c, int fd)
+{
+    struct peer *p = make_room(c);
+
+    *p = (struct peer){.phase = PHASE_READ, .fd = fd};
+    p->deadline_ms = clock_ms() + c->config->head_timeout_ms;
+    buf_init(&p->in, (size_t)c->limits.head + 4u * FCGI_RECORD_MAX);
+    buf_init(&p->out, OUT_MAX);
+    if (watch(c, EPOLL_CTL_ADD, fd, EPOLLIN, tag_of(c, p)) < 0) {
+        peer_close(c, p);
+        return;
+    }
+    receive(c, p); /* most requests have come with their connection */
+}
+
+static void
+accept_some(struct control *c)
+{
+    for (int i = 0; i < STEPS_MAX; i++) {
+        struct sockaddr_storage from = {0};
+        socklen_t len = sizeof from;
+        void *to = &from;
+        int fd =
+            accept4(c->listener.fd, to, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                errno == ENOMEM) {
+                pause_listening(c);
+            }
+            if (errno != ECONNABORTED && errno != EINTR) {
+                return;
+            }
+        }
+        else if (!allow_peer(&c->allow, &from)) {
+            fd_close(&fd);
+        }
+        else {
+            admit(c, fd);
+        }
+    }
+}
+
+/* -- deadlines --------------------------------------------------------------------------------- */
+
+static void
+expire(struct control *c)
+{
+    int64_t now = clock_ms();
+
+    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+        if (p->phase != PHASE_FREE && p->deadline_ms <= now) {
+            peer_close(c, p);
+        }
+    }
+    if (c->paused_ms != 0 && c->paused_ms <= now) {
+        c->paused_ms = 0;
+        (void)watch(c, EPOLL_CTL_MOD, c->listener.fd, EPOLLIN, TAG_LISTENER);
+    }
+}
+
+static void
+set_timer(struct control *c)
+{
+    int64_t next = c->paused_ms;
+
+    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+        if (p->phase != PHASE_FREE && (next == 0 || p->deadline_ms < next)) {
+            next = p->deadline_ms;
+        }
+    }
+    /* A passed time would be "never" only as 0; clock_ms() is not that. */
+    if (next != c->timer_ms) {
+        struct itimerspec t = {
+            .it_value = {next / 1000, next % 1000 * 1000000}};
+        (void)timerfd_settime(c->timer_fd, TFD_TIMER_ABSTIME, &t, NULL);
+        c->timer_ms = next;
+    }
+}
+
+/* -- the socket ----------------------------------------------------------------------------------- */
+
+static int
+open_epoll(struct control *c)
+{
+    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    c->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (c->epoll_fd < 0 || c->timer_fd < 0) {
+        return -errno;
+    }
+    int e = watch(c, EPOLL_CTL_ADD, c->timer_fd, EPOLLIN, TAG_TIMER);
+    return e < 0
+               ? e
+               : watch(c, EPOLL_CTL_ADD, c->listener.fd, EPOLLIN, TAG_LISTENER);
+}
+
+int
+control_open(const struct config *config, struct scoreboard *board,
+             struct control **ret_control)
+{
+    struct control *c = calloc(1, sizeof *c);
+    int e = 0;
+
+    if (c == NULL) {
+        log_error("--control: out of memory");
+        return EX_OSERR;
+    }
+    c->config = config;
+    c->board = board;
+    c->epoll_fd = c->timer_fd = c->listener.fd = -1;
+    c->limits = (struct fcgi_limits){.head = config->limit_head,
+                                     .max_conns = PEERS_MAX,
+                                     .max_reqs = PEERS_MAX};
+    for (size_t i = 0; e == 0 && i < config->allow.n; i++) {
+        e = allow_add(&c->allow, config->allow.v[i]);
+    }
+    if (e < 0) {
+        log_error("--control: --allow cannot be read: %s", strerror(-e));
+        e = EX_USAGE;
+    }
+    else {
+        e = listener_bind(&c->listener, "--control", config->control, config,
+                          &c->allow);
+    }
+    if (e == 0 && (e = open_epoll(c)) < 0) {
+        log_error("--control: %s", strerror(-e));
+        e = EX_OSERR;
+    }
+    if (e != 0) {
+        control_close(&c);
+        return e;
+    }
+    *ret_control = c;
+    return 0;
+}
+
+int
+control_fd(const struct control *c)
+{
+    return c->epoll_fd;
+}
+
+void
+control_run(struct control *c)
+{
+    struct epoll_event events[EVENTS];
+    int n = epoll_wait(c->epoll_fd, events, EVENTS, 0);
+
+    for (int i = 0; i < n; i++) {
+        unsigned tag = events[i].data.u32;
+        if (tag == TAG_LISTENER) {
+            accept_some(c);
+        }
+        else if (tag < PEERS_MAX) {
+            peer_step(c, &c->peers[tag]);
+        }
+    }
+    expire(c);
+    set_timer(c);
+}
+
+static void
+release(struct control **c, bool is_owner)
+{
+    if (*c == NULL) {
+        return;
+    }
+    for (struct peer *p = (*c)->peers; p < (*c)->peers + PEERS_MAX; p++) {
+        if (p->phase == PHASE_FREE) {
+            continue;
+        }
+        if (is_owner) {
+            peer_close(*c, p);
+            continue;
+        }
+        /* The connection goes on in the process that forked us. */
+        fd_close(&p->fd);
+        buf_fini(&p->in);
+        buf_fini(&p->out);
+    }
+    listener_close(&(*c)->listener, is_owner);
+    fd_close(&(*c)->timer_fd);
+    fd_close(&(*c)->epoll_fd);
+    allow_fini(&(*c)->allow);
+    free(*c);
+    *c = NULL;
+}
+
+void
+control_forget(struct control **c)
+{
+    release(c, false);
+}
+
+void
+control_close(struct control **c)
+{
+    release(c, true);
+}

@@ -46,7 +46,8 @@ SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
                start_response target venv watch
 SRC_proc    := caretaker child control master pool restart scoreboard \
-               signals status todo touched
+               signals status status_html status_json status_metrics \
+               status_shot status_text touched
 
 layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
 # What needs no Python: linked into every unit test as one archive.

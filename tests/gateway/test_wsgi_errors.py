@@ -1,5 +1,7 @@
 """W30-W32: wsgi.errors, print(), sys.stderr and logging."""
 
+import os
+
 import fcgi
 
 ODD = ['\U0001f600 smile', '\udc80 surrogate', 'nul \0 here', 'ÿ latin', '日本']
@@ -251,6 +253,28 @@ def test_lines_of_threads_are_not_mixed(fcgi_unix):
         exchange.finish_body()
     for exchange, name in zip(exchanges, 'ab'):
         assert exchange.response().stderr.decode() == f'{name}{name}\n' * 500
+
+
+def test_nobody_reads_descriptor_2(fcgi_unix):
+    """W32: a thread whose text nobody takes waits alone, without the GIL; the others go on."""
+    read_end, write_end = os.pipe()
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/loud':
+                environ['wsgi.errors'].write('x' * 300_000 + '\\n')
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [environ['PATH_INFO'].encode()]
+    ''', '--threads', '2', '--errors-to', 'stderr', stderr=write_end)
+    os.close(write_end)
+    loud = server.start(path='/loud')
+    loud.finish_body()
+    with open(read_end, 'rb') as reader:
+        assert reader.read(1) == b'x'
+        for _ in range(3):
+            assert server.request(path='/quiet', timeout=5).body == b'/quiet'
+        assert loud.stdout == b''
+        assert reader.read(300_000) == b'x' * 299_999 + b'\n'
+        assert loud.response().body == b'/loud'
 
 
 def test_looks_like_a_text_file(transport):

@@ -23,12 +23,16 @@
  *    words of the query (servers cut long lists), they are dropped. Compared
  *    without backslashes, since Apache puts them before what a shell would act
  *    on. This does not ask for a missing "=": a server may be sloppier than
- *    the RFC. The price: a request whose query is exactly the end of the
- *    command line, on a server that passes no words, finds no APP. It is the
- *    client's own request, and fails safe.
+ *    the RFC.
  * 3. php-cgi's guard, for servers that decode in a way rule 2 does not know:
  *    where the query could be words and begins with "-", options are believed
  *    only when the script that follows has them in its own #! line.
+ *
+ * Rules 2 and 3 may hit words that are the administrator's after all: on a
+ * server that passes no words anybody can write a query that looks like the end
+ * of the command line. Behind APP that costs nothing. Where no APP is left the
+ * request is in doubt and must be refused: going on without those words would
+ * let a client switch off a --limit-body or a --set that stood last.
  */
 #include "conf/argv.h"
 #include "base/fd.h"
@@ -257,7 +261,7 @@ are_querys(char *const *argv, int first, int argc, const struct argv_words *w)
         }
         q++;
     }
-    return true;
+    return q > 0;
 }
 
 /* True for a query that a server may turn into words (no "=") of which the
@@ -300,8 +304,9 @@ runs_us_directly(void)
 }
 
 int
-argv_trusted(int argc, char **argv)
+argv_trusted(int argc, char **argv, bool *ret_in_doubt)
 {
+    *ret_in_doubt = false;
     if (argc <= 1 || runs_us_directly()) {
         return 1; /* rule 1 */
     }
@@ -311,6 +316,7 @@ argv_trusted(int argc, char **argv)
     }
     struct argv_words words;
     if (query_words(query, &words) < 0) {
+        *ret_in_doubt = true;
         return 1;
     }
     int own = 1; /* rule 2 */
@@ -323,7 +329,8 @@ argv_trusted(int argc, char **argv)
      * them is not the query's. */
     if (own == argc && argv[1][0] == '-' && begins_with_dash(query) &&
         (argc < 3 || !argv_is_shebang(argv[1], argv[2]))) {
-        return 1;
+        own = 1;
     }
+    *ret_in_doubt = own < argc;
     return own;
 }

@@ -32,7 +32,9 @@ void argv_words_fini(struct argv_words *w);
 bool argv_is_shebang(const char *word, const char *script);
 
 /* How many words of argv, argv[0] included, may be believed in a CGI request;
- * what follows them may come from the client. At least 1. */
-int argv_trusted(int argc, char **argv);
+ * what follows them may come from the client. At least 1. *ret_in_doubt: it may
+ * also be the administrator's; unless APP is among those believed, the request
+ * must be refused. */
+int argv_trusted(int argc, char **argv, bool *ret_in_doubt);
 
 #endif

@@ -333,11 +333,18 @@ options_parse(int argc, char **argv, bool request_in_env,
     if (r == 0 && text != NULL) {
         r = parse_text(c, text, "in " OPTIONS_VARIABLE ": ");
     }
+    bool in_doubt = false;
     if (r == 0 && request_in_env) {
-        argc = argv_trusted(argc, argv);
+        argc = argv_trusted(argc, argv, &in_doubt);
     }
     if (r == 0 && argc > 1 && !is_answered(c)) {
         r = parse_argv(c, argc, argv);
+    }
+    if (r == 0 && in_doubt && c->app == NULL) {
+        log_error("the words of this query string cannot be told from those of "
+                  "the command line: put options into " OPTIONS_VARIABLE
+                  ", or an APP behind them");
+        r = EX_USAGE;
     }
     if (r != 0) {
         config_fini(c);

@@ -74,7 +74,7 @@ struct argv_case {
 };
 
 static void
-check(const struct argv_case *cases, size_t ncases)
+check(const struct argv_case *cases, size_t ncases, bool is_direct)
 {
     for (size_t i = 0; i < ncases; i++) {
         char *argv[WORDS_MAX + 2] = {strdup("wsgi-cgi")};
@@ -89,11 +89,14 @@ check(const struct argv_case *cases, size_t ncases)
         else {
             assert_int_equal(unsetenv("QUERY_STRING"), 0);
         }
-        int own = argv_trusted(argc, argv) - 1;
+        bool in_doubt;
+        int own = argv_trusted(argc, argv, &in_doubt) - 1;
         if (own != cases[i].own) {
             fail_msg("case %zu, ?%s: %d words believed, not %d", i,
                      cases[i].query, own, cases[i].own);
         }
+        /* Only where the server runs us itself nothing else can be meant. */
+        assert_true(in_doubt == (own < argc - 1 && !is_direct));
         for (int n = 0; n < argc; n++) {
             free(argv[n]);
         }
@@ -125,7 +128,7 @@ test_a_script_with_a_shebang_line(void **state UNUSED)
         {{"plain.py", "plain.py"}, "plain.py", 1},
         {{"plain.py", "plain.py", "plain.py"}, "plain.py+plain.py", 1},
     };
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), false);
 }
 
 /* [wsgi-cgi, QUERY WORDS] where the server says which script it runs. */
@@ -140,21 +143,22 @@ test_the_program_itself_in_cgi_bin(void **state UNUSED)
         {{"--threads 4 --debug", "app.py"},
          "--threads%204%20--debug+app.py",
          0},
+        {{"", ""}, "+", 0},
         /* whatever the server's way of decoding is */
         {{"app.py"}, "something-else", 0},
         {{"--debug"}, "a=1", 0},
         {{"--debug"}, NULL, 0},
     };
     assert_int_equal(setenv("SCRIPT_FILENAME", self, 1), 0);
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), true);
     assert_int_equal(setenv("SCRIPT_FILENAME", "link.cgi", 1), 0);
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), true);
     /* mini_httpd: no SCRIPT_FILENAME, but it changes into the folder. */
     assert_int_equal(unsetenv("SCRIPT_FILENAME"), 0);
     assert_int_equal(setenv("SCRIPT_NAME", "/cgi-bin/link.cgi", 1), 0);
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), true);
     assert_int_equal(setenv("SCRIPT_NAME", "link.cgi", 1), 0);
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), true);
 }
 
 static void
@@ -168,7 +172,7 @@ test_another_script_name_is_not_us(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         assert_int_equal(setenv("SCRIPT_NAME", names[i], 1), 0);
         assert_int_equal(setenv("SCRIPT_FILENAME", names[i], 1), 0);
-        check(cases, ARRAY_SIZE(cases));
+        check(cases, ARRAY_SIZE(cases), false);
     }
 }
 
@@ -194,6 +198,7 @@ test_query_words_are_recognised(void **state UNUSED)
         /* and leaves empty words out; others keep them */
         {{"app.py", "x"}, "++app.py++x+", 0},
         {{"", "app.py", "x", ""}, "+app.py+x+", 0},
+        {{"app.py", ""}, "x", 2}, /* nothing of a query */
         /* %00 ends a C string */
         {{"app.py"}, "app.py%00.txt", 0},
         /* an escape that is none */
@@ -204,7 +209,7 @@ test_query_words_are_recognised(void **state UNUSED)
         {{"--venv=/tmp", "app.py"}, "--venv=/tmp+app.py", 0},
         {{"-d", "a=1"}, "-d+a=1", 0},
     };
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), false);
 }
 
 /* A wrapper's [wsgi-cgi, options, APP], with or without "$@" behind. */
@@ -226,7 +231,7 @@ test_a_wrappers_command_line(void **state UNUSED)
         {{"app.py"}, "app.py", 0},
         {{"-t4", "app.py"}, "-h", 0},
     };
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), false);
 }
 
 /* The guard: words that came from the query in a way nobody foresaw. */
@@ -257,7 +262,7 @@ test_a_query_that_begins_with_a_dash(void **state UNUSED)
         {{"-X", "app.py"}, "%2", 2},
         {{"-X", "app.py"}, "++", 2},
     };
-    check(cases, ARRAY_SIZE(cases));
+    check(cases, ARRAY_SIZE(cases), false);
 }
 
 static void
@@ -276,7 +281,9 @@ test_very_many_words(void **state UNUSED)
     }
     argv[0] = argv[1] = script;
     assert_int_equal(setenv("QUERY_STRING", query, 1), 0);
-    assert_int_equal(argv_trusted(MANY + 2, argv), 2);
+    bool in_doubt;
+    assert_int_equal(argv_trusted(MANY + 2, argv, &in_doubt), 2);
+    assert_true(in_doubt);
     free(argv);
 }
 
@@ -407,23 +414,30 @@ test_a_shebang_line_that_is_wrong(void **state UNUSED)
     }
 }
 
+static const char *const queries[] = {"-h",   "--help",   "%2d%68",     "-V",
+                                      "-h+x", "plain.py", "/etc/passwd"};
+static const char *const words[] = {"-h", "--help",   "-h",         "-V",
+                                    "-h", "plain.py", "/etc/passwd"};
+
 static void
 test_a_request_cannot_give_options_or_app(void **state UNUSED)
 {
-    static const char *const queries[] = {"-h", "--help", "%2d%68", "-V",
-                                          "plain.py"};
-    static const char *const words[] = {"-h", "--help", "-h", "-V", "plain.py"};
     for (size_t i = 0; i < ARRAY_SIZE(queries); i++) {
         assert_int_equal(setenv("QUERY_STRING", queries[i], 1), 0);
+        assert_int_equal(setenv("SCRIPT_FILENAME", self, 1), 0);
         assert_int_equal(PARSE(true, words[i]), 0);
         assert_int_equal(config.action, ACTION_RUN);
         assert_null(config.app);
         assert_string_equal(message, "");
         config_fini(&config);
+        assert_int_equal(unsetenv("SCRIPT_FILENAME"), 0);
         assert_int_equal(PARSE(true, "plain.py", words[i]), 0);
         assert_int_equal(config.action, ACTION_RUN);
         assert_string_equal(config.app, "plain.py");
         config_fini(&config);
+        /* Nobody says what was run: no guess. */
+        assert_int_equal(PARSE(true, words[i]), EX_USAGE);
+        assert_non_null(strstr(message, "cannot be told from"));
     }
     /* Outside of a request argv is the administrator's. */
     assert_int_equal(PARSE(false, "-h"), 0);
@@ -432,10 +446,39 @@ test_a_request_cannot_give_options_or_app(void **state UNUSED)
 }
 
 static void
+test_a_request_cannot_take_options_away(void **state UNUSED)
+{
+    static const char *const trailing[] = {"--limit-body=1k", "--set=A=1",
+                                           "-x=1"};
+    for (size_t i = 0; i < ARRAY_SIZE(trailing); i++) {
+        assert_int_equal(setenv("QUERY_STRING", trailing[i], 1), 0);
+        assert_int_equal(PARSE(true, "--scripts-in=/srv", trailing[i]),
+                         EX_USAGE);
+        assert_int_equal(setenv("WSGI_CGI_OPTIONS", "--scripts-in=/srv", 1), 0);
+        assert_int_equal(PARSE(true, trailing[i]), EX_USAGE);
+        assert_int_equal(unsetenv("WSGI_CGI_OPTIONS"), 0);
+    }
+    assert_int_equal(setenv("QUERY_STRING", "1k", 1), 0);
+    assert_int_equal(PARSE(true, "--scripts-in=/srv", "--limit-body", "1k"),
+                     EX_USAGE);
+    /* Rule 3 too. */
+    assert_int_equal(setenv("QUERY_STRING", "-x", 1), 0);
+    assert_int_equal(setenv("WSGI_CGI_OPTIONS", "--scripts-in=/srv", 1), 0);
+    assert_int_equal(PARSE(true, "--limit-body=1k"), EX_USAGE);
+    assert_int_equal(unsetenv("WSGI_CGI_OPTIONS"), 0);
+    /* Any other query leaves them alone. */
+    assert_int_equal(setenv("QUERY_STRING", "a=--limit-body", 1), 0);
+    assert_int_equal(PARSE(true, "--scripts-in=/srv", "--limit-body=1k"), 0);
+    assert_int_equal(config.limit_body, 1024);
+    config_fini(&config);
+}
+
+static void
 test_the_environments_options_hold_in_a_request(void **state UNUSED)
 {
     assert_int_equal(setenv("WSGI_CGI_OPTIONS", "--scripts-in /srv", 1), 0);
     assert_int_equal(setenv("QUERY_STRING", "--scripts-in+/", 1), 0);
+    assert_int_equal(setenv("SCRIPT_FILENAME", self, 1), 0);
     assert_int_equal(PARSE(true, "--scripts-in", "/"), 0);
     assert_string_equal(config.scripts_in, "/srv");
     assert_int_equal(unsetenv("WSGI_CGI_OPTIONS"), 0);
@@ -461,6 +504,7 @@ main(void)
         TEST(test_an_argument_with_blanks_is_not_split),
         TEST(test_a_shebang_line_that_is_wrong),
         TEST(test_a_request_cannot_give_options_or_app),
+        TEST(test_a_request_cannot_take_options_away),
         TEST(test_the_environments_options_hold_in_a_request),
     };
     return cmocka_run_group_tests_name("argv", tests, set_up, tear_down);

@@ -503,6 +503,24 @@ test_params_of_all_forms(void **state UNUSED)
     assert_true(OK("\1\1\xff\xfe")); /* any other byte */
 }
 
+/* 127 is the longest length of one byte. */
+static void
+test_params_lengths_of_one_and_four_bytes(void **state UNUSED)
+{
+    for (unsigned n = 126; n <= 129; n++) {
+        uint8_t p[5 + 129];
+        memset(p, 'x', sizeof(p));
+        p[0] = (uint8_t)n; /* from 128 on: the first of four bytes */
+        p[1] = 0;
+        assert_true(fcgi_params_ok(p, 2 + (size_t)n) == (n <= 127));
+        memcpy(p, "\x80\0\0", 3);
+        p[3] = (uint8_t)n;
+        p[4] = 0;
+        assert_true(fcgi_params_ok(p, 5 + (size_t)n));
+        assert_false(fcgi_params_ok(p, 4 + (size_t)n));
+    }
+}
+
 static void
 test_params_cut_off_anywhere(void **state UNUSED)
 {
@@ -969,6 +987,7 @@ main(void)
         cmocka_unit_test(test_a_request_without_params_is_refused),
         cmocka_unit_test(test_other_records_of_the_request_are_refused),
         cmocka_unit_test(test_params_of_all_forms),
+        cmocka_unit_test(test_params_lengths_of_one_and_four_bytes),
         cmocka_unit_test(test_params_cut_off_anywhere),
         cmocka_unit_test(test_lengths_that_lie),
         cmocka_unit_test(test_a_long_value_over_many_records),

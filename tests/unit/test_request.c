@@ -219,6 +219,7 @@ test_framing(void **state UNUSED)
         {false, NULL, NULL, NULL, 0, true},
         {false, "-1", "chunked", "Caddy/2", 0, true},
         {true, "5", NULL, NULL, 0, true},
+        {true, "0", NULL, NULL, 0, true},
         {true, NULL, NULL, NULL, 0, false},
         {true, NULL, "chunked", "busybox httpd/1.35.0", -EBADMSG, false},
         {true, NULL, "chunked", NULL, -EBADMSG, false},

@@ -15,6 +15,7 @@
 #include "gateway/fcgi_os.h"
 #include "net/allow.h"
 #include "net/listener.h"
+#include "proc/caretaker.h"
 #include "proc/child.h"
 #include "proc/master.h"
 #include "proc/pool.h"
@@ -304,7 +305,7 @@ close_io(void *arg)
 /* Whatever stops us before the application runs, the client gets a page with the
  * id that the log has; the exit code is the cause's. */
 static int
-fail_cgi(const struct cgi_io *io, int status)
+fail_cgi(struct cgi_io *io, int status)
 {
     cgi_fail(&config, environ, io);
     return status;
@@ -485,6 +486,7 @@ serve(const struct pool_setup *setup)
         status = pool_run(pool, loaded, &restart);
     }
     if (status == 0) {
+        caretaker_guard_end(pool);
         interp_finish();
     }
     if (restart) {
@@ -647,7 +649,7 @@ main(int argc, char **argv)
     }
     else if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
         /* The web server's client must not be left with an empty answer. */
-        const struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
+        struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
         cgi_fail(&config, environ, &io);
     }
     log_release();

@@ -129,6 +129,23 @@ log_release(void)
     }
 }
 
+static _Thread_local bool impatient;
+
+void
+log_be_impatient(void)
+{
+    impatient = true;
+}
+
+/* A full pipe whose reader is stuck must not stop the thread that ends us. */
+static bool
+would_wait(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return impatient && poll(&p, 1, 0) <= 0;
+}
+
 void
 log_raw(const char *bytes, size_t n)
 {
@@ -136,7 +153,7 @@ log_raw(const char *bytes, size_t n)
     if (holding && hold(bytes, n)) {
         return;
     }
-    while (n > 0) {
+    while (n > 0 && !would_wait()) {
         ssize_t written = write(STDERR_FILENO, bytes, n);
         if (written >= 0) {
             bytes += written;

@@ -17,8 +17,12 @@
 
 #include <stddef.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE,
-                 LOG_LEVEL_INFO };
+enum log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO
+};
 
 void log_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void log_warning(const char *fmt, ...) PRINTF_LIKE(1, 2);
@@ -33,6 +37,9 @@ CHECK_RESULT int log_format(struct buf *out, enum log_level level,
 /* In a process that serves one request (CGI) every line carries its id: text is
  * what fn returns, asked for with the first line. */
 void log_set_prefix(const char *(*fn)(void));
+
+/* This thread would rather lose a line than wait for whoever reads fd 2. */
+void log_be_impatient(void);
 
 /* From here on lines are kept in memory (the first 16 MiB of them) instead of
  * written: where fd 2 is the response's own pipe, a line in front of the head

@@ -1,6 +1,7 @@
 #include "gateway/cgi.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "gateway/spool.h"
 #include "gateway/transport.h"
 
@@ -21,8 +22,8 @@ enum {
 };
 
 struct cgi {
-    struct request q; /* first: the transport gets only this */
-    struct cgi_io io;
+    struct request q;  /* first: the transport gets only this */
+    struct cgi_io *io; /* the caller's; out_fd is closed early */
     bool out_is_socket;
     bool in_eof;
     struct spool spool; /* body taken before it was asked for */
@@ -78,7 +79,7 @@ take(struct cgi *c, void *to, size_t size)
         size = (size_t)left;
     }
     do {
-        n = size == 0 ? 0 : read(c->io.in_fd, to, size);
+        n = size == 0 ? 0 : read(c->io->in_fd, to, size);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         return errno == EAGAIN ? -EAGAIN : -errno;
@@ -95,7 +96,7 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
     ssize_t n = spool_read(&c->spool, to, size);
 
     while (n == 0 && left_to_take(c) > 0) {
-        int r = transport_wait(q, c->io.in_fd, POLLIN,
+        int r = transport_wait(q, c->io->in_fd, POLLIN,
                                clock_ms() + q->config->body_timeout_ms);
         if (r < 0) {
             return r;
@@ -121,8 +122,8 @@ wait_writable(struct cgi *c)
 
     for (;;) {
         struct pollfd p[2] = {
-            {.fd = c->io.out_fd, .events = POLLOUT},
-            {.fd = left_to_take(c) > 0 ? c->io.in_fd : -1, .events = POLLIN}};
+            {.fd = c->io->out_fd, .events = POLLOUT},
+            {.fd = left_to_take(c) > 0 ? c->io->in_fd : -1, .events = POLLIN}};
         if (q->hooks.enter != NULL) {
             q->hooks.enter(q->hooks.arg);
         }
@@ -166,11 +167,11 @@ write_some(struct cgi *c, struct iovec *v, size_t n)
             return e;
         }
         if (c->out_is_socket) {
-            k = send(c->io.out_fd, v->iov_base, len,
+            k = send(c->io->out_fd, v->iov_base, len,
                      MSG_DONTWAIT | MSG_NOSIGNAL);
         }
         else {
-            k = write(c->io.out_fd, v->iov_base,
+            k = write(c->io->out_fd, v->iov_base,
                       len < PIPE_PIECE ? len : PIPE_PIECE);
         }
         return k < 0 ? -errno : k;
@@ -178,7 +179,7 @@ write_some(struct cgi *c, struct iovec *v, size_t n)
     if (h->enter != NULL) {
         h->enter(h->arg);
     }
-    k = writev(c->io.out_fd, v, (int)n);
+    k = writev(c->io->out_fd, v, (int)n);
     err = errno;
     if (h->leave != NULL) {
         h->leave(h->arg);
@@ -228,23 +229,52 @@ cgi_send(struct request *q, struct iovec *v, size_t n, int flags UNUSED)
     return 0;
 }
 
+/* The way that always works. */
+static int
+copy_file(struct cgi *c, int fd, off_t offset, uint64_t count,
+          uint64_t *ret_sent)
+{
+    char piece[16 << 10];
+
+    while (*ret_sent < count) {
+        uint64_t left = count - *ret_sent;
+        ssize_t n =
+            pread(fd, piece, left < sizeof piece ? (size_t)left : sizeof piece,
+                  offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? -EIO : 0;
+        }
+        struct iovec v = {piece, (size_t)n};
+        int e = cgi_send(&c->q, &v, 1, 0);
+        if (e < 0) {
+            return e;
+        }
+        offset += n;
+        *ret_sent += (uint64_t)n;
+    }
+    return 0;
+}
+
 static int
 cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
               uint64_t count, uint64_t *ret_sent)
 {
     struct cgi *c = cgi_of(q);
-    bool had_head = head.iov_len > 0;
+    bool waits = false;
 
     if (left_to_take(c) > 0) {
         return -EINVAL; /* sendfile() can only block */
     }
-    int e = had_head ? cgi_send(q, &head, 1, 0) : 0;
+    int e = head.iov_len > 0 ? cgi_send(q, &head, 1, 0) : 0;
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }
     while (e == 0 && *ret_sent < count) {
         uint64_t left = count - *ret_sent;
-        ssize_t k = sendfile(c->io.out_fd, fd, &offset,
+        ssize_t k = sendfile(c->io->out_fd, fd, &offset,
                              left < 1u << 30 ? (size_t)left : 1u << 30);
         if (k == 0) {
             break; /* the file is shorter than it was */
@@ -252,8 +282,13 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         if (k > 0) {
             *ret_sent += (uint64_t)k;
         }
-        else if (errno == EINVAL && !had_head && *ret_sent == 0) {
-            e = -EINVAL;
+        else if (errno == EAGAIN) {
+            waits = true; /* somebody made the description non-blocking */
+            break;
+        }
+        else if (errno == EINVAL && *ret_sent == 0) {
+            waits = true; /* O_APPEND, for example */
+            break;
         }
         else if (errno != EINTR) {
             e = errno == EINVAL ? -EIO : -errno;
@@ -262,7 +297,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     if (q->hooks.leave != NULL) {
         q->hooks.leave(q->hooks.arg);
     }
-    return e;
+    return waits ? copy_file(c, fd, offset, count, ret_sent) : e;
 }
 
 static void
@@ -274,7 +309,7 @@ cgi_abort(struct request *q UNUSED)
 static bool
 cgi_peer_gone(struct request *q)
 {
-    struct pollfd p = {.fd = cgi_of(q)->io.out_fd};
+    struct pollfd p = {.fd = cgi_of(q)->io->out_fd};
 
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
@@ -346,7 +381,7 @@ is_nph(char **environment)
 
 static int
 begin(struct cgi *c, const struct config *config, char **environment,
-      const struct cgi_io *io)
+      struct cgi_io *io)
 {
     struct stat st;
 
@@ -356,7 +391,7 @@ begin(struct cgi *c, const struct config *config, char **environment,
     c->q.is_cgi = true;
     memcpy(c->q.id, the_id, sizeof the_id);
     c->q.params.script_is_file = true;
-    c->io = *io;
+    c->io = io;
     c->out_is_socket = fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     spool_init(&c->spool);
     return add_params(c, environment);
@@ -377,7 +412,7 @@ drain(struct cgi *c)
         if (deadline > end) {
             deadline = end;
         }
-        if (transport_wait(&c->q, c->io.in_fd, POLLIN, deadline) < 0) {
+        if (transport_wait(&c->q, c->io->in_fd, POLLIN, deadline) < 0) {
             break;
         }
         ssize_t n = take(c, waste, sizeof waste);
@@ -395,6 +430,14 @@ finish(struct cgi *c)
     if (c->q.response.state != RESPONSE_DONE) {
         response_abort(&c->q);
     }
+    /* The server may wait for the end of the output: do not keep it waiting for
+     * what is left of the input. */
+    if (c->out_is_socket && fd_same(c->io->in_fd, c->io->out_fd)) {
+        (void)shutdown(c->io->out_fd, SHUT_WR);
+    }
+    else {
+        fd_close(&c->io->out_fd);
+    }
     drain(c);
     log_release();
     status = c->q.exit_status;
@@ -404,8 +447,8 @@ finish(struct cgi *c)
 }
 
 int
-cgi_run(const struct config *config, char **environment,
-        const struct cgi_io *io, cgi_run_fn run, void *arg)
+cgi_run(const struct config *config, char **environment, struct cgi_io *io,
+        cgi_run_fn run, void *arg)
 {
     struct cgi c;
 
@@ -422,8 +465,7 @@ cgi_run(const struct config *config, char **environment,
 }
 
 void
-cgi_fail(const struct config *config, char **environment,
-         const struct cgi_io *io)
+cgi_fail(const struct config *config, char **environment, struct cgi_io *io)
 {
     struct cgi c;
 

@@ -3,7 +3,7 @@
  *
  * What:      variables from the environment, body from a descriptor bounded by
  *            CONTENT_LENGTH, response to another.
- * Owner:     main(); the descriptors stay the caller's.
+ * Owner:     main(); out_fd is closed (and set to -1) when the response is out.
  * Threads:   the main thread.         GIL: not held; the run function takes it.
  * Errors:    the process's exit code; the client has had a response.
  * Blocks:    as long as the request runs, then a bounded time to drain stdin.
@@ -26,12 +26,12 @@ typedef void (*cgi_run_fn)(void *arg, struct request *q);
 /* Runs the request that the environment describes; returns the exit code.
  * Releases the log (log_hold()) once the response is out. A script named nph-* gets a whole HTTP response. */
 CHECK_RESULT int cgi_run(const struct config *config, char **environment,
-                         const struct cgi_io *io, cgi_run_fn run, void *arg);
+                         struct cgi_io *io, cgi_run_fn run, void *arg);
 
 /* Answers it with a 500 instead, because the gateway could not start. The page
  * has the id that cgi_log_prefix() put into the log. */
 void cgi_fail(const struct config *config, char **environment,
-              const struct cgi_io *io);
+              struct cgi_io *io);
 
 /* "[id] " of the one request, for log_set_prefix(). */
 const char *cgi_log_prefix(void);

@@ -56,6 +56,7 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
     buf_init(&w->in, (size_t)limits->head + 4u * FCGI_RECORD_MAX + (1u << 20));
     buf_init(&w->reply, REPLY_MAX);
     spool_init(&w->body.spool);
+    spool_init(&w->body.data_spool);
     return w;
 }
 
@@ -67,6 +68,7 @@ fcgi_worker_free(struct fcgi_worker **w)
         buf_fini(&(*w)->in);
         buf_fini(&(*w)->reply);
         spool_fini(&(*w)->body.spool);
+        spool_fini(&(*w)->body.data_spool);
         free(*w);
         *w = NULL;
     }
@@ -167,6 +169,7 @@ run_request(struct fcgi_worker *w)
     struct request *q = &w->q;
 
     request_clear(q);
+    atomic_store_explicit(&w->c->conn.kept, true, memory_order_relaxed);
     q->role = (enum request_role)w->c->gate.role;
     w->used_stderr = w->broken = w->cut_off = false;
     fcgi_body_begin(w);
@@ -234,7 +237,8 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c,
               int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
     bool keep = c->gate.keep && !w->broken && !w->cut_off &&
-                !w->body.peer_eof && (w->body.error == 0 || w->body.aborted);
+                (!w->body.peer_eof || w->in.len > c->gate.pos) &&
+                (w->body.error == 0 || w->body.aborted);
     bool complete = fcgi_body_complete(w) || w->body.peer_eof;
 
     /* What is left of this body need not be waited for: the gate skips records

@@ -11,7 +11,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RECEIVE_ROOM = 64 << 10 };
+enum {
+    RECEIVE_ROOM = 64 << 10,
+    AHEAD_MAX = 1 << 20 /* of the requests behind this one */
+};
+
+/* Of a body whose length nobody told: more is not set aside on disk. */
+static const uint64_t spool_max = UINT64_C(1) << 30;
 
 /* Makes room where what was received has been used. */
 static void
@@ -60,12 +66,16 @@ fcgi_send_reply(struct fcgi_worker *w)
 {
     size_t done = 0;
 
+    if (w->sending) {
+        return 0;
+    }
     while (done < w->reply.len) {
         ssize_t n = send(w->fd, w->reply.data + done, w->reply.len - done,
                          MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno != EINTR) {
-            int e = -errno;
+            int e = errno == EAGAIN ? -EPIPE : -errno;
             w->reply.len = 0;
+            w->broken = true; /* half an answer may be out */
             return e;
         }
         done += n > 0 ? (size_t)n : 0;
@@ -80,6 +90,7 @@ fcgi_body_begin(struct fcgi_worker *w)
     struct fcgi_body *b = &w->body;
 
     b->left = b->pad = 0;
+    b->taken = 0;
     b->type = 0;
     /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
     b->stdin_eof = w->c->gate.role == FCGI_AUTHORIZER;
@@ -98,9 +109,8 @@ fcgi_body_end(struct fcgi_worker *w)
 {
     fcgi_os_attach(NULL, NULL);
     w->head_used = false; /* what comes next may be a head */
-    if (w->body.spool.fd >= 0 || w->body.spool.mem.cap > 0) {
-        spool_fini(&w->body.spool);
-    }
+    spool_fini(&w->body.spool);
+    spool_fini(&w->body.data_spool);
 }
 
 bool
@@ -289,11 +299,45 @@ fcgi_body_look(struct fcgi_worker *w)
     }
 }
 
+/* Content that arrived goes into the spool of its stream. What lies beyond
+ * CONTENT_LENGTH nobody will ever ask for. */
+static int
+set_aside(struct fcgi_worker *w, const char *p, size_t n)
+{
+    const struct request *q = &w->q;
+    uint64_t limit = q->config->limit_body;
+    uint64_t before = w->body.taken;
+
+    if (w->body.type == FCGI_DATA) {
+        return spool_write(&w->body.data_spool, p, n);
+    }
+    w->body.taken += n;
+    if (q->content_length >= 0) {
+        uint64_t length = (uint64_t)q->content_length;
+        uint64_t left = length > before ? length - before : 0;
+        n = n < left ? n : (size_t)left;
+    }
+    else if (w->body.taken > (limit > 0 ? limit : spool_max)) {
+        return set_error(w, -EMSGSIZE);
+    }
+    return n == 0 ? 0 : spool_write(&w->body.spool, p, n);
+}
+
+bool
+fcgi_body_wants_more(const struct fcgi_worker *w)
+{
+    if (w->body.peer_eof || w->body.error != 0) {
+        return false;
+    }
+    return !fcgi_body_complete(w) || w->in.len - w->c->gate.pos < AHEAD_MAX;
+}
+
 int
 fcgi_body_absorb(struct fcgi_worker *w)
 {
+    bool filter = w->c->gate.role == FCGI_FILTER;
     const char *p;
-    bool end;
+    bool end = false;
 
     ssize_t n = fcgi_receive(w);
     if (n == 0) {
@@ -303,10 +347,11 @@ fcgi_body_absorb(struct fcgi_worker *w)
     if (n < 0) {
         return n == -EAGAIN ? 0 : (int)n;
     }
-    while ((n = next_content(w, FCGI_STDIN, &p, &end)) > 0) {
-        int e = spool_write(&w->body.spool, p, (size_t)n);
+    while ((n = next_content(w, FCGI_STDIN, &p, &end)) > 0 ||
+           (end && filter && (n = next_content(w, FCGI_DATA, &p, &end)) > 0)) {
+        int e = set_aside(w, p, (size_t)n);
         if (e < 0) {
-            return e;
+            return e == -EMSGSIZE ? 0 : e; /* told to whoever reads */
         }
         take(w, (size_t)n);
     }
@@ -366,7 +411,8 @@ fcgi_feed(void *arg, char *to, size_t size)
     if (w->replaying && (n = (ssize_t)replay_head(w, to, size)) > 0) {
         return n;
     }
-    n = spool_read(&w->body.spool, to + FCGI_HEADER, size - FCGI_HEADER);
+    n = spool_read(type == FCGI_DATA ? &w->body.data_spool : &w->body.spool,
+                   to + FCGI_HEADER, size - FCGI_HEADER);
     if (n == 0) {
         while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
             int e = receive_more(w);
@@ -385,6 +431,7 @@ fcgi_feed(void *arg, char *to, size_t size)
         n = n > (ssize_t)(size - FCGI_HEADER) ? (ssize_t)(size - FCGI_HEADER)
                                               : n;
         memcpy(to + FCGI_HEADER, p, (size_t)n);
+        w->body.taken += type == FCGI_STDIN ? (size_t)n : 0;
         take(w, (size_t)n);
     }
     fcgi_header((uint8_t *)to, type, w->c->gate.id, (size_t)n);
@@ -469,6 +516,8 @@ fcgi_peer_gone(struct request *q)
     struct fcgi_worker *w = fcgi_of(q);
     struct pollfd p = {.fd = w->fd, .events = POLLIN};
 
+    /* It may have come while we waited for room to write. */
+    w->body.aborted = w->body.aborted || abort_arrived(w);
     if (w->broken || w->body.aborted) {
         return true;
     }

@@ -9,9 +9,10 @@
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 enum {
-    BATCH = 128,              /* blocks in one sendmsg() */
+    BATCH = 1024,             /* blocks in one sendmsg(): IOV_MAX */
     BLOCKING_FROM = 64 << 10, /* bytes from which one blocking call is better
                                * than many that do not block */
     ERRORS_PIECE = 4096 /* of one FCGI_STDERR record: servers' line buffers */
@@ -37,8 +38,7 @@ static int
 wait_writable(struct fcgi_worker *w, int64_t deadline_ms)
 {
     for (;;) {
-        bool listen =
-            !w->body.stdin_eof && !w->body.peer_eof && w->body.error == 0;
+        bool listen = fcgi_body_wants_more(w);
         int r = transport_wait(
             &w->q, w->fd, listen ? POLLOUT | POLLIN : POLLOUT, deadline_ms);
         if (r < 0) {
@@ -125,7 +125,8 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
         total += v[i].iov_len;
     }
     fcgi_body_look(w);
-    if (total < BLOCKING_FROM || !w->body.stdin_eof) {
+    w->sending = true;
+    if (total < BLOCKING_FROM || !fcgi_body_complete(w)) {
         e = send_loop(w, v, nv, false, flags);
     }
     else {
@@ -138,8 +139,12 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
             h->leave(h->arg);
         }
     }
+    w->sending = false;
     if (e < 0) {
         w->broken = true;
+    }
+    else if (w->reply.len > 0) {
+        e = fcgi_send_reply(w);
     }
     return e;
 }
@@ -241,23 +246,58 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
     return (ssize_t)n;
 }
 
+/* 1 = the file ended here. The first record's worth is read: files whose size lies (sysfs) end here, and a
+ * small file leaves with its head in one call. */
+static int
+send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
+           size_t n, uint64_t *ret_sent)
+{
+    uint8_t h[FCGI_HEADER];
+    char piece[FCGI_PIECE];
+    size_t got = 0;
+
+    n = n < FCGI_PIECE - head.iov_len ? n : FCGI_PIECE - head.iov_len;
+    while (got < n) {
+        ssize_t k = pread(fd, piece + got, n - got, offset + (off_t)got);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k < 0) {
+            return -EINVAL; /* nothing is out: let Python say why */
+        }
+        if (k == 0) {
+            break;
+        }
+        got += (size_t)k;
+    }
+    if (head.iov_len + got == 0) {
+        return 1;
+    }
+    struct iovec v[3] = {{h, FCGI_HEADER}, head, {piece, got}};
+    fcgi_header(h, FCGI_STDOUT, w->c->gate.id, head.iov_len + got);
+    *ret_sent = got;
+    int e = send_loop(w, v, 3, true, 0);
+    return e < 0 ? e : got < n;
+}
+
 static int
 send_pieces(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
             uint64_t count, uint64_t *ret_sent)
 {
-    uint8_t h[2][FCGI_HEADER];
+    uint8_t h[FCGI_HEADER];
+    size_t first = count < FCGI_PIECE ? (size_t)count : FCGI_PIECE;
+    int e = send_first(w, head, fd, offset, first, ret_sent);
 
+    if (e != 0) {
+        return e < 0 ? e : 0; /* shorter than it says: this was all */
+    }
+    offset += (off_t)*ret_sent;
     while (*ret_sent < count) {
-        size_t n = count - *ret_sent < FCGI_PIECE ? (size_t)(count - *ret_sent)
-                                                  : FCGI_PIECE;
-        struct iovec v[3] = {{h[0], 0}, head, {h[1], FCGI_HEADER}};
-        if (head.iov_len > 0) {
-            v[0].iov_len = FCGI_HEADER;
-            fcgi_header(h[0], FCGI_STDOUT, w->c->gate.id, head.iov_len);
-            head.iov_len = 0;
-        }
-        fcgi_header(h[1], FCGI_STDOUT, w->c->gate.id, n);
-        int e = send_loop(w, v, 3, true, MSG_MORE);
+        uint64_t left = count - *ret_sent;
+        size_t n = left < FCGI_PIECE ? (size_t)left : FCGI_PIECE;
+        struct iovec v = {h, FCGI_HEADER};
+        fcgi_header(h, FCGI_STDOUT, w->c->gate.id, n);
+        e = send_loop(w, &v, 1, true, MSG_MORE);
         if (e < 0) {
             return e;
         }
@@ -283,7 +323,7 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     fcgi_body_look(w);
     /* sendfile() can only block, and a peer may still be sending; a head larger
      * than a record takes the other way too. */
-    if (!w->body.stdin_eof || head.iov_len > FCGI_PIECE) {
+    if (!fcgi_body_complete(w) || head.iov_len > FCGI_PIECE) {
         return -EINVAL;
     }
     set_send_timeout(w);
@@ -293,6 +333,9 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     int e = send_pieces(w, head, fd, offset, count, ret_sent);
     if (hooks->leave != NULL) {
         hooks->leave(hooks->arg);
+    }
+    if (e == -EINVAL && *ret_sent == 0) {
+        return e;
     }
     if (e < 0) {
         w->broken = true;

@@ -26,6 +26,8 @@ struct fcgi_body {
     bool aborted;       /* ABORT_REQUEST for this request */
     int error;          /* -errno: what ended the input */
     struct spool spool; /* STDIN taken before it was asked for */
+    struct spool data_spool; /* the same of DATA */
+    uint64_t taken;          /* bytes of STDIN that have arrived */
 };
 
 enum fcgi_part { PART_BEGIN, PART_PARAMS, PART_STDIN, PART_DATA };
@@ -48,6 +50,7 @@ struct fcgi_worker {
     size_t head_done;    /* PARAMS content replayed */
     bool used_stderr;    /* an FCGI_STDERR record was sent */
     bool broken;         /* a write has failed: nothing more can be sent */
+    bool sending;        /* inside a record: answers have to wait */
     bool cut_off; /* the response was aborted: close without END_REQUEST */
 };
 
@@ -65,7 +68,8 @@ fcgi_of(struct request *q)
 /* Receives once, without waiting: > 0; 0 = the peer's end; -EAGAIN; -errno. */
 CHECK_RESULT ssize_t fcgi_receive(struct fcgi_worker *w);
 
-/* Sends the gate's answers, without waiting. */
+/* Sends the gate's answers, without waiting; later where a record is being sent.
+ * An answer cut short breaks the connection. */
 CHECK_RESULT int fcgi_send_reply(struct fcgi_worker *w);
 
 void fcgi_body_begin(struct fcgi_worker *w);
@@ -77,8 +81,13 @@ ssize_t fcgi_feed(void *arg, char *to, size_t size);
 /* Looks at records that have arrived, so that stdin_eof is known early. */
 void fcgi_body_look(struct fcgi_worker *w);
 
-/* The socket is readable while we want to write: takes STDIN into the spool. */
+/* The socket is readable while we want to write: takes what comes into a spool,
+ * or, behind the body, into the input. */
 CHECK_RESULT int fcgi_body_absorb(struct fcgi_worker *w);
+
+/* True where reading ahead makes sense: a peer that writes before it reads must
+ * not be left waiting. */
+bool fcgi_body_wants_more(const struct fcgi_worker *w);
 
 /* True where nothing of the request is still to come. */
 bool fcgi_body_complete(const struct fcgi_worker *w);

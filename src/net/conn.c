@@ -11,6 +11,7 @@ struct conn_table {
     char *entries;
     size_t max, entry_size;
     atomic_int top; /* highest descriptor ever used + 1 */
+    atomic_size_t open;
 };
 
 struct conn_table *
@@ -43,6 +44,12 @@ conn_table_free(struct conn_table **t)
 }
 
 size_t
+conn_table_open(const struct conn_table *t)
+{
+    return atomic_load(&t->open);
+}
+
+size_t
 conn_table_max(const struct conn_table *t)
 {
     return t->max;
@@ -69,6 +76,9 @@ conn_open(struct conn_table *t, int fd)
         return NULL;
     }
     struct conn *c = entry(t, fd);
+    atomic_store(&c->swept, false);
+    atomic_store(&c->kept, false);
+    atomic_fetch_add(&t->open, 1);
     c->in_poller = false;
     c->has_send_timeout = false;
     atomic_fetch_add(&c->generation, 1);
@@ -126,6 +136,7 @@ conn_close(struct conn_table *t, struct conn *c)
     /* Before close(): the number may be accepted again at once. */
     atomic_store(&c->state, CONN_FREE);
     fd_close(&fd);
+    atomic_fetch_sub(&t->open, 1);
 }
 
 void
@@ -141,30 +152,43 @@ conn_close_all(struct conn_table *t)
     }
 }
 
+static bool
+is_due(struct conn *c, int64_t now_ms, enum conn_sweep which)
+{
+    long long deadline =
+        atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
+
+    return which == SWEEP_ALL || (deadline != 0 && deadline <= now_ms) ||
+           (which == SWEEP_KEPT && atomic_load(&c->kept));
+}
+
+/* Held by the sweeper: nobody takes it meanwhile. */
+static void
+sweep_one(struct conn *c, int fd, int64_t now_ms, enum conn_sweep which)
+{
+    char byte;
+
+    if (is_due(c, now_ms, which) &&
+        recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+        atomic_store(&c->swept, true);
+        (void)shutdown(fd, SHUT_RDWR);
+    }
+}
+
 void
-conn_sweep(struct conn_table *t, int64_t now_ms, bool all)
+conn_sweep(struct conn_table *t, int64_t now_ms, enum conn_sweep which)
 {
     int top = atomic_load(&t->top);
 
     for (int fd = 0; fd < top; fd++) {
         struct conn *c = entry(t, fd);
         enum conn_state want = CONN_PARKED;
-        if (atomic_load_explicit(&c->state, memory_order_relaxed) !=
-            CONN_PARKED) {
-            continue;
+        if (atomic_load_explicit(&c->state, memory_order_relaxed) ==
+                CONN_PARKED &&
+            is_due(c, now_ms, which) &&
+            atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
+            sweep_one(c, fd, now_ms, which);
+            atomic_store(&c->state, CONN_PARKED);
         }
-        long long deadline =
-            atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
-        if (!all && (deadline == 0 || deadline > now_ms)) {
-            continue;
-        }
-        if (!atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
-            continue;
-        }
-        deadline = atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
-        if (all || (deadline != 0 && deadline <= now_ms)) {
-            (void)shutdown(fd, SHUT_RDWR);
-        }
-        atomic_store(&c->state, CONN_PARKED);
     }
 }

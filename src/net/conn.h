@@ -32,6 +32,8 @@ struct conn {
     _Atomic(enum conn_state) state;
     _Atomic uint32_t generation; /* changes with every accept */
     atomic_llong deadline_ms;    /* of clock_ms(), while PARKED; 0 = none */
+    atomic_bool kept;            /* has carried a request */
+    atomic_bool swept;           /* shut down by the sweeper: only close it */
     bool in_poller;              /* epoll knows the descriptor */
     bool has_send_timeout;       /* SO_SNDTIMEO is set */
 };
@@ -42,6 +44,9 @@ struct conn_table;
  * first; memory is touched only where descriptors are used. NULL: no memory. */
 CHECK_RESULT struct conn_table *conn_table_new(size_t max, size_t entry_size);
 void conn_table_free(struct conn_table **t);
+
+/* How many connections are open. */
+size_t conn_table_open(const struct conn_table *t);
 
 /* How many descriptors fit. */
 size_t conn_table_max(const struct conn_table *t);
@@ -70,8 +75,14 @@ void conn_close(struct conn_table *t, struct conn *c);
 /* In a forked child: closes every descriptor of the table. */
 void conn_close_all(struct conn_table *t);
 
-/* Shuts down every parked connection whose deadline has passed at now_ms, or,
- * with all set, every parked one. */
-void conn_sweep(struct conn_table *t, int64_t now_ms, bool all);
+enum conn_sweep {
+    SWEEP_OVERDUE, /* whose deadline has passed at now_ms */
+    SWEEP_KEPT,    /* also those that have carried a request */
+    SWEEP_ALL
+};
+
+/* Shuts down parked connections. Not where bytes have arrived: whoever is woken
+ * by them takes it, and sets a new deadline. */
+void conn_sweep(struct conn_table *t, int64_t now_ms, enum conn_sweep which);
 
 #endif

@@ -271,13 +271,23 @@ listener_inherit(struct listener *l, int fd, const char *address)
 }
 
 void
-listener_close(struct listener *l, bool unlink_file)
+listener_unlink(struct listener *l)
 {
     struct stat st;
 
-    if (l->path != NULL && unlink_file && lstat(l->path, &st) == 0 &&
+    if (l->path != NULL && lstat(l->path, &st) == 0 &&
         st.st_ino == l->file.st_ino && st.st_dev == l->file.st_dev) {
         (void)unlink(l->path);
+    }
+    free(l->path);
+    l->path = NULL;
+}
+
+void
+listener_close(struct listener *l, bool unlink_file)
+{
+    if (unlink_file) {
+        listener_unlink(l);
     }
     free(l->path);
     l->path = NULL;

@@ -44,6 +44,9 @@ CHECK_RESULT int listener_adopt(struct listener *l, int fd);
 CHECK_RESULT int listener_inherit(struct listener *l, int fd,
                                   const char *address);
 
+/* Removes the socket file we made, if it is still that. */
+void listener_unlink(struct listener *l);
+
 /* Closes it; unlink_file also removes the socket file we made. */
 void listener_close(struct listener *l, bool unlink_file);
 

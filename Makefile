@@ -45,6 +45,7 @@ SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
 SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
                start_response target venv watch
+SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker child control master pool restart scoreboard \
                signals status status_html status_json status_metrics \
                status_shot status_text touched
@@ -53,7 +54,7 @@ layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
 # What needs no Python: linked into every unit test as one archive.
 SRC_core := $(foreach l,base conf net gateway,$(call layer,$(l)))
 SRC      := $(wildcard src/main.c) $(SRC_core) $(call layer,wsgi) \
-            $(call layer,proc)
+            $(call layer,client) $(call layer,proc)
 
 unlisted := $(filter-out $(SRC),$(wildcard src/*.c src/*/*.c))
 ifneq ($(unlisted),)

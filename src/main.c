@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
 #include "gateway/cgi.h"
@@ -597,8 +598,11 @@ run(const struct start *s, unsigned was_closed, char **argv)
     case ACTION_CHECK:
         return check();
     case ACTION_PING:
+        return client_ping(&config);
     case ACTION_STATUS:
+        return client_status(&config);
     case ACTION_REQUEST:
+        return client_request(&config);
     case ACTION_RUN:
         break;
     }

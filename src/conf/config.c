@@ -27,6 +27,14 @@ config_fini(struct config *c)
     value_drop(&c->mount);
     value_drop(&c->scripts_in);
     value_drop(&c->socket_owner);
+    value_drop(&c->status_path);
+    value_drop(&c->ping_path);
+    value_drop(&c->control);
+    value_drop(&c->address);
+    value_drop(&c->method);
+    value_drop(&c->path);
+    value_drop(&c->data_file);
+    free_list(&c->headers);
     free_list(&c->python_path);
     free_list(&c->set);
     free_list(&c->bind);

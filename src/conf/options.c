@@ -31,6 +31,9 @@
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 #define ANY_TEXT "any text but the empty one"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
+#define ADDRESS_TEXT "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT"
+#define PATH_TEXT "the path of a URL: it begins with /, without ? and #"
+#define WHOLE .field = 0 /* the setter fills several fields */
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
 
 static const struct option_row table[] = {
@@ -121,6 +124,43 @@ static const struct option_row table[] = {
      .set = value_time, FIELD(graceful_timeout_ms), .max = DAY_MS,
      .allowed = TIME_FROM_0,
      .help = "for running requests to end at SIGTERM"},
+
+    HEADING("Seeing inside"),
+    {.name = "status-path", .arg = "PATH", .set = value_path,
+     FIELD(status_path), .allowed = PATH_TEXT,
+     .help = "answer this path with the status page"},
+    {.name = "ping-path", .arg = "PATH", .set = value_path, FIELD(ping_path),
+     .allowed = PATH_TEXT,
+     .help = "answer this path with pong"},
+    {.name = "control", .arg = "ADDR", .set = value_string, FIELD(control),
+     .allowed = ADDRESS_TEXT,
+     .help = "answer both on a FastCGI socket of its own,\n"
+             "even when all threads are busy"},
+
+    HEADING("Asking a running backend"),
+    {.name = "ping", .arg = "ADDR", WHOLE, .set = value_ask,
+     .max = ACTION_PING, .allowed = ADDRESS_TEXT,
+     .help = "does it answer (--ping-path: that request)?"},
+    {.name = "status", .arg = "ADDR", WHOLE, .set = value_ask,
+     .max = ACTION_STATUS, .allowed = ADDRESS_TEXT,
+     .help = "print its status page; ADDR is that of\n"
+             "--control, or give --status-path"},
+    {.name = "request", .arg = "ADDR METHOD PATH", WHOLE, .set = value_ask,
+     .max = ACTION_REQUEST, .allowed = ADDRESS_TEXT,
+     .help = "send one request and print the response"},
+    {.name = "json", .set = value_true, FIELD(json),
+     .help = "the status as JSON"},
+    {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
+     FIELD(headers), .allowed = "NAME: VALUE",
+     .help = "header of the request, NAME: VALUE\n"
+             "(repeatable)"},
+    {.name = "data-file", .arg = "FILE", .set = value_string, FIELD(data_file),
+     .allowed = "a file, or - for standard input",
+     .help = "body of the request; - is standard input"},
+    {.name = "timeout", .arg = "TIME", .preset = "5s", .set = value_time,
+     FIELD(client_timeout_ms), .min = 1, .max = DAY_MS,
+     .allowed = TIME_FROM_1MS,
+     .help = "for the answer; of a request, for each wait"},
 
     HEADING("Errors and questions"),
     {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",
@@ -288,6 +328,51 @@ parse_text(struct config *c, const char *text, const char *where)
 }
 
 static int
+set_word(const char **field, const char *word)
+{
+    if (value_copy(field, word, strlen(word)) < 0) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    return 0;
+}
+
+/* What is not an option: METHOD PATH and then options again, or APP, behind
+ * which nothing is looked at. */
+static int
+parse_operands(struct config *c, char *const *words, size_t n)
+{
+    size_t used = 0;
+    int r = 0;
+    switch (c->action) {
+    case ACTION_REQUEST:
+        if (n < 2) {
+            return 0; /* the caller tells */
+        }
+        r = set_word(&c->method, words[0]);
+        r = r == 0 ? set_word(&c->path, words[1]) : r;
+        r = r == 0 ? parse_words(c, words + 2, n - 2, "", &used) : r;
+        used += 2;
+        break;
+    case ACTION_PING:
+    case ACTION_STATUS:
+        break;
+    case ACTION_RUN:
+    case ACTION_CHECK:
+    case ACTION_EXPLAIN:
+        return n == 0 ? 0 : set_word(&c->app, words[0]);
+    case ACTION_HELP:
+    case ACTION_VERSION:
+        return 0;
+    }
+    if (r == 0 && used < n && !is_answered(c)) {
+        log_error("read \"%s\", allowed are only options", words[used]);
+        r = EX_USAGE;
+    }
+    return r;
+}
+
+static int
 parse_argv(struct config *c, int argc, char **argv)
 {
     char *const *words = argv + 1;
@@ -300,12 +385,7 @@ parse_argv(struct config *c, int argc, char **argv)
     else {
         r = parse_words(c, words, n, "", &used);
     }
-    if (r == 0 && used < n && !is_answered(c) &&
-        value_copy(&c->app, words[used], strlen(words[used])) < 0) {
-        log_error("out of memory");
-        r = EX_OSERR;
-    }
-    return r;
+    return r == 0 ? parse_operands(c, words + used, n - used) : r;
 }
 
 static int
@@ -344,6 +424,10 @@ options_parse(int argc, char **argv, bool request_in_env,
         log_error("the words of this query string cannot be told from those of "
                   "the command line: put options into " OPTIONS_VARIABLE
                   ", or an APP behind them");
+        r = EX_USAGE;
+    }
+    if (r == 0 && c->action == ACTION_REQUEST && c->path == NULL) {
+        log_error("--request: behind the address METHOD and PATH are missing");
         r = EX_USAGE;
     }
     if (r != 0) {

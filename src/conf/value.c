@@ -56,6 +56,15 @@ value_mount(const struct option_row *row UNUSED, void *field, const char *value)
     return value_copy(field, value, n);
 }
 
+/* Compared with paths as they are sent, so it is kept as it is written. */
+int
+value_path(const struct option_row *row, void *field, const char *value)
+{
+    return value[0] != '/' || strpbrk(value, "?# ") != NULL
+               ? -EINVAL
+               : value_string(row, field, value);
+}
+
 /* USER, USER:GROUP or :GROUP. */
 int
 value_owner(const struct option_row *row, void *field, const char *value)
@@ -248,4 +257,12 @@ value_action(const struct option_row *row, void *field,
 {
     *(enum config_action *)field = (enum config_action)row->max;
     return 0;
+}
+
+int
+value_ask(const struct option_row *row, void *field, const char *value)
+{
+    struct config *c = field;
+    c->action = (enum config_action)row->max;
+    return value_string(row, &c->address, value);
 }

@@ -41,6 +41,7 @@ void value_drop(const char **field);
 /* The name says what the field is; several are kinds of text. */
 int value_string(const struct option_row *row, void *field, const char *value);
 int value_mount(const struct option_row *row, void *field, const char *value);
+int value_path(const struct option_row *row, void *field, const char *value);
 int value_owner(const struct option_row *row, void *field, const char *value);
 int value_unsigned(const struct option_row *row, void *field,
                    const char *value);
@@ -54,6 +55,10 @@ int value_errors_to(const struct option_row *row, void *field,
                     const char *value);
 int value_true(const struct option_row *row, void *field, const char *value);
 int value_action(const struct option_row *row, void *field, const char *value);
+
+/* For a row whose field is the whole config: row->max is the action, value its
+ * address. */
+int value_ask(const struct option_row *row, void *field, const char *value);
 
 /* These add to a config_list: one word, words with commas, NAME=VALUE. */
 int value_word(const struct option_row *row, void *field, const char *value);

@@ -29,7 +29,7 @@ def options_of_help(text):
     for entry in re.split(r'\n(?=  (?:-\w,|   ) --)', text)[1:]:
         entry = entry.partition('\n\n')[0]
         letter, name, argument, about = re.fullmatch(
-            r'  (?:-(\w),|   ) --([a-z-]+)(?: (\S+))?\s+(\S.*)', entry, re.DOTALL).groups()
+            r'  (?:-(\w),|   ) --([a-z-]+)(?: (\S+(?: [A-Z]+)*))?\s+(\S.*)', entry, re.DOTALL).groups()
         preset = re.search(r'\[(\w+)\]$', about)
         options[name] = letter, words_of(argument or ''), preset and preset[1]
     return options

@@ -1,0 +1,201 @@
+#include "client/answer.h"
+
+#include "base/log.h"
+#include "base/num.h"
+#include "client/exchange.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+enum { HEAD_MAX = 1 << 20 };
+
+void
+answer_init(struct answer *a)
+{
+    *a = (struct answer){.reason = ""};
+    buf_init(&a->head, HEAD_MAX);
+}
+
+void
+answer_fini(struct answer *a)
+{
+    buf_fini(&a->head);
+}
+
+/* -- the head ------------------------------------------------------------------------ */
+
+const char *
+answer_header(const struct answer *a, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t at = 0; at < a->head.len; at += strlen(a->head.data + at) + 1) {
+        const char *line = a->head.data + at;
+        if (strncasecmp(line, name, n) == 0 && line[n] == ':') {
+            line += n + 1;
+            return line + strspn(line, " \t");
+        }
+    }
+    return NULL;
+}
+
+/* Where the head ends, its empty line included; 0 = not yet. Lines may end in
+ * "\n" alone. */
+static size_t
+head_end(const struct buf *b, size_t from)
+{
+    for (size_t i = from; i < b->len; i++) {
+        if (b->data[i] != '\n') {
+            continue;
+        }
+        if (i == 0 || b->data[i - 1] == '\n' ||
+            (b->data[i - 1] == '\r' && (i == 1 || b->data[i - 2] == '\n'))) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+/* Lines become strings. False where one is no header: not a CGI response. */
+static bool
+split_head(struct buf *head)
+{
+    size_t to = 0;
+
+    for (size_t at = 0; at < head->len;) {
+        char *line = head->data + at;
+        char *end = memchr(line, '\n', head->len - at);
+        size_t n = end == NULL ? head->len - at : (size_t)(end - line);
+        at += n + 1;
+        if (n > 0 && line[n - 1] == '\r') {
+            n--;
+        }
+        if (n == 0) {
+            break;
+        }
+        if (memchr(line, '\0', n) != NULL || line[0] == ':' ||
+            memchr(line, ':', n) == NULL) {
+            return false;
+        }
+        memmove(head->data + to, line, n);
+        to += n;
+        head->data[to++] = '\0';
+    }
+    head->len = to;
+    return to > 0;
+}
+
+static int
+read_head(struct answer *a)
+{
+    uint64_t status;
+
+    a->has_head = true;
+    if (!split_head(&a->head)) {
+        return -EBADMSG;
+    }
+    const char *text = answer_header(a, "Status");
+    if (text == NULL) {
+        a->status = answer_header(a, "Location") != NULL ? 302 : 200;
+    }
+    else {
+        if (strlen(text) < 3 || num_parse(text, 3, 999, &status) < 0 ||
+            status < 100) {
+            return -EBADMSG;
+        }
+        a->status = (int)status;
+        a->reason = text + 3 + strspn(text + 3, " ");
+    }
+    return 0;
+}
+
+/* -- what the backend sends ------------------------------------------------------------- */
+
+static int
+hand_on(struct answer *a,
+        int (*to)(struct answer *a, const char *bytes, size_t n),
+        const char *bytes, size_t n)
+{
+    int e = to == NULL || n == 0 ? 0 : to(a, bytes, n);
+    a->sink_failed = e < 0;
+    return e;
+}
+
+static int
+take(void *arg, bool is_errors, const char *bytes, size_t n)
+{
+    struct answer *a = arg;
+
+    if (is_errors) {
+        return hand_on(a, a->on_errors, bytes, n);
+    }
+    if (a->has_head) {
+        return hand_on(a, a->on_body, bytes, n);
+    }
+    size_t had = a->head.len;
+    int e = buf_add(&a->head, bytes, n);
+    if (e < 0) {
+        return e;
+    }
+    /* The line end before may be the first of the two. */
+    size_t end = head_end(&a->head, had);
+    if (end == 0) {
+        return 0;
+    }
+    a->head.len = end;
+    e = read_head(a);
+    if (e == 0 && a->on_head != NULL) {
+        e = a->on_head(a);
+        a->sink_failed = e < 0;
+    }
+    return e == 0 ? hand_on(a, a->on_body, bytes + (end - had), n - (end - had))
+                  : e;
+}
+
+static int
+refused(const struct peer *p, unsigned protocol_status)
+{
+    const char *why = protocol_status == FCGI_CANT_MPX_CONN
+                          ? "it refuses a second request on a connection"
+                      : protocol_status == FCGI_OVERLOADED ? "it is overloaded"
+                      : protocol_status == FCGI_UNKNOWN_ROLE
+                          ? "it is no responder"
+                          : "it refuses the request";
+
+    log_error("%s: %s: %s", p->option, p->address, why);
+    return EX_UNAVAILABLE;
+}
+
+int
+answer_get(struct answer *a, struct peer *p, const struct buf *vars,
+           struct body *body)
+{
+    struct exchange_end end;
+    int e = exchange_request(p, vars, body, take, a, &end);
+
+    if (e < 0 && a->sink_failed) {
+        log_error("%s: writing the answer: %s", p->option, strerror(-e));
+        return EX_IOERR;
+    }
+    if (e < 0 && end.body_failed) {
+        log_error("--data-file: %s", e == -ENODATA
+                                         ? "it became shorter while it was read"
+                                         : strerror(-e));
+        return EX_NOINPUT;
+    }
+    if (e < 0 && e != -EBADMSG) {
+        return peer_failed(p, e);
+    }
+    if (e == 0 && end.protocol_status != FCGI_REQUEST_COMPLETE) {
+        return refused(p, end.protocol_status);
+    }
+    if (e < 0 || !a->has_head) {
+        log_error("%s: %s: the answer is no CGI response", p->option,
+                  p->address);
+        return EX_UNAVAILABLE;
+    }
+    return 0;
+}

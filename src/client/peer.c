@@ -1,0 +1,189 @@
+#include "client/peer.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/address.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sysexits.h>
+
+void
+peer_init(struct peer *p, const char *option, const char *address,
+          int64_t timeout_ms, bool renews)
+{
+    *p = (struct peer){.option = option,
+                       .address = address,
+                       .fd = -1,
+                       .timeout_ms = timeout_ms,
+                       .deadline_ms = clock_ms() + timeout_ms,
+                       .renews = renews};
+}
+
+void
+peer_close(struct peer *p)
+{
+    fd_close(&p->fd);
+}
+
+static const char *
+reason(int err)
+{
+    switch (err) {
+    case -ECONNREFUSED:
+        return "nobody listens there";
+    case -ENOENT:
+        return "there is no such socket";
+    case -EPROTO:
+        return "what it sends is not FastCGI";
+    case -ENODATA:
+        return "the connection ended before the answer did";
+    case -ECONNRESET:
+        return "the connection was reset";
+    case -EPIPE:
+        return "the connection was closed";
+    case -EMSGSIZE:
+        return "the answer is larger than the client takes";
+    default:
+        return strerror(-err);
+    }
+}
+
+int
+peer_failed(const struct peer *p, int err)
+{
+    if (err == -ETIMEDOUT) {
+        log_error("%s: %s: no answer within %" PRId64 " ms", p->option,
+                  p->address, p->timeout_ms);
+    }
+    else {
+        log_error("%s: %s: %s", p->option, p->address, reason(err));
+    }
+    return EX_UNAVAILABLE;
+}
+
+static int64_t
+time_left(const struct peer *p)
+{
+    int64_t left = p->deadline_ms - clock_ms();
+    return left > 0 ? left : 0;
+}
+
+int
+peer_wait(const struct peer *p, short events)
+{
+    struct pollfd poll_fd = {.fd = p->fd, .events = events};
+
+    for (;;) {
+        int64_t left = time_left(p);
+        int n = poll(&poll_fd, 1, left > 60000 ? 60000 : (int)left);
+        if (n > 0) {
+            return poll_fd.revents;
+        }
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (left == 0) {
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+/* A unix socket whose queue is full cannot be waited for by poll(): connect()
+ * waits, as long as SO_SNDTIMEO says. */
+static int
+connect_unix(struct peer *p, const struct address *a)
+{
+    for (;;) {
+        int64_t left = time_left(p);
+        const struct timeval t = {.tv_sec = left / 1000,
+                                  .tv_usec = left % 1000 * 1000};
+        if (left == 0) {
+            return -ETIMEDOUT;
+        }
+        if (setsockopt(p->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) < 0) {
+            return -errno;
+        }
+        if (connect(p->fd, &a->u.any, a->len) == 0) {
+            return fd_set_nonblock(p->fd);
+        }
+        if (errno != EINTR) {
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        }
+    }
+}
+
+static int
+connect_tcp(struct peer *p, const struct address *a)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    int r = fd_set_nonblock(p->fd);
+
+    if (r < 0 || connect(p->fd, &a->u.any, a->len) == 0) {
+        return r;
+    }
+    if (errno != EINPROGRESS && errno != EINTR) {
+        return -errno;
+    }
+    r = peer_wait(p, POLLOUT);
+    if (r < 0) {
+        return r;
+    }
+    return getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno
+                                                                   : -err;
+}
+
+int
+peer_connect(struct peer *p)
+{
+    struct address a;
+    int r = address_parse(p->option, p->address, &a);
+
+    if (r != 0) {
+        return r;
+    }
+    p->fd = socket(a.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->fd < 0) {
+        return peer_failed(p, -errno);
+    }
+    r = a.is_tcp ? connect_tcp(p, &a) : connect_unix(p, &a);
+    return r < 0 ? peer_failed(p, r) : 0;
+}
+
+static void
+renew(struct peer *p)
+{
+    if (p->renews) {
+        p->deadline_ms = clock_ms() + p->timeout_ms;
+    }
+}
+
+ssize_t
+peer_send(struct peer *p, const void *bytes, size_t n)
+{
+    ssize_t sent = send(p->fd, bytes, n, MSG_NOSIGNAL);
+
+    if (sent < 0) {
+        return errno == EINTR ? -EAGAIN : -errno;
+    }
+    renew(p);
+    return sent;
+}
+
+ssize_t
+peer_receive(struct peer *p, void *to, size_t size)
+{
+    ssize_t n = recv(p->fd, to, size, 0);
+
+    if (n < 0) {
+        return errno == EINTR ? -EAGAIN : -errno;
+    }
+    renew(p);
+    return n;
+}

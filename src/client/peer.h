@@ -1,0 +1,46 @@
+/*
+ * peer.h - the backend that is asked: a connection with a deadline
+ *
+ * What:      connects, sends and receives; every wait ends at the deadline.
+ * Owner:     a client_*() function.
+ * Threads:   one.                                                GIL: not used.
+ * Errors:    0 or -errno; peer_strerror() makes a sentence of it.
+ * Blocks:    until the deadline.
+ */
+#ifndef CLIENT_PEER_H
+#define CLIENT_PEER_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct peer {
+    const char *option;  /* "--ping", for the log */
+    const char *address; /* as the command line has it */
+    int fd;
+    int64_t timeout_ms;
+    int64_t deadline_ms;
+    bool renews; /* every byte that is moved starts timeout_ms again */
+};
+
+void peer_init(struct peer *p, const char *option, const char *address,
+               int64_t timeout_ms, bool renews);
+void peer_close(struct peer *p);
+
+/* 0; EX_USAGE or EX_UNAVAILABLE after a log line. */
+CHECK_RESULT int peer_connect(struct peer *p);
+
+/* Waits for POLLIN or POLLOUT; the revents, -ETIMEDOUT or -errno. */
+CHECK_RESULT int peer_wait(const struct peer *p, short events);
+
+/* Without waiting: bytes moved, 0 for the end (receive), -EAGAIN or -errno. */
+CHECK_RESULT ssize_t peer_send(struct peer *p, const void *bytes, size_t n);
+CHECK_RESULT ssize_t peer_receive(struct peer *p, void *to, size_t size);
+
+/* One log line, EX_UNAVAILABLE. err is what another function returned. */
+CHECK_RESULT int peer_failed(const struct peer *p, int err);
+
+#endif

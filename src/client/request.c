@@ -1,0 +1,117 @@
+/*
+ * request.c - --request: one request to a backend, its response on stdout
+ *
+ * The head is shown as lines, its status first; the body as it comes; what the
+ * application wrote to FCGI_STDERR goes to stderr.
+ */
+#include "base/log.h"
+#include "client/answer.h"
+#include "client/client.h"
+#include "client/vars.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+static int
+write_result(void)
+{
+    return ferror(stdout) ? -(errno != 0 ? errno : EIO) : 0;
+}
+
+static int
+show_head(struct answer *a)
+{
+    (void)printf("Status: %d%s%s\n", a->status, a->reason[0] != '\0' ? " " : "",
+                 a->reason);
+    for (size_t at = 0; at < a->head.len; at += strlen(a->head.data + at) + 1) {
+        if (strncasecmp(a->head.data + at, "Status:", 7) != 0) {
+            (void)printf("%s\n", a->head.data + at);
+        }
+    }
+    (void)printf("\n");
+    (void)fflush(stdout);
+    return write_result();
+}
+
+static int
+show_body(struct answer *a UNUSED, const char *bytes, size_t n)
+{
+    (void)fwrite(bytes, 1, n, stdout);
+    (void)fflush(stdout);
+    return write_result();
+}
+
+static int
+show_errors(struct answer *a UNUSED, const char *bytes, size_t n)
+{
+    log_raw(bytes, n);
+    return 0;
+}
+
+static int
+open_body(const struct config *config, struct body *body)
+{
+    int e = config->data_file == NULL
+                ? 0
+                : body_open(body, config->data_file, config->client_timeout_ms);
+
+    if (e < 0) {
+        log_error("--data-file: %s: %s", config->data_file,
+                  e == -ETIMEDOUT ? "nothing came within --timeout"
+                                  : strerror(-e));
+        return EX_NOINPUT;
+    }
+    return 0;
+}
+
+static int
+ask(const struct config *config, struct body *body, struct buf *vars,
+    struct answer *answer)
+{
+    struct peer peer;
+    int64_t length = config->data_file == NULL ? -1 : (int64_t)body->left;
+    int status = vars_make(vars, config, "--request", config->method,
+                           config->path, length);
+
+    if (status != 0) {
+        return status;
+    }
+    peer_init(&peer, "--request", config->address, config->client_timeout_ms,
+              true);
+    status = peer_connect(&peer);
+    if (status == 0) {
+        status = answer_get(answer, &peer, vars, body);
+    }
+    peer_close(&peer);
+    if (status == 0 && (answer->status < 200 || answer->status > 399)) {
+        status = 1;
+    }
+    return status;
+}
+
+int
+client_request(const struct config *config)
+{
+    struct answer answer;
+    struct body body;
+    struct buf vars;
+    int status;
+
+    answer_init(&answer);
+    answer.on_head = show_head;
+    answer.on_body = show_body;
+    answer.on_errors = show_errors;
+    body_init(&body);
+    buf_init(&vars, 1 << 20);
+    status = open_body(config, &body);
+    if (status == 0) {
+        status = ask(config, &body, &vars, &answer);
+    }
+    buf_fini(&vars);
+    body_fini(&body);
+    answer_fini(&answer);
+    return status;
+}

@@ -1,0 +1,282 @@
+#include "client/vars.h"
+
+#include "base/log.h"
+#include "config.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+enum { NAME_MAX_BYTES = 256 };
+
+/* -- pairs -------------------------------------------------------------------- */
+
+static int
+add_length(struct buf *to, size_t n)
+{
+    unsigned char four[4] = {(unsigned char)(n >> 24 | 0x80),
+                             (unsigned char)(n >> 16), (unsigned char)(n >> 8),
+                             (unsigned char)n};
+
+    return n < 0x80 ? buf_add(to, four + 3, 1) : buf_add(to, four, 4);
+}
+
+static int
+add_pair(struct buf *to, const char *name, size_t nname, const char *value,
+         size_t nvalue)
+{
+    int e = add_length(to, nname);
+
+    e = e == 0 ? add_length(to, nvalue) : e;
+    e = e == 0 ? buf_add(to, name, nname) : e;
+    return e == 0 ? buf_add(to, value, nvalue) : e;
+}
+
+int
+vars_add(struct buf *to, const char *name, const char *value, size_t nvalue)
+{
+    return add_pair(to, name, strlen(name), value, nvalue);
+}
+
+static bool
+is_set(const struct config *c, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < c->set.n; i++) {
+        if (strncmp(c->set.v[i], name, n) == 0 && c->set.v[i][n] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A variable of ours, unless --set has another value for it. */
+static int
+add_own(struct buf *to, const struct config *c, const char *name,
+        const char *value, size_t n)
+{
+    return is_set(c, name) ? 0 : vars_add(to, name, value, n);
+}
+
+static int
+add_text(struct buf *to, const struct config *c, const char *name,
+         const char *value)
+{
+    return add_own(to, c, name, value, strlen(value));
+}
+
+/* -- the path ------------------------------------------------------------------ */
+
+static int
+hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Without percent signs; false where one of them is wrong, or stands for NUL. */
+static bool
+decode(const char *s, size_t n, struct buf *to, int *ret_err)
+{
+    *ret_err = 0;
+    for (size_t i = 0; i < n && *ret_err == 0; i++) {
+        char c = s[i];
+        if (c == '%') {
+            int high = i + 2 < n ? hex(s[i + 1]) : -1;
+            int low = i + 2 < n ? hex(s[i + 2]) : -1;
+            if (high < 0 || low < 0 || (high | low) == 0) {
+                return false;
+            }
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        *ret_err = buf_add(to, &c, 1);
+    }
+    return true;
+}
+
+static bool
+has_control(const char *s)
+{
+    for (; *s != '\0'; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+add_path(struct buf *to, const struct config *c, const char *option,
+         const char *path)
+{
+    size_t n = strcspn(path, "?");
+    const char *query = path[n] == '?' ? path + n + 1 : "";
+    struct buf info;
+    int e;
+
+    buf_init(&info, 1 << 20);
+    if (path[0] != '/' || strpbrk(path, " #") != NULL || has_control(path) ||
+        !decode(path, n, &info, &e)) {
+        log_error("%s: read the path \"%s\", allowed is what stands in a URL: "
+                  "/PATH or /PATH?QUERY, percent-encoded",
+                  option, path);
+        buf_fini(&info);
+        return EX_USAGE;
+    }
+    e = e == 0 ? add_text(to, c, "REQUEST_URI", path) : e;
+    e = e == 0 ? add_text(to, c, "SCRIPT_NAME", "") : e;
+    e = e == 0 ? add_own(to, c, "PATH_INFO", info.data, info.len) : e;
+    e = e == 0 ? add_text(to, c, "QUERY_STRING", query) : e;
+    buf_fini(&info);
+    return e;
+}
+
+/* -- headers ---------------------------------------------------------------------- */
+
+static bool
+is_token(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isalnum((unsigned char)s[i]) &&
+            (s[i] == '\0' || strchr("!#$%&'*+-.^_`|~", s[i]) == NULL)) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+/* "X-Name" as HTTP_X_NAME; the two that describe the body without HTTP_. */
+static size_t
+variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
+{
+    bool is_body = (n == 12 && strncasecmp(header, "Content-Type", n) == 0) ||
+                   (n == 14 && strncasecmp(header, "Content-Length", n) == 0);
+    size_t at = is_body ? 0 : 5;
+
+    memcpy(to, "HTTP_", 5);
+    for (size_t i = 0; i < n; i++) {
+        to[at++] =
+            header[i] == '-' ? '_' : (char)toupper((unsigned char)header[i]);
+    }
+    to[at] = '\0';
+    return at;
+}
+
+static int
+add_header(struct buf *to, const struct config *c, const char *line)
+{
+    char name[NAME_MAX_BYTES + 8];
+    size_t n = strcspn(line, ":");
+    const char *value = line + n + 1;
+
+    if (line[n] != ':' || n > NAME_MAX_BYTES || !is_token(line, n) ||
+        has_control(value)) {
+        log_error("--header: read \"%s\", allowed is NAME: VALUE", line);
+        return EX_USAGE;
+    }
+    value += strspn(value, " ");
+    size_t nvalue = strlen(value);
+    while (nvalue > 0 && value[nvalue - 1] == ' ') {
+        nvalue--;
+    }
+    (void)variable_name(line, n, name);
+    return add_own(to, c, name, value, nvalue);
+}
+
+static bool
+has_header(const struct config *c, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < c->headers.n; i++) {
+        if (strncasecmp(c->headers.v[i], name, n) == 0 &&
+            c->headers.v[i][n] == ':') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+add_headers(struct buf *to, const struct config *c)
+{
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < c->headers.n; i++) {
+        e = add_header(to, c, c->headers.v[i]);
+    }
+    if (e == 0 && !has_header(c, "Host")) {
+        e = add_text(to, c, "HTTP_HOST", "localhost");
+    }
+    return e;
+}
+
+/* -- all -------------------------------------------------------------------------------- */
+
+static int
+add_fixed(struct buf *to, const struct config *c)
+{
+    static const char *const fixed[][2] = {
+        {"GATEWAY_INTERFACE", "CGI/1.1"},
+        {"SERVER_SOFTWARE", "wsgi-cgi/" WSGI_CGI_VERSION},
+        {"SERVER_PROTOCOL", "HTTP/1.1"},
+        {"SERVER_NAME", "localhost"},
+        {"SERVER_PORT", "80"},
+        {"REMOTE_ADDR", "127.0.0.1"},
+    };
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < ARRAY_SIZE(fixed); i++) {
+        e = add_text(to, c, fixed[i][0], fixed[i][1]);
+    }
+    return e;
+}
+
+static int
+add_settings(struct buf *to, const struct config *c)
+{
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < c->set.n; i++) {
+        const char *word = c->set.v[i];
+        size_t n = strcspn(word, "=");
+        e = add_pair(to, word, n, word + n + 1, strlen(word + n + 1));
+    }
+    return e;
+}
+
+int
+vars_make(struct buf *to, const struct config *config, const char *option,
+          const char *method, const char *path, int64_t length)
+{
+    char digits[24];
+    int e;
+
+    if (!is_token(method, strlen(method))) {
+        log_error("%s: read the method \"%s\", allowed is a word such as GET",
+                  option, method);
+        return EX_USAGE;
+    }
+    e = add_fixed(to, config);
+    e = e == 0 ? add_text(to, config, "REQUEST_METHOD", method) : e;
+    e = e == 0 ? add_path(to, config, option, path) : e;
+    if (e == 0 && length >= 0 && !has_header(config, "Content-Length")) {
+        (void)snprintf(digits, sizeof digits, "%" PRId64, length);
+        e = add_text(to, config, "CONTENT_LENGTH", digits);
+    }
+    e = e == 0 ? add_headers(to, config) : e;
+    e = e == 0 ? add_settings(to, config) : e;
+    if (e < 0) {
+        log_error("%s: the request's variables: %s", option, strerror(-e));
+        return EX_OSERR;
+    }
+    return e;
+}

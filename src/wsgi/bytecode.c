@@ -52,53 +52,40 @@ struct key {
     uint64_t code_hash;
 };
 
-struct bytes {
-    char *data; /* NUL behind the end */
-    size_t len;
-};
-
 /* A folder of ours, and the script's name in it. */
 struct place {
     int dir_fd;
     char name[NAME_SIZE];
 };
 
-static void
-bytes_fini(struct bytes *b)
-{
-    free(b->data);
-    *b = (struct bytes){NULL, 0};
-}
-
 /* -- files -------------------------------------------------------------------- */
 
-/* Reads size bytes, or fewer where the file ends before. */
-static int
-read_all(int fd, size_t size, struct bytes *ret)
+/* Reads size bytes, or fewer where the file ends before, into a new bytes object.
+ * NULL with an exception. */
+static PyObject *
+read_all(int fd, size_t size, PyObject *name)
 {
-    char *data = malloc(size + 1);
-    if (data == NULL) {
-        return -ENOMEM;
-    }
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
     size_t len = 0;
-    while (len < size) {
-        ssize_t n = read(fd, data + len, size - len);
+    while (bytes != NULL && len < size) {
+        ssize_t n = read(fd, PyBytes_AS_STRING(bytes) + len, size - len);
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n < 0) {
-            int err = errno;
-            free(data);
-            return -err;
+            PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+            Py_DECREF(bytes);
+            return NULL;
         }
         if (n == 0) {
             break;
         }
         len += (size_t)n;
     }
-    data[len] = '\0';
-    *ret = (struct bytes){data, len};
-    return 0;
+    if (bytes != NULL && len < size) {
+        (void)_PyBytes_Resize(&bytes, (Py_ssize_t)len);
+    }
+    return bytes;
 }
 
 static bool
@@ -266,19 +253,19 @@ enum verdict { CACHE_GOOD, CACHE_OTHER, CACHE_DAMAGED };
 
 /* CACHE_OTHER: of an earlier state of the script, or of another one. */
 static enum verdict
-compare(const struct bytes *file, const struct key *want, const char *path)
+compare(const char *file, size_t len, const struct key *want, const char *path)
 {
     struct key have;
-    if (file->len < sizeof(have)) {
+    if (len < sizeof(have)) {
         return CACHE_DAMAGED;
     }
-    memcpy(&have, file->data, sizeof(have));
+    memcpy(&have, file, sizeof(have));
     if (memcmp(have.magic, want->magic, sizeof(have.magic)) != 0 ||
-        have.path_len > file->len - sizeof(have) ||
-        have.code_len != file->len - sizeof(have) - have.path_len) {
+        have.path_len > len - sizeof(have) ||
+        have.code_len != len - sizeof(have) - have.path_len) {
         return CACHE_DAMAGED;
     }
-    const char *code = file->data + sizeof(have) + have.path_len;
+    const char *code = file + sizeof(have) + have.path_len;
     if (hash_of(code, have.code_len) != have.code_hash) {
         return CACHE_DAMAGED;
     }
@@ -286,26 +273,25 @@ compare(const struct bytes *file, const struct key *want, const char *path)
     same.code_len = have.code_len;
     same.code_hash = have.code_hash;
     if (memcmp(&have, &same, sizeof(have)) != 0 ||
-        memcmp(file->data + sizeof(have), path, have.path_len) != 0) {
+        memcmp(file + sizeof(have), path, have.path_len) != 0) {
         return CACHE_OTHER;
     }
     return CACHE_GOOD;
 }
 
 static PyObject *
-unmarshal(const struct bytes *file, const struct key *want)
+unmarshal(const char *file, size_t len, const struct key *want)
 {
     size_t at = sizeof(*want) + want->path_len;
-    PyObject *code = PyMarshal_ReadObjectFromString(
-        file->data + at, (Py_ssize_t)(file->len - at));
+    PyObject *code =
+        PyMarshal_ReadObjectFromString(file + at, (Py_ssize_t)(len - at));
     if (code != NULL && !PyCode_Check(code)) {
         Py_CLEAR(code);
     }
-    PyErr_Clear();
     return code;
 }
 
-/* New reference, or NULL without an exception: compile. */
+/* New reference, or NULL, perhaps with an exception: compile. */
 static PyObject *
 cache_read(const char *path, const struct key *want)
 {
@@ -318,14 +304,19 @@ cache_read(const char *path, const struct key *want)
     int fd =
         openat(dir_fd, p.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
-    CLEANUP(bytes_fini) struct bytes file = {NULL, 0};
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        !is_private(&st) || st.st_size > CACHED_MAX ||
-        read_all(fd, (size_t)st.st_size, &file) < 0) {
+        !is_private(&st) || st.st_size > CACHED_MAX) {
         return NULL;
     }
-    enum verdict v = compare(&file, want, path);
-    PyObject *code = v == CACHE_GOOD ? unmarshal(&file, want) : NULL;
+    CLEANUP(py_clear)
+    PyObject *bytes = read_all(fd, (size_t)st.st_size, Py_None);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    const char *file = PyBytes_AS_STRING(bytes);
+    size_t len = (size_t)PyBytes_GET_SIZE(bytes);
+    enum verdict v = compare(file, len, want, path);
+    PyObject *code = v == CACHE_GOOD ? unmarshal(file, len, want) : NULL;
     if (v == CACHE_DAMAGED || (v == CACHE_GOOD && code == NULL)) {
         (void)unlinkat(dir_fd, p.name, 0);
     }
@@ -399,10 +390,10 @@ raise_os(int err, PyObject *name)
 
 /* Python reads source as a C string, and would stop there without a word. */
 static PyObject *
-raise_null_byte(const struct bytes *source, PyObject *name)
+raise_null_byte(const char *source, PyObject *name)
 {
     long line = 1;
-    for (const char *s = source->data; *s != '\0'; s++) {
+    for (const char *s = source; *s != '\0'; s++) {
         line += *s == '\n';
     }
     CLEANUP(py_clear)
@@ -416,13 +407,14 @@ raise_null_byte(const struct bytes *source, PyObject *name)
 }
 
 static PyObject *
-compile_source(const struct bytes *source, PyObject *name)
+compile_source(PyObject *source, PyObject *name)
 {
-    if (memchr(source->data, '\0', source->len) != NULL) {
-        return raise_null_byte(source, name);
+    const char *text = PyBytes_AS_STRING(source);
+    if (strlen(text) < (size_t)PyBytes_GET_SIZE(source)) {
+        return raise_null_byte(text, name);
     }
     /* Honours a coding cookie and a byte order mark; -1: as Python's own -O. */
-    return Py_CompileStringObject(source->data, name, Py_file_input, NULL, -1);
+    return Py_CompileStringObject(text, name, Py_file_input, NULL, -1);
 }
 
 static bool
@@ -452,18 +444,19 @@ bytecode_load(const char *path)
     }
     struct key key = key_of(path, &st);
     PyObject *code = st.st_size < WORTH_CACHING ? NULL : cache_read(path, &key);
+    PyErr_Clear();
     if (code != NULL) {
         return code;
     }
     if (st.st_size > SOURCE_MAX) {
         return raise_os(-EFBIG, name);
     }
-    CLEANUP(bytes_fini) struct bytes source = {NULL, 0};
-    int r = read_all(fd, (size_t)st.st_size, &source);
-    if (r < 0) {
-        return raise_os(r, name);
+    CLEANUP(py_clear)
+    PyObject *source = read_all(fd, (size_t)st.st_size, name);
+    if (source == NULL) {
+        return NULL;
     }
-    code = compile_source(&source, name);
+    code = compile_source(source, name);
     struct stat after;
     if (code != NULL && may_write(&st) && fstat(fd, &after) == 0 &&
         is_same(&st, &after)) {

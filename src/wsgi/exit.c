@@ -38,8 +38,9 @@ flush(PyObject *writer)
     Py_XDECREF(r);
 }
 
-/* Text layers first: their flush() fills the binary layer below. */
-static int
+/* Text layers first: their flush() fills the binary layer below. A type that is
+ * not found stays NULL. */
+static void
 find_writer_types(PyObject *types[WRITER_TYPES])
 {
     static const char *const names[WRITER_TYPES] = {
@@ -48,14 +49,10 @@ find_writer_types(PyObject *types[WRITER_TYPES])
 
     for (int i = 0; i < WRITER_TYPES; i++) {
         types[i] = io == NULL ? NULL : PyObject_GetAttrString(io, names[i]);
-        if (types[i] == NULL) {
-            while (i > 0) {
-                Py_CLEAR(types[--i]);
-            }
-            return -1;
-        }
     }
-    return 0;
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(NULL);
+    }
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
@@ -102,10 +99,7 @@ flush_writers(void)
 {
     PyObject *types[WRITER_TYPES];
 
-    if (find_writer_types(types) < 0) {
-        PyErr_WriteUnraisable(NULL);
-        return;
-    }
+    find_writer_types(types);
     CLEANUP(py_clear) PyObject *found = find_writers(types);
     if (found == NULL) {
         PyErr_WriteUnraisable(NULL);

@@ -49,7 +49,8 @@ void
 interp_prefault(void)
 {
 #if WSGI_CGI_LINK_STATIC
-    /* Given by the linker. NOLINTNEXTLINE(bugprone-reserved-identifier) */
+    /* Given by the linker.
+     * NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
     extern char __data_start[], edata[];
 #ifndef MADV_POPULATE_WRITE
     enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14 */

@@ -457,8 +457,8 @@ is_secret(const struct param *e)
 static int
 by_name(const void *a, const void *b)
 {
-    const struct param *x = *(const struct param *const *)a;
-    const struct param *y = *(const struct param *const *)b;
+    const struct param *x = a;
+    const struct param *y = b;
     size_t n = x->name_len < y->name_len ? x->name_len : y->name_len;
     int order = memcmp(x->name, y->name, n);
     if (order != 0) {
@@ -493,7 +493,7 @@ add_param(struct page *p, const struct param *e)
 static void
 add_params(struct page *p, const struct params *params)
 {
-    const struct param **sorted = calloc(params->n + 1, sizeof(*sorted));
+    struct param *sorted = calloc(params->n + 1, sizeof(*sorted));
     size_t n = 0;
     if (sorted == NULL) {
         p->err = -ENOMEM;
@@ -501,16 +501,16 @@ add_params(struct page *p, const struct params *params)
     }
     for (size_t i = 0; i < params->n; i++) {
         if (params->v[i].value != NULL) {
-            sorted[n++] = &params->v[i];
+            sorted[n++] = params->v[i];
         }
     }
-    qsort(sorted, n, sizeof(const struct param *), by_name);
+    qsort(sorted, n, sizeof(*sorted), by_name);
     add(p, "<h2>Request</h2><table>");
     for (size_t i = 0; i < n; i++) {
-        add_param(p, sorted[i]);
+        add_param(p, &sorted[i]);
     }
     add(p, "</table>");
-    free((void *)sorted);
+    free(sorted);
 }
 
 /* -- the page ------------------------------------------------------------------------- */

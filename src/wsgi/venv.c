@@ -199,7 +199,6 @@ read_cfg(const char *path, struct cfg *cfg)
         return -errno;
     }
     text[n] = '\0';
-    *cfg = (struct cfg){.has_version = false};
     char *save = NULL;
     for (char *line = strtok_r(text, "\n", &save); line != NULL;
          line = strtok_r(NULL, "\n", &save)) {
@@ -375,7 +374,7 @@ check_home(const char *dir, const struct cfg *cfg, const char *exe)
 int
 venv_check(const char *dir, const char *exe)
 {
-    struct cfg cfg;
+    struct cfg cfg = {.has_version = false};
 
     int r = check_folder(dir);
     if (r == 0) {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 enum {
     PIPE_PIECE = 4096,    /* PIPE_BUF: does not block once poll() says so */
     DRAIN_MAX = 64 << 20, /* bytes of body nobody wanted */
-    DRAIN_TIME_MS = 10000
+    DRAIN_TIME_MS = 10000,
+    TERM_GRACE_S = 30
 };
 
 struct cgi {
@@ -26,6 +28,7 @@ struct cgi {
     struct cgi_io *io; /* the caller's; out_fd is closed early */
     bool out_is_socket;
     bool in_eof;
+    int in_error;       /* -errno: why it ended */
     struct spool spool; /* body taken before it was asked for */
     uint64_t spooled;   /* bytes that ever went there */
     uint64_t taken;     /* bytes read from in_fd */
@@ -82,7 +85,11 @@ take(struct cgi *c, void *to, size_t size)
         n = size == 0 ? 0 : read(c->io->in_fd, to, size);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
-        return errno == EAGAIN ? -EAGAIN : -errno;
+        if (errno != EAGAIN) {
+            c->in_error = -errno; /* for whoever reads; the response goes on */
+            c->in_eof = true;
+        }
+        return -errno;
     }
     c->in_eof = c->in_eof || n == 0;
     c->taken += (uint64_t)n;
@@ -107,7 +114,7 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
         }
         n = 0;
     }
-    return n;
+    return n == 0 && c->in_error != 0 ? c->in_error : n;
 }
 
 /* -- the response --------------------------------------------------------------------- */
@@ -141,8 +148,8 @@ wait_writable(struct cgi *c)
         if (p[1].revents != 0) {
             ssize_t k = take(c, piece, sizeof piece);
             int e = k > 0 ? spool_write(&c->spool, piece, (size_t)k) : 0;
-            if (e < 0 || (k < 0 && k != -EAGAIN)) {
-                return e < 0 ? e : (int)k;
+            if (e < 0) {
+                return e;
             }
         }
         if (p[0].revents != 0) {
@@ -195,6 +202,29 @@ wait_if_nonblocking(struct cgi *c, ssize_t err)
     }
     /* The server's end of a shared description may be non-blocking. */
     return err == -EAGAIN ? wait_writable(c) : (int)err;
+}
+
+/* lighttpd sends SIGTERM as soon as it has Content-Length bytes: close(), atexit
+ * functions and open files must not be lost by that. A second one, or the clock,
+ * ends us all the same. */
+static void
+on_term(int number UNUSED)
+{
+    struct sigaction sa = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(SIGTERM, &sa, NULL);
+    (void)alarm(TERM_GRACE_S);
+}
+
+static void
+outlive_term(void)
+{
+    struct sigaction sa;
+
+    if (sigaction(SIGTERM, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL) {
+        sa = (struct sigaction){.sa_handler = on_term, .sa_flags = SA_RESTART};
+        (void)sigaction(SIGTERM, &sa, NULL);
+    }
 }
 
 static int
@@ -269,6 +299,8 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         return -EINVAL; /* sendfile() can only block */
     }
     int e = head.iov_len > 0 ? cgi_send(q, &head, 1, 0) : 0;
+
+    outlive_term(); /* the server may count the bytes */
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }

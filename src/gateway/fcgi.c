@@ -256,6 +256,17 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c,
     return 0;
 }
 
+/* How long nothing may come. Before the first request the peer owes a head. */
+static int64_t
+idle_time(const struct config *config, const struct fcgi_conn *c)
+{
+    if (!atomic_load_explicit(&c->conn.kept, memory_order_relaxed)) {
+        return config->head_timeout_ms;
+    }
+    return c->gate.stale_id != 0 ? config->body_timeout_ms
+                                 : config->keepalive_timeout_ms;
+}
+
 static enum fcgi_next
 park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
@@ -266,9 +277,7 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 
     if (!begun) {
         c->head_deadline_ms = 0;
-        *ret_deadline_ms =
-            now + (c->gate.stale_id != 0 ? w->config->body_timeout_ms
-                                         : w->config->keepalive_timeout_ms);
+        *ret_deadline_ms = now + idle_time(w->config, c);
     }
     else {
         /* Absolute: a byte now and then does not prolong it. */

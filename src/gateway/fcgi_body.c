@@ -13,7 +13,9 @@
 
 enum {
     RECEIVE_ROOM = 64 << 10,
-    AHEAD_MAX = 1 << 20 /* of the requests behind this one */
+    AHEAD_MAX = 1 << 20,   /* of the requests behind this one */
+    FOREIGN_MAX = 1 << 20, /* of other ids' records inside one body */
+    GIVE_WAY_AFTER = 256 << 10
 };
 
 /* Of a body whose length nobody told: more is not set aside on disk. */
@@ -91,6 +93,7 @@ fcgi_body_begin(struct fcgi_worker *w)
 
     b->left = b->pad = 0;
     b->taken = 0;
+    b->foreign = b->unshared = 0;
     b->type = 0;
     /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
     b->stdin_eof = w->c->gate.role == FCGI_AUTHORIZER;
@@ -173,6 +176,10 @@ other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
 
     if (have < whole) {
         return 0;
+    }
+    w->body.foreign += whole;
+    if (w->body.foreign > FOREIGN_MAX) {
+        return -EPROTO;
     }
     if (fcgi_gate_answer(&w->c->gate, h, &w->reply, &w->limits) == GATE_CLOSE) {
         return -EPROTO;
@@ -262,13 +269,32 @@ take(struct fcgi_worker *w, size_t n)
     w->body.left -= n;
 }
 
+/* A peer whose bytes are always there would otherwise keep the GIL. */
+static void
+give_way(struct fcgi_worker *w, size_t n)
+{
+    const struct wait_hooks *h = &w->q.hooks;
+
+    w->body.unshared += n;
+    if (w->body.unshared >= GIVE_WAY_AFTER) {
+        w->body.unshared = 0;
+        if (h->enter != NULL) {
+            h->enter(h->arg);
+        }
+        if (h->leave != NULL) {
+            h->leave(h->arg);
+        }
+    }
+}
+
 /* More bytes from the peer, waiting for them. 0 or -errno. */
 static int
-receive_more(struct fcgi_worker *w)
+receive_more(struct fcgi_worker *w, int64_t deadline_ms)
 {
     for (;;) {
         ssize_t n = w->body.peer_eof ? 0 : fcgi_receive(w);
         if (n > 0) {
+            give_way(w, (size_t)n);
             return 0;
         }
         if (n == 0) {
@@ -278,8 +304,8 @@ receive_more(struct fcgi_worker *w)
         if (n != -EAGAIN) {
             return set_error(w, (int)n);
         }
-        int r = transport_wait(&w->q, w->fd, POLLIN,
-                               clock_ms() + w->config->body_timeout_ms);
+        w->body.unshared = 0;
+        int r = transport_wait(&w->q, w->fd, POLLIN, deadline_ms);
         if (r < 0) {
             return set_error(w, r);
         }
@@ -405,6 +431,7 @@ fcgi_feed(void *arg, char *to, size_t size)
     struct fcgi_worker *w = arg;
     uint8_t type = w->part == PART_DATA ? FCGI_DATA : FCGI_STDIN;
     const char *p = NULL;
+    int64_t deadline = 0; /* for bytes of the body; others do not prolong it */
     ssize_t n;
     bool end;
 
@@ -415,7 +442,7 @@ fcgi_feed(void *arg, char *to, size_t size)
                    to + FCGI_HEADER, size - FCGI_HEADER);
     if (n == 0) {
         while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
-            int e = receive_more(w);
+            int e = receive_more(w, deadline);
             if (e < 0) {
                 n = e;
                 break;

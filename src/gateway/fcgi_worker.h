@@ -28,6 +28,8 @@ struct fcgi_body {
     struct spool spool; /* STDIN taken before it was asked for */
     struct spool data_spool; /* the same of DATA */
     uint64_t taken;          /* bytes of STDIN that have arrived */
+    size_t foreign;          /* bytes of other ids' records */
+    size_t unshared;         /* bytes received without giving the GIL away */
 };
 
 enum fcgi_part { PART_BEGIN, PART_PARAMS, PART_STDIN, PART_DATA };

@@ -408,6 +408,11 @@ response_write(struct request *q, const void *block, size_t n)
     struct response *r = &q->response;
     int e;
 
+    if (r->state == RESPONSE_DONE && q->used_write && r->has_length &&
+        pthread_equal(q->owner, pthread_self())) {
+        r->cut = n > 0;
+        return RESPONSE_FULL;
+    }
     e = can_send(q);
     if (e < 0) {
         return e;
@@ -421,15 +426,17 @@ response_write(struct request *q, const void *block, size_t n)
         return RESPONSE_FULL;
     }
     n = allowed(r, n);
-    if (n > 0) {
+    r->sent += n;
+    /* Servers count: they close, or send SIGTERM, when they have it all. */
+    bool full = is_full(r);
+    if (n > 0 || full) {
         struct iovec v[2] = {[1] = {(void *)(uintptr_t)block, n}};
-        e = send_blocks(q, v, 2, 0);
+        e = send_blocks(q, v, 2, full ? SEND_END : 0);
         if (e < 0) {
             return e;
         }
-        r->sent += n;
     }
-    return is_full(r) ? RESPONSE_FULL : 0;
+    return full ? RESPONSE_FULL : 0;
 }
 
 static int

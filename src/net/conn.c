@@ -76,13 +76,14 @@ conn_open(struct conn_table *t, int fd)
         return NULL;
     }
     struct conn *c = entry(t, fd);
+    /* First: it orders us behind whoever had the number before. */
+    (void)atomic_exchange(&c->state, CONN_BUSY);
     atomic_store(&c->swept, false);
     atomic_store(&c->kept, false);
     atomic_fetch_add(&t->open, 1);
     c->in_poller = false;
     c->has_send_timeout = false;
     atomic_fetch_add(&c->generation, 1);
-    atomic_store(&c->state, CONN_BUSY);
     int top = atomic_load(&t->top);
     while (top <= fd && !atomic_compare_exchange_weak(&t->top, &top, fd + 1)) {
     }

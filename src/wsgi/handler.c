@@ -47,6 +47,23 @@ thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
     return environ_init(&t->environs, t->types, facts);
 }
 
+/* threading takes a thread it has not started itself for a daemon, and what that
+ * one starts inherits it: threads of the application would be cut off at the end
+ * of the process, with --threads 1 they are waited for. */
+static void
+be_no_daemon(void)
+{
+    CLEANUP(py_clear) PyObject *threading = PyImport_ImportModule("threading");
+    CLEANUP(py_clear)
+    PyObject *me = threading == NULL
+                       ? NULL
+                       : PyObject_CallMethod(threading, "current_thread", NULL);
+
+    if (me == NULL || PyObject_SetAttrString(me, "_daemonic", Py_False) < 0) {
+        PyErr_Clear(); /* no memory will show soon enough */
+    }
+}
+
 struct wsgi_thread *
 wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
                 bool is_main)
@@ -68,6 +85,9 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     }
     PyEval_RestoreThread(t->state);
     int r = thread_init(t, facts);
+    if (!is_main) {
+        be_no_daemon();
+    }
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();
     if (r < 0) {

@@ -48,14 +48,9 @@ static const char style[] =
     "font-variant-numeric:tabular-nums}"
     "dd small{font-size:.85rem;color:var(--dim)}"
     "dd.bad{color:var(--bad)}dd.warn{color:var(--warn)}"
-    "meter{display:block;width:100%;height:.55rem;margin-top:.35rem;"
-    "border:0;border-radius:4px;background:var(--line);overflow:hidden;"
-    "-webkit-appearance:none;appearance:none}"
-    "meter::-webkit-meter-inner-element{display:block}"
-    "meter::-webkit-meter-bar{height:100%;border:0;border-radius:4px;"
-    "background:var(--line)}"
-    "meter::-webkit-meter-optimum-value{background:var(--bar)}"
-    "meter::-moz-meter-bar{background:var(--bar)}"
+    ".bar{display:block;height:.5rem;margin-top:.35rem;border-radius:4px;"
+    "background:var(--line);overflow:hidden}"
+    ".bar i{display:block;height:100%;background:var(--bar)}"
     "table{width:100%;border-collapse:separate;border-spacing:0;"
     "font-size:.9rem;font-variant-numeric:tabular-nums}"
     "th,td{padding:.4rem .85rem;text-align:left;vertical-align:top;"
@@ -79,7 +74,7 @@ static const char style[] =
     "td,.n{display:block;padding:0;border:0;text-align:left}"
     "td::before{content:attr(data-th);display:block;color:var(--dim);"
     "font-size:.75rem}"
-    "td.line{grid-column:1/-1;width:auto}}";
+    "td.line{grid-column:1/-1;width:auto}td.line::before{display:none}}";
 
 /* -- writing ----------------------------------------------------------------------- */
 
@@ -150,6 +145,17 @@ add_duration(struct sheet *s, int64_t us)
 }
 
 static void
+add_since(struct sheet *s, int64_t seconds)
+{
+    if (seconds < 60) {
+        sheet_printf(s, "%" PRId64 "&nbsp;s", seconds);
+    }
+    else {
+        add_duration(s, seconds * 1000000);
+    }
+}
+
+static void
 add_memory(struct sheet *s, int64_t kib)
 {
     if (kib <= 0) {
@@ -212,7 +218,7 @@ add_header(struct sheet *s, const struct status_shot *shot)
     sheet_text(s, "</p>");
     add_verdict(s, shot);
     sheet_text(s, "<p class=about>for ");
-    add_duration(s, shot->since_s * 1000000 + 10000);
+    add_since(s, shot->since_s);
     sheet_text(s, " &middot; seen at ");
     add_escaped(s, now);
     sheet_printf(s, ", again every %d&nbsp;s</p></header>\n<main>", REFRESH_S);
@@ -236,12 +242,14 @@ add_tiles(struct sheet *s, const struct status_shot *shot)
     const struct score_totals *t = &shot->totals;
     struct scoreboard *b = shot->board;
 
+    unsigned percent =
+        t->threads > 0 ? (unsigned)(100ull * t->active / t->threads) : 0;
+
     sheet_printf(s,
                  "<dl><div><dt>Running requests</dt><dd>%u <small>of "
-                 "%u</small></dd><meter min=0 max=%u value=%u>%u of "
-                 "%u</meter></div>",
-                 t->active, t->threads, t->threads > 0 ? t->threads : 1,
-                 t->active, t->active, t->threads);
+                 "%u</small><span class=bar><i style=\"width:%u%%\"></i>"
+                 "</span></dd></div>",
+                 t->active, t->threads, percent < 100 ? percent : 100);
     sheet_printf(s,
                  "<div><dt>Most at once</dt><dd>%u <small>all busy "
                  "%u&times;</small></dd></div>",
@@ -284,7 +292,7 @@ add_worker(struct sheet *s, const struct status_shot *shot,
                  "<td class=n data-th=\"Runs for\">",
                  w->pid, state_class(w->state), score_state_name(w->state),
                  w->busy, shot->board->nthreads);
-    add_duration(s, w->since_s * 1000000 + 10000);
+    add_since(s, w->since_s);
     sheet_text(s, "<td class=n data-th=Requests>");
     add_number(s, w->requests);
     sheet_text(s, "<td class=n data-th=Failed>");

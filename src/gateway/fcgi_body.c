@@ -442,6 +442,9 @@ fcgi_feed(void *arg, char *to, size_t size)
                    to + FCGI_HEADER, size - FCGI_HEADER);
     if (n == 0) {
         while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
+            if (deadline == 0) {
+                deadline = clock_ms() + w->config->body_timeout_ms;
+            }
             int e = receive_more(w, deadline);
             if (e < 0) {
                 n = e;

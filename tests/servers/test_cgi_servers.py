@@ -68,6 +68,22 @@ def test_what_is_said_does_not_spoil_the_answer(cgi_server, place):
         place.logs.wait_for("said by print$", "busybox.out")
 
 
+def test_the_log_is_not_sent_to_the_client(cgi_server, place):
+    """To the last byte of the connection, beyond any Content-Length: with
+    mini_httpd whatever goes to standard error would be part of it."""
+    site = cgi_server(APPS / "probe.py")
+    place.right_codes["orphan"] = (1,)
+    place.logs.allow("said to wsgi.errors", "Traceback", "wsgi-cgi.*: error: ",
+                     "RuntimeError.*broken on purpose")
+    for path in ("/speak", "/crash"):
+        with site.send_raw(b"GET %s HTTP/1.0\r\n\r\n"
+                           % (site.prefix + path).encode()) as conn:
+            answer = conn.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1."), answer
+        for word in (b"said ", b"Traceback", b"on purpose", b"wsgi-cgi["):
+            assert word not in answer, answer
+
+
 def test_exception(cgi_server, place):
     site = cgi_server(APPS / "probe.py")
     # The script ends with 1; the servers' children do not always wait for it.

@@ -9,6 +9,8 @@ import random
 
 import pytest
 
+from settings import SANITIZED
+
 LINTS = {
     'wsgiref': 'from wsgiref.validate import validator as lint',
     'webtest': 'from webtest.lint import middleware as lint',
@@ -94,7 +96,9 @@ def test_lint(transport, lint, method):
     """W1-W62 as others read PEP 3333: no lint finds a fault in what the gateway gives and takes."""
     server = transport.serve(lint + '\n' + EVERYTHING)
     body = random.Random(4).randbytes(20000).replace(b'\0', b'\n') if method == 'POST' else b''
-    for i, kind in enumerate(KINDS):
+    # webtest imports half of the world: in a sanitized CGI process that takes half a minute.
+    kinds = KINDS[::3] if transport.is_cgi and SANITIZED else KINDS
+    for i, kind in enumerate(kinds):
         how = ['', 'line', 'iter', 'hint', 'size'][i % 5]
         more = {'headers': {'Content-Type': 'text/plain', 'X-A': 'é', 'Cookie': 'a=1'}} if method == 'POST' else {}
         response = server.request(method, f'/{kind}', how, body=body, script_name='/app', **more)

@@ -525,7 +525,11 @@ run_processes(void)
     if (config.control != NULL) {
         status = control_open(&config, setup.board, &setup.control);
     }
-    return status != 0 ? status : serve(&setup);
+    if (status != 0) {
+        close_listeners();
+        return status;
+    }
+    return serve(&setup);
 }
 
 static int

@@ -52,6 +52,7 @@ struct peer {
     int fd;
     bool ends; /* no request follows the one that is answered */
     int64_t deadline_ms;
+    uint64_t turn; /* of the control, when it last got on */
     struct fcgi_gate gate;
     struct buf in, out;
     size_t sent; /* of out */
@@ -64,7 +65,8 @@ struct control {
     struct allow allow;
     struct fcgi_limits limits;
     int epoll_fd, timer_fd;
-    int64_t timer_ms;  /* what the timer is set to, 0 = not */
+    int64_t timer_ms; /* what the timer is set to, 0 = not */
+    uint64_t turns;
     int64_t paused_ms; /* until then nobody is accepted, 0 = not paused */
     struct peer peers[PEERS_MAX];
 };
@@ -222,6 +224,7 @@ static void
 await(struct control *c, struct peer *p, enum phase phase, int64_t timeout_ms)
 {
     p->deadline_ms = clock_ms() + timeout_ms;
+    p->turn = ++c->turns;
     if (p->phase == phase) {
         return;
     }
@@ -380,8 +383,8 @@ peer_step(struct control *c, struct peer *p)
 
 /* -- new connections ------------------------------------------------------------------------- */
 
-/* When all places are taken the connection that has waited longest goes: a
- * health check must get through. */
+/* When all places are taken the connection that has not got on for longest goes:
+ * a health check must get through. */
 static struct peer *
 make_room(struct control *c)
 {
@@ -391,7 +394,7 @@ make_room(struct control *c)
         if (p->phase == PHASE_FREE) {
             return p;
         }
-        if (p->deadline_ms < oldest->deadline_ms) {
+        if (p->turn < oldest->turn) {
             oldest = p;
         }
     }
@@ -411,7 +414,7 @@ admit(struct control *c, int fd)
 {
     struct peer *p = make_room(c);
 
-    *p = (struct peer){.phase = PHASE_READ, .fd = fd};
+    *p = (struct peer){.phase = PHASE_READ, .fd = fd, .turn = ++c->turns};
     p->deadline_ms = clock_ms() + c->config->head_timeout_ms;
     buf_init(&p->in, (size_t)c->limits.head + 4u * FCGI_RECORD_MAX);
     buf_init(&p->out, OUT_MAX);

@@ -3,7 +3,7 @@
 #include "gateway/response.h"
 #include "proc/status_shot.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Some thousand threads with their requests, as JSON. */
@@ -140,8 +140,14 @@ status_reply_fini(struct status_reply *r)
 static int
 set_head(struct response *to, const struct status_reply *r)
 {
+    char length[24];
+    int n = snprintf(length, sizeof length, "%zu", r->body.len);
     int e = response_set_status(to, r->status, strlen(r->status));
 
+    if (e == 0) {
+        /* Also for HEAD, whose body is left out by whoever sends it. */
+        e = response_add_header(to, "Content-Length", 14, length, (size_t)n);
+    }
     if (e == 0) {
         e = response_add_header(to, "Content-Type", 12, r->type,
                                 strlen(r->type));

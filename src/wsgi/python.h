@@ -40,8 +40,9 @@ PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value)
 {
     Py_XINCREF(value);
     int r = value == NULL ? -1 : PyModule_AddObject(module, name, value);
-    if (r < 0)
+    if (r < 0) {
         Py_XDECREF(value);
+    }
     return r;
 }
 
@@ -94,11 +95,13 @@ py_catch(void)
 #else
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (type == NULL)
+    if (type == NULL) {
         return NULL;
+    }
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback != NULL)
+    if (traceback != NULL) {
         (void)PyException_SetTraceback(value, traceback);
+    }
     Py_DECREF(type);
     Py_XDECREF(traceback);
     return value;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* -- the grammar -------------------------------------------------------------- */
 
@@ -41,13 +42,6 @@ is_regular_file(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
-static bool
-is_file_form(const char *app)
-{
-    return strchr(app, '/') != NULL || looks_like_script(app, strlen(app)) ||
-           is_regular_file(app);
 }
 
 static bool
@@ -82,6 +76,24 @@ is_dotted_name(const char *s, size_t n)
         s += part + 1;
         n -= part + 1;
     }
+}
+
+/* "shop.wsgi" is a file where there is one, else the module, as Django's users
+ * write it. */
+static bool
+is_wsgi_module(const char *app)
+{
+    size_t n = strlen(app);
+    return ends_with(app, n, ".wsgi") && is_dotted_name(app, n) &&
+           access(app, F_OK) < 0;
+}
+
+static bool
+is_file_form(const char *app)
+{
+    return strchr(app, '/') != NULL ||
+           (looks_like_script(app, strlen(app)) && !is_wsgi_module(app)) ||
+           is_regular_file(app);
 }
 
 static bool
@@ -127,19 +139,15 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
     r = reach_path(path, R_OK, &st, reason, sizeof(reason));
     if (r == 0 && !S_ISREG(st.st_mode)) {
         (void)snprintf(why, why_size, "%s is not a regular file", path);
-        return -EINVAL;
+        return -ENOENT;
     }
     if (r < 0) {
         const char *colon = strrchr(app, ':');
         size_t n = colon == NULL ? 0 : (size_t)(colon - app);
-        const char *hint = "";
-        if (n > 0 && looks_like_script(app, n)) {
-            hint = "; for a file, name the callable with --callable";
-        }
-        else if (ends_with(app, strlen(app), ".wsgi") &&
-                 is_dotted_name(app, strlen(app))) {
-            hint = "; for the module of that name write MODULE:CALLABLE";
-        }
+        const char *hint =
+            n > 0 && looks_like_script(app, n)
+                ? "; for a file, name the callable with --callable"
+                : "";
         (void)snprintf(why, why_size, "%s%s", reason, hint);
         return r;
     }
@@ -172,6 +180,14 @@ parse_module(const char *app, struct target *t, char *why, size_t why_size)
     }
     if (!set_text(&t->module, app, n)) {
         return -ENOMEM;
+    }
+    if (is_wsgi_module(app)) {
+        free(t->shown);
+        if (asprintf(&t->shown, "%s (the module: there is no such file)", app) <
+            0) {
+            t->shown = NULL;
+            return -ENOMEM;
+        }
     }
     if (expr != NULL) {
         /* Closer to the module than --callable, so it counts. */

@@ -27,7 +27,7 @@ struct target {
 /* Takes APP apart: a file where it holds a "/", ends like a script or names a
  * regular file; else MODULE[:EXPR]. EXPR is a dotted name or a call with literal
  * arguments; callable (may be NULL) stands in where APP has none. 0, or -EINVAL
- * with a sentence in why, -ENAMETOOLONG, -ENOMEM. */
+ * (the grammar) or another -errno (the file), with a sentence in why. */
 CHECK_RESULT int target_parse(const char *app, const char *callable,
                               struct target *ret_target, char *why,
                               size_t why_size);

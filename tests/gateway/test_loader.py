@@ -216,8 +216,8 @@ def test_no_such_callable(cgi, tmp_path, app, pattern):
 
 @pytest.mark.parametrize('app, code, text', [
     ('gone.py', 66, 'gone.py does not exist'), ('no/where/app.py', 66, 'no does not exist'),
-    ('./', 64, 'not a regular file'), ('folder.py', 64, 'not a regular file'), ('app.py:app', 64, '--callable'),
-    ('./app.py:app', 66, '--callable'), ('shop.wsgi', 66, 'MODULE:CALLABLE'), ('m:', 64, 'nothing follows the colon'),
+    ('./', 66, 'not a regular file'), ('folder.py', 66, 'not a regular file'), ('app.py:app', 64, '--callable'),
+    ('./app.py:app', 66, '--callable'), ('m:', 64, 'nothing follows the colon'),
     ('a-b', 64, 'MODULE[:CALLABLE]'), (':app', 64, 'MODULE[:CALLABLE]'), ('app.py/more', 66, 'not a directory'),
 ])
 def test_wrong_app_is_one_line(run, tmp_path, app, code, text):
@@ -227,6 +227,19 @@ def test_wrong_app_is_one_line(run, tmp_path, app, code, text):
     finished = run('--check', app)
     assert finished.code == code and finished.stderr.count('\n') == 1, finished
     assert text in finished.stderr and app in finished.stderr
+
+
+def test_file_or_module(cgi, run, tmp_path):
+    """`shop.wsgi` is the file of that name, where there is one, else the module, as Django's users write it."""
+    (tmp_path / 'shop').mkdir()
+    (tmp_path / 'shop' / '__init__.py').write_text('')
+    (tmp_path / 'shop' / 'wsgi.py').write_text(TWO.replace("b'app'", "b'module'"))
+    assert cgi.serve('shop.wsgi', cwd=tmp_path).request().body == b'module'
+    (tmp_path / 'shop.wsgi').write_text(TWO.replace("b'app'", "b'file'"))
+    assert cgi.serve('shop.wsgi', cwd=tmp_path).request().body == b'file'
+    finished = run('--check', 'none.wsgi')
+    assert finished.code == 70
+    assert "none.wsgi (the module: there is no such file) could not be loaded: ModuleNotFoundError" in finished.stderr
 
 
 @pytest.mark.parametrize('option', ['--python-path', '--scripts-in'])

@@ -123,6 +123,7 @@ def test_ping_control_while_busy(fcgi_unix, world, run):
     """A thread that works does not answer, but the control socket does."""
     control = world.new_path('control')
     server = fcgi_unix(ECHO, '--control', control)
+    server.allow_log('written to the error stream')
     hog = server.connect()
     hog.send(fcgi.head(server.params(content_length=5)))    # the application waits for a body that does not come
     wait_for(lambda: b'"active requests":1' in run('--status', control, '--json').stdout, 5, 'the busy thread')

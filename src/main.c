@@ -537,8 +537,10 @@ run_fastcgi(const struct start *s, char **argv)
 {
     int status = EX_OSERR;
 
-    if (restart_remember(argv, environ) < 0) {
-        log_error("out of memory");
+    /* Before the first socket: from then on a TERM must not just kill us. */
+    if (restart_remember(argv, environ) < 0 ||
+        signals_open(config.processes > 0) < 0) {
+        log_error("out of memory or descriptors");
         return status;
     }
     status = open_listeners(s);
@@ -648,7 +650,7 @@ main(int argc, char **argv)
         log_set_prefix(cgi_log_prefix);
     }
     if (start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO)) {
-        log_hold(); /* mini_httpd: the log goes where the response goes */
+        log_to_syslog(); /* mini_httpd: fd 2 goes where the response goes */
     }
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
@@ -660,7 +662,6 @@ main(int argc, char **argv)
         struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
         cgi_fail(&config, environ, &io);
     }
-    log_release();
     config_fini(&config);
     allow_fini(&allow);
     return leave(status);

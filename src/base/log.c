@@ -5,20 +5,18 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 
 enum {
     LOG_SHORT = 512,                  /* most lines: no memory is taken */
     LOG_TEXT_MAX = 256 * 1024,        /* longer texts are cut, and say so */
     LOG_LINE_MAX = 1024 * 1024 + 256, /* every byte of a text escaped */
-    LOG_HELD_MAX = 16 * 1024 * 1024,
 };
 
 static const char *
@@ -89,43 +87,28 @@ log_format(struct buf *out, enum log_level level, const char *text)
     return r;
 }
 
-static struct buf held;
-static bool held_full;
-static atomic_bool holding;
-static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool is_syslog;
 
 void
-log_hold(void)
+log_to_syslog(void)
 {
-    buf_init(&held, LOG_HELD_MAX);
-    holding = true;
+    openlog("wsgi-cgi", LOG_PID, LOG_DAEMON);
+    is_syslog = true;
 }
 
-/* True where the bytes were taken care of: kept, or too many to keep. */
-static bool
-hold(const char *bytes, size_t n)
+/* One message a line. */
+static void
+syslog_lines(const char *bytes, size_t n)
 {
-    bool was;
-
-    (void)pthread_mutex_lock(&hold_lock);
-    was = holding;
-    if (was && !held_full && buf_add(&held, bytes, n) < 0) {
-        held_full = true; /* no gaps: what does not fit ends it */
-    }
-    (void)pthread_mutex_unlock(&hold_lock);
-    return was;
-}
-
-void
-log_release(void)
-{
-    (void)pthread_mutex_lock(&hold_lock);
-    bool was = holding;
-    holding = false;
-    (void)pthread_mutex_unlock(&hold_lock);
-    if (was) {
-        log_raw(held.data, held.len);
-        buf_fini(&held);
+    while (n > 0) {
+        const char *nl = memchr(bytes, '\n', n);
+        size_t line = nl == NULL ? n : (size_t)(nl - bytes);
+        if (line > 0) {
+            syslog(LOG_ERR, "%.*s", (int)line, bytes);
+        }
+        line += nl != NULL;
+        bytes += line;
+        n -= line;
     }
 }
 
@@ -150,7 +133,9 @@ void
 log_raw(const char *bytes, size_t n)
 {
     int saved = errno;
-    if (holding && hold(bytes, n)) {
+    if (is_syslog) {
+        syslog_lines(bytes, n);
+        errno = saved;
         return;
     }
     while (n > 0 && !would_wait()) {

@@ -41,11 +41,9 @@ void log_set_prefix(const char *(*fn)(void));
 /* This thread would rather lose a line than wait for whoever reads fd 2. */
 void log_be_impatient(void);
 
-/* From here on lines are kept in memory (the first 16 MiB of them) instead of
- * written: where fd 2 is the response's own pipe, a line in front of the head
- * would destroy it. Start only. log_release() writes them, and all later ones. */
-void log_hold(void);
-void log_release(void);
+/* From here on lines go to syslog(3): where fd 2 is the response's own pipe (mini_httpd),
+ * they would destroy the head or be read by the client. Start only. */
+void log_to_syslog(void);
 
 /* Writes bytes as they are to fd 2: whole lines made by log_format(), or what
  * the application wrote to wsgi.errors. Retries EINTR and partial writes. */

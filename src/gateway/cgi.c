@@ -228,10 +228,13 @@ outlive_term(void)
 }
 
 static int
-cgi_send(struct request *q, struct iovec *v, size_t n, int flags UNUSED)
+cgi_send(struct request *q, struct iovec *v, size_t n, int flags)
 {
     struct cgi *c = cgi_of(q);
 
+    if ((flags & SEND_END) != 0) {
+        outlive_term();
+    }
     while (n > 0) {
         if (v->iov_len == 0) {
             v++;
@@ -346,7 +349,6 @@ cgi_peer_gone(struct request *q)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-/* Where fd 2 is the response's pipe, the log is held until the end. */
 static void
 cgi_errors(struct request *q UNUSED, const char *lines, size_t n)
 {
@@ -471,7 +473,6 @@ finish(struct cgi *c)
         fd_close(&c->io->out_fd);
     }
     drain(c);
-    log_release();
     status = c->q.exit_status;
     spool_fini(&c->spool);
     request_fini(&c->q);

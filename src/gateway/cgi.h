@@ -24,7 +24,7 @@ struct cgi_io {
 typedef void (*cgi_run_fn)(void *arg, struct request *q);
 
 /* Runs the request that the environment describes; returns the exit code.
- * Releases the log (log_hold()) once the response is out. A script named nph-* gets a whole HTTP response. */
+ * A script named nph-* gets a whole HTTP response. */
 CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          struct cgi_io *io, cgi_run_fn run, void *arg);
 

@@ -14,7 +14,7 @@
 enum {
     RECEIVE_ROOM = 64 << 10,
     AHEAD_MAX = 1 << 20,   /* of the requests behind this one */
-    FOREIGN_MAX = 1 << 20, /* of other ids' records inside one body */
+    FOREIGN_MAX = 64 << 20, /* of other ids' records inside one body */
     GIVE_WAY_AFTER = 256 << 10
 };
 

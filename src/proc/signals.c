@@ -96,7 +96,9 @@ signals_open(bool with_children)
     /* SA_RESTART: system calls of the application are not to fail by it. */
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
-    signals_close();
+    if (wake_fd >= 0) {
+        return 0; /* since the sockets were made */
+    }
     atomic_store(&stop, STOP_NONE);
     atomic_store(&reloads, 0);
     atomic_store(&dumps, 0);

@@ -32,8 +32,8 @@ struct signals {
 void signals_init(void);
 
 /* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
- * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. In a forked
- * worker it starts anew, with nothing having come. */
+ * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. Again: nothing.
+ * In a forked worker it starts anew, with nothing having come. */
 CHECK_RESULT int signals_open(bool with_children);
 
 /* Back to the default handlers, where ours are still in place; closes what

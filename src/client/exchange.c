@@ -13,6 +13,7 @@ enum {
     PIECE = 32 << 10, /* of the body in one record */
     IN_MAX = 2 * FCGI_RECORD_MAX,
     READ_STEP = 64 << 10,
+    OUT_ROOM = 2 * PIECE, /* besides the variables */
 };
 
 struct exchange {
@@ -204,7 +205,7 @@ exchange_request(struct peer *p, const struct buf *vars, struct body *body,
     struct exchange x = {.peer = p, .body = body, .sink = sink, .arg = arg};
 
     buf_init(&x.in, IN_MAX);
-    buf_init(&x.out, vars->len + vars->len / 64 + 2 * PIECE);
+    buf_init(&x.out, vars->len + vars->len / 64 + OUT_ROOM);
     int e = add_head(&x, vars);
     if (e == 0) {
         e = run(&x);

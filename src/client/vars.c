@@ -154,7 +154,7 @@ is_token(const char *s, size_t n)
 }
 
 /* "X-Name" as HTTP_X_NAME; the two that describe the body without HTTP_. */
-static size_t
+static void
 variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
 {
     bool is_body = (n == 12 && strncasecmp(header, "Content-Type", n) == 0) ||
@@ -163,11 +163,16 @@ variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
 
     memcpy(to, "HTTP_", 5);
     for (size_t i = 0; i < n; i++) {
-        to[at++] =
-            header[i] == '-' ? '_' : (char)toupper((unsigned char)header[i]);
+        char c = header[i];
+        if (c == '-') {
+            c = '_';
+        }
+        else if (c >= 'a' && c <= 'z') {
+            c = (char)(c - 'a' + 'A');
+        }
+        to[at++] = c;
     }
     to[at] = '\0';
-    return at;
 }
 
 static int
@@ -187,7 +192,7 @@ add_header(struct buf *to, const struct config *c, const char *line)
     while (nvalue > 0 && value[nvalue - 1] == ' ') {
         nvalue--;
     }
-    (void)variable_name(line, n, name);
+    variable_name(line, n, name);
     return add_own(to, c, name, value, nvalue);
 }
 

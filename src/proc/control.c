@@ -30,8 +30,9 @@
 enum {
     PEERS_MAX = 32,
     READ_STEP = 16 << 10,
-    STEPS_MAX = 16,     /* reads of one connection in one run */
-    OUT_MAX = 20 << 20, /* a page and its record headers */
+    IN_ROOM = 4 * FCGI_RECORD_MAX, /* besides the head */
+    STEPS_MAX = 16,                /* reads of one connection in one run */
+    OUT_MAX = 20 << 20,            /* a page and its record headers */
     LINGER_MS = 2000,
     PAUSE_MS = 200, /* out of descriptors */
     EVENTS = 16,
@@ -416,7 +417,7 @@ admit(struct control *c, int fd)
 
     *p = (struct peer){.phase = PHASE_READ, .fd = fd, .turn = ++c->turns};
     p->deadline_ms = clock_ms() + c->config->head_timeout_ms;
-    buf_init(&p->in, (size_t)c->limits.head + 4u * FCGI_RECORD_MAX);
+    buf_init(&p->in, (size_t)c->limits.head + IN_ROOM);
     buf_init(&p->out, OUT_MAX);
     if (watch(c, EPOLL_CTL_ADD, fd, EPOLLIN, tag_of(c, p)) < 0) {
         peer_close(c, p);

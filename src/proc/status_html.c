@@ -386,7 +386,7 @@ static void
 add_threads(struct sheet *s, const struct status_shot *shot)
 {
     size_t max = (size_t)shot->board->nworkers * shot->board->nthreads;
-    struct row *rows = calloc(max, sizeof *rows);
+    struct row *rows = calloc(max + 1, sizeof *rows);
     size_t running;
 
     if (rows == NULL) {

@@ -108,17 +108,17 @@ def test_requests_in_flight(fcgi_unix, world, tmp_path):
     exchange = server.start(path='/slow', query=str(gate))
     exchange.finish_body()
 
-    def slow(state):
-        """The only thread, once it is in that state after 100 ms."""
+    def slow(state, duration):
+        """The only thread, once it is in that state and its request has taken so many microseconds."""
         with fcgi.Connection(str(control)) as conn:
             process, = conn.request(harness.cgi_params(path='/status', query='json&full')).json['processes']
         thread, = process['threads']
-        return thread['state'] == state and thread['request duration'] > 100_000 and thread
-    running = wait_for(lambda: slow('Running'), 5, 'the slow request')
+        return thread['state'] == state and thread['request duration'] > duration and thread
+    running = wait_for(lambda: slow('Running', 100_000), 5, 'the slow request')
     assert (running['request method'], running['request uri']) == ('GET', f'/slow?{gate}')
     gate.touch()
     assert exchange.response().body == b'/slow'
-    last = wait_for(lambda: slow('Idle'), 5, 'the end of the slow request')
+    last = wait_for(lambda: slow('Idle', 50_000), 5, 'the end of the slow request')
     assert last['request uri'] == running['request uri'] and last['requests'] == running['requests'] + 1
 
 

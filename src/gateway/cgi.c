@@ -307,8 +307,9 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }
-    while (e == 0 && *ret_sent < count) {
+    while (e == 0 && !waits && *ret_sent < count) {
         uint64_t left = count - *ret_sent;
+        bool nothing_yet = left == count;
         ssize_t k = sendfile(c->io->out_fd, fd, &offset,
                              left < 1u << 30 ? (size_t)left : 1u << 30);
         if (k == 0) {
@@ -317,13 +318,8 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         if (k > 0) {
             *ret_sent += (uint64_t)k;
         }
-        else if (errno == EAGAIN) {
-            waits = true; /* somebody made the description non-blocking */
-            break;
-        }
-        else if (errno == EINVAL && *ret_sent == 0) {
-            waits = true; /* O_APPEND, for example */
-            break;
+        else if (errno == EAGAIN || (errno == EINVAL && nothing_yet)) {
+            waits = true; /* made non-blocking by somebody; O_APPEND */
         }
         else if (errno != EINTR) {
             e = errno == EINVAL ? -EIO : -errno;

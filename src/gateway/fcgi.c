@@ -53,7 +53,8 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
     FCGX_InitRequest(&w->fx, -1, 0);
     w->fx.ipcFd = -1;
     /* The head may come in the smallest records with the largest padding. */
-    buf_init(&w->in, (size_t)limits->head + 4u * FCGI_RECORD_MAX + (1u << 20));
+    buf_init(&w->in,
+             (size_t)limits->head + (size_t)4 * FCGI_RECORD_MAX + (1u << 20));
     buf_init(&w->reply, REPLY_MAX);
     spool_init(&w->body.spool);
     spool_init(&w->body.data_spool);

@@ -13,7 +13,7 @@
 
 enum {
     RECEIVE_ROOM = 64 << 10,
-    AHEAD_MAX = 1 << 20,   /* of the requests behind this one */
+    AHEAD_MAX = 1 << 20,    /* of the requests behind this one */
     FOREIGN_MAX = 64 << 20, /* of other ids' records inside one body */
     GIVE_WAY_AFTER = 256 << 10
 };
@@ -396,13 +396,13 @@ replay_head(struct fcgi_worker *w, char *to, size_t size)
     size_t n;
 
     if (w->part == PART_BEGIN) {
-        memset(p, 0, 2 * FCGI_HEADER);
+        memset(p, 0, (size_t)2 * FCGI_HEADER);
         fcgi_header(p, FCGI_BEGIN_REQUEST, g->id, 8);
         p[FCGI_HEADER + 1] = g->role;
         p[FCGI_HEADER + 2] =
             FCGI_KEEP_CONN; /* the socket is not its to close */
         w->part = PART_PARAMS;
-        return 2 * FCGI_HEADER;
+        return (size_t)2 * FCGI_HEADER;
     }
     if (w->part == PART_PARAMS && w->head_done < g->params_len) {
         n = g->params_len - w->head_done;

@@ -194,7 +194,7 @@ add_end(struct fcgi_worker *w, uint8_t *to)
     memset(to + n + FCGI_HEADER, 0, 8);
     to[n + FCGI_HEADER + 3] = (uint8_t)w->q.exit_status;
     to[n + FCGI_HEADER + 4] = FCGI_REQUEST_COMPLETE;
-    return n + 2 * FCGI_HEADER;
+    return n + (size_t)2 * FCGI_HEADER;
 }
 
 int
@@ -235,11 +235,11 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
         if (k < 0 && errno == EINTR) {
             continue;
         }
-        if (k <= 0) {
-            /* The record's length is on the wire already. */
-            return k < 0 && errno != EAGAIN ? -errno
-                   : k < 0                  ? -ETIMEDOUT
-                                            : -EIO;
+        if (k < 0) {
+            return errno == EAGAIN ? -ETIMEDOUT : -errno;
+        }
+        if (k == 0) {
+            return -EIO; /* shorter than the record's length on the wire */
         }
         left -= (size_t)k;
     }

@@ -318,7 +318,7 @@ reconcile(struct master *m, int64_t now)
     if (c.ready >= m->target) {
         m->early_deaths = 0;
     }
-    for (; c.serving > m->target && (slot = 0) == 0; c.serving--) {
+    for (; c.serving > m->target; c.serving--) {
         dismiss_one(m);
     }
     c = count(m);

@@ -128,11 +128,14 @@ static void
 accept_the_rest(struct pool *p, struct listener *l)
 {
     int64_t deadline = clock_ms() + LAST_WORDS_MS;
+    struct sockaddr any;
+    socklen_t len;
     int fd;
 
     listener_unlink(l);
     for (int i = 0; i < p->s.config->backlog; i++) {
-        fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+        len = sizeof any;
+        fd = accept4(l->fd, &any, &len, SOCK_CLOEXEC);
         if (fd < 0) {
             break;
         }

@@ -267,7 +267,7 @@ check-unit: unit ## run the cmocka programs of tests/unit
 	done; exit $$status
 
 check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
-	$(Q)$(call run_pytest,tests/gateway)
+	$(Q)$(call run_pytest,-n 3 tests/gateway)
 
 check-servers: $(PROGRAM) ## run tests/servers: behind real web servers
 	$(Q)$(call run_pytest,tests/servers)

@@ -38,8 +38,7 @@ flush(PyObject *writer)
     Py_XDECREF(r);
 }
 
-/* Text layers first: their flush() fills the binary layer below. A type that is
- * not found stays NULL. */
+/* The standard library's own writers; a type that is not found stays NULL. */
 static void
 find_writer_types(PyObject *types[WRITER_TYPES])
 {

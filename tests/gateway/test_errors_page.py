@@ -189,6 +189,17 @@ def application(environ, start_response):
     assert 'int(&quot;changed line&quot;)' in server.request(query='new').body.decode()
 
 
+def test_changed_syntax_error(fcgi_unix, tmp_path):
+    """The same where no call leads to the line."""
+    script = tmp_path / 'app.py'
+    script.write_text('def one(:\n')
+    server = fcgi_unix(str(script), '--debug')
+    server.allow_log('.*')
+    assert '<i>1</i>def one(:' in server.request().body.decode()
+    script.write_text('x = 1\ndef two(:\n')
+    assert '<i>2</i>def two(:' in server.request().body.decode()
+
+
 @pytest.mark.parametrize('method', ['GET', 'POST', 'HEAD'])
 def test_without_debug(transport, method):
     """An id, and nothing of the exception, the source or the request."""

@@ -96,6 +96,13 @@ def test_signals_are_not_pythons(fcgi_unix):
     assert json.loads(server.request().body) == ['None', 'None']
 
 
+def test_signals_of_a_cgi_script(cgi):
+    """Nor in CGI: Ctrl-C ends it (until the application imports `signal`), SIGXFSZ is not ignored."""
+    caught, ignored = show(cgi, '[int(line.split()[1], 16) for line in open("/proc/self/status") '
+                                'if line.startswith(("SigCgt", "SigIgn"))][::-1]')
+    assert not caught & 1 << signal.SIGINT - 1 and not ignored & 1 << signal.SIGXFSZ - 1
+
+
 def test_modules_in_c(cgi):
     """The interpreter is whole: modules built into it and those loaded from files."""
     assert show(cgi, '[__import__(m) and m for m in "ssl sqlite3 ctypes decimal zlib hashlib _socket lzma".split()]')
@@ -237,6 +244,21 @@ def begin():
 ''')
     for text in ('half a line', 'of the original', 'of C'):
         assert text in log
+
+
+def test_stdout_of_another_kind_is_flushed(end):
+    """What the application put in the place of sys.stdout may be anything with a flush()."""
+    lines, _ = end('''
+import sys
+class Out:
+    def write(self, text):
+        return len(text)
+    def flush(self):
+        note('flushed')
+def begin():
+    sys.stderr = Out()
+''')
+    assert 'flushed' in lines
 
 
 def test_modules_that_use_atexit(end, tmp_path):

@@ -64,11 +64,13 @@ def test_file_is_a_module_of_its_own(transport, tmp_path):
     assert seen['path'][0] == str(script.parent)
 
 
-@pytest.mark.parametrize('name', ['shop.wsgi', 'shop.cgi', 'shop.fcgi', 'shop', '9-lives.py', 'errno.py', 'os.py'])
+@pytest.mark.parametrize('name', ['shop.wsgi', 'shop.cgi', 'shop.fcgi', 'shop', '9-lives.py', 'errno.py', 'os.py',
+                                  'encodings.py'])
 def test_other_names_are_made_up(cgi, tmp_path, name):
     """Names that no import asks for, or that belong to another module, are not taken: `import errno` stays errno."""
     script = tmp_path / name
-    script.write_text('import errno, os.path\nassert errno.ENOENT == 2 and os.path.join\n' + WHERE)
+    script.write_text('import encodings.utf_8, errno, os.path\n'
+                      'assert errno.ENOENT == 2 and os.path.join and encodings.utf_8.decode\n' + WHERE)
     seen = json.loads(cgi.serve(f'./{name}' if name == 'shop' else str(script), cwd=tmp_path).request().body)
     assert seen['name'].startswith('_wsgi_script_') and seen['name'].isidentifier()
     assert seen['file'] == str(script) and seen['registered']

@@ -130,10 +130,11 @@ def test_links_inside_and_a_link_as_the_folder(fcgi_unix, site, tmp_path):
 
 
 def test_changed_script_is_loaded_anew(fcgi_unix, site):
-    """As people know it from CGI and PHP; a deleted one is gone."""
+    """As people know it from CGI and PHP, with nothing of the old module in the new one; a deleted one is gone."""
+    (site / 'one.py').write_text('OLD = 1\n' + SHOW.format(word='one.py'))
     server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site))
     assert answer(server, site / 'one.py', '/one.py')[0] == 'one.py'
-    (site / 'one.py').write_text(SHOW.format(word='changed'))
+    (site / 'one.py').write_text("assert 'OLD' not in globals()\n" + SHOW.format(word='changed'))
     assert answer(server, site / 'one.py', '/one.py')[0] == 'changed'
     os.remove(site / 'one.py')
     refused(server, site / 'one.py', '/one.py')

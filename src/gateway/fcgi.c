@@ -40,18 +40,22 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
                 fcgi_run_fn run, void *arg)
 {
     struct fcgi_worker *w = calloc(1, sizeof *w);
+    FCGX_Request *fx = calloc(1, sizeof *fx);
 
-    if (w == NULL) {
+    if (w == NULL || fx == NULL) {
+        free(w);
+        free(fx);
         return NULL;
     }
+    w->fx = fx;
     request_init(&w->q, &fcgi_transport, config);
     w->config = config;
     w->limits = *limits;
     w->run = run;
     w->run_arg = arg;
     w->fd = -1;
-    FCGX_InitRequest(&w->fx, -1, 0);
-    w->fx.ipcFd = -1;
+    FCGX_InitRequest(w->fx, -1, 0);
+    w->fx->ipcFd = -1;
     /* The head may come in the smallest records with the largest padding. */
     buf_init(&w->in,
              (size_t)limits->head + (size_t)4 * FCGI_RECORD_MAX + (1u << 20));
@@ -70,6 +74,7 @@ fcgi_worker_free(struct fcgi_worker **w)
         buf_fini(&(*w)->reply);
         spool_fini(&(*w)->body.spool);
         spool_fini(&(*w)->body.data_spool);
+        free((*w)->fx);
         free(*w);
         *w = NULL;
     }
@@ -133,7 +138,7 @@ save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 static int
 add_params(struct fcgi_worker *w)
 {
-    for (char **e = w->fx.envp; *e != NULL; e++) {
+    for (char **e = w->fx->envp; *e != NULL; e++) {
         const char *eq = strchr(*e, '=');
         if (eq == NULL || eq == *e) {
             continue;
@@ -152,13 +157,13 @@ add_params(struct fcgi_worker *w)
 static int
 accept_request(struct fcgi_worker *w)
 {
-    w->fx.ipcFd = w->fd;
-    w->fx.keepConnection = 1; /* 0 would "close" the connection first */
-    if (FCGX_Accept_r(&w->fx) < 0) {
+    w->fx->ipcFd = w->fd;
+    w->fx->keepConnection = 1; /* 0 would "close" the connection first */
+    if (FCGX_Accept_r(w->fx) < 0) {
         return -EPROTO;
     }
-    if (FCGX_GetError(w->fx.in) != 0) {
-        FCGX_Free(&w->fx, 0);
+    if (FCGX_GetError(w->fx->in) != 0) {
+        FCGX_Free(w->fx, 0);
         return -EPROTO;
     }
     return 0;
@@ -195,8 +200,8 @@ run_request(struct fcgi_worker *w)
             w->cut_off = fcgi_send(q, NULL, 0, SEND_END) < 0;
         }
     }
-    FCGX_Free(&w->fx, 0);
-    w->fx.ipcFd = -1;
+    FCGX_Free(w->fx, 0);
+    w->fx->ipcFd = -1;
     fcgi_body_end(w);
 }
 

@@ -479,20 +479,20 @@ start_data(struct fcgi_worker *w)
     if (w->part == PART_DATA) {
         return 0;
     }
-    while (FCGX_GetStr(waste, sizeof waste, w->fx.in) == (int)sizeof waste) {
+    while (FCGX_GetStr(waste, sizeof waste, w->fx->in) == (int)sizeof waste) {
     }
-    if (FCGX_GetError(w->fx.in) != 0) {
+    if (FCGX_GetError(w->fx->in) != 0) {
         return set_error(w, -EPROTO);
     }
     w->part = PART_DATA;
-    return FCGX_StartFilterData(w->fx.in) == 0 ? 0 : set_error(w, -EPROTO);
+    return FCGX_StartFilterData(w->fx->in) == 0 ? 0 : set_error(w, -EPROTO);
 }
 
 ssize_t
 fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
     struct fcgi_worker *w = fcgi_of(q);
-    FCGX_Stream *in = w->fx.in;
+    FCGX_Stream *in = w->fx->in;
 
     if (s == STREAM_DATA) {
         int e = start_data(w);

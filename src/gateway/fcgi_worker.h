@@ -13,7 +13,7 @@
 #include "gateway/spool.h"
 #include "gateway/transport.h"
 
-#include <fcgiapp.h>
+struct FCGX_Request; /* libfcgi\'s, known to the .c files only */
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
@@ -40,7 +40,7 @@ struct fcgi_worker {
     struct fcgi_limits limits;
     fcgi_run_fn run;
     void *run_arg;
-    FCGX_Request fx;
+    struct FCGX_Request *fx;
     struct fcgi_conn *c; /* the connection in hand */
     int fd;
     struct buf in;    /* what was received on it */

@@ -96,6 +96,9 @@ detect(struct start *s)
         s->mode = config.mode;
         s->why = "--mode says so";
     }
+    else if (restart_is_one()) {
+        s->why = "the program executed itself again with its sockets";
+    }
     else if (config.bind.n > 0) {
         s->why = "--bind names a socket to listen on";
     }
@@ -490,10 +493,12 @@ serve(const struct pool_setup *setup)
         caretaker_guard_end(pool);
         interp_finish();
     }
-    if (restart) {
-        status = -restart_exec(listeners, nlisteners);
-        log_error("starting again: %s", strerror(status));
-        status = EX_OSERR;
+    if (restart && signals_get().stop == STOP_NONE) {
+        int e = restart_exec(listeners, nlisteners);
+        if (e != -EINTR) {
+            log_error("starting again: %s", strerror(-e));
+            status = EX_OSERR;
+        }
     }
     if (pool != NULL) {
         pool_close(pool);
@@ -643,7 +648,7 @@ main(int argc, char **argv)
     if (fd_sanitize(&was_closed) < 0) {
         return leave(EX_OSERR);
     }
-    signals_init();
+    signals_init(restart_is_one());
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {

@@ -125,6 +125,27 @@ static const struct option_row table[] = {
      .allowed = TIME_FROM_0,
      .help = "for running requests to end at SIGTERM"},
 
+    HEADING("Processes"),
+    {.letter = 'p', .name = "processes", .arg = "N|auto",
+     .set = value_processes, FIELD(processes), .min = 1, .max = 256,
+     .allowed = "a number from 1 to 256, or auto",
+     .help = "workers under a master process; auto: as many\n"
+             "as there are processors; without it one\n"
+             "process and no master"},
+    {.name = "max-requests", .arg = "N", .preset = "0", .set = value_unsigned,
+     FIELD(max_requests), .max = UINT32_MAX,
+     .allowed = "a number; 0 is no limit",
+     .help = "a new process after so many; 0 is no limit"},
+    {.name = "max-requests-jitter", .arg = "N", .preset = "0",
+     .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
+     .allowed = "a number",
+     .help = "up to so many more, different in each worker"},
+    {.name = "reload", .arg = "script|off", .preset = "script",
+     .set = value_reload, FIELD(reload),
+     .allowed = "script or off",
+     .help = "take new code when APP, or tmp/restart.txt\n"
+             "beside it, is touched"},
+
     HEADING("Seeing inside"),
     {.name = "status-path", .arg = "PATH", .set = value_path,
      FIELD(status_path), .allowed = PATH_TEXT,

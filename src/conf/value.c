@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void
 value_drop(const char **field)
@@ -219,6 +220,37 @@ value_mode(const struct option_row *row UNUSED, void *field, const char *value)
     }
     else if (strcmp(value, "fastcgi") == 0) {
         *mode = MODE_FASTCGI;
+    }
+    else {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int
+value_processes(const struct option_row *row, void *field, const char *value)
+{
+    if (strcmp(value, "auto") != 0) {
+        return value_unsigned(row, field, value);
+    }
+    unsigned *processes = field;
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    *processes = n < 1                    ? 1
+                 : (uint64_t)n > row->max ? (unsigned)row->max
+                                          : (unsigned)n;
+    return 0;
+}
+
+int
+value_reload(const struct option_row *row UNUSED, void *field,
+             const char *value)
+{
+    enum config_reload *reload = field;
+    if (strcmp(value, "script") == 0) {
+        *reload = RELOAD_SCRIPT;
+    }
+    else if (strcmp(value, "off") == 0) {
+        *reload = RELOAD_OFF;
     }
     else {
         return -EINVAL;

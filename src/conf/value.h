@@ -51,6 +51,9 @@ int value_time(const struct option_row *row, void *field, const char *value);
 int value_file_mode(const struct option_row *row, void *field,
                     const char *value);
 int value_mode(const struct option_row *row, void *field, const char *value);
+int value_processes(const struct option_row *row, void *field,
+                    const char *value);
+int value_reload(const struct option_row *row, void *field, const char *value);
 int value_errors_to(const struct option_row *row, void *field,
                     const char *value);
 int value_true(const struct option_row *row, void *field, const char *value);

@@ -53,9 +53,11 @@ obey(struct pool *p, struct round *r, int64_t now)
     if (s.stop == STOP_NOW || (s.stop != STOP_NONE && !started)) {
         end_now(p, NULL);
     }
+    if (s.stop != STOP_NONE) {
+        atomic_store(&p->restart, false); /* a stop is for good */
+    }
     if (s.stop == STOP_GRACEFUL && r->end == 0) {
         r->end = now + p->s.config->graceful_timeout_ms;
-        atomic_store(&p->restart, false);
         atomic_store(&p->s.board->workers[p->s.worker].state, SCORE_DRAINING);
         pool_stop(p);
     }

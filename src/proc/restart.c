@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "proc/signals.h"
 #include "wsgi/loader.h"
 
 #include <errno.h>
@@ -35,9 +36,13 @@ copy_words(char *const *words, size_t room)
         n++;
     }
     char **copy = calloc(n + room + 1, sizeof *copy);
+    size_t k = 0;
     for (size_t i = 0; copy != NULL && i < n; i++) {
-        copy[i] = strdup(words[i]);
-        if (copy[i] == NULL) {
+        if (strncmp(words[i], variable, sizeof variable - 1) == 0) {
+            continue; /* what an earlier run of the program said to this one */
+        }
+        copy[k] = strdup(words[i]);
+        if (copy[k++] == NULL) {
             return NULL; /* the process is about to end anyway */
         }
     }
@@ -54,6 +59,18 @@ restart_remember(char **argv, char **environment)
     origin.environment = copy_words(environment, 1);
     origin.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return origin.argv == NULL || origin.environment == NULL ? -ENOMEM : 0;
+}
+
+bool
+restart_is_one(void)
+{
+    const char *value = getenv(variable);
+    const char *colon = value == NULL ? NULL : strchr(value, ':');
+    uint64_t pid;
+
+    return colon != NULL &&
+           num_parse(value, (size_t)(colon - value), INT_MAX, &pid) == 0 &&
+           (pid_t)pid == getpid();
 }
 
 size_t
@@ -119,6 +136,10 @@ restart_exec(struct listener *listeners, size_t n)
     }
     if (origin.folder_fd >= 0 && fchdir(origin.folder_fd) < 0) {
         return -errno;
+    }
+    signals_hold();
+    if (signals_get().stop != STOP_NONE) {
+        return -EINTR; /* it came just now: stop after all */
     }
     (void)execve(origin.exe, origin.argv, origin.environment);
     return -errno;

@@ -27,6 +27,9 @@
  * anything changes them. 0 or -ENOMEM. */
 CHECK_RESULT int restart_remember(char **argv, char **environment);
 
+/* True where the program before us was this one, on the same pid. */
+bool restart_is_one(void);
+
 /* The descriptors that the program before us handed over: how many, at most max;
  * 0 = it was not us. Call once. */
 size_t restart_inherited(int *fds, size_t max);

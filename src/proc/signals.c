@@ -19,13 +19,34 @@ static atomic_uint reloads, dumps, more, less;
 static int wake_fd = -1;
 
 void
-signals_init(void)
+signals_hold(void)
 {
-    struct sigaction sa = {.sa_handler = SIG_IGN};
+    sigset_t ours;
+
+    (void)sigemptyset(&ours);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        (void)sigaddset(&ours, numbers[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &ours, NULL);
+}
+
+static void
+hold_none(void)
+{
     sigset_t none;
 
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void
+signals_init(bool restarted)
+{
+    struct sigaction sa = {.sa_handler = SIG_IGN};
+
+    if (!restarted) {
+        hold_none();
+    }
     (void)sigaction(SIGPIPE, &sa, NULL);
     sa.sa_handler = SIG_DFL;
     (void)sigaction(SIGXFSZ, &sa, NULL);
@@ -116,6 +137,7 @@ signals_open(bool with_children)
             return -errno;
         }
     }
+    hold_none();
     return 0;
 }
 

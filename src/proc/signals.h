@@ -28,8 +28,13 @@ struct signals {
 };
 
 /* SIGPIPE and SIGXFSZ ignored or reset, the mask emptied: what a web server or
- * supervisor left behind must not reach the application. For every mode. */
-void signals_init(void);
+ * supervisor left behind must not reach the application. For every mode.
+ * restarted: signals_hold() was called before, and still holds. */
+void signals_init(bool restarted);
+
+/* Keeps our signals waiting from here on, through execve(), until signals_open()
+ * of the next run: between the two they would just kill the process. */
+void signals_hold(void);
 
 /* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
  * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. Again: nothing.

@@ -1,0 +1,296 @@
+"""Processes: master and workers, their deaths, new code, limits; the same without a master by executing again.
+P2, P3, P4, P5, P20."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from fcgi import wait_for
+from settings import SLOW
+
+VERSIONED = '''
+import os
+version = %r
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [version.encode(), b' ', str(os.getpid()).encode()]
+'''
+
+
+def workers(server):
+    """The pids of the master's children."""
+    path = f'/proc/{server.pid}/task/{server.pid}/children'
+    return {int(pid) for pid in pathlib.Path(path).read_text().split()}
+
+
+def answer(server):
+    """(version, pid) of one request."""
+    version, pid = server.request().text.split()
+    return version, int(pid)
+
+
+def rewrite(server, version):
+    """Other code in the place of the application, by rename as editors and deployments do it."""
+    script = pathlib.Path(server.script)
+    new = script.with_suffix('.new')
+    new.write_text(version if '\n' in version else VERSIONED % version)
+    os.replace(new, script)
+
+
+class Load:
+    """Clients that ask one after the other until told to stop; every answer counts."""
+
+    def __init__(self, server, clients=3):
+        self.server, self.stopping = server, threading.Event()
+        self.answers, self.failures = [], []
+        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+
+    def run(self):
+        import fcgi
+        while not self.stopping.is_set():
+            try:
+                with fcgi.Connection(self.server.address) as conn:
+                    response = conn.request(self.server.params())
+                assert response.status == 200 and response.complete, response
+                self.answers.append(response.text.split())
+            except (AssertionError, OSError) as error:
+                self.failures.append(repr(error))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.fixture
+def serve(fcgi_unix):
+    """As fcgi_unix; a master is stopped at the end of the test, since its workers are no leftovers before."""
+    servers = []
+
+    def start(*args, **keywords):
+        servers.append(fcgi_unix(*args, **keywords))
+        return servers[-1]
+    yield start
+    for server in servers:
+        if server.process.running():
+            assert server.stop(timeout=10) == 0
+
+
+@pytest.fixture
+def two(serve):
+    """A master with two workers that serves version one."""
+    server = serve(VERSIONED % 'one', '--processes', '2')
+    server.allow_log('SIGHUP|touched|new code|loading')
+    assert answer(server)[0] == 'one'
+    return server
+
+
+def test_workers(two):
+    """P1: as many as asked for, all children of a process that serves nothing itself."""
+    wait_for(lambda: len(workers(two)) == 2, 5, 'two workers')
+    pids = {answer(two)[1] for _ in range(20)}
+    assert pids <= workers(two) and two.pid not in pids
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV])
+def test_death_of_a_worker(two, number):
+    """P3: it is replaced within a second; the log says how it died and what it did last; the other serves meanwhile."""
+    two.expect_log(r'worker \d+ was killed by signal \d+ \((KILL|SEGV)\).* after .* last request: GET /')
+    for _ in range(3):
+        before = workers(two)
+        victim = answer(two)[1]
+        os.kill(victim, number)
+        wait_for(lambda: victim not in workers(two) and len(workers(two)) == 2, 1 if number == signal.SIGKILL else 3,
+                 'a new worker')
+        assert answer(two)[0] == 'one' and len(before & workers(two)) == 1
+        if number == signal.SIGSEGV:
+            break
+
+
+def test_death_in_a_loop(serve):
+    """P3: workers that die while they start are tried again at growing intervals, not in a tight loop."""
+    server = serve('''
+        import os
+        with open(os.environ['STARTS'], 'a') as f:
+            f.write('x')
+        os._exit(3)
+    ''', '--processes', '2', env={'STARTS': '/dev/null'}, ready=False)
+    server.check_fds = False
+    server.allow_log(r'worker \d+ exited with code 3')
+    server.wait_log('exited with code 3', 10)
+    start = time.monotonic()
+    wait_for(lambda: time.monotonic() - start > 3, 10, 'three seconds')
+    count = server.logged.count('exited with code 3')
+    assert 2 <= count <= 14, server.logged
+
+
+def test_hup_under_load(two):
+    """P5: new code comes in while requests go on, and not one of them fails; again and again."""
+    with Load(two) as load:
+        for version in 'two', 'three', 'four':
+            rewrite(two, version)
+            two.process.signal(signal.SIGHUP)
+            wait_for(lambda: any(v == version for v, _ in load.answers[-5:]), 20, version)
+    assert not load.failures, (len(load.answers), load.failures[:3])
+    wait_for(lambda: {answer(two)[0] for _ in range(10)} == {'four'}, 20, 'only the last code')
+
+
+def test_hup_with_broken_code(two):
+    """P5: code that does not load changes nothing: the old workers answer, the log says why; mended code comes in."""
+    two.expect_log(r'the new code does not load')
+    two.allow_log(r'exited with code 70|SyntaxError|could not be loaded')
+    before = workers(two)
+    with Load(two) as load:
+        rewrite(two, 'def application(:\n')
+        two.process.signal(signal.SIGHUP)
+        two.wait_log('the new code does not load', 20)
+        assert before <= workers(two)
+    assert not load.failures and {v for v, _ in load.answers} == {'one'}
+    rewrite(two, 'mended')
+    wait_for(lambda: answer(two)[0] == 'mended', 20, 'the mended code')
+
+
+def test_touch(two):
+    """P20: the script touched, or tmp/restart.txt beside it, brings the new code without a signal."""
+    rewrite(two, 'touched')
+    wait_for(lambda: answer(two)[0] == 'touched', 20, 'the new code')
+    before = workers(two)
+    folder = pathlib.Path(two.script).parent / 'tmp'
+    folder.mkdir()
+    (folder / 'restart.txt').touch()
+    wait_for(lambda: len(workers(two)) == 2 and not before & workers(two), 20, 'new workers')
+
+
+def test_reload_off(serve):
+    """P20: --reload=off: a touch is none of its business, HUP is."""
+    server = serve(VERSIONED % 'one', '--processes', '1', '--reload', 'off')
+    server.allow_log('SIGHUP|new code')
+    rewrite(server, 'two')
+    start = time.monotonic()
+    wait_for(lambda: time.monotonic() - start > 2.5, 10, 'two looks')
+    assert answer(server)[0] == 'one'
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: answer(server)[0] == 'two', 20, 'the new code')
+
+
+def test_term_under_load(two):
+    """P4: whoever got a connection gets the whole answer; exit code 0; nothing is left."""
+    with Load(two) as load:
+        wait_for(lambda: len(load.answers) > 50, 10, 'load')
+        two.process.signal(signal.SIGTERM)
+        wait_for(lambda: not workers(two) if two.process.running() else True, 10, 'the end of the workers')
+        load.stopping.set()
+    assert two.wait(10) == 0
+    # After the end nobody accepts on the inherited socket; an answer cut short would be a Timeout or incomplete.
+    assert not [f for f in load.failures if 'complete=False' in f], load.failures[:3]
+
+
+def test_more_and_less(two):
+    """TTIN and TTOU add and remove a worker."""
+    two.process.signal(signal.SIGTTIN)
+    wait_for(lambda: len(workers(two)) == 3, 5, 'three workers')
+    two.process.signal(signal.SIGTTOU)
+    wait_for(lambda: len(workers(two)) == 2, 10, 'two workers')
+    two.process.signal(signal.SIGTTOU)
+    wait_for(lambda: len(workers(two)) == 1, 10, 'one worker')
+    two.process.signal(signal.SIGTTOU)
+    assert answer(two)[0] == 'one'
+
+
+def test_death_of_the_master(two):
+    """P3: workers without a master would be nobody's: they end, too."""
+    two.process.exit_codes = {-signal.SIGKILL}
+    two.check_fds = False
+    pids = workers(two)
+    two.process.signal(signal.SIGKILL)
+
+    def gone(pid):
+        try:
+            return pathlib.Path(f'/proc/{pid}/stat').read_text().split()[2] == 'Z'
+        except OSError:
+            return True
+    wait_for(lambda: all(gone(pid) for pid in pids), 10, 'the end of the workers')
+
+
+def test_max_requests(serve):
+    """P2: workers are replaced after so many requests, and none is lost."""
+    server = serve(VERSIONED % 'one', '--processes', '2', '--max-requests', '40', '--max-requests-jitter', '20')
+    with Load(server) as load:
+        wait_for(lambda: len({pid for _, pid in load.answers}) >= 5, 30, 'new workers')
+    assert not load.failures, (len(load.answers), load.failures[:3])
+
+
+# --- without a master: the same pid, for spawners that must not see it end --------------------------------------------
+
+def test_same_pid_hup(fcgi_unix):
+    """P5: without a master the program is executed again, on the same pid and socket; no request fails."""
+    server = fcgi_unix(VERSIONED % 'one')
+    server.allow_log('SIGHUP|touched|new code')
+    server.check_fds = False        # another program, with other descriptors, on the same pid
+    assert answer(server) == ('one', server.pid)
+    with Load(server) as load:
+        for version in 'two', 'three':
+            rewrite(server, version)
+            server.process.signal(signal.SIGHUP)
+            wait_for(lambda: any(v == version for v, _ in load.answers[-5:]), 20, version)
+    assert not load.failures, (len(load.answers), load.failures[:3])
+    assert {int(pid) for _, pid in load.answers} == {server.pid}
+
+
+def test_same_pid_broken_code(fcgi_unix):
+    """P5, P20: new code is tried by a child first; what does not load is not taken."""
+    server = fcgi_unix(VERSIONED % 'one')
+    server.check_fds = False
+    server.expect_log('the new code does not load')
+    server.allow_log('touched|new code|SyntaxError|could not be loaded')
+    rewrite(server, 'def application(:\n')
+    server.wait_log('the new code does not load', 20)
+    assert answer(server) == ('one', server.pid)
+    rewrite(server, 'mended')
+    wait_for(lambda: answer(server) == ('mended', server.pid), 20, 'the mended code')
+
+
+def test_same_pid_own_socket(world):
+    """P5: with --bind the socket is kept too; it is removed at the end."""
+    path = world.new_path('sock')
+    script = world.write_app(VERSIONED % 'one')
+    process = world.spawn('--bind', str(path), script)
+    process.allow_log('SIGHUP|touched|new code')
+
+    def ask():
+        out = subprocess.run([process.argv[0], '--request', str(path), 'GET', '/'], capture_output=True, text=True)
+        return out.stdout.split()[-2:]
+    wait_for(lambda: ask() == ['one', str(process.pid)], 10, 'version one')
+    new = pathlib.Path(script).with_suffix('.new')
+    new.write_text(VERSIONED % 'two')
+    os.replace(new, script)
+    process.signal(signal.SIGHUP)
+    wait_for(lambda: ask() == ['two', str(process.pid)], 20, 'version two')
+    process.signal(signal.SIGTERM)
+    assert process.wait(5 * SLOW) == 0 and not pathlib.Path(path).exists()
+
+
+def test_same_pid_max_requests(fcgi_unix):
+    """P2: --max-requests without a master: executed again, the same pid, no request lost."""
+    server = fcgi_unix('''
+        import os, time
+        born = str(time.time_ns())
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [born.encode(), b' ', str(os.getpid()).encode()]
+    ''', '--max-requests', '30')
+    server.check_fds = False
+    with Load(server) as load:
+        wait_for(lambda: len({born for born, _ in load.answers}) >= 3, 30, 'three lives')
+    assert not load.failures, (len(load.answers), load.failures[:3])
+    assert {int(pid) for _, pid in load.answers} == {server.pid}

@@ -50,10 +50,10 @@ SRC_proc    := caretaker child control master pool restart scoreboard \
                signals status status_html status_json status_metrics \
                status_shot status_text touched
 
-layer = $(wildcard $(patsubst %,src/$(1)/%.c,$(SRC_$(1))))
+layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 # What needs no Python: linked into every unit test as one archive.
 SRC_core := $(foreach l,base conf net gateway,$(call layer,$(l)))
-SRC      := $(wildcard src/main.c) $(SRC_core) $(call layer,wsgi) \
+SRC      := src/main.c $(SRC_core) $(call layer,wsgi) \
             $(call layer,client) $(call layer,proc)
 
 unlisted := $(filter-out $(SRC),$(wildcard src/*.c src/*/*.c))

@@ -43,6 +43,16 @@ def wait_for(predicate, timeout=5, what='condition'):
         time.sleep(0.005)
 
 
+def open_terminal():
+    """(master, slave) of a new terminal; the test is skipped where there can be none (a chroot without devpts)."""
+    import os
+    import unittest
+    try:
+        return os.openpty()
+    except OSError as error:
+        raise unittest.SkipTest(f'no terminal can be made here: {error}') from error
+
+
 # --- encoding -------------------------------------------------------------------------------------------------------
 
 def record(type, id, content=b'', padding=0, version=1, length=None):

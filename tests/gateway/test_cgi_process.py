@@ -11,7 +11,7 @@ import time
 import pytest
 
 from apps import BUSY, HELLO
-from fcgi import wait_for
+from fcgi import open_terminal, wait_for
 from settings import BINARY, SLOW
 
 GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
@@ -290,7 +290,7 @@ def test_kinds_of_stdin(world, kind):
     elif kind == 'file':
         stdin = os.open(__file__, os.O_RDONLY)
     elif kind == 'tty':
-        master, stdin = os.openpty()
+        master, stdin = open_terminal()
         opened.append(master)
     elif kind == 'pipe':
         stdin, w = os.pipe()

@@ -27,7 +27,7 @@ def odd_stdin(kind):
     if kind == 'folder':
         return os.open('/', os.O_RDONLY), []
     if kind == 'tty':
-        master, slave = os.openpty()
+        master, slave = fcgi.open_terminal()
         return slave, [master]
     if kind == 'pipe':
         r, w = os.pipe()

@@ -182,7 +182,7 @@ def application(environ, start_response):
     importlib.reload(helper)
     (getattr(helper, 'old', None) if environ['QUERY_STRING'] == 'old' else helper.newer)()
 ''')
-    server = fcgi_unix(str(app), '--debug')
+    server = fcgi_unix(str(app), '--debug', '--reload', 'off')
     server.allow_log('.*')
     assert '1 / 0' in server.request(query='old').body.decode()
     helper.write_text('def newer():\n    int("changed line")\n')
@@ -193,7 +193,7 @@ def test_changed_syntax_error(fcgi_unix, tmp_path):
     """The same where no call leads to the line."""
     script = tmp_path / 'app.py'
     script.write_text('def one(:\n')
-    server = fcgi_unix(str(script), '--debug')
+    server = fcgi_unix(str(script), '--debug', '--reload', 'off')
     server.allow_log('.*')
     assert '<i>1</i>def one(:' in server.request().body.decode()
     script.write_text('x = 1\ndef two(:\n')

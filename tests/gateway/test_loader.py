@@ -287,6 +287,8 @@ def test_module_is_looked_for_after_chdir(cgi, tmp_path):
 
 # --- loads that fail -----------------------------------------------------------------------------------------------
 
+# The loader's own work is looked at, not that of the process that reloads itself.
+STAY = ('--reload', 'off')
 COUNTED = '''
 with open({notes!r}, 'a') as f:
     f.write('loaded\\n')
@@ -313,7 +315,7 @@ def test_loaded_again_when_changed(fcgi_unix, tmp_path, form, failure, pattern):
     script = tmp_path / 'shop.py'
     script.write_text(counted(tmp_path) + failure + '\n')
     is_read = failure != 'def f(:'
-    server = fcgi_unix(str(script) if form == 'file' else 'shop', cwd=tmp_path)
+    server = fcgi_unix(str(script) if form == 'file' else 'shop', *STAY, cwd=tmp_path)
     first = refused(server, pattern)
     second = refused(server)
     assert first.body != second.body
@@ -326,7 +328,7 @@ def test_loaded_again_when_changed(fcgi_unix, tmp_path, form, failure, pattern):
 
 def test_module_that_appears(fcgi_unix, tmp_path):
     """A module that was not there is looked for again, at most every second."""
-    server = fcgi_unix('late', cwd=tmp_path)
+    server = fcgi_unix('late', *STAY, cwd=tmp_path)
     refused(server, "No module named 'late'")
     (tmp_path / 'late.py').write_text(TWO)
     wait_for(lambda: server.request().body == b'app', 10, 'the module')
@@ -338,7 +340,7 @@ def test_loaded_again_when_another_file_changed(fcgi_unix, tmp_path, how):
     script, helper = tmp_path / 'shop.py', tmp_path / 'helper.py'
     script.write_text('import helper\nhelper.set_up()\n' + TWO)
     helper.write_text('1 / 0\n' if how == 'at import' else 'def set_up():\n    1 / 0\n')
-    server = fcgi_unix(str(script))
+    server = fcgi_unix(str(script), *STAY)
     refused(server, 'ZeroDivisionError')
     # Longer: the time stamps of importlib's .pyc files have a resolution of one second.
     helper.write_text('def set_up():\n    return "fixed"\n')
@@ -358,10 +360,10 @@ def test_failure_has_its_traceback_each_time(fcgi_unix, tmp_path):
 
 
 def test_running_application_is_not_reloaded(fcgi_unix, tmp_path):
-    """The one APP stays as it was loaded; reloading is a signal's work."""
+    """The one APP stays as it was loaded; reloading is the process' work."""
     script = tmp_path / 'shop.py'
     script.write_text(TWO)
-    server = fcgi_unix(str(script))
+    server = fcgi_unix(str(script), *STAY)
     assert server.request().body == b'app'
     script.write_text(TWO.replace("b'app'", "b'changed'"))
     assert server.request().body == b'app'
@@ -372,7 +374,7 @@ def test_threads_wait_for_one_load(fcgi_unix, tmp_path):
     notes, gate = tmp_path / 'notes', tmp_path / 'gate'
     script = tmp_path / 'shop.py'
     script.write_text('1 / 0\n')
-    server = fcgi_unix(str(script), '--threads', '4')
+    server = fcgi_unix(str(script), '--threads', '4', *STAY)
     refused(server, 'ZeroDivisionError')
     script.write_text(counted(tmp_path) + f'''
 import os, time

@@ -59,24 +59,36 @@ def python_source(app):
 # --- processes ------------------------------------------------------------------------------------------------------
 
 def proc_stat(pid):
-    """(state, ppid, session) of a process, or None when it is gone."""
+    """(state, ppid, session, command) of a process, or None when it is gone."""
     try:
         text = Path(f'/proc/{pid}/stat').read_text()
     except OSError:
         return None
     fields = text[text.rindex(')') + 2:].split()
-    return fields[0], int(fields[1]), int(fields[3])
+    return fields[0], int(fields[1]), int(fields[3]), text[text.index('('):text.rindex(')') + 1]
 
 
 def session_members(session):
-    """The processes of a session (ours are the session leaders), zombies too, as {pid: state}."""
+    """The processes of a session (ours are the session leaders), zombies too, as {pid: "state, parent, command"}."""
     found = {}
     for name in os.listdir('/proc'):
         if name.isdigit():
             stat = proc_stat(int(name))
             if stat and stat[2] == session:
-                found[int(name)] = stat[0]
+                found[int(name)] = f'{stat[0]}, parent {stat[1]}, {stat[3]}'
     return found
+
+
+def kill_session(popen):
+    """End, at once, everything that `popen` (a session leader) and its descendants still run."""
+    if popen.returncode is not None and proc_stat(popen.pid):
+        return              # it was reaped, and its number belongs to somebody else's process by now
+    for pid in session_members(popen.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    popen.wait()
 
 
 def open_fds(pid):
@@ -236,16 +248,13 @@ class Process(Logged):
         return '\n'.join(out)
 
     def survivors(self):
+        if self.popen.returncode is not None and proc_stat(self.pid):
+            return {}           # its number belongs to somebody else's process by now
         return {pid: state for pid, state in session_members(self.pid).items() if pid != self.pid}
 
     def reap(self):
         """End everything of this process' session, at once. For the end of a test."""
-        for pid in session_members(self.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.popen.wait()
+        kill_session(self.popen)
         for pipe in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
             if pipe:
                 try:
@@ -309,7 +318,8 @@ class World:
             self.counter += 1
             path = self.tmp_path / str(self.counter) / name
             path.parent.mkdir()
-        path.write_text(source)
+        if not path.exists():           # a server that runs it would see it touched
+            path.write_text(source)
         return str(path)
 
     def spawn(self, *args, env=None, binary=None, **keywords):
@@ -330,9 +340,7 @@ class World:
         except subprocess.TimeoutExpired as error:
             raise Timeout(f'{args} still runs after {timeout * SLOW:g} s') from error
         finally:
-            for pid in session_members(process.pid):
-                os.kill(pid, signal.SIGKILL)
-            process.wait()
+            kill_session(process)
         text = err.decode('utf-8', 'backslashreplace')
         assert not FATAL.search(text), text
         assert process.returncode >= 0, f'killed by signal {-process.returncode}: {text}'

@@ -148,8 +148,8 @@ def test_many_queries_without_reading(fcgi_unix):
     try:
         for _ in range(3000):
             sent += conn.sock.send(query)
-    except BlockingIOError:
-        pass
+    except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+        pass            # it is not listened to any more, or was closed
     assert sent > 0
     for _ in range(3):
         assert server.request(timeout=2).body == b'hello'

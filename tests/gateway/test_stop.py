@@ -363,3 +363,21 @@ def test_parent_that_dies(world):
         assert response.body == b'hello'
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().split()[2] == 'Z', 5, 'its end')
+
+
+def test_term_during_a_reload_check(world):
+    """F29: a touched script is tried by a child process; SIGTERM meanwhile ends that child, too. (That nothing is left
+    is checked after every test; here it is made likely.)"""
+    started = world.new_path('started')
+    app = world.tmp_path / 'app.py'
+    app.write_text(HELLO)
+    sock, address = listening_socket('unix', world.new_path('sock'))
+    with sock:
+        process = world.spawn(app, stdin=sock)
+    process.log.allow('touched|check|reload')
+    server = FcgiServer(world, process, address)
+    server.ready()
+    assert server.request().body == b'hello'
+    app.write_text(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(20)\n{HELLO}")
+    wait_for(started.exists, 10, 'the check of the touched script')
+    assert server.stop() == 0

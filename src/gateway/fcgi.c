@@ -15,7 +15,8 @@ enum {
     REPLY_MAX = 64 << 10,
     KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
     LINGER_STEP_MS = 5000,  /* without a byte while lingering */
-    LINGER_MAX_MS = 30000
+    LINGER_MAX_MS = 30000,
+    LINGER_STOP_MS = 2000 /* the same at a stop */
 };
 
 static void
@@ -207,39 +208,56 @@ run_request(struct fcgi_worker *w)
 
 /* -- the connection between requests ---------------------------------------------------- */
 
-/* The response is out but the peer is still sending: closing now would reset the
- * connection under the response's last bytes. So say that nothing follows, and
- * read the rest away, in the poller and not in a thread. */
-static enum fcgi_next
-linger(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
+static void
+begin_linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping)
 {
-    char waste[16 << 10];
+    (void)shutdown(w->fd, SHUT_WR);
+    c->linger_deadline_ms =
+        clock_ms() + (stopping ? LINGER_STOP_MS : LINGER_MAX_MS);
+    atomic_store(&c->conn.lingering, true);
+}
+
+/* The response is out but the body's end has not come: closing now would reset
+ * the connection under the response's last bytes. So say that nothing follows,
+ * and read the rest away, in the poller and not in a thread. */
+static enum fcgi_next
+linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
+       int64_t *ret_deadline_ms)
+{
     int64_t now = clock_ms();
+    int64_t step = stopping ? LINGER_STOP_MS : LINGER_STEP_MS;
 
     if (c->linger_deadline_ms == 0) {
-        (void)shutdown(w->fd, SHUT_WR);
-        c->linger_deadline_ms = now + LINGER_MAX_MS;
+        begin_linger(w, c, stopping);
     }
     for (int i = 0; i < 64; i++) {
-        ssize_t n = recv(w->fd, waste, sizeof waste, MSG_DONTWAIT);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        if (fcgi_gate_scan(&c->gate, &w->in, &w->reply, &w->limits) !=
+                GATE_MORE ||
+            c->gate.stale_id == 0) {
+            return FCGI_NEXT_CLOSE; /* the body has ended, or is none */
+        }
+        w->reply.len = 0;
+        ssize_t n = fcgi_receive(w);
+        if (n == 0 || (n < 0 && n != -EAGAIN)) {
             return FCGI_NEXT_CLOSE;
         }
-        if (n < 0 && errno == EAGAIN) {
+        if (n < 0) {
             break;
         }
     }
-    int64_t step = w->config->body_timeout_ms < LINGER_STEP_MS
-                       ? w->config->body_timeout_ms
-                       : LINGER_STEP_MS;
+    if (step > w->config->body_timeout_ms) {
+        step = w->config->body_timeout_ms;
+    }
     *ret_deadline_ms =
         now + step < c->linger_deadline_ms ? now + step : c->linger_deadline_ms;
-    return now >= c->linger_deadline_ms ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
+    return now >= c->linger_deadline_ms || save_input(w, c) < 0
+               ? FCGI_NEXT_CLOSE
+               : FCGI_NEXT_PARK;
 }
 
 /* After a request. 1 = the connection can carry the next one. */
 static int
-after_request(struct fcgi_worker *w, struct fcgi_conn *c,
+after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
               int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
     bool keep = c->gate.keep && !w->broken && !w->cut_off &&
@@ -256,9 +274,8 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c,
     }
     *ret_next = FCGI_NEXT_CLOSE;
     if (!complete) {
-        *ret_next = linger(w, c, ret_deadline_ms);
+        *ret_next = linger(w, c, stopping, ret_deadline_ms);
     }
-    w->in.len = c->gate.pos = 0;
     return 0;
 }
 
@@ -316,11 +333,13 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
             break;
         }
         run_request(w);
-        if (!after_request(w, c, ret_deadline_ms, &next)) {
+        bool stop = atomic_load_explicit(stopping, memory_order_relaxed);
+        if (!after_request(w, c, stop, ret_deadline_ms, &next)) {
             return next;
         }
-        if (atomic_load_explicit(stopping, memory_order_relaxed)) {
-            return FCGI_NEXT_CLOSE;
+        if (stop) {
+            return c->gate.stale_id == 0 ? FCGI_NEXT_CLOSE
+                                         : linger(w, c, stop, ret_deadline_ms);
         }
     }
 }
@@ -334,10 +353,13 @@ fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
     w->c = c;
     w->fd = fd;
     w->reply.len = 0;
-    if (c->linger_deadline_ms != 0) {
-        return linger(w, c, ret_deadline_ms);
+    if (load_input(w, c) < 0) {
+        next = FCGI_NEXT_CLOSE;
     }
-    if (load_input(w, c) == 0) {
+    else if (c->linger_deadline_ms != 0) {
+        next = linger(w, c, atomic_load(stopping), ret_deadline_ms);
+    }
+    else {
         ssize_t n = fcgi_receive(w);
         if (n == -EAGAIN) {
             next = park(w, c, ret_deadline_ms);

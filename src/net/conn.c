@@ -80,6 +80,7 @@ conn_open(struct conn_table *t, int fd)
     (void)atomic_exchange(&c->state, CONN_BUSY);
     atomic_store(&c->swept, false);
     atomic_store(&c->kept, false);
+    atomic_store(&c->lingering, false);
     atomic_fetch_add(&t->open, 1);
     c->in_poller = false;
     c->has_send_timeout = false;
@@ -159,8 +160,12 @@ is_due(struct conn *c, int64_t now_ms, enum conn_sweep which)
     long long deadline =
         atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
 
-    return which == SWEEP_ALL || (deadline != 0 && deadline <= now_ms) ||
-           (which == SWEEP_KEPT && atomic_load(&c->kept));
+    if (deadline != 0 && deadline <= now_ms) {
+        return true;
+    }
+    return !atomic_load(&c->lingering) &&
+           (which == SWEEP_ALL ||
+            (which == SWEEP_KEPT && atomic_load(&c->kept)));
 }
 
 /* Held by the sweeper: nobody takes it meanwhile. */

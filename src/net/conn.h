@@ -33,9 +33,10 @@ struct conn {
     _Atomic uint32_t generation; /* changes with every accept */
     atomic_llong deadline_ms;    /* of clock_ms(), while PARKED; 0 = none */
     atomic_bool kept;            /* has carried a request */
-    atomic_bool swept;           /* shut down by the sweeper: only close it */
-    bool in_poller;              /* epoll knows the descriptor */
-    bool has_send_timeout;       /* SO_SNDTIMEO is set */
+    atomic_bool lingering; /* answered; the rest of the input is read away */
+    atomic_bool swept;     /* shut down by the sweeper: only close it */
+    bool in_poller;        /* epoll knows the descriptor */
+    bool has_send_timeout; /* SO_SNDTIMEO is set */
 };
 
 struct conn_table;
@@ -78,7 +79,7 @@ void conn_close_all(struct conn_table *t);
 enum conn_sweep {
     SWEEP_OVERDUE, /* whose deadline has passed at now_ms */
     SWEEP_KEPT,    /* also those that have carried a request */
-    SWEEP_ALL
+    SWEEP_ALL      /* but those that linger, which only their deadline ends */
 };
 
 /* Shuts down parked connections. Not where bytes have arrived: whoever is woken

@@ -55,6 +55,7 @@ obey(struct pool *p, struct round *r, int64_t now)
     }
     if (s.stop != STOP_NONE) {
         atomic_store(&p->restart, false); /* a stop is for good */
+        restart_cancel(&r->restart);
     }
     if (s.stop == STOP_GRACEFUL && r->end == 0) {
         r->end = now + p->s.config->graceful_timeout_ms;

@@ -229,6 +229,16 @@ restart_init(struct restart *r, const struct config *config)
     touched_init(&r->touched, config, loader_script());
 }
 
+void
+restart_cancel(struct restart *r)
+{
+    if (r->checker > 0) {
+        (void)kill(r->checker, SIGKILL);
+        (void)waitpid(r->checker, NULL, 0);
+        r->checker = 0;
+    }
+}
+
 /* 1 = the new code loads, 0 = not known yet, -1 = it does not. */
 static int
 verdict(struct restart *r)

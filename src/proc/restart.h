@@ -48,6 +48,9 @@ struct restart {
 
 void restart_init(struct restart *r, const struct config *config);
 
+/* Ends the child that tries the new code, if one does. */
+void restart_cancel(struct restart *r);
+
 /* asked: by a signal; worn: a limit was reached. True when the program should be
  * executed again now. */
 bool restart_is_due(struct restart *r, const struct config *config,

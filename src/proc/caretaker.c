@@ -14,7 +14,6 @@ struct round {
     struct signals seen; /* signals that have been dealt with */
     int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
     struct restart restart;
-    bool told; /* the request threads, to leave */
 };
 
 enum { STOPPING_MS = 10 /* a round while the last requests run */ };
@@ -114,7 +113,7 @@ caretaker_main(void *arg)
         renew(p, &r, now, signals_get().reloads);
         obey(p, &r, now);
         if (r.end != 0) {
-            r.told = r.told || pool_finish(p);
+            pool_finish(p);
             continue;
         }
         if (atomic_load(&p->paused)) {

@@ -13,6 +13,7 @@
 #include "wsgi/handler.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,6 +27,7 @@
 enum {
     CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
     THREAD_STACK = 8 << 20, /* Python recurses on it */
+    LEAVE_WAIT_MS = 5,
     LAST_WORDS_MS = 300 /* at a stop: for a new connection to say something */
 };
 
@@ -171,7 +173,7 @@ pool_stop(struct pool *p)
     }
 }
 
-bool
+void
 pool_finish(struct pool *p)
 {
     int64_t now = clock_ms();
@@ -179,11 +181,9 @@ pool_finish(struct pool *p)
     /* Who has had an answer connects elsewhere; who has just connected gets a
      * moment to say what it wants. */
     conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
-    if (conn_table_open(p->conns) > 0) {
-        return false;
+    if (conn_table_open(p->conns) == 0) {
+        poller_wake_all(&p->poller);
     }
-    poller_wake_all(&p->poller);
-    return true;
 }
 
 void
@@ -294,7 +294,12 @@ loop(struct thread *t)
         }
         switch (ev.kind) {
         case POLLER_WAKE:
-            return;
+            if (conn_table_open(p->conns) == 0) {
+                return;
+            }
+            /* One was being accepted when the caretaker looked. */
+            (void)poll(NULL, 0, LEAVE_WAIT_MS);
+            break;
         case POLLER_NOTHING:
             break;
         case POLLER_LISTENER:

@@ -80,9 +80,9 @@ void pool_close(struct pool *p);
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);
 
-/* After pool_stop(), again and again: true when all connections have ended and the
- * request threads were told to leave. */
-bool pool_finish(struct pool *p);
+/* After pool_stop(), again and again: ends idle connections and, when all have
+ * ended, tells the request threads to leave. */
+void pool_finish(struct pool *p);
 
 /* Watches the listeners again after they were paused. */
 void pool_resume(struct pool *p);

@@ -10,6 +10,7 @@ received, and puts a deadline on every wait. Nothing in here knows about pytest.
 """
 
 import collections
+import errno
 import json
 import select
 import socket
@@ -274,7 +275,11 @@ class Connection:
             self.sock = None
 
     def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:       # the other side has ended it already
+                raise
 
     def _receive(self, size=1 << 18):
         """One recv; the complete records of it go to self.records. False at the end of the connection."""

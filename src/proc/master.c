@@ -121,6 +121,9 @@ tell_to_leave(struct master *m, unsigned i, int signal_number)
 {
     struct slot *s = &m->slots[i];
 
+    if (s->leaving && signal_number == SIGTERM) {
+        return; /* a second TERM would cut its requests off */
+    }
     if (!s->leaving) {
         s->leaving = true;
         s->kill_at =

@@ -103,14 +103,17 @@ fcgi_body_begin(struct fcgi_worker *w)
     w->replaying = true;
     w->head_used = false;
     w->part = PART_BEGIN;
-    w->head_done = 0;
-    fcgi_os_attach(fcgi_feed, w);
 }
 
 void
 fcgi_body_end(struct fcgi_worker *w)
 {
-    fcgi_os_attach(NULL, NULL);
+    if (w->has_stream) {
+        FCGX_Free(w->fx, 0);
+        w->fx->ipcFd = -1;
+        w->has_stream = false;
+        fcgi_os_attach(NULL, NULL);
+    }
     w->head_used = false; /* what comes next may be a head */
     spool_fini(&w->body.spool);
     spool_fini(&w->body.data_spool);
@@ -386,14 +389,13 @@ fcgi_body_absorb(struct fcgi_worker *w)
 
 /* -- libfcgi's input ------------------------------------------------------------------ */
 
-/* The head as libfcgi is to see it: BEGIN, PARAMS, empty PARAMS, without the
- * peer's cuts and padding. 0 when it has had all of it. */
+/* The head as libfcgi is to see it: BEGIN and the end of PARAMS, which are taken
+ * from the gate. 0 when it has had all of it. */
 static size_t
-replay_head(struct fcgi_worker *w, char *to, size_t size)
+replay_head(struct fcgi_worker *w, char *to)
 {
     const struct fcgi_gate *g = &w->c->gate;
     uint8_t *p = (uint8_t *)to;
-    size_t n;
 
     if (w->part == PART_BEGIN) {
         memset(p, 0, (size_t)2 * FCGI_HEADER);
@@ -403,16 +405,6 @@ replay_head(struct fcgi_worker *w, char *to, size_t size)
             FCGI_KEEP_CONN; /* the socket is not its to close */
         w->part = PART_PARAMS;
         return (size_t)2 * FCGI_HEADER;
-    }
-    if (w->part == PART_PARAMS && w->head_done < g->params_len) {
-        n = g->params_len - w->head_done;
-        if (n > size - FCGI_HEADER) {
-            n = (size - FCGI_HEADER) & ~(size_t)7;
-        }
-        fcgi_header(p, FCGI_PARAMS, g->id, n);
-        memcpy(p + FCGI_HEADER, w->in.data + g->params_at + w->head_done, n);
-        w->head_done += n;
-        return FCGI_HEADER + n;
     }
     if (w->part == PART_PARAMS) {
         fcgi_header(p, FCGI_PARAMS, g->id, 0);
@@ -435,7 +427,7 @@ fcgi_feed(void *arg, char *to, size_t size)
     ssize_t n;
     bool end;
 
-    if (w->replaying && (n = (ssize_t)replay_head(w, to, size)) > 0) {
+    if (w->replaying && (n = (ssize_t)replay_head(w, to)) > 0) {
         return n;
     }
     n = spool_read(type == FCGI_DATA ? &w->body.data_spool : &w->body.spool,
@@ -470,6 +462,26 @@ fcgi_feed(void *arg, char *to, size_t size)
 
 /* -- the transport's half ---------------------------------------------------------------- */
 
+/* libfcgi's stream of the body, from the first read on: most requests have none.
+ * The descriptor it is told is never used: all its input comes from fcgi_feed(),
+ * and our layer closes nothing. */
+static int
+open_stream(struct fcgi_worker *w)
+{
+    /* Another thread of the application may be reading. */
+    fcgi_os_attach(fcgi_feed, w);
+    if (w->has_stream) {
+        return 0;
+    }
+    w->fx->ipcFd = w->fd;
+    w->fx->keepConnection = 1; /* 0 would "close" the connection first */
+    if (FCGX_Accept_r(w->fx) < 0) {
+        return set_error(w, -EPROTO);
+    }
+    w->has_stream = true;
+    return FCGX_GetError(w->fx->in) == 0 ? 0 : set_error(w, -EPROTO);
+}
+
 /* Filter: STDIN to its end, then libfcgi is told to go on to DATA (6.4). */
 static int
 start_data(struct fcgi_worker *w)
@@ -492,19 +504,19 @@ ssize_t
 fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
     struct fcgi_worker *w = fcgi_of(q);
-    FCGX_Stream *in = w->fx->in;
 
-    if (s == STREAM_DATA) {
-        int e = start_data(w);
-        if (e < 0) {
-            return e;
-        }
-    }
-    else if (w->q.role == ROLE_AUTHORIZER || w->part == PART_DATA) {
+    if (s == STREAM_STDIN &&
+        (w->q.role == ROLE_AUTHORIZER || w->part == PART_DATA)) {
         return 0;
     }
-    /* Another thread of the application may be reading. */
-    fcgi_os_attach(fcgi_feed, w);
+    int e = open_stream(w);
+    if (e == 0 && s == STREAM_DATA) {
+        e = start_data(w);
+    }
+    if (e < 0) {
+        return e;
+    }
+    FCGX_Stream *in = w->fx->in;
     /* FCGX_GetStr() waits for all it is asked for: ask for one byte where none
      * is buffered, then for what came with it. */
     size_t have = (size_t)(in->stop - in->rdNext);

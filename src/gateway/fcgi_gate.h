@@ -90,7 +90,7 @@ CHECK_RESULT bool fcgi_take_pair(const uint8_t **p, const uint8_t *end,
                                  struct fcgi_pair *ret);
 
 /* True where every name and value length fits, no name is empty or has "=", and
- * there is no NUL: what libfcgi can be given without harm. */
+ * there is no NUL: what a process environment could hold, too. */
 bool fcgi_params_ok(const uint8_t *p, size_t n);
 
 #endif

@@ -13,7 +13,7 @@
 #include "gateway/spool.h"
 #include "gateway/transport.h"
 
-struct FCGX_Request; /* libfcgi\'s, known to the .c files only */
+struct FCGX_Request; /* libfcgi's, known to the .c files only */
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
@@ -45,11 +45,12 @@ struct fcgi_worker {
     int fd;
     struct buf in;    /* what was received on it */
     struct buf reply; /* answers of the gate */
+    struct buf head;  /* the PARAMS in hand: names and values point into it */
     struct fcgi_body body;
-    bool replaying;      /* libfcgi still reads the head */
-    bool head_used;      /* libfcgi has it: the input may be overwritten */
+    bool has_stream;     /* libfcgi has been given the request */
+    bool replaying;      /* it still reads the head */
+    bool head_used;      /* it was copied: the input may be overwritten */
     enum fcgi_part part; /* what libfcgi is given next */
-    size_t head_done;    /* PARAMS content replayed */
     bool used_stderr;    /* an FCGI_STDERR record was sent */
     bool broken;         /* a write has failed: nothing more can be sent */
     bool sending;        /* inside a record: answers have to wait */

@@ -243,6 +243,10 @@ next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
         size_t have = w->in.len - g->pos;
         size_t n = b->left < have ? b->left : have;
         if (b->left > 0) {
+            if (b->type != type && is_at_end(b, type)) {
+                *ret_end = true; /* DATA has begun: that is for who wants it */
+                return 0;
+            }
             if (n == 0) {
                 return 0;
             }

@@ -122,6 +122,24 @@ def test_filter_data_left_unread(fcgi_unix, read):
         assert response.body == b'done'
 
 
+@pytest.mark.parametrize('read_body', [True, False])
+def test_filter_data_set_aside(fcgi_unix, read_body):
+    """F28: a server that sends both streams before it reads anything; the application writes before it reads. Records
+    that arrived in part while it wrote lose nothing."""
+    server = fcgi_unix(f'''
+        def application(environ, start_response):
+            write = start_response('200 OK', [])
+            write(b'z' * 3_000_000)
+            return [environ['wsgi.input'].read() if {read_body} else b'', environ['wsgi_cgi.data'].read()]
+    ''')
+    file = bytes(range(251)) * 8000
+    params = server.params('POST', body=b'body') + [(b'FCGI_DATA_LENGTH', b'%d' % len(file))]
+    conn = server.connect()
+    conn.half_duplex_send(fcgi.request_bytes(params, b'body', role=FILTER, data=file))
+    response = conn.response()
+    assert response.complete and response.body.lstrip(b'z') == (b'body' if read_body else b'') + file
+
+
 def test_filter_data_cut_short(fcgi_unix):
     """F28: fewer bytes than FCGI_DATA_LENGTH are an error and not the end of the file (FastCGI 1.0, 6.4)."""
     server = fcgi_unix('''

@@ -3,18 +3,38 @@
 #include "proc/signals.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 
 static void (*birth_fn)(void *arg);
 static void *birth_arg;
 static bool is_child;
+static _Thread_local sigset_t mask; /* of the thread that forks */
+
+/* A TERM that reaches the child while our handler is still in place would be
+ * counted and forgotten there: Process.terminate() right behind start(). */
+static void
+before_fork(void)
+{
+    sigset_t all;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &mask);
+}
 
 static void
-at_fork(void)
+in_parent(void)
+{
+    (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
+}
+
+static void
+in_child(void)
 {
     is_child = true;
     signals_close();
     birth_fn(birth_arg);
+    (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 int
@@ -22,7 +42,7 @@ child_watch(void (*at_birth)(void *arg), void *arg)
 {
     birth_fn = at_birth;
     birth_arg = arg;
-    return -pthread_atfork(NULL, NULL, at_fork);
+    return -pthread_atfork(before_fork, in_parent, in_child);
 }
 
 bool

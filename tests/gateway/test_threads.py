@@ -277,6 +277,26 @@ def test_subprocesses_and_fork(fcgi_unix):
         assert server.request().body == repr((b'sub\n', 7, 42)).encode()
 
 
+def test_child_ended_at_once(fcgi_unix):
+    """F33: a child process obeys terminate() from its first moment on; a signal that comes before it has the default
+    handlers is not lost."""
+    server = fcgi_unix('''
+        import multiprocessing, time
+        def application(environ, start_response):
+            process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+            process.start()
+            process.terminate()
+            process.join(5)
+            code = process.exitcode
+            process.kill()
+            process.join()
+            start_response('200 OK', [])
+            return [repr(code).encode()]
+    ''')
+    for _ in range(20):
+        assert server.request(timeout=10).body == b'-15'
+
+
 def test_threads_of_the_application(fcgi_unix):
     """F33: a thread the application starts runs on between requests."""
     server = fcgi_unix('''

@@ -372,13 +372,16 @@ mend_server(struct params *p)
         }
         host.n = n;
     }
+    if (name.n >
+        0) { /* HAProxy, mini_httpd: with the port, of "Host: :80" too */
+        name.n = host_len(name.s, name.n);
+    }
     if (name.n == 0) {
         name = host.n > 0 ? host : part(p, "SERVER_ADDR");
     }
     if (name.n == 0) {
         name = (struct path_part){"localhost", 9};
     }
-    name.n = host_len(name.s, name.n); /* HAProxy, mini_httpd: with the port */
     r = set(p, "SERVER_NAME", name.s, name.n);
     if (r == 0 && port.n == 0) {
         port = from_host.n > 0      ? from_host

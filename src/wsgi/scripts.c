@@ -3,6 +3,8 @@
  */
 #include "wsgi/scripts.h"
 
+#include "wsgi/target.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -109,6 +111,15 @@ is_below(const char *real, const char *dir)
     return strncmp(real, dir, n) == 0 && real[n] == '/';
 }
 
+/* Where the server named a path that is no file and we cut it, the client may
+ * have written the rest: photo.jpg/x.py, to run what somebody uploaded. */
+static bool
+may_be_cut_at(const struct script *s)
+{
+    return s->extra == 0 || (s->st.st_mode & S_IXUSR) != 0 ||
+           target_is_script_name(s->path, strlen(s->path));
+}
+
 /* Cuts path at the first regular file, which is what nginx's and lighttpd's
  * rougher set-ups leave to be done. A folder on the way means: no script. */
 static int
@@ -182,7 +193,7 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
             continue;
         }
         int r = cut_at_file(path, &s);
-        if (r == 0 && is_below(s.path, dir)) {
+        if (r == 0 && is_below(s.path, dir) && may_be_cut_at(&s)) {
             *ret_script = s;
             if (q->config->mount != NULL) {
                 return 0; /* the administrator's word on how to divide */

@@ -25,8 +25,8 @@ ends_with(const char *s, size_t n, const char *end)
     return n > m && memcmp(s + n - m, end, m) == 0;
 }
 
-static bool
-looks_like_script(const char *s, size_t n)
+bool
+target_is_script_name(const char *s, size_t n)
 {
     static const char *const ends[] = {".py", ".wsgi", ".cgi", ".fcgi"};
     for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -92,7 +92,7 @@ static bool
 is_file_form(const char *app)
 {
     return strchr(app, '/') != NULL ||
-           (looks_like_script(app, strlen(app)) && !is_wsgi_module(app)) ||
+           (target_is_script_name(app, strlen(app)) && !is_wsgi_module(app)) ||
            is_regular_file(app);
 }
 
@@ -145,7 +145,7 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
         const char *colon = strrchr(app, ':');
         size_t n = colon == NULL ? 0 : (size_t)(colon - app);
         const char *hint =
-            n > 0 && looks_like_script(app, n)
+            n > 0 && target_is_script_name(app, n)
                 ? "; for a file, name the callable with --callable"
                 : "";
         (void)snprintf(why, why_size, "%s%s", reason, hint);
@@ -173,7 +173,7 @@ parse_module(const char *app, struct target *t, char *why, size_t why_size)
     }
     char file[PATH_MAX];
     (void)snprintf(file, sizeof(file), "%.*s", (int)n, app);
-    if (looks_like_script(app, n) && is_regular_file(file)) {
+    if (target_is_script_name(app, n) && is_regular_file(file)) {
         (void)snprintf(why, why_size,
                        "%s is a file: name its callable with --callable", file);
         return -EINVAL;

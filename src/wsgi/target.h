@@ -32,6 +32,9 @@ CHECK_RESULT int target_parse(const char *app, const char *callable,
                               struct target *ret_target, char *why,
                               size_t why_size);
 
+/* True for a name (n bytes) that ends like a script's: .py, .wsgi, .cgi, .fcgi. */
+bool target_is_script_name(const char *s, size_t n);
+
 /* One script of several; path is absolute and without symbolic links. */
 CHECK_RESULT int target_init_file(struct target *t, const char *path,
                                   const char *callable);

@@ -83,6 +83,18 @@ def test_path_is_divided_behind_the_script(transport, site, filename, script, in
     assert answer(server, f'{site}/{filename}', script, info)[1:] == expected
 
 
+def test_cut_only_at_a_script(fcgi_unix, site):
+    """A client that adds "/x.py" to the URL of an uploaded file must not run it; a script without an extension is
+    executable."""
+    for name in ('photo.jpg', 'plain'):
+        (site / name).write_text(SHOW.format(word=name))
+    (site / 'plain').chmod(0o755)
+    server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site))
+    for rest in ('/x.py', '/', '/one.py'):
+        refused(server, f'{site}/photo.jpg{rest}', f'/photo.jpg{rest}')
+    assert answer(server, f'{site}/plain/x.py', '/plain/x.py') == ('plain', '/plain', '/x.py')
+
+
 def test_mount_has_the_last_word(fcgi_unix, site):
     server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site), '--mount', '/shop')
     assert answer(server, site / 'one.py', '/shop/one.py', '/x')[1:] == ('/shop', '/one.py/x')

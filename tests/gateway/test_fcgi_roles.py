@@ -140,6 +140,25 @@ def test_filter_data_set_aside(fcgi_unix, read_body):
     assert response.complete and response.body.lstrip(b'z') == (b'body' if read_body else b'') + file
 
 
+@pytest.mark.parametrize('body_first', [True, False])
+def test_filter_data_read_by_another_thread(fcgi_unix, body_first):
+    """F28, F33: any thread of the application may be the first to read the data."""
+    server = fcgi_unix(f'''
+        import threading
+        def application(environ, start_response):
+            if {body_first}:
+                environ['wsgi.input'].read()
+            got = []
+            thread = threading.Thread(target=lambda: got.append(environ['wsgi_cgi.data'].read()))
+            thread.start()
+            thread.join()
+            start_response('200 OK', [])
+            return got
+    ''')
+    params = server.params('POST', body=b'body') + [(b'FCGI_DATA_LENGTH', b'4')]
+    assert server.connect().request(params, b'body', role=FILTER, data=b'data').body == b'data'
+
+
 def test_filter_data_cut_short(fcgi_unix):
     """F28: fewer bytes than FCGI_DATA_LENGTH are an error and not the end of the file (FastCGI 1.0, 6.4)."""
     server = fcgi_unix('''

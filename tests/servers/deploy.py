@@ -13,7 +13,7 @@ def cgi(place, source, options):
     folder = place.root / "cgi-bin"
     folder.mkdir()
     script = place.copy_app(source, options, folder)
-    port = place.lighttpd("lighttpd-cgi.conf",
+    port = place.lighttpd("lighttpd/cgi.conf",
                           breakage_log=place.logs.path("app.log"))
     return Site(port, "/cgi-bin/" + script.name, "app.log")
 
@@ -21,7 +21,7 @@ def cgi(place, source, options):
 def bin_path(place, source, options):
     script = place.copy_app(source)
     return Site(place.lighttpd(
-        "lighttpd-bin-path.conf", binary=place.binary, socket=place.socket,
+        "lighttpd/bin-path.conf", binary=place.binary, socket=place.socket,
         app=command_tail(script, options),
         breakage_log=place.logs.path("app.log")))
 
@@ -32,7 +32,7 @@ def spawn_fcgi(place, source, options):
     script = place.copy_app(source)
     place.supervisord("supervisor-spawn-fcgi.conf",
                       app=command_tail(script, options))
-    return Site(place.lighttpd("lighttpd-socket.conf", socket=place.socket))
+    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
 
 
 def fcgi_program(place, source, options):
@@ -40,7 +40,7 @@ def fcgi_program(place, source, options):
     script = place.copy_app(source)
     place.supervisord("supervisor-fcgi-program.conf",
                       app=command_tail(script, options))
-    return Site(place.lighttpd("lighttpd-socket.conf", socket=place.socket))
+    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
 
 
 DEPLOYMENTS = {

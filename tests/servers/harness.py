@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -36,6 +37,11 @@ EXAMPLE_USER = "www-data"
 EXAMPLE_ERROR_LOG = "/var/log/lighttpd/error.log"
 EXAMPLE_BREAKAGE_LOG = "/var/log/lighttpd/app.log"
 EXAMPLE_APP_LOG = "/var/log/wsgi-cgi.log"
+EXAMPLE_BACKEND_PORT = "9000"
+EXAMPLE_FCGIWRAP = "/run/fcgiwrap.socket"
+EXAMPLE_CERTIFICATE = "/etc/ssl/certs/app.pem"
+EXAMPLE_KEY = "/etc/ssl/private/app.key"
+EXAMPLE_CERTIFICATE_AND_KEY = "/etc/ssl/private/app-both.pem"
 
 SCALE = float(os.environ.get("TEST_TIMEOUT_SCALE", "1"))
 DEADLINE = 20 * SCALE  # seconds; reached only where something is wrong
@@ -98,9 +104,14 @@ def example(name, **pairs):
         "owner": "%s:%s" % (EXAMPLE_USER, EXAMPLE_USER),
         "error_log": EXAMPLE_ERROR_LOG, "app_log": EXAMPLE_APP_LOG,
         "breakage_log": EXAMPLE_BREAKAGE_LOG,
+        "backend_port": EXAMPLE_BACKEND_PORT, "fcgiwrap": EXAMPLE_FCGIWRAP,
+        "certificate": EXAMPLE_CERTIFICATE, "key": EXAMPLE_KEY,
+        "both": EXAMPLE_CERTIFICATE_AND_KEY,
     }
     text = substitute("".join(lines), {names[k]: v for k, v in pairs.items()})
-    left = re.findall(r"/(?:srv|run/wsgi-cgi|usr/local|var/log)\b\S*", text)
+    left = re.findall(
+        r"/(?:srv|run/(?:wsgi-cgi|fcgiwrap)|usr/local|var/log|etc/ssl)\b\S*",
+        text)
     left = [word for word in left
             if not any(word.startswith(str(v)) for v in pairs.values())]
     assert not left, "%s: not replaced: %s" % (name, left)
@@ -270,10 +281,21 @@ class Site:
     """Where an application can be asked: port, and the path it is mounted on.
     log: the file that has what its requests write to wsgi.errors."""
 
-    def __init__(self, port, prefix="", log="error.log"):
+    def __init__(self, port, prefix="", log="error.log", scheme="http"):
         self.port, self.prefix, self.log = port, prefix, log
+        self.scheme = scheme
+
+    def tls(self):
+        """Trusts any certificate: ours are made for the test."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
 
     def connect(self):
+        if self.scheme == "https":
+            return http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=DEADLINE, context=self.tls())
         return http.client.HTTPConnection("127.0.0.1", self.port,
                                           timeout=DEADLINE)
 
@@ -289,5 +311,7 @@ class Site:
     def send_raw(self, data):
         """A socket on which data was sent; the caller reads and closes."""
         conn = socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+        if self.scheme == "https":
+            conn = self.tls().wrap_socket(conn)
         conn.sendall(data)
         return conn

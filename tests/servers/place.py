@@ -1,9 +1,12 @@
 """One test's folder, the servers it starts there, and what they leave behind."""
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import harness
 from harness import (Orphans, Server, current_user, example, free_port,
@@ -126,13 +129,18 @@ class Place:
             server.name, server.wait(), self.logs.all())
         return server
 
-    def start_on_port(self, name, command_for, taken):
+    def wait_for_path(self, path):
+        """Something listens on this unix socket."""
+        wait_until(lambda: unix_sockets(path)[0],
+                   lambda: "%s is there:\n%s" % (path, self.logs.all()))
+
+    def start_on_port(self, name, command_for, taken, **options):
         """Starts command_for(port) until it listens there; on another port
         where a log says (the pattern taken) that somebody has this one.
         Returns (server, port)."""
         for _ in range(5):
             port = free_port()
-            server = self.start(name, command_for(port))
+            server = self.start(name, command_for(port), **options)
             wait_until(
                 lambda: not server.is_running() or listens(server.pid, port),
                 lambda: "%s listens:\n%s" % (name, self.logs.all()))
@@ -185,6 +193,12 @@ class Place:
         return self.wait_for_socket(self.start("wsgi-cgi", [
             self.binary, "--bind", "unix:%s" % self.socket, *options, app]))
 
+    def tcp_gateway(self, app, *options):
+        """wsgi-cgi on its own, on a port of loopback: (server, port)."""
+        return self.start_on_port("wsgi-cgi", lambda port: [
+            self.binary, "--bind", "127.0.0.1:%d" % port, *options, app],
+            "Address already in use")
+
     # the end
 
     def own_ids(self):
@@ -231,3 +245,28 @@ class Place:
         for server in self.servers:
             server.wait()
         wait_until(lambda: not self.orphans.look(), "what was killed ends")
+
+
+@contextlib.contextmanager
+def open_place(binary, need):
+    """A Place that www-data can see into, with a copy of the program in it: some
+    servers give up their rights when root has started them. pytest's temporary
+    folders are root's alone. With all the checks of the end."""
+    # Socket paths are limited, so no long names here.
+    folder = Path(tempfile.mkdtemp(prefix="wsgi-cgi-", dir="/tmp"))
+    try:
+        folder.chmod(0o755)
+        copy = shutil.copy(binary, folder / "wsgi-cgi")
+        place = Place(folder, Path(copy), need)
+        if os.geteuid() == 0:
+            for path in (folder, place.run_dir, place.app_dir, place.root):
+                shutil.chown(path, "www-data", "www-data")
+        try:
+            yield place
+            place.check_no_zombies()
+            place.stop_all()
+        finally:
+            place.kill_all()
+        place.logs.check()
+    finally:
+        shutil.rmtree(folder)

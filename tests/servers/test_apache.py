@@ -1,95 +1,28 @@
 """A look at the other servers: Apache with mod_proxy_fcgi, mod_fcgid, mod_cgid.
 
 Apache gives up its rights when it was started by root, and its user cannot see
-into pytest's temporary folders: these tests have one of their own below /tmp,
-with a copy of the program in it."""
+into pytest's temporary folders: hence open_place()."""
 
 import json
-import os
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from harness import APPS, EXAMPLES, Site, example
-from place import Place
-
-MODULES = Path("/usr/lib/apache2/modules")
-
-MAIN = """ServerRoot %(folder)s
-ServerName localhost
-PidFile %(run)s/apache.pid
-DefaultRuntimeDir %(run)s
-ErrorLog %(log)s/error.log
-LogLevel warn
-%(user)s
-%(load)s
-<Directory "/">
-    Require all denied
-</Directory>
-<Location "/">
-    Require all granted
-</Location>
-%(more)s
-Include %(part)s
-"""
-
-MORE = {
-    "fcgid": "FcgidIPCDir %(run)s\nFcgidProcessTableFile %(run)s/fcgid_shm\n",
-    "cgid": "ScriptSock %(run)s/cgid.sock\n",
-}
+import fronts
+from harness import APPS, EXAMPLES, Site
+from place import open_place
 
 
 @pytest.fixture
 def place(binary, need):
     need("apache2")
-    # Socket paths are limited, so no long names here.
-    folder = Path(tempfile.mkdtemp(prefix="wsgi-cgi-", dir="/tmp"))
-    try:
-        folder.chmod(0o755)
-        copy = shutil.copy(binary, folder / "wsgi-cgi")
-        place = Place(folder, Path(copy), need)
-        if os.geteuid() == 0:
-            for path in (folder, place.run_dir, place.app_dir):
-                shutil.chown(path, "www-data", "www-data")
-        try:
-            yield place
-            place.check_no_zombies()
-            place.stop_all()
-        finally:
-            place.kill_all()
-        place.logs.check()
-    finally:
-        shutil.rmtree(folder)
+    with open_place(binary, need) as place:
+        yield place
 
 
 @pytest.fixture
 def apache(place):
-    program = place.need("apache2")
-
     def start(name, *modules, **pairs):
-        for module in modules:
-            if not (MODULES / ("mod_%s.so" % module)).exists():
-                pytest.skip("mod_%s is not installed; see "
-                            "tests/servers/packages.txt" % module)
-        words = {"folder": place.folder, "run": place.run_dir,
-                 "log": place.logs.folder, "part": place.folder / "part.conf"}
-        words["user"] = "" if os.geteuid() else "User www-data\nGroup www-data"
-        words["load"] = "\n".join(
-            "LoadModule %s_module %s/mod_%s.so" % (module, MODULES, module)
-            for module in ("mpm_event", "authz_core", "alias", *modules))
-        words["more"] = "".join(MORE.get(m, "") for m in modules) % words
-        main = place.folder / "apache.conf"
-        main.write_text(MAIN % words)
-
-        def command(port):
-            words["part"].write_text(example(name, port=port, root=place.root,
-                                             **pairs))
-            return [program, "-DFOREGROUND", "-f", main]
-
-        return place.start_on_port("apache2", command,
-                                   "Address already in use")[1]
+        return fronts.apache(place, name, *modules, **pairs)
     return start
 
 
@@ -131,13 +64,13 @@ def test_mod_proxy_fcgi(place, apache):
     place.gateway(place.copy_app(APPS / "probe.py"), "--socket-mode", "0666")
     # Apache reports each record of FCGI_STDERR in these words.
     place.logs.expect("AH01071: Got error ")
-    check(Site(apache("apache-proxy-fcgi.conf", "proxy", "proxy_fcgi",
+    check(Site(apache("apache/proxy-fcgi.conf", "proxy", "proxy_fcgi",
                       socket=place.socket)), place, "error.log")
 
 
 def test_mod_fcgid(place, apache):
     script = place.copy_app(APPS / "probe.py", [])
-    check(Site(apache("apache-fcgid.conf", "fcgid", app=script,
+    check(Site(apache("apache/fcgid.conf", "fcgid", app=script,
                       app_dir='"%s"' % place.app_dir, binary=place.binary)),
           place, "error.log")
 
@@ -146,13 +79,13 @@ def test_mod_fcgid(place, apache):
 def test_mod_cgid_query_is_no_option(query, place, apache):
     """C14: Apache hands the words of such a query over as arguments."""
     script = place.copy_app(EXAMPLES / "hello.py", ["--threads", "1"])
-    site = Site(apache("apache-cgi.conf", "cgid", app=script,
+    site = Site(apache("apache/cgi.conf", "cgid", app=script,
                        app_dir='"%s"' % place.app_dir), "/app")
     assert site.ask("?" + query).text == "Hello from wsgi-cgi\n"
 
 
 def test_mod_cgid(place, apache):
     script = place.copy_app(APPS / "probe.py", [])
-    check(Site(apache("apache-cgi.conf", "cgid", app=script,
+    check(Site(apache("apache/cgi.conf", "cgid", app=script,
                       app_dir='"%s"' % place.app_dir), "/app"),
           place, "error.log")

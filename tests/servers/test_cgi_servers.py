@@ -7,34 +7,19 @@ import json
 
 import pytest
 
-from harness import APPS, EXAMPLES, Site, current_user, example
+import fronts
+from harness import APPS, EXAMPLES, Site
 
 
 @pytest.fixture(params=["mini_httpd", "busybox"])
 def cgi_server(request, place):
-    place.need(request.param)
+    start_server = getattr(fronts, request.param)
     folder = place.root / "cgi-bin"
     folder.mkdir()
-    file, more = {
-        # It would be "nobody", who cannot look into our folder.
-        "mini_httpd": ("mini_httpd.sh", ["-u", current_user()[0], "-i",
-                                         place.run_dir / "mini_httpd.pid"]),
-        "busybox": ("busybox-httpd.sh", []),
-    }[request.param]
 
     def start(source):
         script = place.copy_app(source, [], folder)
-
-        def command(port):
-            config = place.folder / file
-            config.write_text(example(file, port=port, root=place.root))
-            return ["sh", config, *more]
-
-        # Their ways to end after TERM.
-        place.right_codes["mini_httpd"] = (1,)
-        place.right_codes["busybox"] = (-15,)
-        port = place.start_on_port(request.param, command,
-                                   "Address already in use|bind:")[1]
+        port = start_server(place, "%s/httpd.sh" % request.param)
         return Site(port, "/cgi-bin/" + script.name)
     start.program = request.param
     return start

@@ -5,26 +5,15 @@ import json
 
 import pytest
 
-from harness import APPS, EXAMPLES, Site, example, wait_until
+import fronts
+from harness import APPS, EXAMPLES, Site
 
 
 @pytest.fixture
 def haproxy(place):
-    program = place.need("haproxy")
-
     def start():
-        config = place.folder / "haproxy.cfg"
-
-        def command(port):
-            config.write_text(example("haproxy.cfg", port=port,
-                                      root=place.root, socket=place.socket))
-            return [program, "-db", "-f", config]
-
-        server, port = place.start_on_port(
-            "haproxy", command, "Address already in use|cannot bind socket")
-        # Its way to end after TERM.
-        place.right_codes["haproxy"] = (-15,)
-        return server, Site(port)
+        port = fronts.haproxy(place, "haproxy/root.cfg", socket=place.socket)
+        return place.servers[-1], Site(port)
     return start
 
 

@@ -107,7 +107,7 @@ def test_example_that_says_something_else():
     with pytest.raises(AssertionError, match="is not in the example"):
         harness.substitute("port = 80", {"8080": 1})
     with pytest.raises(AssertionError, match="not replaced"):
-        harness.example("lighttpd-socket.conf", port=1, root="/x",
+        harness.example("lighttpd/socket.conf", port=1, root="/x",
                         socket="/x/s")  # the error log is missing
 
 

@@ -175,7 +175,7 @@ def test_broken_application_is_a_500_with_its_id_in_the_log(place):
         file.write("import no_such_module_at_all\n")
     place.logs.expect("ModuleNotFoundError.*no_such_module_at_all",
                       "Traceback", "wsgi-cgi.*: error: ")
-    site = Site(place.lighttpd("lighttpd-cgi.conf",
+    site = Site(place.lighttpd("lighttpd/cgi.conf",
                                breakage_log=place.logs.path("app.log")),
                 "/cgi-bin/hello.py", "app.log")
     got = site.ask()
@@ -219,7 +219,7 @@ def test_missing_application_is_said_at_the_start(place):
     port = free_port()
     config = place.folder / "lighttpd.conf"
     config.write_text(example(
-        "lighttpd-bin-path.conf", port=port, root=place.root,
+        "lighttpd/bin-path.conf", port=port, root=place.root,
         binary=place.binary, socket=place.socket,
         app=place.folder / "nowhere.py",
         error_log=place.logs.path("error.log"),
@@ -313,8 +313,8 @@ SPLITS = [("/", "", "/"), ("/x", "", "/x"), ("/x/y", "", "/x/y"),
 
 @pytest.mark.parametrize("options", [[], ["--mount", "/"]],
                          ids=["automatic", "mount"])
-@pytest.mark.parametrize("config", ["lighttpd-socket.conf",
-                                    "lighttpd-stream.conf"])
+@pytest.mark.parametrize("config", ["lighttpd/socket.conf",
+                                    "lighttpd/stream.conf"])
 def test_at_the_root(config, options, place):
     site = served_by(place, config, *options)
     for path, script_name, path_info in SPLITS:
@@ -326,7 +326,7 @@ def test_at_the_root(config, options, place):
 @pytest.mark.parametrize("options", [[], ["--mount", "/app"]],
                          ids=["automatic", "mount"])
 def test_at_a_prefix(options, place):
-    site = served_by(place, "lighttpd-mount.conf", *options)
+    site = served_by(place, "lighttpd/mount.conf", *options)
     (place.root / "index.txt").write_text("from disk\n")
     assert site.ask("/index.txt").text == "from disk\n"
     env = environ(site, "/app")
@@ -342,7 +342,7 @@ def test_mount_mends_a_wrong_prefix(place):
     """"/app/" makes lighttpd send SCRIPT_NAME=/app/x; --mount puts it right."""
     place.gateway(place.copy_app(PROBE), "--mount", "/app")
     port = place.lighttpd(
-        "lighttpd-mount.conf", socket=place.socket,
+        "lighttpd/mount.conf", socket=place.socket,
         extra='fastcgi.server := ( "/app/" => (( "socket" => "%s", '
               '"check-local" => "disable" )) )\n' % place.socket)
     env = environ(Site(port), "/app/x/y")
@@ -354,7 +354,7 @@ def test_mount_mends_a_wrong_prefix(place):
 def test_stream_arrives_as_it_is_made(place):
     """W52: each line is there before the next is made."""
     place.gateway(place.copy_app(EXAMPLES / "stream.py"))
-    site = Site(place.lighttpd("lighttpd-stream.conf", socket=place.socket))
+    site = Site(place.lighttpd("lighttpd/stream.conf", socket=place.socket))
     with site.send_raw(b"GET /?lines=3&pause=0.5 HTTP/1.0\r\n\r\n") as conn:
         file = conn.makefile("rb")
         while file.readline() not in (b"\r\n", b""):
@@ -371,7 +371,7 @@ def test_stream_arrives_as_it_is_made(place):
 def test_stream_ends_when_the_client_goes(place):
     """W54: close() runs, nothing more is made."""
     place.gateway(place.copy_app(EXAMPLES / "stream.py"))
-    site = Site(place.lighttpd("lighttpd-stream.conf", socket=place.socket))
+    site = Site(place.lighttpd("lighttpd/stream.conf", socket=place.socket))
     with site.send_raw(b"GET /?lines=1000&pause=0.05 HTTP/1.0\r\n\r\n") as conn:
         file = conn.makefile("rb")
         while file.readline() != b"line 2\n":
@@ -388,7 +388,7 @@ def test_stream_ends_when_the_client_goes(place):
 def django_behind_stream(place):
     script = place.copy_app(EXAMPLES / "django_app")
     place.gateway(script)
-    site = Site(place.lighttpd("lighttpd-stream.conf", socket=place.socket))
+    site = Site(place.lighttpd("lighttpd/stream.conf", socket=place.socket))
     return site, script.parent / "uploads"
 
 
@@ -444,7 +444,7 @@ def test_django_form_cut_off_is_not_stored(place):
 def test_upload_example_cut_off(place):
     """Plain WSGI: read() raises OSError, the example says so."""
     place.gateway(place.copy_app(EXAMPLES / "upload.py"))
-    site = Site(place.lighttpd("lighttpd-stream.conf", socket=place.socket))
+    site = Site(place.lighttpd("lighttpd/stream.conf", socket=place.socket))
     with site.send_raw(b"PUT / HTTP/1.1\r\nHost: x\r\n"
                        b"Content-Length: 3000\r\n\r\n" + b"x" * 1000):
         wait_until(lambda: unix_connections(place), "the request runs")
@@ -462,6 +462,6 @@ def test_spawner(spawner, place):
     script.write_text(example(name, binary=place.binary, socket=place.socket,
                               app=place.copy_app(EXAMPLES / "hello.py")))
     place.wait_for_socket(place.start(spawner, ["sh", script]))
-    site = Site(place.lighttpd("lighttpd-socket.conf", socket=place.socket))
+    site = Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
     for _ in range(3):
         assert site.ask().text == "Hello from wsgi-cgi\n"

@@ -5,50 +5,18 @@ repeated header as a parameter of its own, and keeps connections open."""
 
 import http.client
 import json
-import os
 import threading
 
 import pytest
 
-from harness import APPS, EXAMPLES, Site, current_user, example
-
-MAIN = """daemon off;
-%(user)s
-worker_processes 1;
-pid %(run)s/nginx.pid;
-error_log %(log)s/error.log notice;
-events { worker_connections 256; }
-http {
-    access_log off;
-    client_body_temp_path %(run)s/body;
-    fastcgi_temp_path %(run)s/fastcgi;
-    proxy_temp_path %(run)s/proxy;
-    scgi_temp_path %(run)s/scgi;
-    uwsgi_temp_path %(run)s/uwsgi;
-    include %(part)s;
-}
-"""
+import fronts
+from harness import APPS, EXAMPLES, Site
 
 
 @pytest.fixture
 def nginx(place):
-    program = place.need("nginx")
-
     def start(name):
-        part, main = place.folder / "part.conf", place.folder / "nginx.conf"
-        main.write_text(MAIN % {
-            "user": "user %s %s;" % current_user()
-                    if os.geteuid() == 0 else "",
-            "run": place.run_dir, "log": place.logs.folder, "part": part})
-
-        def command(port):
-            part.write_text(example(name, port=port, root=place.root,
-                                    socket=place.socket))
-            return [program, "-p", place.folder, "-c", main,
-                    "-e", place.logs.path("error.log")]
-
-        return Site(place.start_on_port("nginx", command,
-                                        "Address already in use")[1])
+        return Site(fronts.nginx(place, name, socket=place.socket))
     return start
 
 
@@ -62,7 +30,7 @@ def environ(site, path, **request):
                          ids=["automatic", "mount"])
 def test_at_the_root(options, place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"), *options)
-    site = nginx("nginx.conf")
+    site = nginx("nginx/socket.conf")
     for path, path_info in [("/", "/"), ("/x", "/x"),
                             ("/a%20b/c%2Fd/%E2%82%AC?x=1",
                              "/a b/c/d/\u00e2\u0082\u00ac")]:
@@ -80,7 +48,7 @@ def test_at_the_root(options, place, nginx):
 def test_at_a_prefix(place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"), "--mount", "/app")
     (place.root / "index.txt").write_text("from disk\n")
-    site = nginx("nginx-mount.conf")
+    site = nginx("nginx/mount.conf")
     assert site.ask("/index.txt").text == "from disk\n"
     for path, path_info in [("/app", ""), ("/app/", "/"), ("/app/x/y", "/x/y")]:
         env = environ(site, path)
@@ -91,7 +59,7 @@ def test_at_a_prefix(place, nginx):
 
 def test_repeated_headers_are_joined(place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"))
-    site = nginx("nginx.conf")
+    site = nginx("nginx/socket.conf")
     with site.send_raw(b"GET / HTTP/1.0\r\nX-Dup: one\r\nX-Dup: two\r\n"
                        b"Cookie: a=1\r\nCookie: b=2\r\n\r\n") as conn:
         answer = conn.makefile("rb").read()
@@ -104,7 +72,7 @@ def test_repeated_headers_are_joined(place, nginx):
 def test_2000_requests_on_kept_connections(threads, place, nginx):
     """More connections are kept than there are threads; none fails."""
     place.gateway(place.copy_app(EXAMPLES / "hello.py"), "--threads", threads)
-    site = nginx("nginx.conf")
+    site = nginx("nginx/socket.conf")
     good, bad = [], []
 
     def client():
@@ -133,7 +101,7 @@ def test_2000_requests_on_kept_connections(threads, place, nginx):
 
 def test_upload_and_exception(place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"))
-    site = nginx("nginx.conf")
+    site = nginx("nginx/socket.conf")
     place.logs.expect("Traceback", "RuntimeError.*broken on purpose",
                       "wsgi-cgi.*: error: ")
     env = environ(site, "/", method="POST", body=b"x" * 1_000_000)

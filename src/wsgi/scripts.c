@@ -153,6 +153,16 @@ ends_with(const char *s, size_t n, const char *end, size_t m)
     return n >= m && (m == 0 || memcmp(s + n - m, end, m) == 0);
 }
 
+/* Apache's Action: SCRIPT_NAME is where this program lives, which nobody asked
+ * for, and PATH_INFO all of the URL that was asked for. */
+static bool
+is_action(const struct params *p, const struct param *info)
+{
+    const struct param *url = params_get(p, "REDIRECT_URL");
+    return url != NULL && url->value_len == info->value_len &&
+           memcmp(url->value, info->value, info->value_len) == 0;
+}
+
 /* SCRIPT_NAME should end in the script's name. Where the server had no idea of
  * scripts, the whole path stands in one variable: "/" and the name show where
  * to divide it. Anything else is a rewritten URL, and stays. */
@@ -168,7 +178,8 @@ divide_path(struct request *q, const char *name, size_t extra)
         ends_with(script->value, script->value_len, name, n)) {
         return 0;
     }
-    const struct param *whole = script->value_len > 0 ? script : info;
+    const struct param *whole =
+        script->value_len > 0 && !is_action(p, info) ? script : info;
     if (whole->value_len < extra ||
         !ends_with(whole->value, whole->value_len - extra, name, n)) {
         return 0;

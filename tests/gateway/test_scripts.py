@@ -108,6 +108,20 @@ def test_path_translated(transport, site):
     assert answer(server, site / 'two.wsgi', '/two.wsgi', PATH_TRANSLATED=str(site / 'one.py'))[0] == 'two.wsgi'
 
 
+@pytest.mark.parametrize('info, expected', [
+    ('/one.py', ('/one.py', '')), ('/one.py/x/y', ('/one.py', '/x/y')), ('/sub/three.py/x', ('/sub/three.py', '/x')),
+    ('/a b.py/c%2Fd', ('/a b.py', '/c%2Fd'))])
+def test_url_of_an_action(transport, site, info, expected):
+    """Apache's Action: SCRIPT_NAME is where wsgi-cgi itself lives, PATH_INFO the whole URL. The application's URL is what
+    the client asked for. Without the redirect it was that of wsgi-cgi."""
+    server = transport.serve_scripts('--scripts-in', str(site))
+    params = {'PATH_TRANSLATED': f'{site}{info}'}
+    assert answer(server, '/usr/lib/cgi-bin/wsgi-cgi', '/run', info, REDIRECT_URL=info, **params)[1:] == expected
+    assert answer(server, '/usr/lib/cgi-bin/wsgi-cgi', '/run', info, **params)[1:] == ('/run', info)
+    # A rewritten URL: the script is found by its own name, and nothing is divided anew.
+    assert answer(server, site / 'one.py', '/one.py', '/x', REDIRECT_URL='/x')[1:] == ('/one.py', '/x')
+
+
 @pytest.mark.parametrize('filename', [
     '{out}/outside.py', '{site}/../outside.py', '{site}/sub/../../outside.py', '{site}/link.py', '{site}/out/outside.py',
     '{site}', '{site}/sub', '{site}/sub/', '{site}/none.py', '{site}2/evil.py', '{site}/pipe.py', 'one.py', '', None,

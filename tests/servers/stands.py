@@ -1,0 +1,275 @@
+"""The rows of the matrix: every configuration of examples/servers that serves an
+application, and what its server does otherwise than others.
+
+A fact is what a test sees there and wsgi-cgi-servers(7) says: where a server
+changes its mind, the test fails.
+"""
+
+import dataclasses
+import subprocess
+from typing import Callable
+
+import fronts
+from harness import APPS, SERVERS, Site
+
+APP = APPS / "matrix.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    slash: str = "decoded"    # %2F in a path: decoded, kept (as %2F), 404
+    slashes: str = "merged"   # //x//y: merged, kept
+    cookies: str = "; "       # joins two Cookie headers; None: one gets lost
+    duplicates: str = ", "    # joins two headers of one name
+    authorization: bool = True  # is passed on
+    claimed_user: bool = False  # REMOTE_USER from an unverified Authorization
+    final_slash: int = 200    # a path that ends in a slash
+    raw_uri: bool = True      # REQUEST_URI is what was asked for, encoded
+    no_host: str = ""         # what is wrong without a Host header
+    chunked: int = 200        # a chunked upload of 11 bytes
+    chunked_large: int = 200  # of 1 MiB
+    chunked_sized: bool = True  # the server counts them: CONTENT_LENGTH
+    continues: bool = True    # answers Expect: 100-continue with 100
+    request_headers: int = 200   # 64 KiB of them
+    response_headers: int = 200  # 64 KiB of them
+    reason: bool = True
+    two_packets: bool = False  # a POST must come as two
+    sees_abort: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Stand:
+    file: str                 # below examples/servers
+    start: Callable           # (place, stand) -> the script; sets stand's port
+    facts: Facts
+    prefix: str = ""          # the application's URL
+    options: tuple = ()       # wsgi-cgi's, where the file says they are needed
+    variant: str = ""
+    scheme: str = "http"
+    gateway: bool = False     # we start the application: it can be restarted
+    extra: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self):
+        return self.file + (" " + self.variant if self.variant else "")
+
+
+LIGHTTPD = Facts(chunked_large=200, request_headers=431, response_headers=200)
+NGINX = Facts(request_headers=400, response_headers=502)
+APACHE = Facts(slash="kept", cookies=", ")
+HAPROXY = Facts(slashes="kept", claimed_user=True, chunked_large=400,
+                request_headers=400, response_headers=502)
+CADDY = Facts(slashes="kept", cookies=", ", chunked_sized=False,
+              no_host="SERVER_PORT is 80")
+MINI_HTTPD = Facts(two_packets=True)
+BUSYBOX = Facts(slash="404", final_slash=404, raw_uri=False,
+                no_host="SERVER_PORT is 80")
+
+change = dataclasses.replace
+
+# --- starting -------------------------------------------------------------------
+
+
+def run_gateway(place, stand):
+    """The application on its own: the pairs for the example that lead to it."""
+    script = place.copy_app(APP)
+    return script, connect_gateway(place, stand, script, stand.options)
+
+
+def connect_gateway(place, stand, script, options, port=None):
+    options = ("--threads", "4", *options)
+    if "9000" in (SERVERS / stand.file).read_text():
+        if port is None:
+            _, port = place.tcp_gateway(script, *options)
+        else:
+            place.tcp_gateway_again(port, script, *options)
+        return {"backend_port": port}
+    place.gateway(script, "--socket-mode", "0666", *options)
+    return {"socket": place.socket}
+
+
+def certificates(place):
+    """One self-signed certificate: {name: path} of it, its key, both."""
+    paths = {name: place.folder / (name + ".pem")
+             for name in ("certificate", "key", "both")}
+    subprocess.run(
+        [place.need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+         "/CN=localhost", "-keyout", paths["key"], "-out",
+         paths["certificate"]], check=True, capture_output=True)
+    paths["both"].write_text(paths["certificate"].read_text()
+                             + paths["key"].read_text())
+    for path in paths.values():
+        path.chmod(0o644)
+    return paths
+
+
+def pairs_in(stand, pairs):
+    """Those that the file has a word for."""
+    text = (SERVERS / stand.file).read_text()
+    words = {"certificate": "/certs/app.pem", "key": "/private/app.key",
+             "both": "/private/app-both.pem"}
+    return {name: value for name, value in pairs.items()
+            if name not in words or words[name] in text}
+
+
+def tls_pairs(place, stand):
+    return (pairs_in(stand, certificates(place))
+            if stand.scheme == "https" else {})
+
+
+def shebang(place, folder):
+    folder.mkdir(exist_ok=True)
+    return place.copy_app(APP, [], folder)
+
+
+def lighttpd_socket(place, stand):
+    script, pairs = run_gateway(place, stand)
+    pairs.update(tls_pairs(place, stand))
+    return script, place.lighttpd(stand.file, **pairs)
+
+
+def lighttpd_bin_path(place, stand):
+    script = place.copy_app(APP)
+    return script, place.lighttpd(
+        stand.file, binary=place.binary, socket=place.socket, app=script,
+        breakage_log=place.logs.path("app.log"))
+
+
+def lighttpd_cgi(place, stand):
+    script = shebang(place, place.root / "cgi-bin")
+    return script, place.lighttpd(stand.file,
+                                  breakage_log=place.logs.path("app.log"))
+
+
+def lighttpd_cgi_root(place, stand):
+    script = shebang(place, place.app_dir)
+    return script, place.lighttpd(stand.file, app=script,
+                                  breakage_log=place.logs.path("app.log"))
+
+
+def nginx(place, stand):
+    script, pairs = run_gateway(place, stand)
+    pairs.update(tls_pairs(place, stand))
+    return script, fronts.nginx(place, stand.file, **pairs)
+
+
+def nginx_fcgiwrap(place, stand):
+    script = shebang(place, place.root / "cgi-bin")
+    return script, fronts.nginx(place, stand.file,
+                                fcgiwrap=fronts.fcgiwrap(place))
+
+
+def apache_proxy(place, stand):
+    script, pairs = run_gateway(place, stand)
+    pairs.update(tls_pairs(place, stand))
+    if "proxy-fcgi-file" in stand.file:
+        pairs.update(app=script, app_dir='"%s"' % place.app_dir)
+    return script, fronts.apache(place, stand.file, "proxy", "proxy_fcgi",
+                                 *(["ssl"] if stand.scheme == "https" else []),
+                                 **pairs)
+
+
+def apache_script(module):
+    def start(place, stand):
+        script = shebang(place, place.app_dir)
+        pairs = {"app": script, "app_dir": '"%s"' % place.app_dir}
+        if stand.file == "apache/fcgid.conf":
+            pairs["binary"] = place.binary
+        return script, fronts.apache(place, stand.file, module, **pairs)
+    return start
+
+
+def apache_folder(*modules):
+    """Scripts that are not executable, and have no first line."""
+    def start(place, stand):
+        script = place.copy_app(APP, None, place.root)
+        return script, fronts.apache(place, stand.file, *modules,
+                                     binary=place.binary)
+    return start
+
+
+def haproxy(place, stand):
+    script, pairs = run_gateway(place, stand)
+    pairs.update(tls_pairs(place, stand))
+    return script, fronts.haproxy(place, stand.file, **pairs)
+
+
+def caddy(place, stand):
+    script, pairs = run_gateway(place, stand)
+    pairs.update(tls_pairs(place, stand))
+    return script, fronts.caddy(place, stand.file, root=place.root, **pairs)
+
+
+def small_server(front):
+    def start(place, stand):
+        script = shebang(place, place.root / "cgi-bin")
+        return script, front(place, stand.file)
+    return start
+
+
+# --- the rows -------------------------------------------------------------------
+
+CGI = "/cgi-bin/matrix.py"
+ACTION = ("cgid", "actions")
+
+STANDS = [
+    Stand("lighttpd/socket.conf", lighttpd_socket, LIGHTTPD, gateway=True),
+    Stand("lighttpd/tcp.conf", lighttpd_socket, LIGHTTPD, gateway=True),
+    Stand("lighttpd/mount.conf", lighttpd_socket, LIGHTTPD, "/app",
+          gateway=True),
+    Stand("lighttpd/stream.conf", lighttpd_socket,
+          change(LIGHTTPD, chunked=411, chunked_large=411), gateway=True),
+    Stand("lighttpd/bin-path.conf", lighttpd_bin_path, LIGHTTPD),
+    Stand("lighttpd/cgi.conf", lighttpd_cgi, LIGHTTPD, CGI),
+    Stand("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
+    Stand("lighttpd/tls.conf", lighttpd_socket, LIGHTTPD, scheme="https",
+          gateway=True),
+    Stand("nginx/socket.conf", nginx, NGINX, gateway=True),
+    Stand("nginx/tcp.conf", nginx, NGINX, gateway=True),
+    Stand("nginx/mount.conf", nginx, NGINX, "/app", ("--mount", "/app")),
+    Stand("nginx/split.conf", nginx, NGINX, "/app", gateway=True),
+    Stand("nginx/stream.conf", nginx, change(NGINX, chunked_sized=False),
+          gateway=True),
+    Stand("nginx/tls.conf", nginx, NGINX, scheme="https", gateway=True),
+    Stand("nginx/fcgiwrap.conf", nginx_fcgiwrap, NGINX, CGI),
+    Stand("apache/proxy-fcgi.conf", apache_proxy, APACHE, gateway=True),
+    Stand("apache/proxy-fcgi-tcp.conf", apache_proxy, APACHE, gateway=True),
+    Stand("apache/proxy-fcgi-mount.conf", apache_proxy, APACHE, "/app",
+          ("--mount", "/app")),
+    Stand("apache/proxy-fcgi-file.conf", apache_proxy, APACHE, "/app",
+          gateway=True),
+    Stand("apache/fcgid.conf", apache_script("fcgid"), APACHE),
+    Stand("apache/fcgid-script.conf", apache_script("fcgid"), APACHE, "/app"),
+    Stand("apache/fcgid-scripts.conf", apache_folder("fcgid"), APACHE,
+          "/matrix.py"),
+    Stand("apache/cgi.conf", apache_script("cgid"), APACHE, "/app",
+          variant="cgid"),
+    Stand("apache/cgi.conf", apache_script("cgi"), APACHE, "/app",
+          variant="cgi"),
+    Stand("apache/cgi-root.conf", apache_script("cgid"), APACHE),
+    Stand("apache/scripts.conf", apache_folder(*ACTION), APACHE, "/matrix.py"),
+    Stand("apache/tls.conf", apache_proxy, APACHE, scheme="https",
+          gateway=True),
+    Stand("haproxy/root.cfg", haproxy, HAPROXY, gateway=True),
+    Stand("haproxy/mount.cfg", haproxy, HAPROXY, "/app", gateway=True),
+    Stand("haproxy/tls.cfg", haproxy, HAPROXY, scheme="https", gateway=True),
+    Stand("caddy/root.caddyfile", caddy, CADDY, gateway=True),
+    Stand("caddy/mount.caddyfile", caddy, change(CADDY, slashes="merged"),
+          "/app", gateway=True),
+    Stand("caddy/stream.caddyfile", caddy, CADDY, gateway=True),
+    Stand("caddy/tls.caddyfile", caddy, CADDY, scheme="https", gateway=True),
+    Stand("mini_httpd/httpd.sh", small_server(fronts.mini_httpd), MINI_HTTPD,
+          CGI),
+    Stand("busybox/httpd.sh", small_server(fronts.busybox), BUSYBOX, CGI),
+]
+
+
+class Running:
+    """A stand that has been started: what its tests ask."""
+
+    def __init__(self, place, stand):
+        self.place, self.stand, self.facts = place, stand, stand.facts
+        self.script, port = stand.start(place, stand)
+        self.site = Site(port, stand.prefix, scheme=stand.scheme)
+        self.folder = self.script.parent

@@ -1,0 +1,85 @@
+"""The table at the end of a run: servers x cases.
+
+A test of test_matrix.py records a cell: ("cell", [row, column, text]), the text
+"ok" or the deviation that it has just seen and that is documented. This plugin
+gathers them, from the workers of pytest-xdist too.
+"""
+
+import textwrap
+
+FAILED = "FAILED"
+
+
+def cell(item):
+    """[row, column, "ok"] of a test, with what puts them in order."""
+    stand = item.callspec.params["stand"]
+    return [[item.module.STANDS.index(stand), stand.name],
+            [item.function.__code__.co_firstlineno, item.function.column],
+            "ok"]
+
+
+class Table:
+    def __init__(self):
+        self.rows, self.columns, self.cells = {}, {}, {}
+
+    def add(self, row, column, text):
+        self.rows.setdefault(row)
+        self.columns.setdefault(column)
+        if self.cells.get((row, column)) != FAILED:
+            self.cells[row, column] = text
+
+    def lines(self):
+        """Rows and columns in their order; deviations are letters, explained
+        below. "-": there is no such case."""
+        notes, shown = {}, {}
+        rows = sorted(self.rows)
+        columns = sorted(self.columns)
+        for row in rows:
+            for column in columns:
+                text = self.cells.get((row, column), "-")
+                if text not in ("-", "ok", FAILED):
+                    text = notes.setdefault((column, text), mark(len(notes)))
+                shown[row, column] = text
+        names = [name for _, name in columns]
+        widths = [max([len(name)] + [len(shown[row, column]) for row in rows])
+                  for name, column in zip(names, columns)]
+        first = max(len(row) for _, row in rows)
+        yield " ".join([" " * first] + [
+            name.rjust(width) for name, width in zip(names, widths)])
+        for row in rows:
+            yield " ".join([row[1].ljust(first)] + [
+                shown[row, column].rjust(width)
+                for column, width in zip(columns, widths)])
+        for (column, text), letter in notes.items():
+            yield from textwrap.wrap(
+                "%s = %s: %s" % (letter, column[1], text), 100,
+                subsequent_indent="    ")
+
+
+def mark(n):
+    """a, b, ... z, aa, ab ..."""
+    return (chr(96 + n // 26) if n >= 26 else "") + chr(97 + n % 26)
+
+
+class Plugin:
+    def __init__(self):
+        self.table = Table()
+
+    def pytest_runtest_logreport(self, report):
+        for name, value in report.user_properties:
+            if name != "cell":
+                continue
+            row, column, text = value
+            if report.failed:
+                text = FAILED
+            elif report.skipped:
+                text = "-"
+            elif report.when != "call":
+                continue
+            self.table.add(tuple(row), tuple(column), text)
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.table.rows:
+            terminalreporter.section("servers x cases")
+            for line in self.table.lines():
+                terminalreporter.write_line(line)

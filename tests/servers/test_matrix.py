@@ -1,0 +1,547 @@
+"""Every server, every configuration of examples/servers, case by case: the table
+at the end of "make check-servers".
+
+A row is a configuration, started once with the application of apps/matrix.py; a
+column is a test here. A cell is "ok" or a deviation of that server, which the
+test has seen as stands.py says it. Rows of the checklist: X1 nginx, X2 Apache's
+mod_proxy_fcgi, X3 its mod_fcgid and mod_cgid, X4 HAProxy, X5 Caddy, X6 lighttpd,
+X7 mini_httpd, X8 busybox, X9 all of them.
+"""
+
+import array
+import fcntl
+import json
+import socket
+import subprocess
+import termios
+import zlib
+from urllib.parse import quote
+
+import pytest
+
+from harness import EXAMPLES, SERVERS, Site, find_program, wait_until
+from place import open_place
+from stands import STANDS, Running, connect_gateway
+
+MIB = 1 << 20
+BLOCK = bytes(range(256)) * 256
+
+
+def column(name, only=lambda stand: stand.scheme == "http"):
+    """A column of the table; only: which rows have it."""
+    def wrap(test):
+        test.column, test.only = name, only
+        return test
+    return wrap
+
+
+def everywhere(stand):
+    return True
+
+
+def pytest_generate_tests(metafunc):
+    test = metafunc.function
+    if "stand" in metafunc.fixturenames:
+        metafunc.parametrize("stand", [
+            pytest.param(stand, id=stand.name.replace(" ", "-"),
+                         marks=pytest.mark.xdist_group(stand.name))
+            for stand in STANDS if test.only(stand)],
+            indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def stand(request, binary, need):
+    need("apache2" if request.param.file.startswith("apache") else "sh")
+    with open_place(binary, need) as place:
+        yield Running(place, request.param)
+
+
+@pytest.fixture
+def deviates(request):
+    """deviates(text): the cell says so, instead of "ok"."""
+    cell = dict(request.node.user_properties)["cell"]
+
+    def say(text):
+        cell[2] = text
+    return say
+
+
+# --- URLs -----------------------------------------------------------------------
+
+def rebuilt(environ):
+    """The URL, by the algorithm of PEP 3333."""
+    url = environ["wsgi.url_scheme"] + "://"
+    if environ.get("HTTP_HOST"):
+        url += environ["HTTP_HOST"]
+    else:
+        url += environ["SERVER_NAME"]
+        default = {"https": "443", "http": "80"}[environ["wsgi.url_scheme"]]
+        if environ["SERVER_PORT"] != default:
+            url += ":" + environ["SERVER_PORT"]
+    url += quote(environ["SCRIPT_NAME"].encode("latin-1"))
+    url += quote(environ["PATH_INFO"].encode("latin-1"))
+    if environ["QUERY_STRING"]:
+        url += "?" + environ["QUERY_STRING"]
+    return url
+
+
+def environ_of(site, path, **request):
+    got = site.ask(path, **request)
+    assert got.status == 200, got
+    return json.loads(got.body)
+
+
+def check_urls(stand):
+    """The application at "/" gets all these URLs whole, the one at /app (or at a
+    script's own URL) those below it."""
+    site = stand.site
+    paths = ["/", "/a%20b/c/d/%E2%82%AC?x=1&y=%20", "/?x=%2F", "/%C3%A9/x/"]
+    if site.prefix:
+        paths = ["", "?x=1", *paths]
+    else:
+        paths += ["/app", "/app/", "/app/a%20b/c/d/%E2%82%AC?x=1&y=%20"]
+    for path in paths:
+        if path.partition("?")[0].endswith("/") and \
+                stand.facts.final_slash != 200:
+            assert site.ask(path).status == stand.facts.final_slash
+            continue
+        environ = environ_of(site, path)
+        whole = site.prefix + path
+        assert rebuilt(environ) == "%s://127.0.0.1:%d%s" % (
+            site.scheme, site.port, whole)
+        assert environ["SCRIPT_NAME"] == site.prefix
+        assert environ["SERVER_NAME"] and ":" not in environ["SERVER_NAME"]
+        assert environ["SERVER_PORT"].isdigit()
+        if "REQUEST_URI" in environ and stand.facts.raw_uri:
+            assert environ["REQUEST_URI"] == whole
+
+
+@column("urls", everywhere)
+def test_urls(stand, deviates):
+    """X1-X9, check b: the URL that was asked for, from environ, with the stock
+    parameters and the automatic rule (or --mount where the file says so)."""
+    check_urls(stand)
+    if stand.facts.final_slash != 200:
+        deviates("a path with a slash at its end is a %d"
+                 % stand.facts.final_slash)
+
+
+@column("%2F", everywhere)
+def test_encoded_slash(stand, deviates):
+    """X3, X6, X8: no server hands %2F on as what it is. REQUEST_URI has it."""
+    path = "/a%20b/c%2Fd/%E2%82%AC?x=1&y=%20"
+    got = stand.site.ask(path)
+    if stand.facts.slash == "404":
+        assert got.status == 404
+        stand.place.logs.allow("File not found")
+        deviates("a path with %2F is a 404")
+        return
+    assert got.status == 200, got
+    environ = json.loads(got.body)
+    if stand.facts.slash == "kept":
+        assert environ["PATH_INFO"] == "/a b/c%2Fd/\u00e2\u0082\u00ac"
+        deviates("stays %2F in PATH_INFO (AllowEncodedSlashes NoDecode)")
+    else:
+        assert environ["PATH_INFO"] == "/a b/c/d/\u00e2\u0082\u00ac"
+        deviates("is / in PATH_INFO; REQUEST_URI, if any, has it")
+    assert environ["SCRIPT_NAME"] == stand.site.prefix
+    assert environ["QUERY_STRING"] == "x=1&y=%20"
+    assert environ.get("REQUEST_URI", stand.site.prefix + path) == \
+        stand.site.prefix + path
+
+
+@column("//")
+def test_double_slashes(stand, deviates):
+    """X4, X5, X6: some servers make one of them."""
+    environ = environ_of(stand.site, "/x//y")
+    if stand.facts.slashes == "kept":
+        assert environ["PATH_INFO"] == "/x//y"
+    else:
+        assert environ["PATH_INFO"] == "/x/y"
+        deviates("two slashes in a path become one")
+
+
+@column("host", everywhere)
+def test_host_and_port(stand):
+    """X1, X4, check b: the Host header with its port, without, and an address
+    of IPv6."""
+    for host in ("h.example:8443", "h.example", "[::1]:8443", "[::1]"):
+        environ = environ_of(stand.site, "/x", headers={"Host": host})
+        assert rebuilt(environ) == "%s://%s%s/x" % (
+            stand.site.scheme, host, stand.site.prefix)
+
+
+@column("no Host")
+def test_without_a_host(stand, deviates):
+    """HTTP/1.0: SERVER_NAME and SERVER_PORT lead to the server."""
+    answer = raw(stand, "GET", "/x", version="1.0")
+    environ = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert not environ.get("HTTP_HOST")
+    if stand.facts.no_host:
+        assert environ["SERVER_PORT"] == "80"
+        deviates(stand.facts.no_host)
+    else:
+        assert environ["SERVER_NAME"] in ("127.0.0.1", "localhost")
+        assert environ["SERVER_PORT"] == str(stand.site.port)
+
+
+@column("--mount", lambda stand: stand.gateway)
+def test_mount(stand):
+    """X1-X9, check a: a declared mount is right as well. (The application is
+    started anew, with one more option.)"""
+    port = restart(stand, ("--mount", stand.site.prefix or "/"))
+    check_urls(stand)
+    restart(stand, stand.stand.options, port)
+
+
+def restart(stand, options, port=None):
+    old = next(s for s in stand.place.servers if s.name == "wsgi-cgi")
+    stand.place.servers.remove(old)
+    listening = old.command[old.command.index("--bind") + 1]
+    assert old.stop() == 0
+    connect_gateway(stand.place, stand.stand, stand.script, options,
+                    port or listening.rpartition(":")[2])
+    return port
+
+
+# --- headers --------------------------------------------------------------------
+
+@column("auth", everywhere)
+def test_authorization(stand, deviates):
+    """X2, X3, X4: it reaches the application."""
+    environ = environ_of(stand.site, "/x", headers={
+        "Authorization": "Bearer t0ken"})
+    if stand.facts.authorization:
+        assert environ["HTTP_AUTHORIZATION"] == "Bearer t0ken"
+    else:
+        assert "HTTP_AUTHORIZATION" not in environ
+        deviates("Authorization is withheld")
+
+
+@column("user")
+def test_claimed_user(stand, deviates):
+    """X1, X4: REMOTE_USER is not what the client merely says."""
+    environ = environ_of(stand.site, "/x", headers={
+        "Authorization": "Basic dTpw"})
+    if stand.facts.claimed_user:
+        assert environ["REMOTE_USER"] == "u"
+        deviates("REMOTE_USER is the client's claim, unverified")
+    else:
+        assert "REMOTE_USER" not in environ
+
+
+@column("dups")
+def test_repeated_headers(stand, deviates):
+    """X1, X4, check c: one value, joined; Cookie with a semicolon."""
+    answer = raw(stand, "GET", "/x", "X-Dup: one", "X-Dup: two", "Cookie: a=1",
+                 "Cookie: b=2")
+    environ = json.loads(answer.partition(b"\r\n\r\n")[2])
+    facts = stand.facts
+    if facts.duplicates == ", ":
+        assert environ["HTTP_X_DUP"] == "one, two"
+    else:
+        assert "HTTP_X_DUP" not in environ
+    if facts.cookies is None:
+        assert environ["HTTP_COOKIE"] == "b=2"
+        deviates("of two Cookie headers the last one arrives, of most others "
+                 "none")
+    else:
+        assert environ["HTTP_COOKIE"] == "a=1%sb=2" % facts.cookies
+        if facts.cookies != "; ":
+            deviates("two Cookie headers are joined by a comma")
+
+
+@column("proxy")
+def test_proxy_header(stand):
+    """W19, X1, X5, check f: HTTP_PROXY is absent."""
+    environ = environ_of(stand.site, "/x", headers={"Proxy": "evil"})
+    assert not [name for name in environ if name.upper() == "HTTP_PROXY"]
+
+
+@column("h2", lambda stand: stand.scheme == "https")
+def test_http_2(stand, deviates):
+    """HTTP/2: scheme, host and cookies as with HTTP/1.1."""
+    url = "https://127.0.0.1:%d/x?y=1" % stand.site.port
+    got = subprocess.run(
+        [stand.place.need("curl"), "-sk", "--http2", "-H", "Cookie: a=1; b=2",
+         url], check=True, capture_output=True)
+    environ = json.loads(got.stdout)
+    assert rebuilt(environ) == url
+    assert environ["HTTP_COOKIE"] == "a=1; b=2"
+    if environ["SERVER_PROTOCOL"] != "HTTP/2.0":
+        assert environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        deviates("HTTP/1.1 as configured")
+
+
+@column("lints")
+def test_lints(stand):
+    """W18, W20, check d: wsgiref.validate, webtest.lint and paste.lint find
+    nothing at GET, HEAD and POST."""
+    site = stand.site
+    for lint in ("wsgiref", "webtest", "paste"):
+        path = "/-/lint/" + lint
+        got = site.ask(path + "/x?a=b")
+        assert (got.status, got.body) == (200, b"<>"), got
+        assert got.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+        got = site.ask(path, "HEAD")
+        assert (got.status, got.body) == (200, b"")
+        body = b"one\ntwo\nthree\n" + b"x" * 5000
+        got = site.ask(path, "POST", body, {"Content-Type": "text/plain"})
+        assert (got.status, got.body) == (200, b"<" + body + b">"), got
+
+
+@column("head 64k")
+def test_large_request_head(stand, deviates):
+    """64 KiB of headers, and 7 KiB where the server refuses that."""
+    large = {"X-Large-%d" % i: "v" * 4080 for i in range(16)}
+    got = stand.site.ask("/x", headers=large)
+    assert got.status == stand.facts.request_headers, got
+    if got.status == 200:
+        environ = json.loads(got.body)
+        assert {name for name in environ if len(environ[name]) == 4080} == \
+            {name.upper().replace("-", "_").join(("HTTP_", ""))
+             for name in large}
+        return
+    deviates("%d; 7 KiB pass" % got.status)
+    environ = environ_of(stand.site, "/x", headers={
+        name: "v" * 890 for name in list(large)[:8]})
+    assert len(environ["HTTP_X_LARGE_7"]) == 890
+
+
+@column("resp 64k")
+def test_large_response_head(stand, deviates):
+    """64 KiB of headers, and 3 KiB where the server refuses that."""
+    got = stand.site.ask("/-/headers?64")
+    assert got.status == stand.facts.response_headers, got
+    if got.status == 200:
+        assert len(got.headers["X-Large-063"]) == 985
+        return
+    deviates("%d; 3 KiB pass" % got.status)
+    got = stand.site.ask("/-/headers?3")
+    assert (got.status, len(got.headers["X-Large-002"])) == (200, 985)
+
+
+# --- request bodies ---------------------------------------------------------------
+
+def raw(stand, method, path, *headers, version="1.1"):
+    """The whole answer to a request without a body, on its own connection."""
+    lines = ["%s %s%s HTTP/%s" % (method, stand.site.prefix, path, version)]
+    if version != "1.0":
+        lines += ["Host: 127.0.0.1:%d" % stand.site.port, "Connection: close"]
+    with stand.site.send_raw("\r\n".join([*lines, *headers, "", ""]).encode()) \
+            as conn:
+        return conn.makefile("rb").read()
+
+
+def blocks(size):
+    for at in range(0, size, len(BLOCK)):
+        yield BLOCK[:size - at]
+
+
+def crc_of(size):
+    crc = 0
+    for block in blocks(size):
+        crc = zlib.crc32(block, crc)
+    return crc
+
+
+def check_upload(site, size, method="POST"):
+    got = site.ask("/-/upload", method, blocks(size), {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(size)})
+    assert (got.status, got.text) == (
+        200, "%d %08x %d\n" % (size, crc_of(size), size)), (size, got)
+
+
+@column("upload", everywhere)
+def test_upload(stand):
+    """X7 (two packets: http.client sends head and body on their own): what was
+    sent is what wsgi.input has."""
+    for size in (0, 1, 16 * 1024, MIB):
+        for method in ("POST", "PUT"):
+            check_upload(stand.site, size, method)
+
+
+@column("200 MiB")
+def test_large_upload(stand):
+    check_upload(stand.site, 200 * MIB)
+
+
+@column("chunked")
+def test_chunked_upload(stand, deviates):
+    """W20, X3, X5, X8, check e: the right bytes or a clean refusal, never an
+    empty body."""
+    said = []
+    for size, status in ((11, stand.facts.chunked),
+                         (MIB, stand.facts.chunked_large)):
+        connection = stand.site.connect()
+        try:
+            connection.request("POST", stand.site.prefix + "/-/upload",
+                               blocks(size), encode_chunked=True,
+                               headers={"Transfer-Encoding": "chunked"})
+        except ConnectionError:
+            assert status != 200  # refused before it was all sent
+        got = connection.getresponse()
+        text = got.read().decode()
+        connection.close()
+        assert got.status == status, (size, got.status, text)
+        if status != 200:
+            said.append("%s bytes: %d" % (size, status))
+            continue
+        assert text.split()[:2] == [str(size), "%08x" % crc_of(size)]
+        assert text.split()[2] in ("None", str(size))
+    if said:
+        deviates(", ".join(said))
+
+
+@column("expect")
+def test_expect_continue(stand, deviates):
+    """W25: whoever waits for 100 before the body gets it, and then a 200."""
+    site = stand.site
+    with site.send_raw(
+            b"POST %s/-/upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+            % site.prefix.encode()) as conn:
+        file = conn.makefile("rb")
+        if stand.facts.continues:
+            assert file.readline().startswith(b"HTTP/1.1 100 ")
+            assert file.readline() == b"\r\n"
+        else:
+            deviates("no 100: the client waits until it has had enough of that")
+        conn.sendall(BLOCK[:1000])
+        answer = file.read()
+    assert answer.split(b" ")[1] == b"200", answer
+    assert b"1000 %08x 1000" % crc_of(1000) in answer
+
+
+@column("unread")
+def test_body_that_is_not_read(stand):
+    """C3, F12: the answer arrives although nobody read the body."""
+    for size in (5, 100_000, MIB) * 2:
+        got = stand.site.ask("/-/unread", "POST", b"u" * size)
+        assert (got.status, got.text) == (403, "no, thank you\n"), size
+    check_upload(stand.site, 1)
+
+
+# --- responses --------------------------------------------------------------------
+
+def drain(response, step=1 << 18):
+    """(size, checksum) of what is left."""
+    size = crc = 0
+    while True:
+        block = response.read(step)
+        if not block:
+            return size, crc
+        size += len(block)
+        crc = zlib.crc32(block, crc)
+
+
+@column("download")
+def test_download(stand):
+    """With and without a Content-Length."""
+    for page, size in (("stream", 0), ("stream", 1), ("stream", 16 * MIB),
+                       ("unsized", 100_001), ("unsized", 4 * MIB)):
+        connection = stand.site.connect()
+        connection.request("GET", "%s/-/%s?%d" % (stand.site.prefix, page,
+                                                  size))
+        assert drain(connection.getresponse()) == (size, crc_of(size)), page
+        connection.close()
+
+
+@column("1 GiB", lambda stand: stand.name in (
+    "lighttpd/stream.conf", "nginx/socket.conf"))
+def test_gigabyte(stand):
+    """wsgi.file_wrapper of a file that is one hole but for its last bytes."""
+    with open(stand.folder / "sparse", "wb") as file:
+        file.seek((1 << 30) - 4)
+        file.write(b"end\n")
+    connection = stand.site.connect()
+    connection.request("GET", stand.site.prefix + "/-/file")
+    response = connection.getresponse()
+    left, last = 1 << 30, b""
+    assert response.getheader("Content-Length") == str(left)
+    while left:
+        block = response.read(MIB)
+        assert block, left
+        left -= len(block)
+        last = block
+    assert last.endswith(b"\0end\n") and last.count(0) == len(last) - 4
+    connection.close()
+
+
+def waiting(conn):
+    """Bytes that have arrived and were not read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(conn, termios.FIONREAD, count)
+    return count[0]
+
+
+@column("slow")
+def test_slow_reader(stand):
+    """A client that takes nothing holds up nobody else, and gets all of it when
+    it does."""
+    size = 16 * MIB
+    with stand.site.send_raw(b"GET %s/-/stream?%d HTTP/1.0\r\n\r\n" % (
+            stand.site.prefix.encode(), size)) as conn:
+        seen = [0, 0, 0, 0]
+
+        def stands_still():
+            seen.append(waiting(conn))
+            return seen[-1] and len(set(seen[-4:])) == 1
+
+        wait_until(stands_still, "nothing more arrives")
+        for _ in range(5):
+            assert stand.site.ask("/x").status == 200
+        file = conn.makefile("rb", buffering=1000)
+        while file.readline() not in (b"\r\n", b"\n"):
+            pass
+        assert drain(file, 3000) == (size, crc_of(size))
+
+
+def closed(stand):
+    try:
+        return (stand.folder / "closed").read_text().count("\n")
+    except FileNotFoundError:
+        return 0
+
+
+@column("abort")
+def test_aborted_clients(stand):
+    """W54: more of them than there are threads. Each response is closed, each
+    cut upload is over, and the next request is answered."""
+    site = stand.site
+    before = closed(stand)
+    head = site.prefix.encode()
+    for _ in range(6):
+        with site.send_raw(b"GET %s/-/stream?%d HTTP/1.0\r\n\r\n"
+                           % (head, 16 * MIB)) as conn:
+            assert conn.recv(1000).startswith(b"HTTP/1.")
+    wait_until(lambda: closed(stand) == before + 6, "all are closed")
+    for _ in range(6):
+        with site.send_raw(b"POST %s/-/upload HTTP/1.1\r\nHost: x\r\n"
+                           b"Content-Length: 200000\r\n\r\n" % head) as conn:
+            conn.sendall(b"x" * 100_000)
+    check_upload(site, 1000)
+
+
+@column("empty")
+def test_responses_without_a_body(stand):
+    """HEAD, 204, 304; the connection, where it is kept, is in step."""
+    connection = stand.site.connect()
+
+    def ask(method, path):
+        connection.request(method, stand.site.prefix + path)
+        got = connection.getresponse()
+        return got, got.read()
+
+    for _ in range(2):
+        got, body = ask("HEAD", "/-/stream?1000")
+        assert (got.status, body) == (200, b"")
+        assert got.getheader("Content-Length") in (None, "1000")
+        for status in (204, 304):
+            got, body = ask("GET", "/-/%d" % status)
+            assert (got.status, body) == (status, b"")
+            assert got.getheader("X-Probe") == "nothing"
+        got, body = ask("GET", "/-/stream?1000")
+        assert (got.status, body) == (200, BLOCK[:1000])
+    connection.close()

@@ -303,8 +303,19 @@ static int
 mend_length(struct params *p)
 {
     const struct param *e = find(p, "CONTENT_LENGTH");
+    const struct param *header = find(p, "HTTP_CONTENT_LENGTH");
     uint64_t n;
+    int r;
 
+    /* busybox httpd has the former for POST alone. */
+    if (e == NULL && header != NULL) {
+        r = set(p, "CONTENT_LENGTH", header->value, header->value_len);
+        if (r < 0) {
+            return r;
+        }
+        e = find(p, "CONTENT_LENGTH");
+    }
+    drop(p, "HTTP_CONTENT_LENGTH");
     if (e == NULL) {
         return 0;
     }
@@ -508,7 +519,6 @@ params_mend(struct params *p, const struct config *config)
     if ((r = add_settings(p, &config->set)) < 0) {
         return r;
     }
-    drop(p, "HTTP_CONTENT_LENGTH");
     drop(p, "HTTP_CONTENT_TYPE");
     drop_if_empty(p, "CONTENT_TYPE");
     drop_if_empty(p, "REMOTE_USER");

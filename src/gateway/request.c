@@ -52,13 +52,18 @@ request_clear(struct request *q)
     q->id[0] = '\0';
 }
 
+static bool
+server_is(const struct request *q, const char *name)
+{
+    const struct param *e = params_get(&q->params, "SERVER_SOFTWARE");
+    size_t n = strlen(name);
+    return e != NULL && e->value_len >= n && memcmp(e->value, name, n) == 0;
+}
+
 /* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. */
 static bool
 wants_errors(const struct request *q)
 {
-    static const char haproxy[] = "HAProxy";
-    const struct param *e;
-
     switch (q->config->errors_to) {
     case ERRORS_TO_SERVER:
         return true;
@@ -67,9 +72,20 @@ wants_errors(const struct request *q)
     case ERRORS_TO_AUTO:
         break;
     }
-    e = params_get(&q->params, "SERVER_SOFTWARE");
-    return e == NULL || e->value_len < sizeof haproxy - 1 ||
-           memcmp(e->value, haproxy, sizeof haproxy - 1) != 0;
+    return !server_is(q, "HAProxy");
+}
+
+/* Is there a body of unknown length? mini_httpd hides the header that would say
+ * so, and sends a length wherever the client does. */
+static bool
+has_unsized_body(const struct request *q)
+{
+    const struct params *p = &q->params;
+
+    return params_get(p, "HTTP_TRANSFER_ENCODING") != NULL ||
+           (server_is(q, "mini_httpd") &&
+            (params_is(p, "REQUEST_METHOD", "POST") ||
+             params_is(p, "REQUEST_METHOD", "PUT")));
 }
 
 /* FastCGI marks the end of STDIN; in CGI mode only CONTENT_LENGTH tells it. A
@@ -79,17 +95,15 @@ wants_errors(const struct request *q)
 static int
 check_framing(struct request *q)
 {
-    const struct param *e = params_get(&q->params, "SERVER_SOFTWARE");
-
     q->input_terminated = true;
     if (!q->is_cgi || q->content_length >= 0) {
         return 0;
     }
     q->input_terminated = false;
-    if (params_get(&q->params, "HTTP_TRANSFER_ENCODING") == NULL) {
+    if (!has_unsized_body(q)) {
         return 0;
     }
-    if (e != NULL && e->value_len >= 6 && memcmp(e->value, "Apache", 6) == 0) {
+    if (server_is(q, "Apache")) {
         q->input_terminated = true;
         return 0;
     }

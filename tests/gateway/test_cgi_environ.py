@@ -125,6 +125,32 @@ def test_chunked_upload_without_a_length(cgi):
     assert (response.status, response.body) == (200, b'x' * 100_000) or response.status in (411, 501)
 
 
+@pytest.mark.parametrize('method', ['POST', 'PUT'])
+def test_body_without_a_word_about_it(cgi, method):
+    """X7: mini_httpd hides Transfer-Encoding, and has CONTENT_LENGTH wherever the client sends it, also 0: without one the
+    body is chunked, or the client wrong. It is refused: the application would see an empty body."""
+    server = cgi.serve(ECHO)
+    mini = {'SERVER_SOFTWARE': 'mini_httpd/1.30 26Oct2018'}
+    assert server.request(method, body=b'abc', content_length=False, params=mini).status == 411
+    assert server.request(method, body=b'abc', params=mini).body == b'abc'
+    assert server.request(method, params={**mini, 'CONTENT_LENGTH': '0'}).status == 200
+    assert server.request('GET', params=mini).status == 200
+    assert server.request(method, content_length=False, params={'SERVER_SOFTWARE': 'other/1'}).status == 200
+
+
+def test_length_as_a_header_only(transport):
+    """X8: busybox httpd has CONTENT_LENGTH for POST alone; the body of a PUT, whose length is in HTTP_CONTENT_LENGTH, was
+    taken for empty."""
+    server = transport.serve(ECHO)
+    response = server.request('PUT', body=b'hello', content_length=False, params={'HTTP_CONTENT_LENGTH': '5'})
+    assert (response.status, response.body) == (200, b'hello')
+    # Where both are there the header is but a copy, and what is no number is none.
+    assert server.request('PUT', body=b'hello', params={'HTTP_CONTENT_LENGTH': '7'}).body == b'hello'
+    for word in ('', '-1', '5, 5', 'x'):
+        environ = transport.serve(DUMP).request(params={'HTTP_CONTENT_LENGTH': word}).json
+        assert not {'CONTENT_LENGTH', 'HTTP_CONTENT_LENGTH'} & set(environ)
+
+
 def test_chunked_upload_with_a_length(transport):
     """C12: where the server recomputed the length, the length counts and the coding's name is dropped."""
     server = transport.serve(ECHO)

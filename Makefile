@@ -75,7 +75,7 @@ PROGRAM  := $(BUILD)/wsgi-cgi
 # These goals must work on a machine that has nothing but make: they look for
 # no Python and no compiler, and start a second make where they build.
 BARE := help clean dist uninstall deps deps-test deps-lint demo check \
-        check-asan check-tsan lint lint-light lint-layers lint-banned \
+        check-servers check-asan check-tsan lint lint-light lint-layers lint-banned \
         lint-length lint-man lint-shell lint-selftest lint-cppcheck \
         format format-check
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
@@ -269,7 +269,8 @@ check-unit: unit ## run the cmocka programs of tests/unit
 check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
 	$(Q)$(call run_pytest,-n 3 tests/gateway)
 
-check-servers: $(PROGRAM) ## run tests/servers: behind real web servers
+check-servers: deps-test ## install web servers and run tests/servers behind them
+	@$(SUBMAKE) $(JOBS) all
 	$(Q)$(call run_pytest,tests/servers)
 
 # Beside the other variants, or inside a BUILD folder of one's own.

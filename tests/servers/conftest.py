@@ -11,17 +11,24 @@ from pathlib import Path
 import pytest
 
 import harness
+import table
 from deploy import DEPLOYMENTS
 from place import Place
 
 
 def pytest_configure(config):
     harness.become_subreaper()
+    if not hasattr(config, "workerinput"):  # not in a worker of pytest-xdist
+        config.pluginmanager.register(table.Plugin())
 
 
 def pytest_collection_modifyitems(items):
     """What takes longest begins first: it builds a copy of the tree."""
     items.sort(key=lambda item: item.name != "test_commands")
+    for item in items:
+        test = getattr(item, "function", None)
+        if hasattr(test, "column"):
+            item.user_properties.append(("cell", table.cell(item)))
 
 
 def pytest_report_header(config):

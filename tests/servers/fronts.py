@@ -48,7 +48,7 @@ def nginx(place, name, **pairs):
 
 def fcgiwrap(place):
     """Its socket."""
-    path = place.run_dir / "fcgiwrap.sock"
+    path = place.run_dir / "wrap.sock"
     place.start("fcgiwrap", [place.need("fcgiwrap"), "-s", "unix:%s" % path])
     place.right_codes["fcgiwrap"] = (-15,)
     place.wait_for_path(path)
@@ -106,8 +106,10 @@ def apache(place, name, *modules, **pairs):
                                          **pairs))
         return [program, "-DFOREGROUND", "-f", main]
 
-    return place.start_on_port("apache2", command,
-                               "Address already in use")[1]
+    # At its end mpm_prefork sends TERM to its whole process group, which must
+    # not be ours.
+    return place.start_on_port("apache2", command, "Address already in use",
+                               start_new_session=True)[1]
 
 
 # --- the others -----------------------------------------------------------------
@@ -134,9 +136,8 @@ def caddy(place, name, **pairs):
         config.write_text(example(name, port=port, **pairs))
         return [program, "run", "--adapter", "caddyfile", "--config", config]
 
-    # Its API, which would be on a fixed port, and what it stores.
-    env = {**os.environ, "CADDY_ADMIN": "unix/%s" % (place.run_dir / "admin"),
-           "HOME": str(place.run_dir),
+    place.logs.allow("no OCSP stapling for .localhost")
+    env = {**os.environ, "HOME": str(place.run_dir),
            "XDG_DATA_HOME": str(place.run_dir),
            "XDG_CONFIG_HOME": str(place.run_dir)}
     return place.start_on_port("caddy", command, "address already in use",

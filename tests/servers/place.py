@@ -199,6 +199,13 @@ class Place:
             self.binary, "--bind", "127.0.0.1:%d" % port, *options, app],
             "Address already in use")
 
+    def tcp_gateway_again(self, bound, app, *options):
+        """The same, where one was bound that has ended."""
+        server = self.start("wsgi-cgi", [
+            self.binary, "--bind", bound, *options, app])
+        wait_until(lambda: listens(server.pid, int(bound.rpartition(":")[2])),
+                   lambda: "wsgi-cgi listens:\n%s" % self.logs.all())
+
     # the end
 
     def own_ids(self):

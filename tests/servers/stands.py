@@ -19,51 +19,55 @@ APP = APPS / "matrix.py"
 class Facts:
     slash: str = "decoded"    # %2F in a path: decoded, kept (as %2F), 404
     slashes: str = "merged"   # //x//y: merged, kept
-    cookies: str = "; "       # joins two Cookie headers; None: one gets lost
-    duplicates: str = ", "    # joins two headers of one name
-    authorization: bool = True  # is passed on
+    duplicates: str = ", "    # what joins two headers of a name; "": last wins
+    cookies: str = "; "       # the same of two Cookie headers
+    headers: bool = True      # all request headers are handed on
     claimed_user: bool = False  # REMOTE_USER from an unverified Authorization
+    apple: int = 404          # /apple, where the application is at /app
     final_slash: int = 200    # a path that ends in a slash
     raw_uri: bool = True      # REQUEST_URI is what was asked for, encoded
     no_host: str = ""         # what is wrong without a Host header
-    chunked: int = 200        # a chunked upload of 11 bytes
-    chunked_large: int = 200  # of 1 MiB
-    chunked_sized: bool = True  # the server counts them: CONTENT_LENGTH
-    continues: bool = True    # answers Expect: 100-continue with 100
     request_headers: int = 200   # 64 KiB of them
     response_headers: int = 200  # 64 KiB of them
-    reason: bool = True
-    two_packets: bool = False  # a POST must come as two
-    sees_abort: bool = True
+    two_packets: bool = False  # head and body of a POST must not come together
+    chunked: int = 200        # a chunked upload of 11 bytes
+    chunked_large: int = 200  # of 1 MiB
+    put: bool = True          # hands on the body of a PUT
+    continues: bool = True    # answers Expect: 100-continue with 100
+    kills: bool = False       # ends the script when the client has gone
+    keeps: bool = True        # says so where it closes the connection
 
 
 @dataclasses.dataclass(frozen=True)
 class Stand:
     file: str                 # below examples/servers
-    start: Callable           # (place, stand) -> the script; sets stand's port
+    start: Callable           # (place, stand) -> (the script, the server's port)
     facts: Facts
     prefix: str = ""          # the application's URL
     options: tuple = ()       # wsgi-cgi's, where the file says they are needed
     variant: str = ""
     scheme: str = "http"
     gateway: bool = False     # we start the application: it can be restarted
-    extra: dict = dataclasses.field(default_factory=dict)
 
     @property
     def name(self):
         return self.file + (" " + self.variant if self.variant else "")
 
 
-LIGHTTPD = Facts(chunked_large=200, request_headers=431, response_headers=200)
+LIGHTTPD = Facts(request_headers=431, apple=200)
 NGINX = Facts(request_headers=400, response_headers=502)
 APACHE = Facts(slash="kept", cookies=", ")
+FCGID = Facts(slash="kept", cookies=", ", request_headers=500)
+APACHE_CGI = Facts(slash="kept", cookies=", ", kills=True)
 HAPROXY = Facts(slashes="kept", claimed_user=True, chunked_large=400,
                 request_headers=400, response_headers=502)
-CADDY = Facts(slashes="kept", cookies=", ", chunked_sized=False,
-              no_host="SERVER_PORT is 80")
-MINI_HTTPD = Facts(two_packets=True)
-BUSYBOX = Facts(slash="404", final_slash=404, raw_uri=False,
-                no_host="SERVER_PORT is 80")
+CADDY = Facts(slashes="kept", cookies=", ", no_host="SERVER_PORT is 80")
+MINI_HTTPD = Facts(duplicates="", cookies="", headers=False, two_packets=True,
+                   chunked=411, chunked_large=411, continues=False)
+BUSYBOX = Facts(slash="404", final_slash=404, raw_uri=False, duplicates="",
+                cookies="", no_host="SERVER_PORT is 80", request_headers=413,
+                chunked=411, chunked_large=411, put=False, continues=False,
+                keeps=False)
 
 change = dataclasses.replace
 
@@ -76,16 +80,16 @@ def run_gateway(place, stand):
     return script, connect_gateway(place, stand, script, stand.options)
 
 
-def connect_gateway(place, stand, script, options, port=None):
+def connect_gateway(place, stand, script, options, bound=None):
+    """bound: what it listened on before, and is to again."""
     options = ("--threads", "4", *options)
-    if "9000" in (SERVERS / stand.file).read_text():
-        if port is None:
-            _, port = place.tcp_gateway(script, *options)
-        else:
-            place.tcp_gateway_again(port, script, *options)
-        return {"backend_port": port}
-    place.gateway(script, "--socket-mode", "0666", *options)
-    return {"socket": place.socket}
+    if "9000" not in (SERVERS / stand.file).read_text():
+        place.gateway(script, "--socket-mode", "0666", *options)
+        return {"socket": place.socket}
+    if bound:
+        place.tcp_gateway_again(bound, script, *options)
+        return None
+    return {"backend_port": place.tcp_gateway(script, *options)[1]}
 
 
 def certificates(place):
@@ -166,7 +170,7 @@ def apache_proxy(place, stand):
     if "proxy-fcgi-file" in stand.file:
         pairs.update(app=script, app_dir='"%s"' % place.app_dir)
     return script, fronts.apache(place, stand.file, "proxy", "proxy_fcgi",
-                                 *(["ssl"] if stand.scheme == "https" else []),
+                                 *(["ssl", "http2"] if stand.scheme == "https" else []),
                                  **pairs)
 
 
@@ -204,6 +208,8 @@ def caddy(place, stand):
 def small_server(front):
     def start(place, stand):
         script = shebang(place, place.root / "cgi-bin")
+        # Scripts whose client has gone, and that nobody waits for.
+        place.right_codes["orphan"] = (1,)
         return script, front(place, stand.file)
     return start
 
@@ -219,7 +225,7 @@ STANDS = [
     Stand("lighttpd/mount.conf", lighttpd_socket, LIGHTTPD, "/app",
           gateway=True),
     Stand("lighttpd/stream.conf", lighttpd_socket,
-          change(LIGHTTPD, chunked=411, chunked_large=411), gateway=True),
+          change(LIGHTTPD, chunked_large=411), gateway=True),
     Stand("lighttpd/bin-path.conf", lighttpd_bin_path, LIGHTTPD),
     Stand("lighttpd/cgi.conf", lighttpd_cgi, LIGHTTPD, CGI),
     Stand("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
@@ -229,8 +235,7 @@ STANDS = [
     Stand("nginx/tcp.conf", nginx, NGINX, gateway=True),
     Stand("nginx/mount.conf", nginx, NGINX, "/app", ("--mount", "/app")),
     Stand("nginx/split.conf", nginx, NGINX, "/app", gateway=True),
-    Stand("nginx/stream.conf", nginx, change(NGINX, chunked_sized=False),
-          gateway=True),
+    Stand("nginx/stream.conf", nginx, NGINX, gateway=True),
     Stand("nginx/tls.conf", nginx, NGINX, scheme="https", gateway=True),
     Stand("nginx/fcgiwrap.conf", nginx_fcgiwrap, NGINX, CGI),
     Stand("apache/proxy-fcgi.conf", apache_proxy, APACHE, gateway=True),
@@ -239,16 +244,17 @@ STANDS = [
           ("--mount", "/app")),
     Stand("apache/proxy-fcgi-file.conf", apache_proxy, APACHE, "/app",
           gateway=True),
-    Stand("apache/fcgid.conf", apache_script("fcgid"), APACHE),
-    Stand("apache/fcgid-script.conf", apache_script("fcgid"), APACHE, "/app"),
-    Stand("apache/fcgid-scripts.conf", apache_folder("fcgid"), APACHE,
+    Stand("apache/fcgid.conf", apache_script("fcgid"), FCGID),
+    Stand("apache/fcgid-script.conf", apache_script("fcgid"), FCGID, "/app"),
+    Stand("apache/fcgid-scripts.conf", apache_folder("fcgid"), FCGID,
           "/matrix.py"),
-    Stand("apache/cgi.conf", apache_script("cgid"), APACHE, "/app",
+    Stand("apache/cgi.conf", apache_script("cgid"), APACHE_CGI, "/app",
           variant="cgid"),
-    Stand("apache/cgi.conf", apache_script("cgi"), APACHE, "/app",
+    Stand("apache/cgi.conf", apache_script("cgi"), APACHE_CGI, "/app",
           variant="cgi"),
-    Stand("apache/cgi-root.conf", apache_script("cgid"), APACHE),
-    Stand("apache/scripts.conf", apache_folder(*ACTION), APACHE, "/matrix.py"),
+    Stand("apache/cgi-root.conf", apache_script("cgid"), APACHE_CGI),
+    Stand("apache/scripts.conf", apache_folder(*ACTION), APACHE_CGI,
+          "/matrix.py"),
     Stand("apache/tls.conf", apache_proxy, APACHE, scheme="https",
           gateway=True),
     Stand("haproxy/root.cfg", haproxy, HAPROXY, gateway=True),
@@ -265,11 +271,26 @@ STANDS = [
 ]
 
 
+# What servers say about the cases. The lints' application writes to
+# wsgi.errors, which some call an error, and about clients that went away.
+LOGGED = [
+    r'stderr: "(lint: \d+ bytes|a|b)" while',
+    r"AH01071: Got error '(lint: \d+ bytes|a|b)\\n'",
+    r"AH01215: stderr from .*matrix\.py: (lint: \d+ bytes|a|b)$",
+    "upstream sent too big header", "aborting with incomplete response",
+    "AH01075: Error dispatching request .*reading input brigade",
+    "AH012(70|25): Error reading request entity data",
+    r'"http.log.error","msg":"unexpected EOF".*"uri":"[^"]*/-/upload"',
+]
+
+
 class Running:
     """A stand that has been started: what its tests ask."""
 
     def __init__(self, place, stand):
         self.place, self.stand, self.facts = place, stand, stand.facts
+        place.logs.allow(*LOGGED)
         self.script, port = stand.start(place, stand)
-        self.site = Site(port, stand.prefix, scheme=stand.scheme)
+        self.site = Site(port, stand.prefix, scheme=stand.scheme,
+                         two_packets=stand.facts.two_packets)
         self.folder = self.script.parent

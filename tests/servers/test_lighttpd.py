@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from harness import (APPS, EXAMPLES, Site, descendants, example, free_port,
-                     unix_sockets, wait_until)
+from harness import (APPS, EXAMPLES, SERVERS, Site, descendants, example,
+                     free_port, unix_sockets, wait_until)
 
 PROBE = APPS / "probe.py"
 
@@ -347,6 +347,28 @@ def test_mount_mends_a_wrong_prefix(place):
               '"check-local" => "disable" )) )\n' % place.socket)
     env = environ(Site(port), "/app/x/y")
     assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == ("/app", "/x/y")
+
+
+# --- authorizer ---
+
+def test_authorizer(place):
+    """F27: files from disk for those whom authorizer.py lets through."""
+    script = place.copy_app(SERVERS / "lighttpd" / "authorizer.py")
+    (place.root / "index.txt").write_text("from disk\n")
+    site = Site(place.lighttpd(
+        "lighttpd/authorizer.conf", binary=place.binary, socket=place.socket,
+        app=script, breakage_log=place.logs.path("app.log")))
+    for told in (None, "Basic", "Basic eDp5", "Bearer cmVhZGVyOm9wZW4gc2VzYW1l"):
+        got = site.ask("/index.txt",
+                       headers={"Authorization": told} if told else {})
+        assert (got.status, got.text) == (
+            401, "Your name and password, please.\n"), told
+        assert got.headers["WWW-Authenticate"] == 'Basic realm="files"'
+    for _ in range(3):
+        got = site.ask("/index.txt", headers={
+            "Authorization": "Basic cmVhZGVyOm9wZW4gc2VzYW1l"})
+        assert (got.status, got.text) == (200, "from disk\n")
+    assert site.ask("/none.txt").status == 401
 
 
 # --- streaming ----------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / 'README.md'
 ROWS = [f'W{n}' for n in range(1, 78)] + [f'C{n}' for n in range(1, 28)] + [f'F{n}' for n in range(1, 34)]
-ROW = re.compile(r'\b([WCF])([1-9][0-9]?)\b(?:(?: to |-)\1([1-9][0-9]?)\b)?')
+ROWS += [f'X{n}' for n in range(1, 10)]
+ROW = re.compile(r'\b([WCFX])([1-9][0-9]?)\b(?:(?: to |-)\1([1-9][0-9]?)\b)?')
 
 
 def rows_in(text):
@@ -36,7 +37,7 @@ def named_rows():
 
 def table():
     """{row: the text beside it} of tests/README.md."""
-    lines = re.findall(r'^\| *([WCF]\d+) *\| *(.*?) *\|$', README.read_text(), re.MULTILINE)
+    lines = re.findall(r'^\| *([WCFX]\d+) *\| *(.*?) *\|$', README.read_text(), re.MULTILINE)
     assert len(lines) == len(dict(lines)), 'a row is in the table twice'
     return dict(lines)
 

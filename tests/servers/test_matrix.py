@@ -531,11 +531,11 @@ def test_slow_reader(stand):
     size = 16 * MIB
     with stand.site.send_raw(b"GET %s/-/stream?%d HTTP/1.0\r\n\r\n" % (
             stand.site.prefix.encode(), size)) as conn:
-        seen = [0, 0, 0, 0]
+        seen = []
 
         def stands_still():
             seen.append(waiting(conn))
-            return seen[-1] and len(set(seen[-4:])) == 1
+            return seen[-1] and seen[-8:] == [seen[-1]] * 8
 
         wait_until(stands_still, "nothing more arrives")
         for _ in range(5):

@@ -13,7 +13,7 @@ import pytest
 import harness
 import table
 from deploy import DEPLOYMENTS
-from place import Place
+from place import Place, checked
 
 
 def pytest_configure(config):
@@ -67,13 +67,8 @@ def place(tmp_path, binary, need):
     left = harness.descendants()
     assert not left, "left by something before this test: %s" % left
     place = Place(tmp_path, binary, need)
-    try:
+    with checked(place):
         yield place
-        place.check_no_zombies()
-        place.stop_all()
-    finally:
-        place.kill_all()
-    place.logs.check()
 
 
 @pytest.fixture(params=sorted(DEPLOYMENTS))

@@ -255,6 +255,18 @@ class Place:
 
 
 @contextlib.contextmanager
+def checked(place):
+    """At the end all its servers stop, and well, and their logs are in order."""
+    try:
+        yield
+        place.check_no_zombies()
+        place.stop_all()
+    finally:
+        place.kill_all()
+    place.logs.check()
+
+
+@contextlib.contextmanager
 def open_place(binary, need):
     """A Place that www-data can see into, with a copy of the program in it: some
     servers give up their rights when root has started them. pytest's temporary
@@ -268,12 +280,7 @@ def open_place(binary, need):
         if os.geteuid() == 0:
             for path in (folder, place.run_dir, place.app_dir, place.root):
                 shutil.chown(path, "www-data", "www-data")
-        try:
+        with checked(place):
             yield place
-            place.check_no_zombies()
-            place.stop_all()
-        finally:
-            place.kill_all()
-        place.logs.check()
     finally:
         shutil.rmtree(folder)

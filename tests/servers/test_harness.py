@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import harness
+import table
 from place import Logs, Place
 
 
@@ -119,3 +120,28 @@ def test_listening_is_seen_without_a_connection():
         one.listen()
         assert harness.listens(os.getpid(), port)
         assert not harness.listens(1, port)
+
+
+def test_table_of_cases():
+    """Rows and columns in their order, whichever came first; deviations as
+    letters; a failure stays one."""
+    class Report:
+        skipped = False
+
+        def __init__(self, row, column, text="ok", when="call", failed=False):
+            self.user_properties = [("cell", [row, column, text])]
+            self.when, self.failed = when, failed
+
+    plugin = table.Plugin()
+    one, two, left, right = [0, "one"], [1, "two"], [10, "left"], [20, "right"]
+    for report in (Report(two, right), Report(one, left, "404"),
+                   Report(one, right, when="setup", failed=True),
+                   Report(one, right, when="teardown"),
+                   Report(two, left, "404"),
+                   Report(two, right, when="teardown", failed=True)):
+        plugin.pytest_runtest_logreport(report)
+    assert list(plugin.table.lines()) == [
+        "    left  right",
+        "one    a FAILED",
+        "two    a FAILED",
+        "a = left: 404"]

@@ -2,23 +2,15 @@
 environ. Beside it "closed" gets a line whenever the response of /-/stream is
 closed."""
 
-import json
 import os
 import zlib
 from wsgiref.util import shift_path_info
 
+from probe import environ_page, nothing, unread
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 BLOCK = bytes(range(256)) * 256  # 64 KiB
 PLAIN = [("Content-Type", "text/plain")]
-
-
-def environ_page(environ, start_response):
-    """All strings of environ."""
-    shown = {k: v for k, v in environ.items() if isinstance(v, str)}
-    body = json.dumps(shown).encode("ascii")
-    start_response("200 OK", [("Content-Type", "application/json"),
-                              ("Content-Length", str(len(body)))])
-    return [body]
 
 
 def upload(environ, start_response):
@@ -37,19 +29,6 @@ def upload(environ, start_response):
     start_response("200 OK", PLAIN)
     return [("%d %08x %s\n" % (size, crc, environ.get("CONTENT_LENGTH")))
             .encode()]
-
-
-def unread(environ, start_response):
-    """Answers without a look at the body."""
-    start_response("403 Forbidden", PLAIN + [("Content-Length", "14")])
-    return [b"no, thank you\n"]
-
-
-def nothing(status):
-    def page(environ, start_response):
-        start_response(status, [("X-Probe", "nothing")])
-        return []
-    return page
 
 
 class Blocks:

@@ -42,7 +42,7 @@ SRC_conf    := argv config options value
 SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
-SRC_wsgi    := apps body bytecode environ errors exit failure file_wrapper \
+SRC_wsgi    := after apps body bytecode environ errors exit failure file_wrapper \
                handler input interp lease loader module page reach scripts \
                start_response target venv watch
 SRC_client  := answer body exchange peer ping request status vars

@@ -54,6 +54,8 @@ static struct config config;
 static struct listener listeners[LISTENERS_MAX];
 static size_t nlisteners;
 static struct allow allow;
+/* CGI: standard error is the pipe that the response goes to. */
+static bool shares_stderr;
 
 /* Leaves without finalising Python: interp_finish() has saved what there was.
  * LeakSanitizer runs at a return from main() only. */
@@ -296,6 +298,31 @@ run_request(void *arg, struct request *q)
     }
 }
 
+/* Where both are one pipe the server waits for the last one to let go of it. */
+static void
+let_go_of_stderr(void)
+{
+    CLEANUP(fd_close) int null = fd_open_null();
+
+    if (null < 0 || fd_redirect(null, STDOUT_FILENO) < 0 ||
+        fd_redirect(null, STDERR_FILENO) < 0) {
+        log_warning("out of descriptors: the client waits for the work after "
+                    "its response");
+    }
+}
+
+static void
+run_after(void *arg, struct request *q)
+{
+    if (shares_stderr) {
+        let_go_of_stderr();
+    }
+    handler_after(arg, q);
+    if (child_is()) {
+        _exit(q->exit_status);
+    }
+}
+
 /* A child that goes on in the background must not keep the server waiting. */
 static void
 close_io(void *arg)
@@ -347,11 +374,7 @@ run_cgi(unsigned was_closed)
         log_error("out of memory");
         return fail_cgi(&io, EX_OSERR);
     }
-    status = cgi_run(&config, environ, &io, run_request, t);
-    /* The server may take the end of the output for the end of the request: let
-     * it, whatever atexit functions still do. */
-    fd_close(&io.out_fd);
-    fd_close(&io.in_fd);
+    status = cgi_run(&config, environ, &io, run_request, run_after, t);
     wsgi_thread_free(&t);
     interp_finish();
     return status;
@@ -654,7 +677,9 @@ main(int argc, char **argv)
     if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
         log_set_prefix(cgi_log_prefix);
     }
-    if (start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO)) {
+    shares_stderr =
+        start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO);
+    if (shares_stderr) {
         log_to_syslog(); /* mini_httpd: fd 2 goes where the response goes */
     }
     status = options_parse(argc, argv, start.request_in_env, &config);

@@ -19,8 +19,7 @@
 enum {
     PIPE_PIECE = 4096,    /* PIPE_BUF: does not block once poll() says so */
     DRAIN_MAX = 64 << 20, /* bytes of body nobody wanted */
-    DRAIN_TIME_MS = 10000,
-    TERM_GRACE_S = 30
+    DRAIN_TIME_MS = 10000
 };
 
 struct cgi {
@@ -204,6 +203,9 @@ wait_if_nonblocking(struct cgi *c, ssize_t err)
     return err == -EAGAIN ? wait_writable(c) : (int)err;
 }
 
+/* --graceful-timeout, for the signal handler; 0 = not installed. */
+static unsigned term_grace_s;
+
 /* lighttpd sends SIGTERM as soon as it has Content-Length bytes: close(), atexit
  * functions and open files must not be lost by that. A second one, or the clock,
  * ends us all the same. */
@@ -213,15 +215,20 @@ on_term(int number UNUSED)
     struct sigaction sa = {.sa_handler = SIG_DFL};
 
     (void)sigaction(SIGTERM, &sa, NULL);
-    (void)alarm(TERM_GRACE_S);
+    (void)alarm(term_grace_s);
 }
 
 static void
-outlive_term(void)
+outlive_term(const struct config *config)
 {
     struct sigaction sa;
 
+    if (term_grace_s > 0) {
+        return; /* once: the second SIGTERM ends us */
+    }
     if (sigaction(SIGTERM, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL) {
+        int64_t ms = config->graceful_timeout_ms;
+        term_grace_s = ms > 1000 ? (unsigned)((ms + 999) / 1000) : 1;
         sa = (struct sigaction){.sa_handler = on_term, .sa_flags = SA_RESTART};
         (void)sigaction(SIGTERM, &sa, NULL);
     }
@@ -233,7 +240,7 @@ cgi_send(struct request *q, struct iovec *v, size_t n, int flags)
     struct cgi *c = cgi_of(q);
 
     if ((flags & SEND_END) != 0) {
-        outlive_term();
+        outlive_term(q->config);
     }
     while (n > 0) {
         if (v->iov_len == 0) {
@@ -303,7 +310,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     }
     int e = head.iov_len > 0 ? cgi_send(q, &head, 1, 0) : 0;
 
-    outlive_term(); /* the server may count the bytes */
+    outlive_term(q->config); /* the server may count the bytes */
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }
@@ -453,7 +460,7 @@ drain(struct cgi *c)
 }
 
 static int
-finish(struct cgi *c)
+finish(struct cgi *c, cgi_run_fn after, void *arg)
 {
     int status;
 
@@ -469,6 +476,15 @@ finish(struct cgi *c)
         fd_close(&c->io->out_fd);
     }
     drain(c);
+    /* For a server that takes the end of the output for the end of the request,
+     * whatever is still done. */
+    fd_close(&c->io->out_fd);
+    fd_close(&c->io->in_fd);
+    if (c->q.has_after) {
+        outlive_term(c->q.config);
+        request_detach(&c->q);
+        after(arg, &c->q);
+    }
     status = c->q.exit_status;
     spool_fini(&c->spool);
     request_fini(&c->q);
@@ -477,7 +493,7 @@ finish(struct cgi *c)
 
 int
 cgi_run(const struct config *config, char **environment, struct cgi_io *io,
-        cgi_run_fn run, void *arg)
+        cgi_run_fn run, cgi_run_fn after, void *arg)
 {
     struct cgi c;
 
@@ -490,7 +506,7 @@ cgi_run(const struct config *config, char **environment, struct cgi_io *io,
             run(arg, &c.q);
         }
     }
-    return finish(&c);
+    return finish(&c, after, arg);
 }
 
 void
@@ -506,5 +522,5 @@ cgi_fail(const struct config *config, char **environment, struct cgi_io *io)
                        "log says why.",
                        request_id(&c.q));
     }
-    (void)finish(&c);
+    (void)finish(&c, NULL, NULL);
 }

@@ -183,6 +183,9 @@ run_request(struct fcgi_worker *w)
             w->cut_off = fcgi_send(q, NULL, 0, SEND_END) < 0;
         }
     }
+    if (q->has_after) {
+        request_detach(q); /* its variables may go with this call */
+    }
     fcgi_body_end(w);
 }
 
@@ -292,6 +295,19 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
     return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
 }
 
+/* This thread has work of its own to do. What has arrived on the connection
+ * already does not wait for that where another thread is idle. */
+static enum fcgi_next
+pass_on(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
+{
+    if (w->in.len == c->gate.pos) {
+        return park(w, c, ret_deadline_ms);
+    }
+    c->conn.has_input = true;
+    *ret_deadline_ms = clock_coarse_ms() + w->config->write_timeout_ms;
+    return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PASS_ON;
+}
+
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
@@ -321,6 +337,9 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
             return c->gate.stale_id == 0 ? FCGI_NEXT_CLOSE
                                          : linger(w, c, stop, ret_deadline_ms);
         }
+        if (w->q.has_after) {
+            return pass_on(w, c, ret_deadline_ms);
+        }
     }
 }
 
@@ -340,7 +359,8 @@ fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
         next = linger(w, c, atomic_load(stopping), ret_deadline_ms);
     }
     else {
-        ssize_t n = fcgi_receive(w);
+        ssize_t n = c->conn.has_input ? 1 : fcgi_receive(w);
+        c->conn.has_input = false;
         if (n == -EAGAIN) {
             next = park(w, c, ret_deadline_ms);
         }

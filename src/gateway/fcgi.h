@@ -35,7 +35,10 @@ struct fcgi_conn {
     int64_t linger_deadline_ms; /* 0 = not lingering */
 };
 
-/* Runs one prepared request to its end. */
+/* Runs one prepared request to its end. With request.has_after set the request is
+ * the thread's last on this call of fcgi_serve(), so that the connection is not
+ * kept waiting for it; until the next call only request_log() and
+ * request_errors() may be used on it. */
 typedef void (*fcgi_run_fn)(void *arg, struct request *q);
 
 struct fcgi_worker;
@@ -45,11 +48,12 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
                 fcgi_run_fn run, void *arg);
 void fcgi_worker_free(struct fcgi_worker **w);
 
-enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK };
+enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK, FCGI_NEXT_PASS_ON };
 
 /* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; until
- * *ret_deadline_ms something must arrive. With stopping set no further request
- * is begun on the connection. */
+ * *ret_deadline_ms something must arrive. FCGI_NEXT_PASS_ON: it has, and
+ * another thread is to look at once; until then the peer must have taken what it
+ * was sent. With stopping set no further request is begun on the connection. */
 CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
                                        struct fcgi_conn *c, int fd,
                                        const atomic_bool *stopping,

@@ -47,9 +47,11 @@ request_clear(struct request *q)
     q->input_terminated = false;
     q->errors_to_server = false;
     q->used_write = false;
+    q->has_after = false;
     q->owner = pthread_self();
     q->exit_status = 0;
     q->id[0] = '\0';
+    q->line[0] = '\0';
 }
 
 static bool
@@ -366,6 +368,10 @@ add_safe(char *to, size_t at, size_t size, const struct param *e)
 void
 request_line(const struct request *q, char *to, size_t size)
 {
+    if (q->line[0] != '\0') {
+        (void)snprintf(to, size, "%s", q->line);
+        return;
+    }
     const struct param *uri = params_get(&q->params, "REQUEST_URI");
     size_t n = add_safe(to, 0, size, params_get(&q->params, "REQUEST_METHOD"));
 
@@ -380,4 +386,15 @@ request_line(const struct request *q, char *to, size_t size)
         n = add_safe(to, n, size, params_get(&q->params, "PATH_INFO"));
     }
     to[n] = '\0';
+}
+
+void
+request_detach(struct request *q)
+{
+    char line[sizeof q->line];
+
+    request_line(q, line, sizeof line);
+    memcpy(q->line, line, sizeof line);
+    q->errors_to_server = false;
+    params_clear(&q->params); /* they are borrowed */
 }

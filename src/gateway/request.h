@@ -60,9 +60,12 @@ struct request {
     bool is_cgi;                 /* run_once */
     bool errors_to_server;       /* FCGI_STDERR, else fd 2 */
     bool used_write;             /* blocks were sent one by one */
+    bool has_after;              /* the application has work left for when the
+                                  * response is out */
     pthread_t owner;             /* the thread that runs it */
     int exit_status;             /* appStatus, or the CGI exit code */
     char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
+    char line[200];              /* request_line(), once it is detached */
 };
 
 void request_init(struct request *q, const struct transport *transport,
@@ -106,6 +109,10 @@ void request_make_id(char to[REQUEST_ID_LEN + 1]);
 
 /* The id shown on a 500 page and in the log; made at the first call. */
 const char *request_id(struct request *q);
+
+/* Variables, body and response end here, the request still has lines to log: they
+ * go to fd 2, with its id. */
+void request_detach(struct request *q);
 
 /* "GET /path" for log lines: cut, escaped; to is always terminated. */
 void request_line(const struct request *q, char *to, size_t size);

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -83,6 +84,7 @@ conn_open(struct conn_table *t, int fd)
     atomic_store(&c->lingering, false);
     atomic_fetch_add(&t->open, 1);
     c->in_poller = false;
+    c->has_input = false;
     c->has_send_timeout = false;
     atomic_fetch_add(&c->generation, 1);
     int top = atomic_load(&t->top);
@@ -168,14 +170,25 @@ is_due(struct conn *c, int64_t now_ms, enum conn_sweep which)
             (which == SWEEP_KEPT && atomic_load(&c->kept)));
 }
 
+/* True where nothing will wake a thread for it. What has been received waits for
+ * room to be answered, so that a peer that never reads has its deadline, too. */
+static bool
+is_idle(const struct conn *c, int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    char byte;
+
+    if (c->has_input) {
+        return poll(&p, 1, 0) <= 0 || (p.revents & POLLOUT) == 0;
+    }
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 /* Held by the sweeper: nobody takes it meanwhile. */
 static void
 sweep_one(struct conn *c, int fd, int64_t now_ms, enum conn_sweep which)
 {
-    char byte;
-
-    if (is_due(c, now_ms, which) &&
-        recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0) {
+    if (is_due(c, now_ms, which) && is_idle(c, fd)) {
         atomic_store(&c->swept, true);
         (void)shutdown(fd, SHUT_RDWR);
     }

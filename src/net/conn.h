@@ -36,6 +36,7 @@ struct conn {
     atomic_bool lingering; /* answered; the rest of the input is read away */
     atomic_bool swept;     /* shut down by the sweeper: only close it */
     bool in_poller;        /* epoll knows the descriptor */
+    bool has_input; /* PARKED: bytes wait for a thread, outside the socket */
     bool has_send_timeout; /* SO_SNDTIMEO is set */
 };
 

@@ -66,15 +66,16 @@ poller_remove_listener(struct poller *p, int fd)
 }
 
 int
-poller_arm(struct poller *p, int fd, uint32_t generation, bool is_new)
+poller_arm(struct poller *p, int fd, uint32_t generation, unsigned how)
 {
     struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT};
+    int op = (how & POLLER_NEW) != 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
+    if ((how & POLLER_AT_ONCE) != 0) {
+        ev.events |= EPOLLOUT;
+    }
     ev.data.u64 = token(POLLER_CONN, fd, generation);
-    return epoll_ctl(p->epoll_fd, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd,
-                     &ev) < 0
-               ? -errno
-               : 0;
+    return epoll_ctl(p->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
 }
 
 void

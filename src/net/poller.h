@@ -35,10 +35,15 @@ void poller_close(struct poller *p);
 CHECK_RESULT int poller_add_listener(struct poller *p, int fd);
 void poller_remove_listener(struct poller *p, int fd);
 
-/* Wakes one thread once when the connection is readable or gone; is_new where
- * the poller has not seen the descriptor yet. */
+enum poller_arm {
+    POLLER_NEW = 1 << 0,    /* the poller has not seen the descriptor yet */
+    POLLER_AT_ONCE = 1 << 1 /* also when it is writable: mostly now */
+};
+
+/* Wakes one thread once when the connection is readable or gone; how is of enum
+ * poller_arm. */
 CHECK_RESULT int poller_arm(struct poller *p, int fd, uint32_t generation,
-                            bool is_new);
+                            unsigned how);
 
 /* Every poller_wait() from now on returns POLLER_WAKE. Async-signal-safe. */
 void poller_wake_all(struct poller *p);

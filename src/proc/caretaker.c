@@ -32,11 +32,31 @@ interval_of(const struct config *c)
     return least < 80 ? 20 : (int)(least / 4);
 }
 
+/* True where threads are busy, and none of them with a request. */
+static bool
+is_only_work_after(const struct pool *p)
+{
+    bool is_after = false;
+
+    for (unsigned i = 0; i < p->s.config->threads; i++) {
+        const struct score_thread *t =
+            scoreboard_thread(p->s.board, p->s.worker, i);
+        if (atomic_load(&t->since_ms) != 0) {
+            return false;
+        }
+        is_after = is_after || atomic_load(&t->after_ms) != 0;
+    }
+    return is_after;
+}
+
 /* The end that does not wait for the application. */
 static void
 end_now(struct pool *p, const char *why)
 {
-    if (conn_table_open(p->conns) > 0 && why != NULL) {
+    if (why != NULL && is_only_work_after(p)) {
+        log_warning("%s: work after a response is cut off", why);
+    }
+    else if (why != NULL && conn_table_open(p->conns) > 0) {
         log_warning("%s: requests that still run are cut off", why);
     }
     pool_close(p);

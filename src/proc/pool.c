@@ -38,6 +38,7 @@ struct thread {
     struct score_thread *score;
     struct wsgi_thread *wsgi;
     struct fcgi_worker *worker;
+    struct request *after; /* has work left for when its connection is free */
 };
 
 /* A limit has been reached: somebody has to put a new process in our place. */
@@ -68,11 +69,31 @@ run_request(void *arg, struct request *q)
         _exit(q->exit_status);
     }
     score_end(p->s.board, p->s.worker, t->score, q);
+    t->after = q->has_after ? q : NULL;
     if (p->request_limit > 0 &&
         atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
                              memory_order_relaxed) >= p->request_limit) {
         wear_out(p);
     }
+}
+
+/* What the application left to be done when the client has its response. The
+ * connection is closed, or another thread's by now. */
+static void
+run_after(struct thread *t)
+{
+    struct request *q = t->after;
+
+    if (q == NULL) {
+        return;
+    }
+    t->after = NULL;
+    score_after_begin(t->score);
+    handler_after(t->wsgi, q);
+    if (child_is()) {
+        _exit(q->exit_status);
+    }
+    score_after_end(t->score);
 }
 
 static void
@@ -149,7 +170,7 @@ accept_the_rest(struct pool *p, struct listener *l)
         uint32_t generation = atomic_load(&c->generation);
         c->in_poller = true;
         conn_park(c, deadline);
-        if (poller_arm(&p->poller, fd, generation, true) < 0) {
+        if (poller_arm(&p->poller, fd, generation, POLLER_NEW) < 0) {
             conn_unpark(c);
             conn_close(p->conns, c);
         }
@@ -209,19 +230,22 @@ serve(struct thread *t, struct fcgi_conn *c, int fd)
 {
     struct pool *p = t->pool;
     uint32_t generation = atomic_load(&c->conn.generation);
-    bool is_new = !c->conn.in_poller;
+    unsigned how = c->conn.in_poller ? 0 : POLLER_NEW;
+    enum fcgi_next next = FCGI_NEXT_CLOSE;
     int64_t deadline;
 
-    if (atomic_load(&c->conn.swept) ||
-        fcgi_serve(t->worker, c, fd, &p->stopping, &deadline) ==
-            FCGI_NEXT_CLOSE) {
+    if (!atomic_load(&c->conn.swept)) {
+        next = fcgi_serve(t->worker, c, fd, &p->stopping, &deadline);
+    }
+    if (next == FCGI_NEXT_CLOSE) {
         close_conn(p, c);
         return;
     }
+    how |= next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0;
     c->conn.in_poller = true;
     /* Parked before it is armed: the event may come at once, to any thread. */
     conn_park(&c->conn, deadline);
-    if (poller_arm(&p->poller, fd, generation, is_new) < 0) {
+    if (poller_arm(&p->poller, fd, generation, how) < 0) {
         conn_unpark(&c->conn);
         close_conn(p, c);
     }
@@ -305,6 +329,7 @@ loop(struct thread *t)
         case POLLER_LISTENER:
         case POLLER_CONN:
             handle(t, &ev);
+            run_after(t);
             break;
         }
     }

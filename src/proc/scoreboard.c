@@ -130,6 +130,26 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
     }
 }
 
+void
+score_after_begin(struct score_thread *t)
+{
+    atomic_store_explicit(&t->after_ms, clock_coarse_ms(),
+                          memory_order_release);
+}
+
+void
+score_after_end(struct score_thread *t)
+{
+    atomic_store_explicit(&t->after_ms, 0, memory_order_release);
+}
+
+bool
+score_is_busy(const struct score_thread *t)
+{
+    return atomic_load_explicit(&t->since_ms, memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
+}
+
 bool
 score_line(const struct score_thread *t, char to[SCORE_LINE])
 {
@@ -197,9 +217,7 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
         t.slow += atomic_load_explicit(&w->slow, memory_order_relaxed);
         t.timeouts += atomic_load_explicit(&w->timeouts, memory_order_relaxed);
         for (unsigned k = 0; k < b->nthreads; k++) {
-            t.active +=
-                atomic_load_explicit(&scoreboard_thread(b, i, k)->since_ms,
-                                     memory_order_relaxed) != 0;
+            t.active += score_is_busy(scoreboard_thread(b, i, k));
         }
     }
     *ret = t;

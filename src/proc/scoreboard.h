@@ -35,7 +35,8 @@ enum score_state {
 enum { SCORE_LINE = 160 };
 
 struct score_thread {
-    atomic_llong since_ms; /* clock_ms() when the request began; 0 = idle */
+    atomic_llong since_ms; /* clock_ms() when the request began; 0 = none */
+    atomic_llong after_ms; /* ... when the work after it began; 0 = none */
     atomic_llong handle;   /* pthread_t of the thread, for the watchdog */
     atomic_ullong serial;  /* of the request in hand; changes with each */
     atomic_ullong requests;
@@ -92,6 +93,14 @@ void score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 
+/* Around what an application does after its response (wsgi_cgi.after_response):
+ * the thread is busy, the request has ended. */
+void score_after_begin(struct score_thread *t);
+void score_after_end(struct score_thread *t);
+
+/* True while the thread can take no request. */
+bool score_is_busy(const struct score_thread *t);
+
 /* A consistent copy of the request line; true where one is there. */
 bool score_line(const struct score_thread *t, char to[SCORE_LINE]);
 
@@ -99,7 +108,7 @@ bool score_line(const struct score_thread *t, char to[SCORE_LINE]);
 struct score_totals {
     uint64_t requests, accepted, failed, slow, timeouts;
     unsigned workers, ready, starting, draining, broken;
-    unsigned threads, active; /* request threads; those in a request */
+    unsigned threads, active; /* request threads; those that are busy */
 };
 void scoreboard_totals(struct scoreboard *b, struct score_totals *ret);
 

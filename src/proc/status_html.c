@@ -324,17 +324,28 @@ struct row {
     struct status_thread t;
 };
 
-/* Running requests first, of these the longest. */
+/* How long a thread has been doing what it does; the last request of an idle one
+ * says nothing about that. */
+static int64_t
+busy_time(const struct status_thread *t)
+{
+    return t->state == THREAD_RUNNING     ? t->duration_us
+           : t->state == THREAD_FINISHING ? t->after_us
+                                          : 0;
+}
+
+/* Busy threads first, of these the longest. */
 static int
 by_age(const void *a, const void *b)
 {
     const struct row *x = a, *y = b;
+    bool is_busy = x->t.state != THREAD_IDLE;
 
-    if (x->t.is_running != y->t.is_running) {
-        return x->t.is_running ? -1 : 1;
+    if (is_busy != (y->t.state != THREAD_IDLE)) {
+        return is_busy ? -1 : 1;
     }
-    if (x->t.is_running && x->t.duration_us != y->t.duration_us) {
-        return x->t.duration_us > y->t.duration_us ? -1 : 1;
+    if (busy_time(&x->t) != busy_time(&y->t)) {
+        return busy_time(&x->t) > busy_time(&y->t) ? -1 : 1;
     }
     if (x->pid != y->pid) {
         return x->pid < y->pid ? -1 : 1;
@@ -348,9 +359,13 @@ add_row(struct sheet *s, const struct row *r)
     sheet_printf(s,
                  "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s"
                  "<td class=n data-th=Duration>",
-                 r->t.is_running ? "" : " class=idle", r->pid, r->thread,
-                 r->t.is_running ? "running" : "idle, last");
-    add_duration(s, r->t.duration_us);
+                 r->t.state == THREAD_IDLE ? " class=idle" : "", r->pid,
+                 r->thread,
+                 r->t.state == THREAD_RUNNING     ? "running"
+                 : r->t.state == THREAD_FINISHING ? "after response"
+                                                  : "idle, last");
+    add_duration(s, r->t.state == THREAD_FINISHING ? r->t.after_us
+                                                   : r->t.duration_us);
     sheet_text(s, "<td class=line data-th=Request><code>");
     add_escaped(s, r->t.line);
     sheet_text(s, "</code></tr>\n");
@@ -373,8 +388,8 @@ collect_rows(const struct status_shot *shot, struct row *rows, size_t max,
             struct row *r = &rows[n];
             *r = (struct row){.pid = w.pid, .thread = k + 1};
             status_thread_get(shot, i, k, &r->t);
-            if (r->t.is_running || r->t.line[0] != '\0') {
-                *ret_running += r->t.is_running;
+            if (r->t.state != THREAD_IDLE || r->t.line[0] != '\0') {
+                *ret_running += r->t.state == THREAD_RUNNING;
                 n++;
             }
         }

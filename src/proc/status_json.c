@@ -32,6 +32,14 @@ add_string(struct sheet *s, const char *text, size_t n)
     sheet_text(s, "\"");
 }
 
+static const char *
+state_name(enum status_thread_state state)
+{
+    return state == THREAD_RUNNING     ? "Running"
+           : state == THREAD_FINISHING ? "Finishing"
+                                       : "Idle";
+}
+
 static void
 add_thread(struct sheet *s, const struct status_thread *t)
 {
@@ -41,8 +49,7 @@ add_thread(struct sheet *s, const struct status_thread *t)
     sheet_printf(s,
                  "{\"state\":\"%s\",\"requests\":%" PRIu64
                  ",\"request duration\":%" PRId64 ",\"request method\":",
-                 t->is_running ? "Running" : "Idle", t->requests,
-                 t->duration_us);
+                 state_name(t->state), t->requests, t->duration_us);
     add_string(s, t->line, method);
     sheet_text(s, ",\"request uri\":");
     add_string(s, uri, strlen(uri));

@@ -69,7 +69,7 @@ fill_fields(struct status_shot *shot)
     field(shot, "timed out requests", "timed_out_requests", true, t->timeouts,
           "Requests that were ended by --request-timeout.");
     field(shot, "active requests", "active_requests", false, t->active,
-          "Requests that are running.");
+          "Threads that are busy, also after a response.");
     field(shot, "max active requests", "max_active_requests", false,
           shot->max_active, "Most requests seen running at once.");
     field(shot, "threads", "threads", false, t->threads,
@@ -153,9 +153,16 @@ status_worker_get(const struct status_shot *shot, unsigned i,
     };
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         const struct score_thread *t = scoreboard_thread(shot->board, i, k);
-        ret->busy += atomic_load(&t->since_ms) != 0;
+        ret->busy += score_is_busy(t);
     }
     return true;
+}
+
+/* It may have begun after now_ms. */
+static int64_t
+time_since(const struct status_shot *shot, int64_t ms)
+{
+    return ms < shot->now_ms ? (shot->now_ms - ms) * 1000 : 0;
 }
 
 void
@@ -165,16 +172,17 @@ status_thread_get(const struct status_shot *shot, unsigned worker,
     const struct score_thread *t =
         scoreboard_thread(shot->board, worker, thread);
     int64_t since_ms = atomic_load(&t->since_ms);
+    int64_t after_ms = atomic_load(&t->after_ms);
 
-    ret->is_running = since_ms != 0;
-    ret->requests = atomic_load(&t->requests);
+    *ret = (struct status_thread){.requests = atomic_load(&t->requests),
+                                  .duration_us = atomic_load(&t->last_us)};
     if (since_ms != 0) {
-        /* It may have begun after now_ms. */
-        ret->duration_us =
-            since_ms < shot->now_ms ? (shot->now_ms - since_ms) * 1000 : 0;
+        ret->state = THREAD_RUNNING;
+        ret->duration_us = time_since(shot, since_ms);
     }
-    else {
-        ret->duration_us = atomic_load(&t->last_us);
+    else if (after_ms != 0) {
+        ret->state = THREAD_FINISHING;
+        ret->after_us = time_since(shot, after_ms);
     }
     if (!score_line(t, ret->line)) {
         ret->line[0] = '\0';

@@ -60,7 +60,7 @@ void status_shot_take(struct status_shot *shot, const struct config *config,
 struct status_worker {
     enum score_state state;
     int pid;
-    unsigned generation, busy; /* busy: threads in a request */
+    unsigned generation, busy; /* busy: threads */
     int64_t started_at;        /* seconds since 1970 */
     int64_t since_s;
     uint64_t requests, accepted, failed, slow, timeouts;
@@ -71,10 +71,13 @@ struct status_worker {
 bool status_worker_get(const struct status_shot *shot, unsigned i,
                        struct status_worker *ret);
 
+enum status_thread_state { THREAD_IDLE, THREAD_RUNNING, THREAD_FINISHING };
+
 struct status_thread {
-    bool is_running;
+    enum status_thread_state state; /* FINISHING: wsgi_cgi.after_response */
     uint64_t requests;
     int64_t duration_us;   /* of the request that runs, else of the last one */
+    int64_t after_us;      /* FINISHING: for how long */
     char line[SCORE_LINE]; /* "GET /path" of the same, or "" */
 };
 

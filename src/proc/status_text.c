@@ -83,10 +83,14 @@ add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         struct status_thread t;
         status_thread_get(shot, i, k, &t);
-        if (!t.is_running && t.line[0] == '\0') {
+        if (t.state == THREAD_IDLE && t.line[0] == '\0') {
             continue;
         }
-        add_line(s, t.is_running ? "running request" : "last request", t.line);
+        add_line(s,
+                 t.state == THREAD_RUNNING     ? "running request"
+                 : t.state == THREAD_FINISHING ? "finishing request"
+                                               : "last request",
+                 t.line);
         add_number(s, "request duration", (uint64_t)t.duration_us);
     }
 }

@@ -160,19 +160,20 @@ intern_known(PyObject *known)
 }
 
 int
-environ_init(struct environ_cache *c, const struct module_state *types,
-             struct wsgi_facts facts)
+environ_init(struct environ_cache *c, struct after *after,
+             const struct module_state *types, struct wsgi_facts facts)
 {
-    *c = (struct environ_cache){.constants = PyDict_New(),
-                                .known = PyDict_New()};
+    *c = (struct environ_cache){
+        .after = after, .constants = PyDict_New(), .known = PyDict_New()};
     c->key_input = PyUnicode_InternFromString("wsgi.input");
+    c->key_after = PyUnicode_InternFromString("wsgi_cgi.after_response");
     c->key_data = PyUnicode_InternFromString("wsgi_cgi.data");
     c->key_scheme = PyUnicode_InternFromString("wsgi.url_scheme");
     c->key_terminated = PyUnicode_InternFromString("wsgi.input_terminated");
     c->key_once = PyUnicode_InternFromString("wsgi.run_once");
     c->key_role = PyUnicode_InternFromString("wsgi_cgi.role");
     if (c->constants == NULL || c->known == NULL || c->key_input == NULL ||
-        c->key_data == NULL || c->key_scheme == NULL ||
+        c->key_after == NULL || c->key_data == NULL || c->key_scheme == NULL ||
         c->key_terminated == NULL || c->key_once == NULL ||
         c->key_role == NULL || intern_known(c->known) < 0) {
         return -1;
@@ -181,8 +182,11 @@ environ_init(struct environ_cache *c, const struct module_state *types,
 }
 
 static void
-shape_fini(struct environ_shape *s)
+shape_fini(const struct environ_cache *c, struct environ_shape *s)
 {
+    if (s->after != NULL && s->after == c->after->callable) {
+        c->after->in_templates--;
+    }
     for (size_t i = 0; i < s->n; i++) {
         Py_CLEAR(s->slots[i].key);
     }
@@ -195,11 +199,12 @@ void
 environ_fini(struct environ_cache *c)
 {
     for (size_t i = 0; i < ENVIRON_SHAPES; i++) {
-        shape_fini(&c->shapes[i]);
+        shape_fini(c, &c->shapes[i]);
     }
     Py_CLEAR(c->constants);
     Py_CLEAR(c->known);
     Py_CLEAR(c->key_input);
+    Py_CLEAR(c->key_after);
     Py_CLEAR(c->key_data);
     Py_CLEAR(c->key_scheme);
     Py_CLEAR(c->key_terminated);
@@ -239,7 +244,8 @@ add_facts(const struct environ_cache *c, PyObject *template,
         set_text(template, c->key_role, role) < 0 ||
         PyDict_SetItem(template, c->key_once, q->is_cgi ? Py_True : Py_False) <
             0 ||
-        PyDict_SetItem(template, c->key_input, Py_None) < 0) {
+        PyDict_SetItem(template, c->key_input, Py_None) < 0 ||
+        PyDict_SetItem(template, c->key_after, Py_None) < 0) {
         return -1;
     }
     if (q->input_terminated &&
@@ -291,7 +297,7 @@ static int
 shape_build(struct environ_shape *s, const struct environ_cache *c,
             const struct request *q, uint32_t hash, size_t n)
 {
-    shape_fini(s);
+    shape_fini(c, s);
     s->slots = calloc(n + 1, sizeof *s->slots);
     s->template = PyDict_Copy(c->constants);
     if (s->slots == NULL) {
@@ -346,13 +352,33 @@ slot_update(struct environ_slot *slot, PyObject *template,
     return 0;
 }
 
+/* It is the same one again and again, so that the copies need not be given it. */
+static int
+update_after(const struct environ_cache *c, struct environ_shape *s)
+{
+    PyObject *now = after_callable(c->after);
+
+    if (now == NULL || PyDict_SetItem(s->template, c->key_after, now) < 0) {
+        return -1;
+    }
+    s->after = now;
+    c->after->in_templates++;
+    return 0;
+}
+
 /* 1: done; 0: these are not the names of q after all; -1: exception. *ret_rest
  * is the number of values the copy still needs. */
 static int
-shape_update(struct environ_shape *s, const struct request *q, size_t *ret_rest)
+shape_update(const struct environ_cache *c, struct environ_shape *s,
+             const struct request *q, size_t *ret_rest)
 {
     struct environ_slot *slot = s->slots;
     size_t rest = 0;
+
+    if ((s->after == NULL || s->after != c->after->callable) &&
+        update_after(c, s) < 0) {
+        return -1;
+    }
 
     for (size_t i = 0; i < q->params.n; i++) {
         const struct param *p = &q->params.v[i];
@@ -408,16 +434,16 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
             oldest = t;
         }
     }
-    int r = s == NULL ? 0 : shape_update(s, q, ret_rest);
+    int r = s == NULL ? 0 : shape_update(c, s, q, ret_rest);
     if (r == 0) {
         s = s == NULL ? oldest : s;
         r = shape_build(s, c, q, hash, n);
         if (r == 0) {
-            r = shape_update(s, q, ret_rest);
+            r = shape_update(c, s, q, ret_rest);
         }
     }
     if (r < 0) {
-        shape_fini(s); /* half made: of no use to the next request */
+        shape_fini(c, s); /* half made: of no use to the next request */
         return NULL;
     }
     s->last_used = ++c->clock;

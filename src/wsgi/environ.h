@@ -17,6 +17,7 @@
 #include "wsgi/python.h"
 
 #include "gateway/request.h"
+#include "wsgi/after.h"
 #include "wsgi/handler.h"
 #include "wsgi/module.h"
 
@@ -34,20 +35,23 @@ struct environ_shape {
     size_t n;
     struct environ_slot *slots;
     PyObject *template;
+    const PyObject *after; /* wsgi_cgi.after_response, as the template has it */
     uint64_t last_used;
 };
 
 struct environ_cache {
+    struct after *after; /* borrowed */
     PyObject *constants; /* wsgi.*: in every environ */
     PyObject *known;     /* interned names */
-    PyObject *key_input, *key_data, *key_scheme, *key_terminated, *key_once,
-        *key_role;
+    PyObject *key_input, *key_after, *key_data, *key_scheme, *key_terminated,
+        *key_once, *key_role;
     struct environ_shape shapes[ENVIRON_SHAPES];
     uint64_t clock;
 };
 
-/* 0, or -1 with an exception; then environ_fini() is to be called as well. */
-CHECK_RESULT int environ_init(struct environ_cache *c,
+/* 0, or -1 with an exception; then environ_fini() is to be called as well. after
+ * must outlive the cache. */
+CHECK_RESULT int environ_init(struct environ_cache *c, struct after *after,
                               const struct module_state *types,
                               struct wsgi_facts facts);
 void environ_fini(struct environ_cache *c);

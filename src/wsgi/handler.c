@@ -4,6 +4,7 @@
 #include "wsgi/handler.h"
 
 #include "base/log.h"
+#include "wsgi/after.h"
 #include "wsgi/apps.h"
 #include "wsgi/body.h"
 #include "wsgi/environ.h"
@@ -23,6 +24,7 @@ struct wsgi_thread {
     const struct module_state *types;
     struct environ_cache environs;
     struct lease lease;
+    struct after after;
     PyObject *close_name;
 };
 
@@ -44,7 +46,8 @@ thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
     if (t->types == NULL || t->close_name == NULL) {
         return -1;
     }
-    return environ_init(&t->environs, t->types, facts);
+    after_init(&t->after, t->types->after, &t->lease);
+    return environ_init(&t->environs, &t->after, t->types, facts);
 }
 
 /* threading takes a thread it has not started itself for a daemon, and what that
@@ -108,6 +111,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     PyEval_RestoreThread(t->state);
     errors_end_line();
     environ_fini(&t->environs);
+    after_fini(&t->after);
     Py_CLEAR(t->close_name);
     if (t->is_main) {
         (void)PyEval_SaveThread();
@@ -251,7 +255,7 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
 
 /* Each request has its own copy of the thread's contextvars, so that none are
  * handed on. The application is loaded outside: what it sets at import stays. */
-static void
+static bool
 run(struct wsgi_thread *t)
 {
     struct call c = {.input = NULL};
@@ -261,26 +265,50 @@ run(struct wsgi_thread *t)
 
     if (t->lease.forked) {
         end_forked_child(t->lease.q);
-        return;
+        return false;
     }
     if (context == NULL || PyContext_Enter(context) < 0) {
         failure_answer(&t->lease);
-        return;
+        return false;
     }
     answer(t, app, &c);
     if (PyContext_Exit(context) < 0) {
         failure_note(&t->lease, "leaving the request's context");
     }
+    return after_is_due(&t->after, context);
+}
+
+static void
+enter(struct wsgi_thread *t, struct request *q)
+{
+    PyEval_RestoreThread(t->state);
+    lease_start(&t->lease, q);
+}
+
+static void
+leave(struct wsgi_thread *t)
+{
+    errors_end_line();
+    lease_end(&t->lease);
+    assert(!PyErr_Occurred());
+    (void)PyEval_SaveThread();
 }
 
 void
 handler_run(struct wsgi_thread *t, struct request *q)
 {
-    PyEval_RestoreThread(t->state);
-    lease_start(&t->lease, q);
-    run(t);
-    errors_end_line();
-    lease_end(&t->lease);
-    assert(!PyErr_Occurred());
-    (void)PyEval_SaveThread();
+    enter(t, q);
+    q->has_after = run(t);
+    leave(t);
+}
+
+void
+handler_after(struct wsgi_thread *t, struct request *q)
+{
+    enter(t, q);
+    after_run(&t->after);
+    if (t->lease.forked) {
+        end_forked_child(q);
+    }
+    leave(t);
 }

@@ -34,7 +34,13 @@ CHECK_RESULT struct wsgi_thread *wsgi_thread_new(const struct config *config,
 void wsgi_thread_free(struct wsgi_thread **t);
 
 /* Runs the application. On return the response is DONE or ABORTED, close() has
- * been called, and no Python object can reach the request any more. */
+ * been called, and no Python object can reach the request any more. With
+ * q->has_after set, handler_after() must follow. */
 void handler_run(struct wsgi_thread *t, struct request *q);
+
+/* Does what the application left for the time after the response, when the
+ * client has the response and the connection is somebody else's again; q needs
+ * nothing but what request_detach() leaves. */
+void handler_after(struct wsgi_thread *t, struct request *q);
 
 #endif

@@ -106,7 +106,7 @@ wait_for_turn(struct lease *l)
 }
 
 int
-lease_enter(struct lease *l, const char *what)
+lease_check(const struct lease *l, const char *what)
 {
     if (l == NULL) {
         PyErr_Format(PyExc_RuntimeError, "%s was used after its request ended",
@@ -118,6 +118,15 @@ lease_enter(struct lease *l, const char *what)
                      "%s was used in a forked child; only the process that got "
                      "the request can use it",
                      what);
+        return -1;
+    }
+    return 0;
+}
+
+int
+lease_enter(struct lease *l, const char *what)
+{
+    if (lease_check(l, what) < 0) {
         return -1;
     }
     int r = pthread_mutex_trylock(&l->lock);

@@ -47,10 +47,13 @@ void lease_end(struct lease *l);
  * forked child. */
 struct lease *lease_current(void);
 
-/* Must surround every use of l->q. l is the object's pointer, NULL when expired;
- * what names the object in the message. 0, or -1 with RuntimeError: expired,
- * another thread is inside, or this is a forked child. Python code that runs
- * between enter and leave and comes back here gets that RuntimeError, too. */
+/* What needs no look at l->q: 0, or -1 with RuntimeError: expired (NULL), or this
+ * is a forked child. what names the object in the message. */
+CHECK_RESULT int lease_check(const struct lease *l, const char *what);
+
+/* Must surround every use of l->q. 0, or -1 with RuntimeError: as
+ * lease_check(), or another thread is inside. Python code that runs between enter
+ * and leave and comes back here gets that RuntimeError, too. */
 CHECK_RESULT int lease_enter(struct lease *l, const char *what);
 
 /* The same without an exception: false where lease_enter() would raise or wait. */

@@ -3,6 +3,7 @@
  */
 #include "wsgi/module.h"
 
+#include "wsgi/after.h"
 #include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
@@ -31,7 +32,8 @@ module_exec(PyObject *module)
     if (add_type(module, input_type, &s->input) < 0 ||
         add_type(module, errors_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
-        add_type(module, start_response_type, &s->start_response) < 0) {
+        add_type(module, start_response_type, &s->start_response) < 0 ||
+        add_type(module, after_type, &s->after) < 0) {
         return -1;
     }
     s->wsgi_errors = errors_new(s->errors, "<wsgi.errors>");
@@ -47,6 +49,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->errors);
     Py_VISIT(s->file_wrapper);
     Py_VISIT(s->start_response);
+    Py_VISIT(s->after);
     Py_VISIT(s->wsgi_errors);
     return 0;
 }
@@ -60,6 +63,7 @@ module_clear(PyObject *module)
     Py_CLEAR(s->errors);
     Py_CLEAR(s->file_wrapper);
     Py_CLEAR(s->start_response);
+    Py_CLEAR(s->after);
     Py_CLEAR(s->wsgi_errors);
     return 0;
 }

@@ -18,6 +18,7 @@ struct module_state {
     PyTypeObject *errors;         /* ErrorStream */
     PyTypeObject *file_wrapper;   /* FileWrapper */
     PyTypeObject *start_response; /* StartResponse */
+    PyTypeObject *after;          /* AfterResponse */
     PyObject *wsgi_errors;        /* the one environ['wsgi.errors'] */
 };
 

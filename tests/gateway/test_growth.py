@@ -9,6 +9,7 @@ from settings import SANITIZED
 # All the ways a request can go, by PATH_INFO; /count tells what there is to leak.
 APP = '''
 import gc, io, os, sys
+kept = []
 class Body:
     def __iter__(self):
         yield b'a'
@@ -28,6 +29,15 @@ def application(environ, start_response):
         list(environ['wsgi.input'])
     if path == '/raise':
         raise ValueError('boom')
+    if path == '/after':
+        after = environ['wsgi_cgi.after_response']
+        after(dict, [(1, environ)], key=start_response)
+        after(after, after, len, 'more')
+    if path == '/after-kept':
+        kept[:] = [environ]
+        environ['wsgi_cgi.after_response'](int, '1')
+    if path == '/after-raise':
+        environ['wsgi_cgi.after_response'](int, environ)
     if path == '/errors':
         environ['wsgi.errors'].write('a note\\n')
     if path == '/badhead':
@@ -115,7 +125,7 @@ def test_ten_thousand_requests(fcgi_unix, threads):
 
 @no_blocks
 @pytest.mark.parametrize('path', ['/read', '/lines', '/unread', '/errors', '/write', '/object', '/generator', '/file',
-                                  '/bytesio', '/big'])
+                                  '/bytesio', '/big', '/after', '/after-kept'])
 def test_ways_to_answer(fcgi_unix, path):
     """"Must show": a thousand of each kind of request and response."""
     server = fcgi_unix(APP)
@@ -123,11 +133,11 @@ def test_ways_to_answer(fcgi_unix, path):
 
 
 @no_blocks
-@pytest.mark.parametrize('path', ['/raise', '/badhead', '/late'])
+@pytest.mark.parametrize('path', ['/raise', '/badhead', '/late', '/after-raise'])
 def test_ways_to_fail(fcgi_unix, path):
     """"Must show": a thousand exceptions before and after the head."""
     server = fcgi_unix(APP)
-    server.allow_log('error:|ValueError')
+    server.allow_log('error:|ValueError|TypeError')
     no_growth(server, lambda n: run(server, path, n), 1000)
 
 

@@ -210,6 +210,31 @@ test_close_all(void **state UNUSED)
     (void)close(b[1]);
 }
 
+/* Bytes that were received already are no reason to end a connection, unless its
+ * peer takes no answers. */
+static void
+test_received_input(void **state UNUSED)
+{
+    char waste[1024] = "";
+    int ends[2];
+    struct conn *c = open_pair(ends);
+
+    c->has_input = true;
+    conn_park(c, 50);
+    conn_sweep(table, 100, SWEEP_OVERDUE);
+    conn_sweep(table, 100, SWEEP_ALL);
+    assert_false(is_shut_down(ends[1]));
+    while (send(ends[0], waste, sizeof waste, MSG_DONTWAIT) > 0) {
+    }
+    conn_sweep(table, 40, SWEEP_OVERDUE);
+    assert_false(atomic_load(&c->swept));
+    conn_sweep(table, 100, SWEEP_OVERDUE);
+    assert_true(atomic_load(&c->swept));
+    assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+    conn_close(table, c);
+    (void)close(ends[1]);
+}
+
 /* Several threads after the same event while the sweeper runs: one gets it. */
 enum { ROUNDS = 20000, TAKERS = 2 };
 
@@ -277,6 +302,7 @@ main(void)
         TEST(test_only_a_parked_connection_is_taken),
         TEST(test_a_late_event_does_not_find_the_next_connection),
         TEST(test_the_sweeper),
+        TEST(test_received_input),
         TEST(test_the_number_of_open_connections),
         TEST(test_close_all),
         TEST(test_one_owner_at_a_time),

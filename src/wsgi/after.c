@@ -1,0 +1,234 @@
+/*
+ * after.c - wsgi_cgi.after_response: work that runs once the client is served
+ */
+#include "wsgi/after.h"
+
+#include "wsgi/failure.h"
+
+#include <stddef.h>
+
+typedef struct {
+    PyObject_HEAD vectorcallfunc vectorcall;
+    struct after *after; /* NULL: the request is over */
+} AfterObject;
+
+/* A noted call is a tuple: the callable, the names of keyword arguments (or
+ * None), then all arguments, as vectorcall wants them. */
+enum { CALL_CALLABLE, CALL_NAMES, CALL_ARGS };
+
+static const char after_name[] = "after_response()";
+
+/* -- noting a call ---------------------------------------------------------------- */
+
+static PyObject *
+make_call(PyObject *const *args, Py_ssize_t n, PyObject *names)
+{
+    Py_ssize_t all = n + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    PyObject *call = PyTuple_New(all - 1 + CALL_ARGS);
+
+    if (call == NULL) {
+        return NULL;
+    }
+    PyTuple_SET_ITEM(call, CALL_CALLABLE, Py_NewRef(args[0]));
+    PyTuple_SET_ITEM(call, CALL_NAMES,
+                     Py_NewRef(names == NULL ? Py_None : names));
+    for (Py_ssize_t i = 1; i < all; i++) {
+        PyTuple_SET_ITEM(call, CALL_ARGS + i - 1, Py_NewRef(args[i]));
+    }
+    return call;
+}
+
+static PyObject *
+after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
+           PyObject *names)
+{
+    struct after *a = ((AfterObject *)callable)->after;
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+
+    if (n < 1 || !PyCallable_Check(args[0])) {
+        PyErr_Format(PyExc_TypeError,
+                     "after_response() takes a callable and its arguments, "
+                     "not %.200s",
+                     n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
+        return NULL;
+    }
+    if (lease_check(a == NULL ? NULL : a->lease, after_name) < 0) {
+        return NULL;
+    }
+    CLEANUP(py_clear) PyObject *call = make_call(args, n, names);
+    if (call == NULL ||
+        (a->calls == NULL && (a->calls = PyList_New(0)) == NULL)) {
+        return NULL;
+    }
+    return PyList_Append(a->calls, call) < 0 ? NULL : Py_NewRef(args[0]);
+}
+
+/* -- making the calls --------------------------------------------------------------- */
+
+static void
+expire(struct after *a)
+{
+    if (a->callable != NULL) {
+        ((AfterObject *)a->callable)->after = NULL;
+        Py_CLEAR(a->callable);
+        a->in_templates = 0;
+    }
+}
+
+/* Whoever still has it must not reach the next request of this thread. */
+static void
+expire_if_kept(struct after *a)
+{
+    if (a->callable != NULL &&
+        Py_REFCNT(a->callable) > 1 + (Py_ssize_t)a->in_templates) {
+        expire(a);
+    }
+}
+
+bool
+after_is_due(struct after *a, PyObject *context)
+{
+    if (a->calls == NULL) {
+        expire_if_kept(a);
+        return false;
+    }
+    Py_XSETREF(a->context, Py_NewRef(context));
+    return true;
+}
+
+static void
+make_one(struct after *a, PyObject *call)
+{
+    PyObject *names = PyTuple_GET_ITEM(call, CALL_NAMES);
+    Py_ssize_t n = PyTuple_GET_SIZE(call) - CALL_ARGS;
+
+    if (names == Py_None) {
+        names = NULL;
+    }
+    else {
+        n -= PyTuple_GET_SIZE(names);
+    }
+    PyObject *result = PyObject_Vectorcall(
+        PyTuple_GET_ITEM(call, CALL_CALLABLE),
+        &PyTuple_GET_ITEM(call, CALL_ARGS), (size_t)n, names);
+    Py_XDECREF(result);
+    if (!a->lease->forked) {
+        failure_note(a->lease, "work after the response");
+    }
+}
+
+/* Each one's arguments go before the next begins. In a forked child nothing goes:
+ * what the others hold, a temporary file for example, is the parent's to end. */
+static void
+make_all(struct after *a, PyObject *calls)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(calls); i++) {
+        PyObject *call = PyList_GET_ITEM(calls, i);
+        PyList_SET_ITEM(calls, i, Py_NewRef(Py_None)); /* call is ours now */
+        make_one(a, call);
+        if (a->lease->forked) {
+            return;
+        }
+        Py_DECREF(call);
+    }
+    Py_DECREF(calls);
+}
+
+void
+after_run(struct after *a)
+{
+    CLEANUP(py_clear) PyObject *context = py_take(&a->context);
+    bool is_inside = PyContext_Enter(context) == 0;
+
+    failure_note(a->lease, "entering the request's context");
+    while (a->calls != NULL) {
+        make_all(a, py_take(&a->calls));
+        if (a->lease->forked) {
+            return;
+        }
+    }
+    expire_if_kept(a); /* at once: no other thread has noted more */
+    if (is_inside && PyContext_Exit(context) < 0) {
+        failure_note(a->lease, "leaving the request's context");
+    }
+}
+
+/* -- the type ------------------------------------------------------------------------ */
+
+static void
+after_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef after_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(AfterObject, vectorcall),
+     Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(
+    after_doc,
+    "after_response(callable, /, *args, **kwargs)\n"
+    "--\n\n"
+    "Calls callable(*args, **kwargs) when the client has the whole\n"
+    "response and its connection is closed or free again: in the\n"
+    "thread and the contextvars of the request, in the order of these\n"
+    "calls, whether the response was sent or not. What it returns is\n"
+    "dropped, what it raises is logged. Returns callable, so that it\n"
+    "can be used as a decorator.\n\n"
+    "TypeError: not callable. RuntimeError: the request is over, or\n"
+    "this is a forked child.");
+
+static PyType_Slot after_slots[] = {
+    {Py_tp_dealloc, after_dealloc},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_members, after_members},
+    {Py_tp_doc, (void *)(uintptr_t)after_doc},
+    {0, NULL},
+};
+
+static PyType_Spec after_spec = {
+    .name = "_wsgi_cgi.AfterResponse",
+    .basicsize = (int)sizeof(AfterObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = after_slots,
+};
+
+PyObject *
+after_type(PyObject *module)
+{
+    return PyType_FromModuleAndSpec(module, &after_spec, NULL);
+}
+
+PyObject *
+after_callable(struct after *a)
+{
+    if (a->callable == NULL) {
+        AfterObject *self = PyObject_New(AfterObject, a->type);
+        if (self != NULL) {
+            self->vectorcall = after_call;
+            self->after = a;
+        }
+        a->callable = (PyObject *)self;
+    }
+    return a->callable;
+}
+
+void
+after_init(struct after *a, PyTypeObject *type, struct lease *lease)
+{
+    *a = (struct after){.type = type, .lease = lease};
+}
+
+void
+after_fini(struct after *a)
+{
+    expire(a);
+    Py_CLEAR(a->calls);
+    Py_CLEAR(a->context);
+}

@@ -347,3 +347,19 @@ class Site:
             conn = self.tls().wrap_socket(conn)
         conn.sendall(data)
         return conn
+
+    def check_after(self, folder, path="/after"):
+        """wsgi_cgi.after_response (page /after of apps/probe.py): the client
+        has its answer and the end of its connection while the work goes on;
+        nothing the server does then ends the work."""
+        folder.mkdir(0o777)
+        folder.chmod(0o777)  # the application may be another user
+        begun, go, done = (folder / name for name in ("begun", "go", "done"))
+        with self.send_raw(b"GET %s?%s HTTP/1.0\r\n\r\n" % (
+                (self.prefix + path).encode(), str(folder).encode())) as conn:
+            answer = conn.makefile("rb").read()
+        assert answer.endswith(b"\r\n\r\nanswered\n"), answer
+        wait_until(begun.exists, "the work begins")
+        assert not done.exists()
+        go.touch()
+        wait_until(done.exists, "the work ends")

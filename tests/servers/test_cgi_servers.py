@@ -69,6 +69,11 @@ def test_the_log_is_not_sent_to_the_client(cgi_server, place):
             assert word not in answer, answer
 
 
+def test_after_response(cgi_server, place):
+    """The client does not wait for wsgi_cgi.after_response."""
+    cgi_server(APPS / "probe.py").check_after(place.run_dir / "after")
+
+
 def test_exception(cgi_server, place):
     site = cgi_server(APPS / "probe.py")
     # The script ends with 1; the servers' children do not always wait for it.

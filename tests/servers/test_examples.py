@@ -60,6 +60,11 @@ def check_middleware(site, place):
     place.logs.wait_for("middleware: GET /: 20 bytes", "app.log")
 
 
+def check_after(site, place):
+    assert site.ask("/x").text == "We will think about it.\n"
+    place.logs.wait_for("after: the answer is 57a7ce5e", "app.log")
+
+
 def check_upload(site, place):
     assert site.ask().text == "Send a body, please.\n"
     for size in (0, 1, 16 * 1024, 1024 * 1024):
@@ -132,6 +137,7 @@ CHECKS = {
     "dynamic.py": check_dynamic,
     "headers.py": check_headers,
     "middleware.py": check_middleware,
+    "after.py": check_after,
     "upload.py": check_upload,
     "stream.py": check_stream,
     "flask_app.py": check_flask,

@@ -81,6 +81,11 @@ def test_options(deploy):
     assert site.ask(method="POST", body=b"x" * 10241).status == 413
 
 
+def test_after_response(deploy, tmp_path):
+    """The client does not wait for wsgi_cgi.after_response."""
+    deploy(PROBE).check_after(tmp_path / "after")
+
+
 # --- bodies -------------------------------------------------------------------
 
 def test_head_has_no_body(deploy):

@@ -45,6 +45,15 @@ def test_at_the_root(options, place, nginx):
     assert not {"REMOTE_USER", "CONTENT_LENGTH", "CONTENT_TYPE"} & set(env)
 
 
+def test_after_response(place, nginx):
+    """The client does not wait for wsgi_cgi.after_response, nor does nginx's
+    kept connection to us."""
+    place.gateway(place.copy_app(APPS / "probe.py"), "--threads", "2")
+    site = nginx("nginx.conf")
+    for n in range(3):
+        site.check_after(place.run_dir / str(n))
+
+
 def test_at_a_prefix(place, nginx):
     place.gateway(place.copy_app(APPS / "probe.py"), "--mount", "/app")
     (place.root / "index.txt").write_text("from disk\n")

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 
 def environ_page(environ, start_response):
@@ -71,10 +72,28 @@ def unread(environ, start_response):
     return [body]
 
 
+def work(folder):
+    (folder / "begun").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    (folder / "done").touch()
+
+
+def after(environ, start_response):
+    """Answers, and works on until there is a file "go" in the folder that the
+    query string names."""
+    environ["wsgi_cgi.after_response"](work, Path(environ["QUERY_STRING"]))
+    body = b"answered\n"
+    start_response("200 OK", [("Content-Type", "text/plain"),
+                              ("Content-Length", str(len(body)))])
+    return [body]
+
+
 PAGES = {
     "/speak": speak, "/crash": crash, "/crash-late": crash_late,
     "/204": nothing("204 No Content"), "/304": nothing("304 Not Modified"),
     "/large": large, "/slow": slow, "/redirect": redirect, "/unread": unread,
+    "/after": after,
 }
 
 

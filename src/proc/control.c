@@ -205,7 +205,7 @@ answer(struct control *c, struct peer *p)
         bool ping = status_path_is(&params, "/ping") ||
                     (c->config->ping_path != NULL &&
                      status_path_is(&params, c->config->ping_path));
-        e = status_reply_make(&r, c->config, c->board, &params, ping);
+        e = status_reply_make(&r, c->config, c->board, 0, &params, ping);
         if (e == 0) {
             e = add_reply(p, &r, params_is(&params, "REQUEST_METHOD", "HEAD"));
         }

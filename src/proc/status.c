@@ -59,8 +59,10 @@ status_is_wanted(const struct config *config, const struct request *q)
 
 /* True where one of the words between the "&" is this one; "json=1" counts. */
 static bool
-has_word(const char *query, size_t n, const char *word)
+has_word(const struct param *p, const char *word)
 {
+    const char *query = p == NULL ? "" : p->value;
+    size_t n = p == NULL ? 0 : p->value_len;
     size_t nword = strlen(word);
 
     while (n > 0) {
@@ -78,9 +80,8 @@ has_word(const char *query, size_t n, const char *word)
 }
 
 int
-status_page(const struct config *config, struct scoreboard *b,
-            const char *query, size_t nquery, struct buf *out,
-            const char **ret_type)
+status_page(const struct config *config, struct scoreboard *b, unsigned own,
+            const struct param *query, struct buf *out, const char **ret_type)
 {
     static const struct {
         const char *word, *type;
@@ -97,11 +98,11 @@ status_page(const struct config *config, struct scoreboard *b,
     struct status_shot shot;
     size_t i = 0;
 
-    while (forms[i].word[0] != '\0' &&
-           !has_word(query, nquery, forms[i].word)) {
+    while (forms[i].word[0] != '\0' && !has_word(query, forms[i].word)) {
         i++;
     }
-    status_shot_take(&shot, config, b, has_word(query, nquery, "full"));
+    status_shot_take(&shot, config, b, has_word(query, "full"));
+    shot.own = own;
     forms[i].write(&sheet, &shot);
     *ret_type = forms[i].type;
     return sheet.err;
@@ -111,10 +112,9 @@ status_page(const struct config *config, struct scoreboard *b,
 
 int
 status_reply_make(struct status_reply *r, const struct config *config,
-                  struct scoreboard *b, const struct params *p, bool ping)
+                  struct scoreboard *b, unsigned own, const struct params *p,
+                  bool ping)
 {
-    const struct param *query = params_get(p, "QUERY_STRING");
-
     *r = (struct status_reply){.status = "200 OK", .type = "text/plain"};
     buf_init(&r->body, PAGE_MAX);
     if (!params_is(p, "REQUEST_METHOD", "GET") &&
@@ -126,8 +126,7 @@ status_reply_make(struct status_reply *r, const struct config *config,
     if (ping) {
         return buf_add_str(&r->body, "pong");
     }
-    return status_page(config, b, query == NULL ? "" : query->value,
-                       query == NULL ? 0 : query->value_len, &r->body,
+    return status_page(config, b, own, params_get(p, "QUERY_STRING"), &r->body,
                        &r->type);
 }
 
@@ -168,7 +167,7 @@ status_answer(const struct config *config, struct scoreboard *b,
               struct request *q)
 {
     struct status_reply r;
-    int e = status_reply_make(&r, config, b, &q->params,
+    int e = status_reply_make(&r, config, b, 1, &q->params,
                               is_ping(config, &q->params));
 
     if (e != 0 || set_head(&q->response, &r) != 0) {

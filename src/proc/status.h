@@ -46,17 +46,18 @@ extern const struct status_header {
 extern const size_t status_nheaders;
 
 /* The ping page, else the status page; 405 where the method is not GET or HEAD.
- * 0 or -ENOMEM, -EMSGSIZE; status_reply_fini() in every case. */
+ * own: how many threads of the board this keeps busy, 1 or (the control socket)
+ * 0. 0 or -ENOMEM, -EMSGSIZE; status_reply_fini() in every case. */
 CHECK_RESULT int status_reply_make(struct status_reply *r,
                                    const struct config *config,
-                                   struct scoreboard *b, const struct params *p,
-                                   bool is_ping);
+                                   struct scoreboard *b, unsigned own,
+                                   const struct params *p, bool is_ping);
 void status_reply_fini(struct status_reply *r);
 
-/* The page for a query string ("", "json", "openmetrics&full", ...): adds the
- * body to out, *ret_type is its Content-Type. */
+/* The page for a query string ("json", "openmetrics&full", ...; NULL: none): adds
+ * the body to out, *ret_type is its Content-Type. */
 CHECK_RESULT int status_page(const struct config *config, struct scoreboard *b,
-                             const char *query, size_t nquery, struct buf *out,
-                             const char **ret_type);
+                             unsigned own, const struct param *query,
+                             struct buf *out, const char **ret_type);
 
 #endif

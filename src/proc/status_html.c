@@ -66,12 +66,14 @@ static const char style[] =
     "font-size:.95rem}"
     "@media(max-width:40rem){header,main,footer{padding-left:.8rem;"
     "padding-right:.8rem}h1{font-size:1.35rem}"
-    "dl{grid-template-columns:repeat(2,1fr);gap:.5rem}dd{font-size:1.2rem}"
+    "dl{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}dd{font-size:1."
+    "2rem}"
     "thead{display:none}tbody tr{display:grid;"
-    "grid-template-columns:repeat(3,1fr);gap:.15rem .8rem;"
+    "grid-template-columns:repeat(3,minmax(0,1fr));gap:.15rem .6rem;"
     "padding:.55rem .85rem;border-top:1px solid var(--line)}"
     "tbody tr:first-child{border-top:0}"
-    "td,.n{display:block;padding:0;border:0;text-align:left}"
+    "td,.n{display:block;padding:0;border:0;text-align:left;"
+    "white-space:normal}"
     "td::before{content:attr(data-th);display:block;color:var(--dim);"
     "font-size:.75rem}"
     "td.line{grid-column:1/-1;width:auto}td.line::before{display:none}}";
@@ -100,7 +102,7 @@ add_escaped(struct sheet *s, const char *text)
     }
 }
 
-/* With a comma between each three digits. */
+/* With a comma between each three digits, and leave to break there. */
 static void
 add_number(struct sheet *s, uint64_t value)
 {
@@ -109,7 +111,7 @@ add_number(struct sheet *s, uint64_t value)
 
     for (int i = 0; i < n; i++) {
         if (i > 0 && (n - i) % 3 == 0) {
-            sheet_text(s, ",");
+            sheet_text(s, ",<wbr>");
         }
         sheet_add(s, digits + i, 1);
     }
@@ -188,8 +190,12 @@ add_verdict(struct sheet *s, const struct status_shot *shot)
         text = "Serving, but new processes cannot load the application";
     }
     else if (t->active >= t->threads) {
-        class = "warn";
-        text = "Serving, all threads are busy";
+        /* A page that one of them answers is no reason to worry. */
+        bool is_alone = t->active <= shot->own;
+        class = is_alone ? "good" : "warn";
+        text = is_alone         ? "Serving"
+               : shot->own == 0 ? "Serving, all threads are busy"
+                                : "Serving, all other threads are busy";
     }
     sheet_printf(s, "<h1 class=%s>%s</h1>", class, text);
 }
@@ -246,7 +252,7 @@ add_tiles(struct sheet *s, const struct status_shot *shot)
         t->threads > 0 ? (unsigned)(100ull * t->active / t->threads) : 0;
 
     sheet_printf(s,
-                 "<dl><div><dt>Running requests</dt><dd>%u <small>of "
+                 "<dl><div><dt>Busy threads</dt><dd>%u <small>of "
                  "%u</small><span class=bar><i style=\"width:%u%%\"></i>"
                  "</span></dd></div>",
                  t->active, t->threads, percent < 100 ? percent : 100);

@@ -44,6 +44,7 @@ struct status_shot {
     const struct config *config;
     struct scoreboard *board;
     bool full;
+    unsigned own;     /* threads that this page itself keeps busy */
     int64_t now_ms;   /* clock_ms() */
     int64_t since_s;  /* since the start */
     const char *pool; /* what is served, as the command line has it */

@@ -26,7 +26,7 @@ WAIT = '''
 
 class Page(HTMLParser):
     """The texts of a page, after checking that every element that must be closed is."""
-    VOID = {'meta', 'link', 'br'}
+    VOID = {'meta', 'link', 'br', 'wbr'}
     OPTIONAL = {'html', 'head', 'body', 'p', 'tr', 'td', 'th', 'thead', 'tbody'}
 
     def __init__(self, text):
@@ -137,6 +137,12 @@ def test_html(fcgi_server):
     assert 'url(' not in response.text and '@import' not in response.text
     assert page.tags.count('table') == 2
     assert 'table' not in Page(server.request(path='/status').text).tags
+
+
+def test_verdict_of_an_idle_server(fcgi_unix, world):
+    """The thread that answers the page does not make the server a busy one."""
+    server = fcgi_unix(HELLO, *PATHS, '--control', world.new_path('control'))
+    assert '<h1 class=good>Serving</h1>' in server.request(path='/status').text
 
 
 def test_escaped_request_line(fcgi_unix, tmp_path):

@@ -69,14 +69,22 @@ put_line(struct fixture *f, unsigned worker, unsigned thread, const char *line,
 }
 
 static const char *
-page(struct fixture *f, const char *query)
+page_from(struct fixture *f, unsigned own, const char *query)
 {
+    const struct param p = {.value = query,
+                            .value_len = (uint32_t)strlen(query)};
+
     f->page.len = 0;
-    assert_int_equal(status_page(&f->config, f->board, query, strlen(query),
-                                 &f->page, &f->type),
-                     0);
+    assert_int_equal(
+        status_page(&f->config, f->board, own, &p, &f->page, &f->type), 0);
     assert_int_equal(buf_add(&f->page, "", 1), 0);
     return f->page.data;
+}
+
+static const char *
+page(struct fixture *f, const char *query)
+{
+    return page_from(f, 0, query);
 }
 
 static void
@@ -213,12 +221,38 @@ test_numbers(void **state)
     assert_has(text, "\nrequests:             1041\n");
     assert_has(text, "\nrunning request:      GET /slow\n");
 
+    /* Long ones break where they do not fit. */
+    assert_has(page(f, ""), "<dt>Requests</dt><dd>1,<wbr>041</dd>");
+
     const char *metrics = page(f, "openmetrics&full");
     assert_has(metrics, "\nwsgi_cgi_requests_total 1041\n");
     assert_has(metrics, "\nwsgi_cgi_process_requests_total{slot=\"0\"} 41\n");
     assert_has(metrics, "\nwsgi_cgi_process_active_requests{slot=\"2\"} 0\n");
     assert_lacks(metrics, "{slot=\"1\"}");
     assert_has(metrics, "\n# EOF\n");
+}
+
+/* Work after the response: the thread is busy, its request has ended. */
+static void
+test_finishing(void **state)
+{
+    struct fixture *f = *state;
+    struct score_thread *t = scoreboard_thread(f->board, 0, 1);
+
+    put_line(f, 0, 0, "GET /running", 5000);
+    put_line(f, 0, 1, "GET /mail", -1);
+    atomic_store(&t->after_ms, clock_ms() - 70000);
+    assert_has(page(f, "json&full"),
+               "{\"state\":\"Finishing\",\"requests\":5,"
+               "\"request duration\":12000,\"request method\":\"GET\","
+               "\"request uri\":\"/mail\"}");
+    assert_has(page(f, "json"), "\"active requests\":2,");
+    assert_has(page(f, "text&full"), "finishing request:    GET /mail\n");
+    const char *html = page(f, "full");
+    assert_has(html, "after response<td class=n data-th=Duration>"
+                     "1&nbsp;min&nbsp;10&nbsp;s<");
+    assert_has(html, "<small>1 running</small>");
+    assert_true(strstr(html, "/mail") < strstr(html, "/running"));
 }
 
 static void
@@ -231,6 +265,9 @@ test_verdict(void **state)
     put_line(f, 0, 0, "GET /", 10);
     put_line(f, 0, 1, "GET /", 10);
     assert_has(page(f, ""), "<h1 class=warn>Serving, all threads are busy");
+    assert_has(page_from(f, 1, ""),
+               "<h1 class=warn>Serving, all other threads are busy");
+    assert_has(page_from(f, 2, ""), "<h1 class=good>Serving</h1>");
     atomic_store(&w[2].state, SCORE_BROKEN);
     assert_has(page(f, ""), "<h1 class=warn>Serving, but new processes");
     atomic_store(&w[0].state, SCORE_BROKEN);
@@ -297,7 +334,7 @@ test_methods(void **state)
                                         rows[i].method, strlen(rows[i].method)),
                              0);
             assert_int_equal(
-                status_reply_make(&r, &f->config, f->board, &p, ping), 0);
+                status_reply_make(&r, &f->config, f->board, 1, &p, ping), 0);
             assert_string_equal(r.status, rows[i].status);
             assert_int_equal(r.allow != NULL, r.status[0] == '4');
             if (ping && r.allow == NULL) {
@@ -318,8 +355,8 @@ test_no_room(void **state)
     const char *type;
 
     buf_init(&small, 100);
-    assert_int_equal(
-        status_page(&f->config, f->board, "json", 4, &small, &type), -EMSGSIZE);
+    assert_int_equal(status_page(&f->config, f->board, 0, NULL, &small, &type),
+                     -EMSGSIZE);
     buf_fini(&small);
 }
 
@@ -328,10 +365,15 @@ main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_paths),   TEST(test_no_path_configured),
-        TEST(test_forms),   TEST(test_numbers),
-        TEST(test_verdict), TEST(test_hostile_text),
-        TEST(test_methods), TEST(test_text_has_no_controls),
+        TEST(test_paths),
+        TEST(test_no_path_configured),
+        TEST(test_forms),
+        TEST(test_numbers),
+        TEST(test_finishing),
+        TEST(test_verdict),
+        TEST(test_hostile_text),
+        TEST(test_methods),
+        TEST(test_text_has_no_controls),
         TEST(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o) \
+            $(patsubst %,$(BUILD)/obj/client/%.o,$(SRC_client)) \
             $(patsubst %,$(BUILD)/obj/proc/%.o,control scoreboard \
             $(filter status%,$(SRC_proc)))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)

@@ -176,7 +176,8 @@ answer_get(struct answer *a, struct peer *p, const struct buf *vars,
     struct exchange_end end;
     int e = exchange_request(p, vars, body, take, a, &end);
 
-    if (e < 0 && a->sink_failed) {
+    /* -EMSGSIZE is a sink's, too, but the peer's fault. */
+    if (e < 0 && a->sink_failed && e != -EMSGSIZE) {
         log_error("%s: writing the answer: %s", p->option, strerror(-e));
         return EX_IOERR;
     }

@@ -67,8 +67,10 @@ body_open(struct body *b, const char *path, int64_t timeout_ms)
 {
     struct stat st;
 
-    b->fd = strcmp(path, "-") == 0 ? fd_dup_high(STDIN_FILENO)
-                                   : open(path, O_RDONLY | O_CLOEXEC);
+    /* NONBLOCK: a FIFO that nobody writes to would not even open. */
+    b->fd = strcmp(path, "-") == 0
+                ? fd_dup_high(STDIN_FILENO)
+                : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (b->fd < 0 || fstat(b->fd, &st) < 0) {
         return -errno;
     }

@@ -174,7 +174,9 @@ receive_some(struct exchange *x)
         return n == 0 ? -ENODATA : (int)n;
     }
     x->in.len += (size_t)n;
-    return take_records(x);
+    e = take_records(x);
+    peer_renew(x->peer); /* the sink may have waited for its reader */
+    return e;
 }
 
 static int

@@ -81,15 +81,15 @@ peer_wait(const struct peer *p, short events)
 
     for (;;) {
         int64_t left = time_left(p);
+        if (left == 0) {
+            return -ETIMEDOUT; /* even if it never stops sending */
+        }
         int n = poll(&poll_fd, 1, left > 60000 ? 60000 : (int)left);
         if (n > 0) {
             return poll_fd.revents;
         }
         if (n < 0 && errno != EINTR) {
             return -errno;
-        }
-        if (left == 0) {
-            return -ETIMEDOUT;
         }
     }
 }
@@ -156,8 +156,8 @@ peer_connect(struct peer *p)
     return r < 0 ? peer_failed(p, r) : 0;
 }
 
-static void
-renew(struct peer *p)
+void
+peer_renew(struct peer *p)
 {
     if (p->renews) {
         p->deadline_ms = clock_ms() + p->timeout_ms;
@@ -172,18 +172,14 @@ peer_send(struct peer *p, const void *bytes, size_t n)
     if (sent < 0) {
         return errno == EINTR ? -EAGAIN : -errno;
     }
-    renew(p);
+    peer_renew(p);
     return sent;
 }
 
 ssize_t
-peer_receive(struct peer *p, void *to, size_t size)
+peer_receive(const struct peer *p, void *to, size_t size)
 {
     ssize_t n = recv(p->fd, to, size, 0);
 
-    if (n < 0) {
-        return errno == EINTR ? -EAGAIN : -errno;
-    }
-    renew(p);
-    return n;
+    return n >= 0 ? n : errno == EINTR ? -EAGAIN : -errno;
 }

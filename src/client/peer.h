@@ -36,9 +36,13 @@ CHECK_RESULT int peer_connect(struct peer *p);
 /* Waits for POLLIN or POLLOUT; the revents, -ETIMEDOUT or -errno. */
 CHECK_RESULT int peer_wait(const struct peer *p, short events);
 
+/* After peer_receive(), when the bytes have been dealt with, however long that
+ * took: a time that renews begins again now. */
+void peer_renew(struct peer *p);
+
 /* Without waiting: bytes moved, 0 for the end (receive), -EAGAIN or -errno. */
 CHECK_RESULT ssize_t peer_send(struct peer *p, const void *bytes, size_t n);
-CHECK_RESULT ssize_t peer_receive(struct peer *p, void *to, size_t size);
+CHECK_RESULT ssize_t peer_receive(const struct peer *p, void *to, size_t size);
 
 /* One log line, EX_UNAVAILABLE. err is what another function returned. */
 CHECK_RESULT int peer_failed(const struct peer *p, int err);

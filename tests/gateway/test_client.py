@@ -1,5 +1,6 @@
 """The client in the program: --ping, --status, --request, against our own server and against peers that misbehave."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -172,6 +173,22 @@ def test_dripping_backend(backend, run, question):
     assert time.monotonic() - began < 0.5 + 2 * SLOW
 
 
+@pytest.mark.parametrize('what', ['management', 'errors', 'empty'])
+@pytest.mark.parametrize('question', [['--ping', '--ping-path=/p'], ['--status']])
+def test_flooding_backend(backend, run, question, what):
+    """Nor are records without end that belong to no answer, however fast they come."""
+    piece = {'management': fcgi.record(fcgi.UNKNOWN_TYPE, 0, b'\0' * 8), 'empty': fcgi.record(fcgi.STDOUT, 1),
+             'errors': fcgi.record(fcgi.STDERR, 1, b'x' * 1000)}[what] * 1000
+
+    def flood(self, conn):
+        while True:
+            conn.sendall(piece)
+    began = time.monotonic()
+    finished = run(question[0], backend(flood), '--timeout', '300ms', *question[1:])
+    assert finished.code == 69 and 'no answer within 300 ms' in finished.stderr, finished
+    assert time.monotonic() - began < 0.3 + 2 * SLOW
+
+
 def test_full_queue(world, run):
     """A backend that does not even accept: connect() waits, and is bounded."""
     sock, address = listening_socket('unix', world.new_path('sock'), backlog=0)
@@ -236,6 +253,16 @@ def test_status_of_something_else(fcgi_unix, run):
     finished = run('--status', server.address, '-H', 'X-Status: 404 Not Found')
     assert finished.code == 69 and '/status is answered with 404 Not Found' in finished.stderr
     assert finished.stdout == b''
+
+
+def test_endless_status(backend, run):
+    """A page larger than any is the backend's fault, and not kept in memory."""
+    def talk(self, conn):
+        conn.sendall(fcgi.record(fcgi.STDOUT, 1, b'Content-Type: text/plain\r\n\r\n'))
+        while True:
+            conn.sendall(fcgi.record(fcgi.STDOUT, 1, b'x' * 60000) * 20)
+    finished = run('--status', backend(talk), '--timeout', '20s')
+    assert finished.code == 69 and 'larger than the client takes' in finished.stderr and finished.stdout == b''
 
 
 # --- --request -----------------------------------------------------------------------------------------------------
@@ -349,6 +376,26 @@ def test_wrong_files(run, tmp_path):
         assert finished.code == 66 and f'--data-file: {path}: ' in finished.stderr
 
 
+def test_silent_fifo(run, tmp_path):
+    """Nor a named one that nobody has opened for writing."""
+    os.mkfifo(tmp_path / 'fifo')
+    finished = run('--request', '/nowhere', 'POST', '/', '--data-file', tmp_path / 'fifo', '--timeout', '200ms')
+    assert finished.code == 66 and 'nothing came within --timeout' in finished.stderr
+
+
+def test_fifo(fcgi_unix, run, tmp_path):
+    """What comes later through a named pipe is the whole body."""
+    server = fcgi_unix(ECHO)
+    server.allow_log('written to the error stream')
+    fifo = tmp_path / 'fifo'
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(b'body' * 50_000,))
+    writer.start()
+    finished = run('--request', server.address, 'POST', '/', '--data-file', fifo)
+    writer.join()
+    assert finished.code == 0 and json.loads(split(finished.stdout)[2])['body'] == 'body' * 50_000
+
+
 def test_silent_pipe(run):
     """A pipe in which nothing comes does not hold it for ever."""
     reader, writer = os.pipe()
@@ -424,6 +471,31 @@ def test_what_is_sent(backend, run):
     params = dict(fcgi.decode_pairs(b''.join(r.content for r in records if r.type == fcgi.PARAMS)))
     assert params[b'HTTP_X_LONG'] == b'x' * 70000 and params[b'HTTP_X_EDGE'] == b'z' * 128
     assert params[b'HTTP_X_SHORT'] == b'y' * 127
+
+
+def test_reader_that_takes_its_time(backend, world):
+    """--timeout is for the backend: while whoever reads our output pauses, it does not run."""
+    paused, go_on = threading.Event(), threading.Event()
+
+    def talk(self, conn):
+        self.read_head(conn)
+        conn.sendall(fcgi.record(fcgi.STDOUT, 1, OK + b'x' * 20_000))
+        paused.set()
+        go_on.wait(20 * SLOW)
+        conn.sendall(fcgi.record(fcgi.STDOUT, 1, b'last') + END)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)     # F_SETPIPE_SZ: all that was sent does not fit
+    with os.fdopen(reader, 'rb') as output:
+        process = subprocess.Popen([BINARY, '--request', backend(talk), 'GET', '/', '--timeout', '1s'],
+                                   stdout=writer, stderr=subprocess.PIPE, env=world.env())
+        os.close(writer)
+        assert paused.wait(20 * SLOW)
+        end = time.monotonic() + 1.2
+        wait_for(lambda: time.monotonic() > end, 5, 'more than --timeout')
+        threading.Timer(0.2, go_on.set).start()
+        got = output.read()
+    stderr = process.communicate(timeout=20 * SLOW)[1]
+    assert process.returncode == 0 and got.endswith(b'xlast'), stderr
 
 
 def test_closed_stdout(fcgi_unix, world):

@@ -47,24 +47,28 @@ def control(world, fcgi_unix):
     return Control()
 
 
-@pytest.mark.parametrize('threads', [1, 3])
-def test_answers_while_all_threads_are_busy(control, tmp_path, threads):
-    """Within 100 ms, and it shows what they are busy with."""
-    server, gate = control.serve('--threads', str(threads), app=WAIT), tmp_path / 'gate'
-    running = [server.start(path=f'/{i}', query=str(gate)) for i in range(threads)]
+@pytest.mark.parametrize('processes, threads', [(0, 1), (0, 3), (2, 2)])
+def test_answers_while_all_threads_are_busy(control, tmp_path, processes, threads):
+    """P8: within 100 ms, and it shows what they are busy with; the master's socket, where there is one."""
+    server, gate = control.serve('--threads', str(threads), *(['--processes', str(processes)] if processes else []),
+                                 app=WAIT), tmp_path / 'gate'
+    server.check_fds = not processes        # the master's workers come and go
+    count = threads * max(processes, 1)
+    running = [server.start(path=f'/{i}', query=str(gate)) for i in range(count)]
     for exchange in running:
         exchange.finish_body()
-    wait_for(lambda: control.get('/', 'json').json['active requests'] == threads, 5, 'busy threads')
+    wait_for(lambda: control.get('/', 'json').json['active requests'] == count, 5, 'busy threads')
     times = []
     for path, query in (('/ping', ''), ('/', 'json&full'), ('/status', 'openmetrics')) * 5:
         began = time.monotonic()
         assert control.get(path, query).status == 200
         times.append(time.monotonic() - began)
     assert sorted(times)[len(times) // 2] < 0.1 * SLOW, times
-    process, = control.get('/', 'json&full').json['processes']
-    assert sorted(t['request uri'] for t in process['threads']) == [f'/{i}?{gate}' for i in range(threads)]
+    threads = [t for process in control.get('/', 'json&full').json['processes'] for t in process['threads']]
+    assert sorted(t['request uri'] for t in threads) == [f'/{i}?{gate}' for i in range(count)]
     gate.touch()
-    assert [exchange.response().body for exchange in running] == [b'done'] * threads
+    assert [exchange.response().body for exchange in running] == [b'done'] * count
+    server.stop()
 
 
 def test_every_path_answers(control):

@@ -40,6 +40,12 @@ check(const struct answer *a, const struct peer *p, const char *path,
                   p->address, path, have == NULL ? "of no type" : have, type);
         return EX_UNAVAILABLE;
     }
+    const struct buf *page = a->arg;
+    if (page->len == 0) {
+        log_error("%s: %s: %s is no status page: it is empty", p->option,
+                  p->address, path);
+        return EX_UNAVAILABLE;
+    }
     return 0;
 }
 

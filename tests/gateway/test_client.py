@@ -255,6 +255,12 @@ def test_status_of_something_else(fcgi_unix, run):
     assert finished.stdout == b''
 
 
+def test_empty_status(backend, run):
+    """200 and the right type, and nothing else."""
+    finished = run('--status', backend(fcgi.record(fcgi.STDOUT, 1, OK) + END))
+    assert finished.code == 69 and 'is no status page: it is empty' in finished.stderr and finished.stdout == b''
+
+
 def test_endless_status(backend, run):
     """A page larger than any is the backend's fault, and not kept in memory."""
     def talk(self, conn):

@@ -49,7 +49,7 @@ def test_after_response(place, nginx):
     """The client does not wait for wsgi_cgi.after_response, nor does nginx's
     kept connection to us."""
     place.gateway(place.copy_app(APPS / "probe.py"), "--threads", "2")
-    site = nginx("nginx.conf")
+    site = nginx("nginx/socket.conf")
     for n in range(3):
         site.check_after(place.run_dir / str(n))
 

@@ -117,9 +117,9 @@ get_span(PyObject *filelike, struct file_span *ret_span)
     CLEANUP(py_clear)
     PyObject *readable = PyObject_CallMethod(filelike, "readable", NULL);
     CLEANUP(py_clear)
-    PyObject *position =
-        readable != Py_True ? NULL
-                            : PyObject_CallMethod(filelike, "tell", NULL);
+    PyObject *position = readable != Py_True
+                             ? NULL
+                             : PyObject_CallMethod(filelike, "tell", NULL);
     int fd = position == NULL ? -1 : PyObject_AsFileDescriptor(filelike);
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {

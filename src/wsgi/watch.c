@@ -9,35 +9,6 @@
 
 enum { CHAIN_MAX = 16, FRAMES_MAX = 1000 };
 
-struct watch_stamp
-watch_stamp_of(const struct stat *st)
-{
-    return (struct watch_stamp){
-        .device = st->st_dev,
-        .inode = st->st_ino,
-        .size = st->st_size,
-        .mtime_ns =
-            (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec,
-    };
-}
-
-struct watch_stamp
-watch_stamp_of_file(const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) < 0) {
-        return (struct watch_stamp){0, 0, 0, 0};
-    }
-    return watch_stamp_of(&st);
-}
-
-bool
-watch_stamp_equal(const struct watch_stamp *a, const struct watch_stamp *b)
-{
-    return a->device == b->device && a->inode == b->inode &&
-           a->size == b->size && a->mtime_ns == b->mtime_ns;
-}
-
 void
 watch_init(struct watch *w)
 {
@@ -53,7 +24,7 @@ watch_clear(struct watch *w)
 }
 
 void
-watch_add(struct watch *w, const char *path, struct watch_stamp stamp)
+watch_add(struct watch *w, const char *path, struct stamp stamp)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (strcmp(w->v[i].path, path) == 0) {
@@ -77,8 +48,8 @@ add_name(struct watch *w, PyObject *name)
         PyErr_Clear();
         return;
     }
-    struct watch_stamp stamp = watch_stamp_of_file(path);
-    if (path[0] == '/' && stamp.inode != 0) {
+    struct stamp stamp = stamp_of_file(path);
+    if (path[0] == '/' && stamp_is_there(&stamp)) {
         watch_add(w, path, stamp);
     }
 }
@@ -132,8 +103,8 @@ watch_add_module(struct watch *w, const char *name)
 static bool
 is_changed(const struct watch *w, size_t i)
 {
-    struct watch_stamp now = watch_stamp_of_file(w->v[i].path);
-    return !watch_stamp_equal(&now, &w->v[i].stamp);
+    struct stamp now = stamp_of_file(w->v[i].path);
+    return !stamp_equal(&now, &w->v[i].stamp);
 }
 
 bool

@@ -13,36 +13,26 @@
 
 #include "wsgi/python.h"
 
+#include "base/stamp.h"
+
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/stat.h>
+#include <stddef.h>
 
 enum { WATCH_MAX = 32 };
-
-/* What a file looked like; all 0 = not there. */
-struct watch_stamp {
-    uint64_t device, inode;
-    int64_t size, mtime_ns;
-};
 
 struct watch {
     struct {
         char *path;
-        struct watch_stamp stamp;
+        struct stamp stamp;
     } v[WATCH_MAX];
     size_t n;
 };
-
-struct watch_stamp watch_stamp_of(const struct stat *st);
-struct watch_stamp watch_stamp_of_file(const char *path);
-bool watch_stamp_equal(const struct watch_stamp *a,
-                       const struct watch_stamp *b);
 
 void watch_init(struct watch *w);
 void watch_clear(struct watch *w);
 
 /* stamp: what it looked like before it was loaded. */
-void watch_add(struct watch *w, const char *path, struct watch_stamp stamp);
+void watch_add(struct watch *w, const char *path, struct stamp stamp);
 
 /* Adds the files of the exception's traceback, and of its causes'. Leaves the
  * error indicator alone. */

@@ -100,7 +100,13 @@ spawn(struct master *m, unsigned i)
     pid_t me = getpid();
 
     scoreboard_take(m->board, i, 0, m->generation);
+    /* In the child they wait for its own signals_open(): a TERM before that would
+     * be the master's, and forgotten. */
+    signals_hold();
     pid_t pid = fork();
+    if (pid != 0) {
+        signals_release();
+    }
     if (pid == 0) {
         atomic_store(&m->board->workers[i].pid, getpid());
         become_worker(m, i, me);

@@ -30,8 +30,8 @@ signals_hold(void)
     (void)sigprocmask(SIG_BLOCK, &ours, NULL);
 }
 
-static void
-hold_none(void)
+void
+signals_release(void)
 {
     sigset_t none;
 
@@ -45,7 +45,7 @@ signals_init(bool restarted)
     struct sigaction sa = {.sa_handler = SIG_IGN};
 
     if (!restarted) {
-        hold_none();
+        signals_release();
     }
     (void)sigaction(SIGPIPE, &sa, NULL);
     sa.sa_handler = SIG_DFL;
@@ -137,7 +137,7 @@ signals_open(bool with_children)
             return -errno;
         }
     }
-    hold_none();
+    signals_release();
     return 0;
 }
 

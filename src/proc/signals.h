@@ -32,9 +32,13 @@ struct signals {
  * restarted: signals_hold() was called before, and still holds. */
 void signals_init(bool restarted);
 
-/* Keeps our signals waiting from here on, through execve(), until signals_open()
- * of the next run: between the two they would just kill the process. */
+/* Keeps our signals waiting from here on, through execve() or fork(), until
+ * signals_open() of the next run: between the two they would just kill the
+ * process, or be lost. */
 void signals_hold(void);
+
+/* The end of signals_hold() where it was not for a new program. */
+void signals_release(void);
 
 /* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
  * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. Again: nothing.

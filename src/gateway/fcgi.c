@@ -308,6 +308,16 @@ pass_on(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
     return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PASS_ON;
 }
 
+/* The last answer is out, but the peer may not have seen yet that it is the last
+ * one. From here on it cannot send any more, on a unix socket; what it has sent
+ * until then is to be answered, too. */
+static bool
+is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
+{
+    (void)shutdown(w->fd, SHUT_RD);
+    return w->in.len > c->gate.pos || fcgi_receive(w) > 0;
+}
+
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
@@ -333,9 +343,11 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
         if (!after_request(w, c, stop, ret_deadline_ms, &next)) {
             return next;
         }
-        if (stop) {
-            return c->gate.stale_id == 0 ? FCGI_NEXT_CLOSE
-                                         : linger(w, c, stop, ret_deadline_ms);
+        if (stop && c->gate.stale_id != 0) {
+            return linger(w, c, stop, ret_deadline_ms);
+        }
+        if (stop && !is_sent_already(w, c)) {
+            return FCGI_NEXT_CLOSE;
         }
         if (w->q.has_after) {
             return pass_on(w, c, ret_deadline_ms);

@@ -53,7 +53,8 @@ enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK, FCGI_NEXT_PASS_ON };
 /* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; until
  * *ret_deadline_ms something must arrive. FCGI_NEXT_PASS_ON: it has, and
  * another thread is to look at once; until then the peer must have taken what it
- * was sent. With stopping set no further request is begun on the connection. */
+ * was sent. With stopping set the connection ends with what the peer has sent by
+ * then. */
 CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
                                        struct fcgi_conn *c, int fd,
                                        const atomic_bool *stopping,

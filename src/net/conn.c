@@ -188,7 +188,13 @@ is_idle(const struct conn *c, int fd)
 static void
 sweep_one(struct conn *c, int fd, int64_t now_ms, enum conn_sweep which)
 {
-    if (is_due(c, now_ms, which) && is_idle(c, fd)) {
+    if (!is_due(c, now_ms, which) || !is_idle(c, fd)) {
+        return;
+    }
+    /* On a unix socket the peer cannot send from here on, and knows it. What it
+     * has sent until then is not lost, but a request to be answered. */
+    (void)shutdown(fd, SHUT_RD);
+    if (is_idle(c, fd)) {
         atomic_store(&c->swept, true);
         (void)shutdown(fd, SHUT_RDWR);
     }

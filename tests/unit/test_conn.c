@@ -6,6 +6,7 @@
 
 #include "net/conn.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -18,6 +19,22 @@ struct own {
 };
 
 static struct conn_table *table;
+
+/* Our own in place of the C library's: a peer that is just sending. */
+static int sender = -1;
+
+int
+shutdown(int fd, int how)
+{
+    int (*real)(int, int);
+
+    if (sender >= 0) {
+        assert_int_equal(send(sender, "x", 1, MSG_NOSIGNAL), 1);
+        sender = -1;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "shutdown");
+    return real(fd, how);
+}
 
 static int
 setup(void **state UNUSED)
@@ -174,6 +191,27 @@ test_the_sweeper(void **state UNUSED)
     }
 }
 
+/* Between the look and the end: what could be sent is not thrown away, and from
+ * then on nothing can be sent. */
+static void
+test_bytes_that_come_just_now(void **state UNUSED)
+{
+    int ends[2];
+    struct conn *c = open_pair(ends);
+    conn_park(c, 1);
+    sender = ends[1];
+    conn_sweep(table, 100, SWEEP_OVERDUE);
+    assert_false(atomic_load(&c->swept));
+    assert_int_equal(send(ends[1], "y", 1, MSG_NOSIGNAL), -1);
+    assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+    char bytes[2];
+    assert_int_equal(recv(ends[0], bytes, 2, MSG_DONTWAIT), 1);
+    assert_int_equal(send(ends[0], "z", 1, 0), 1); /* the answer */
+    assert_int_equal(recv(ends[1], bytes, 2, MSG_DONTWAIT), 1);
+    conn_close(table, c);
+    (void)close(ends[1]);
+}
+
 static void
 test_the_number_of_open_connections(void **state UNUSED)
 {
@@ -303,6 +341,7 @@ main(void)
         TEST(test_a_late_event_does_not_find_the_next_connection),
         TEST(test_the_sweeper),
         TEST(test_received_input),
+        TEST(test_bytes_that_come_just_now),
         TEST(test_the_number_of_open_connections),
         TEST(test_close_all),
         TEST(test_one_owner_at_a_time),

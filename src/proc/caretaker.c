@@ -6,6 +6,7 @@
 #include "proc/signals.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -49,6 +50,17 @@ is_only_work_after(const struct pool *p)
     return is_after;
 }
 
+/* Whoever started us must not see us end: the new code takes over all the same.
+ * Returns where it cannot, or a stop has come. */
+static void
+start_again(struct pool *p)
+{
+    if (atomic_load(&p->restart) && signals_get().stop == STOP_NONE) {
+        int e = restart_exec(p->s.listeners, p->s.nlisteners);
+        log_error("starting again: %s", strerror(-e));
+    }
+}
+
 /* The end that does not wait for the application. */
 static void
 end_now(struct pool *p, const char *why)
@@ -59,6 +71,7 @@ end_now(struct pool *p, const char *why)
     else if (why != NULL && conn_table_open(p->conns) > 0) {
         log_warning("%s: requests that still run are cut off", why);
     }
+    start_again(p);
     pool_close(p);
     _exit(EX_OK);
 }
@@ -73,8 +86,10 @@ obey(struct pool *p, struct round *r, int64_t now)
         end_now(p, NULL);
     }
     if (s.stop != STOP_NONE) {
-        atomic_store(&p->restart, false); /* a stop is for good */
         restart_cancel(&r->restart);
+        if (atomic_exchange(&p->restart, false)) {
+            r->end = 0; /* a stop is for good, also for who waits to connect */
+        }
     }
     if (s.stop == STOP_GRACEFUL && r->end == 0) {
         r->end = now + p->s.config->graceful_timeout_ms;
@@ -174,6 +189,7 @@ guard_main(void *arg)
         signals_wait(left < 0 ? 0 : left > 1000 ? 1000 : (int)left, -1);
     }
     log_warning("threads of the application have not ended: left behind");
+    start_again(p);
     pool_close(p);
     _exit(EX_OK);
 }

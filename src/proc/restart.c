@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -23,9 +24,11 @@ static const char variable[] = "WSGI_CGI_RESTART";
 static struct {
     char **argv;
     char **environment; /* copies: the application may change its own */
+    size_t slot;        /* of the environment: for our variable */
     char exe[PATH_MAX];
     int folder_fd;
-} origin = {.folder_fd = -1};
+    pthread_mutex_t lock; /* one exec at a time */
+} origin = {.folder_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static char **
 copy_words(char *const *words, size_t room)
@@ -58,6 +61,10 @@ restart_remember(char **argv, char **environment)
     origin.argv = copy_words(argv, 0);
     origin.environment = copy_words(environment, 1);
     origin.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    while (origin.environment != NULL &&
+           origin.environment[origin.slot] != NULL) {
+        origin.slot++;
+    }
     return origin.argv == NULL || origin.environment == NULL ? -ENOMEM : 0;
 }
 
@@ -102,7 +109,6 @@ static int
 add_variable(struct listener *listeners, size_t n)
 {
     struct buf b;
-    size_t i = 0;
     int e;
 
     buf_init(&b, 4096);
@@ -119,15 +125,12 @@ add_variable(struct listener *listeners, size_t n)
     if (e == 0) {
         e = buf_add(&b, "", 1);
     }
-    while (origin.environment[i] != NULL) {
-        i++;
-    }
-    origin.environment[i] = b.data; /* given away: the program ends here */
+    origin.environment[origin.slot] = b.data; /* given away for good */
     return e;
 }
 
-int
-restart_exec(struct listener *listeners, size_t n)
+static int
+execute(struct listener *listeners, size_t n)
 {
     int e = add_variable(listeners, n);
 
@@ -143,6 +146,15 @@ restart_exec(struct listener *listeners, size_t n)
     }
     (void)execve(origin.exe, origin.argv, origin.environment);
     return -errno;
+}
+
+int
+restart_exec(struct listener *listeners, size_t n)
+{
+    (void)pthread_mutex_lock(&origin.lock);
+    int e = execute(listeners, n);
+    (void)pthread_mutex_unlock(&origin.lock);
+    return e;
 }
 
 /* -- is the new code any good? ------------------------------------------------------ */
@@ -273,7 +285,11 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
             log_error("the new code does not load (see above); the old one "
                       "goes on");
         }
-        return v > 0 && r->tried == r->wanted;
+        if (v > 0 && r->tried == r->wanted) {
+            log_notice("the new code loads: starting again");
+            return true;
+        }
+        return false;
     }
     if (r->tried != r->wanted) {
         r->tried = r->wanted;

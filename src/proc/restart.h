@@ -5,8 +5,8 @@
  *            supervisord) must not see it end. First a child tries with --check
  *            whether the new code loads; if not, the old goes on.
  * Owner:     the process; restart_remember() once.
- * Threads:   restart_remember() and restart_exec() main thread; the rest the
- *            caretaker.                                 GIL: not used.
+ * Threads:   restart_remember() main thread; restart_exec() any, the others end
+ *            with it; the rest the caretaker.                    GIL: not used.
  * Errors:    logs.                      Blocks: never (restart_exec() does not
  *            return but on failure).
  */

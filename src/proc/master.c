@@ -381,13 +381,26 @@ reload(struct master *m, const char *why)
     m->not_before = 0;
 }
 
+/* Nobody can connect any more; who has connected is served by the workers. */
+static void
+begin_stop(struct master *m)
+{
+    m->stopping = true;
+    for (size_t i = 0; i < m->s->nlisteners; i++) {
+        listener_unlink(&m->s->listeners[i]);
+    }
+    atomic_store(&m->board->stopping, true);
+}
+
 static void
 obey(struct master *m, int64_t now)
 {
     struct signals s = signals_get();
 
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
-        m->stopping = true;
+        if (!m->stopping) {
+            begin_stop(m);
+        }
         for (unsigned i = 0; i < m->board->nworkers; i++) {
             if (m->slots[i].pid != 0) {
                 tell_to_leave(m, i, s.stop == STOP_NOW ? SIGQUIT : SIGTERM);

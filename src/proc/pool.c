@@ -28,7 +28,10 @@ enum {
     CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,
-    LAST_WORDS_MS = 300 /* at a stop: for a new connection to say something */
+    LAST_WORDS_MS = 300, /* at a stop: for a new connection to say something */
+    /* At a stop: for the workers to empty the queues together. */
+    SHARE_UNIX_MS = 2000,
+    SHARE_TCP_MS = 200 /* there, more may come all the time */
 };
 
 struct thread {
@@ -143,28 +146,47 @@ pause_listeners(struct pool *p, int err)
     }
 }
 
-/* Connections that have reached our own sockets would be reset unanswered at
- * their close: they are taken first, and wait in the poller. Then nobody can
- * connect any more, while those that are here are served. A socket somebody else
- * made goes on without us. */
+/* A connection and its descriptor, BUSY and ours. NULL: there was none, or one
+ * that may not be here (*ret_fd >= 0), or errno says what is missing. */
+static struct conn *
+accept_conn(struct pool *p, int listen_fd, int *ret_fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    bool check = !allow_is_empty(p->s.allow);
+    void *addr = &peer;
+    int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
+                     SOCK_CLOEXEC);
+
+    *ret_fd = fd;
+    if (fd < 0) {
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&p->s.board->workers[p->s.worker].accepted, 1,
+                              memory_order_relaxed);
+    struct conn *c = conn_open(p->conns, fd);
+    if (c == NULL) {
+        fd_close(&fd);
+        *ret_fd = -1;
+        errno = EMFILE;
+    }
+    else if (check && !allow_peer(p->s.allow, &peer)) {
+        conn_close(p->conns, c);
+        c = NULL;
+    }
+    return c;
+}
+
+/* Connections that wait at a listener go into the poller, at most max of them. */
 static void
-accept_the_rest(struct pool *p, struct listener *l)
+take_waiting(struct pool *p, const struct listener *l, unsigned max)
 {
     int64_t deadline = clock_ms() + LAST_WORDS_MS;
-    struct sockaddr any;
-    socklen_t len;
-    int fd;
+    int fd = 0;
 
-    listener_unlink(l);
-    for (int i = 0; i < p->s.config->backlog; i++) {
-        len = sizeof any;
-        fd = accept4(l->fd, &any, &len, SOCK_CLOEXEC);
-        if (fd < 0) {
-            break;
-        }
-        struct conn *c = conn_open(p->conns, fd);
+    for (unsigned i = 0; i < max && fd >= 0; i++) {
+        struct conn *c = accept_conn(p, l->fd, &fd);
         if (c == NULL) {
-            fd_close(&fd);
             continue;
         }
         uint32_t generation = atomic_load(&c->generation);
@@ -175,22 +197,103 @@ accept_the_rest(struct pool *p, struct listener *l)
             conn_close(p->conns, c);
         }
     }
+}
+
+/* Threads with neither a request nor work after one. */
+static unsigned
+count_idle(const struct pool *p)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < p->s.config->threads; i++) {
+        const struct score_thread *t =
+            scoreboard_thread(p->s.board, p->s.worker, i);
+        n += atomic_load(&t->since_ms) == 0 && atomic_load(&t->after_ms) == 0;
+    }
+    return n;
+}
+
+/* Connections that have reached our own sockets would be reset unanswered at
+ * their close: they are taken first, and wait in the poller. Then nobody can
+ * connect any more, while those that are here are served. */
+static void
+close_own_listener(struct pool *p, struct listener *l)
+{
+    poller_remove_listener(&p->poller, l->fd);
+    take_waiting(p, l, (unsigned)p->s.config->backlog);
     /* Not close(): a request thread may be about to accept on the number. */
     (void)shutdown(l->fd, SHUT_RDWR);
+}
+
+/* False where nothing waits to be accepted, another worker has closed it already,
+ * or it has been long enough. */
+static bool
+is_shared(const struct pool *p, const struct listener *l, int64_t now)
+{
+    struct pollfd f = {.fd = l->fd, .events = POLLIN};
+    int64_t limit = l->is_tcp ? SHARE_TCP_MS : SHARE_UNIX_MS;
+
+    if (limit > p->s.config->graceful_timeout_ms / 2) {
+        limit = p->s.config->graceful_timeout_ms / 2;
+    }
+    return now < p->share_ms + limit && poll(&f, 1, 0) > 0 &&
+           (f.revents & POLLHUP) == 0;
+}
+
+/* Workers that stop together: each takes from the queues what it has threads
+ * for, as ever, so that nobody waits behind a long request of one while another
+ * has nothing to do. */
+static void
+share_queues(struct pool *p, int64_t now)
+{
+    bool is_over = true;
+
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        struct listener *l = &p->s.listeners[i];
+        if (l->is_adopted) {
+            continue;
+        }
+        if (is_shared(p, l, now)) {
+            is_over = false;
+        }
+        else {
+            close_own_listener(p, l);
+        }
+    }
+    if (is_over) {
+        p->share_ms = 0;
+        p->finish_ms = now + LAST_WORDS_MS;
+    }
 }
 
 void
 pool_stop(struct pool *p)
 {
-    p->finish_ms = clock_ms() + LAST_WORDS_MS;
+    int64_t now = clock_ms();
+    bool has_master = p->s.master_wake_fd >= 0;
+    bool is_last = !atomic_load(&p->restart) &&
+                   (!has_master || atomic_load(&p->s.board->stopping));
+
+    p->finish_ms = now + LAST_WORDS_MS;
     atomic_store(&p->stopping, true);
-    unwatch_listeners(p);
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         struct listener *l = &p->s.listeners[i];
-        if (!l->is_adopted && p->s.master_wake_fd < 0 &&
-            !atomic_load(&p->restart)) {
-            accept_the_rest(p, l);
+        if (is_last && !l->is_adopted) {
+            if (!has_master) {
+                listener_unlink(l); /* else the master has done so */
+                close_own_listener(p, l);
+            }
+            continue;
         }
+        /* A socket goes on without us. But each idle thread may have been the
+         * one that was woken for a connection, and finds nothing when it comes:
+         * no other process will be woken for that. */
+        poller_remove_listener(&p->poller, l->fd);
+        take_waiting(p, l, count_idle(p));
+    }
+    if (is_last && has_master) {
+        p->share_ms = now;
+        share_queues(p, now);
     }
 }
 
@@ -199,10 +302,13 @@ pool_finish(struct pool *p)
 {
     int64_t now = clock_ms();
 
+    if (p->share_ms != 0) {
+        share_queues(p, now);
+    }
     /* Who has had an answer connects elsewhere; who has just connected gets a
      * moment to say what it wants. */
     conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
-    if (conn_table_open(p->conns) == 0) {
+    if (p->share_ms == 0 && conn_table_open(p->conns) == 0) {
         poller_wake_all(&p->poller);
     }
 }
@@ -251,40 +357,22 @@ serve(struct thread *t, struct fcgi_conn *c, int fd)
     }
 }
 
-/* False where there was nothing to accept. */
-static bool
+static void
 accept_one(struct thread *t, int listen_fd)
 {
     struct pool *p = t->pool;
-    struct sockaddr_storage peer;
-    socklen_t len = sizeof peer;
-    bool check = !allow_is_empty(p->s.allow);
-    void *addr = &peer;
+    int fd;
+    struct conn *c = accept_conn(p, listen_fd, &fd);
 
-    int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
-                     SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-            errno == ENOMEM) {
-            pause_listeners(p, errno);
-        }
-        return false;
+    if (c == NULL && fd < 0 &&
+        (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+         errno == ENOMEM)) {
+        pause_listeners(p, errno);
     }
-    atomic_fetch_add_explicit(&p->s.board->workers[p->s.worker].accepted, 1,
-                              memory_order_relaxed);
-    struct conn *c = conn_open(p->conns, fd);
-    if (c == NULL || (check && !allow_peer(p->s.allow, &peer))) {
-        if (c == NULL) {
-            fd_close(&fd);
-            pause_listeners(p, EMFILE);
-            return false;
-        }
-        conn_close(p->conns, c);
-        return true;
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, fd);
     }
-    void *entry = c;
-    serve(t, entry, fd);
-    return true;
 }
 
 /* -- request threads ------------------------------------------------------------------ */
@@ -293,7 +381,7 @@ static void
 handle(struct thread *t, const struct poller_event *ev)
 {
     if (ev->kind == POLLER_LISTENER) {
-        (void)accept_one(t, ev->fd);
+        accept_one(t, ev->fd);
         return;
     }
     struct conn *c = conn_take(t->pool->conns, ev->fd, ev->generation);

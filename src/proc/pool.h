@@ -51,6 +51,7 @@ struct pool {
     pthread_t caretaker;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
     int64_t finish_ms;      /* when stopping: idle connections end then */
+    int64_t share_ms;       /* since when all workers stop; 0 = they do not */
     atomic_bool started;    /* requests may be running */
     atomic_bool stopping;   /* nothing new is begun */
     atomic_bool restart;    /* ... because the program is to start again */

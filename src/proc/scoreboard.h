@@ -64,6 +64,7 @@ struct scoreboard {
     int64_t started_at;          /* seconds since 1970 */
     int64_t started_ms;
     atomic_uint generation;
+    atomic_bool stopping;   /* of all: a worker that leaves is not replaced */
     atomic_uint reloads;    /* that succeeded */
     atomic_uint deaths;     /* workers that ended unasked */
     atomic_uint max_active; /* most requests at once */

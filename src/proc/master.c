@@ -244,6 +244,7 @@ struct census {
     unsigned current; /* of this generation, starting or serving, staying */
     unsigned serving; /* all that serve and stay */
     unsigned ready;   /* of them, of this generation and not worn out */
+    unsigned broken;  /* of those, with error pages only */
     unsigned alive;
 };
 
@@ -266,6 +267,7 @@ count(const struct master *m)
         c.current += current;
         c.serving += is_serving(s);
         c.ready += current && is_serving(s);
+        c.broken += current && s == SCORE_BROKEN;
     }
     return c;
 }
@@ -321,8 +323,10 @@ reconcile(struct master *m, int64_t now)
 
     if (m->reloading && c.ready > 0) {
         m->reloading = false;
-        atomic_fetch_add(&m->board->reloads, 1);
-        log_notice("the new code is loaded");
+        if (c.ready > c.broken) {
+            atomic_fetch_add(&m->board->reloads, 1);
+            log_notice("the new code is loaded");
+        }
     }
     if (c.ready >= m->target) {
         m->early_deaths = 0;
@@ -379,6 +383,11 @@ reload(struct master *m, const char *why)
     atomic_store(&m->board->generation, m->generation);
     m->reloading = count(m).serving > 0;
     m->not_before = 0;
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (m->slots[i].pid != 0 && state_of(m, i) == SCORE_STARTING) {
+            tell_to_leave(m, i, SIGTERM); /* what it loads is old already */
+        }
+    }
 }
 
 /* Nobody can connect any more; who has connected is served by the workers. */

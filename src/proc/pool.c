@@ -11,6 +11,7 @@
 #include "proc/signals.h"
 #include "proc/status.h"
 #include "wsgi/handler.h"
+#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -53,6 +54,20 @@ wear_out(struct pool *p)
     }
 }
 
+/* A request has tried it once more, and it may be mended. */
+static void
+look_if_mended(struct pool *p)
+{
+    enum score_state broken = SCORE_BROKEN;
+    bool was = true;
+
+    if (loader_is_loaded() &&
+        atomic_compare_exchange_strong(&p->broken, &was, false)) {
+        (void)atomic_compare_exchange_strong(
+            &p->s.board->workers[p->s.worker].state, &broken, SCORE_READY);
+    }
+}
+
 static void
 run_request(void *arg, struct request *q)
 {
@@ -73,6 +88,9 @@ run_request(void *arg, struct request *q)
     }
     score_end(p->s.board, p->s.worker, t->score, q);
     t->after = q->has_after ? q : NULL;
+    if (atomic_load_explicit(&p->broken, memory_order_relaxed)) {
+        look_if_mended(p);
+    }
     if (p->request_limit > 0 &&
         atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
                              memory_order_relaxed) >= p->request_limit) {
@@ -566,6 +584,7 @@ report(struct pool *p, bool loaded)
 
     atomic_store(&p->s.board->workers[p->s.worker].state,
                  loaded ? SCORE_READY : SCORE_BROKEN);
+    atomic_store(&p->broken, !loaded);
     if (p->s.master_wake_fd >= 0 &&
         write(p->s.master_wake_fd, &one, sizeof one) < 0) {
         /* Full: it will look. */

@@ -55,6 +55,7 @@ struct pool {
     atomic_bool started;    /* requests may be running */
     atomic_bool stopping;   /* nothing new is begun */
     atomic_bool restart;    /* ... because the program is to start again */
+    atomic_bool broken;     /* the application has not been loaded */
     atomic_bool worn;    /* a limit has been reached: time for a new process */
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */

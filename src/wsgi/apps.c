@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pythread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,6 +49,7 @@ struct app {
 static const struct config *config;
 static const char *scripts_dir;
 static struct app *only_app;
+static atomic_bool only_is_ready;
 static struct app *buckets[BUCKETS];
 static PyObject *load_error; /* exception types */
 static PyObject *not_found;
@@ -239,6 +241,9 @@ load(struct app *a, struct stamp stamp)
     Py_XSETREF(a->callable, Py_NewRef(callable));
     a->stamp = stamp;
     a->state = APP_READY;
+    if (a == only_app) {
+        atomic_store(&only_is_ready, true);
+    }
     watch_clear(&a->watch);
     Py_CLEAR(a->text);
     Py_CLEAR(a->exc);
@@ -388,6 +393,12 @@ apps_get(struct request *q)
 {
     ASSERT_GIL();
     return only_app != NULL ? apps_get_only() : get_script(q);
+}
+
+bool
+apps_only_is_ready(void)
+{
+    return atomic_load(&only_is_ready);
 }
 
 bool

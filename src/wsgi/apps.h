@@ -39,6 +39,9 @@ PyObject *apps_get(struct request *q);
 /* The same for the one APP, without a request: loads it where needed. */
 PyObject *apps_get_only(void);
 
+/* True once the one APP has been loaded. Needs no GIL. */
+bool apps_only_is_ready(void);
+
 /* True where apps_get() raised exc because there is no such script. */
 bool apps_is_not_found(PyObject *exc);
 

@@ -174,6 +174,12 @@ print_failure(PyObject *exc)
     PyErr_Clear();
 }
 
+bool
+loader_is_loaded(void)
+{
+    return apps_only_is_ready();
+}
+
 int
 loader_load(void)
 {

@@ -14,6 +14,8 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 
+#include <stdbool.h>
+
 /* Before Python starts: APP that names a file must exist and be readable,
  * --scripts-in and --python-path must be directories. Makes paths absolute (call
  * before chdir). 0 or EX_NOINPUT (66), EX_USAGE after one line on stderr. */
@@ -30,5 +32,9 @@ CHECK_RESULT int loader_set_path(void);
 /* Imports APP now, without the GIL held by the caller; prints the traceback to
  * stderr where it fails. 0 or EX_SOFTWARE (70). No-op with --scripts-in. */
 CHECK_RESULT int loader_load(void);
+
+/* True once APP has been loaded, by loader_load() or by a request that tried it
+ * again. Any thread, without the GIL. */
+bool loader_is_loaded(void);
 
 #endif

@@ -42,13 +42,13 @@ SRC_conf    := argv config options value
 SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
-SRC_wsgi    := after apps body bytecode environ errors exit failure file_wrapper \
-               handler input interp lease loader module page reach scripts \
-               start_response target venv watch
+SRC_wsgi    := after apps body bytecode environ errors exit failure \
+               file_wrapper handler imports input interp lease loader module \
+               page reach scripts start_response target venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker child control master pool restart scoreboard \
-               signals status status_html status_json status_metrics \
-               status_shot status_text touched
+SRC_proc    := caretaker child control handover master pool restart \
+               scoreboard signals status status_html status_json \
+               status_metrics status_shot status_text touched
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 # What needs no Python: linked into every unit test as one archive.
@@ -66,8 +66,8 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o) \
             $(patsubst %,$(BUILD)/obj/client/%.o,$(SRC_client)) \
-            $(patsubst %,$(BUILD)/obj/proc/%.o,control scoreboard \
-            $(filter status%,$(SRC_proc)))
+            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover scoreboard \
+            touched $(filter status%,$(SRC_proc)))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 PROGRAM  := $(BUILD)/wsgi-cgi
 

@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
+#include "proc/handover.h"
 #include "proc/master.h"
 #include "proc/pool.h"
 #include "proc/restart.h"
@@ -37,7 +38,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { LISTEN_FDS_START = 3, LISTENERS_MAX = 64 };
+enum { LISTEN_FDS_START = 3, LISTENERS_MAX = 64, TELL_MS = 1000 };
 
 extern char **environ;
 
@@ -284,6 +285,7 @@ prepare(bool is_cgi)
     if (is_cgi) {
         return enter_script_folder();
     }
+    imports_watch(config.reload == RELOAD_MODULES);
     return config.chdir == NULL ? 0 : enter_folder(config.chdir);
 }
 
@@ -486,6 +488,19 @@ close_listeners(void)
     }
 }
 
+/* Before whoever watches the files takes the application for loaded, or sees this
+ * process end: which files took part. -1: nobody asks. */
+static void
+tell_imports(int fd)
+{
+    struct imports_file *list = fd < 0 ? NULL : imports_take();
+
+    handover_send(fd, &list, TELL_MS);
+    while (list != NULL) {
+        list = imports_free(list);
+    }
+}
+
 /* Everything between the sockets and the first request, in the one process or in
  * a worker. */
 static int
@@ -503,6 +518,7 @@ serve(const struct pool_setup *setup)
          * mended: exiting here would make a spawner's loop of it. But where
          * others serve the old code, their answers are better. */
         loaded = loader_load() == 0;
+        tell_imports(setup->imports_fd);
         if (!loaded && master_has_ready_workers(setup->board)) {
             interp_finish();
             return EX_SOFTWARE;
@@ -536,7 +552,8 @@ run_processes(void)
                                .listeners = listeners,
                                .nlisteners = nlisteners,
                                .allow = &allow,
-                               .master_wake_fd = -1};
+                               .master_wake_fd = -1,
+                               .imports_fd = -1};
     int status = 0;
 
     if (config.processes > 0) {
@@ -601,6 +618,7 @@ run_fastcgi(const struct start *s, char **argv)
 static int
 check(void)
 {
+    int tell_fd = restart_check_fd();
     int status = prepare(false);
 
     if (status == 0 && (status = interp_start(&config, loader_script())) == 0) {
@@ -610,6 +628,9 @@ check(void)
                          config.app != NULL ? config.app : config.scripts_in,
                          interp_version());
             (void)fflush(stdout);
+        }
+        else {
+            tell_imports(tell_fd);
         }
         interp_finish();
     }

@@ -140,11 +140,13 @@ static const struct option_row table[] = {
      .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
      .allowed = "a number",
      .help = "up to so many more, different in each worker"},
-    {.name = "reload", .arg = "script|off", .preset = "script",
+    {.name = "reload", .arg = "script|modules|off",
+     .preset = "script",
      .set = value_reload, FIELD(reload),
-     .allowed = "script or off",
+     .allowed = "script, modules or off",
      .help = "take new code when APP, or tmp/restart.txt\n"
-             "beside it, is touched"},
+             "beside it, is touched; modules: or any\n"
+             "imported file"},
 
     HEADING("Seeing inside"),
     {.name = "status-path", .arg = "PATH", .set = value_path,

@@ -211,6 +211,18 @@ value_file_mode(const struct option_row *row, void *field, const char *value)
     return 0;
 }
 
+/* Its index, or -EINVAL. */
+static int
+find_word(const char *const *names, size_t n, const char *value)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], value) == 0) {
+            return (int)i;
+        }
+    }
+    return -EINVAL;
+}
+
 int
 value_mode(const struct option_row *row UNUSED, void *field, const char *value)
 {
@@ -245,17 +257,14 @@ int
 value_reload(const struct option_row *row UNUSED, void *field,
              const char *value)
 {
-    enum config_reload *reload = field;
-    if (strcmp(value, "script") == 0) {
-        *reload = RELOAD_SCRIPT;
+    static const char *const names[] = {[RELOAD_SCRIPT] = "script",
+                                        [RELOAD_MODULES] = "modules",
+                                        [RELOAD_OFF] = "off"};
+    int i = find_word(names, ARRAY_SIZE(names), value);
+    if (i >= 0) {
+        *(enum config_reload *)field = (enum config_reload)i;
     }
-    else if (strcmp(value, "off") == 0) {
-        *reload = RELOAD_OFF;
-    }
-    else {
-        return -EINVAL;
-    }
-    return 0;
+    return i < 0 ? i : 0;
 }
 
 int
@@ -265,13 +274,11 @@ value_errors_to(const struct option_row *row UNUSED, void *field,
     static const char *const names[] = {[ERRORS_TO_AUTO] = "auto",
                                         [ERRORS_TO_SERVER] = "server",
                                         [ERRORS_TO_STDERR] = "stderr"};
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        if (strcmp(value, names[i]) == 0) {
-            *(enum config_errors_to *)field = (enum config_errors_to)i;
-            return 0;
-        }
+    int i = find_word(names, ARRAY_SIZE(names), value);
+    if (i >= 0) {
+        *(enum config_errors_to *)field = (enum config_errors_to)i;
     }
-    return -EINVAL;
+    return i < 0 ? i : 0;
 }
 
 int

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "proc/handover.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 
@@ -15,6 +16,7 @@ struct round {
     struct signals seen; /* signals that have been dealt with */
     int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
     struct restart restart;
+    struct imports_file *imports; /* still to be handed over */
 };
 
 enum { STOPPING_MS = 10 /* a round while the last requests run */ };
@@ -129,6 +131,23 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     }
 }
 
+/* --reload=modules: who looks at the files has to know which. */
+static void
+hand_over_imports(struct pool *p, struct round *r)
+{
+    if (r->imports == NULL && atomic_load(&p->started)) {
+        r->imports = imports_take();
+    }
+    if (r->imports != NULL && p->s.imports_fd >= 0) {
+        handover_send(p->s.imports_fd, &r->imports, 0);
+        return;
+    }
+    while (r->imports != NULL) {
+        touched_add(&r->restart.touched, r->imports->path, r->imports->stamp);
+        r->imports = imports_free(r->imports);
+    }
+}
+
 static void *
 caretaker_main(void *arg)
 {
@@ -140,11 +159,15 @@ caretaker_main(void *arg)
     restart_init(&r.restart, p->s.config);
     log_be_impatient();
     for (;;) {
-        signals_wait(r.end != 0 ? STOPPING_MS : interval, control);
         int64_t now = clock_ms();
+        signals_wait(r.end != 0 ? STOPPING_MS
+                                : restart_pause(&r.restart, now, interval),
+                     control);
+        now = clock_ms();
         if (atomic_load(&p->started) && atomic_load(&p->running) == 0) {
-            return NULL;
+            break;
         }
+        hand_over_imports(p, &r);
         renew(p, &r, now, signals_get().reloads);
         obey(p, &r, now);
         if (r.end != 0) {
@@ -162,6 +185,11 @@ caretaker_main(void *arg)
             scoreboard_sample(p->s.board);
         }
     }
+    restart_fini(&r.restart);
+    while (r.imports != NULL) {
+        r.imports = imports_free(r.imports);
+    }
+    return NULL;
 }
 
 int

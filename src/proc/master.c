@@ -1,7 +1,9 @@
 #include "proc/master.h"
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
+#include "proc/handover.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
 #include "wsgi/loader.h"
@@ -42,6 +44,7 @@ struct master {
     int64_t not_before;    /* clock_ms(): no fork until then */
     struct signals seen;
     struct touched touched;
+    struct handover told; /* by workers: imported files to watch, too */
     bool stopping;
     bool became_worker;
 };
@@ -87,6 +90,7 @@ become_worker(struct master *m, unsigned i, pid_t master_pid)
     m->s->worker = i;
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
+    fd_close(&m->told.read_fd);
     /* Without a master nobody would ever stop it. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master_pid) {
@@ -379,6 +383,7 @@ static void
 reload(struct master *m, const char *why)
 {
     log_notice("%s: loading the new code", why);
+    touched_refresh(&m->touched);
     m->generation++;
     atomic_store(&m->board->generation, m->generation);
     m->reloading = count(m).serving > 0;
@@ -417,6 +422,7 @@ obey(struct master *m, int64_t now)
         }
     }
     if (!m->stopping) {
+        handover_receive(&m->told, &m->touched);
         bool touched = m->s->config->reload != RELOAD_OFF &&
                        touched_look(&m->touched, now);
         if (s.reloads != m->seen.reloads || touched) {
@@ -465,7 +471,7 @@ loop(struct master *m)
         int64_t wait = m->not_before > now && m->not_before - now < TICK_MS
                            ? m->not_before - now
                            : TICK_MS;
-        signals_wait((int)wait, control);
+        signals_wait(touched_pause(&m->touched, now, (int)wait), control);
     }
 }
 
@@ -486,6 +492,13 @@ set_up(struct master *m)
     m->target = c->processes;
     m->generation = 1;
     touched_init(&m->touched, c, loader_script());
+    if (c->reload == RELOAD_MODULES) {
+        if (handover_open(&m->told) < 0) {
+            log_error("out of descriptors");
+            return EX_OSERR;
+        }
+        m->s->imports_fd = m->told.write_fd;
+    }
     if (c->control != NULL) {
         status = control_open(c, m->board, &m->s->control);
     }
@@ -495,13 +508,15 @@ set_up(struct master *m)
 int
 master_run(struct pool_setup *setup)
 {
-    struct master m = {.s = setup};
+    struct master m = {.s = setup, .told = {.read_fd = -1, .write_fd = -1}};
     int status = set_up(&m);
 
     if (status == 0) {
         loop(&m);
     }
     free(m.slots);
+    touched_fini(&m.touched);
+    buf_fini(&m.told.rest);
     if (m.became_worker) {
         return MASTER_IS_WORKER;
     }
@@ -509,6 +524,7 @@ master_run(struct pool_setup *setup)
         listener_close(&setup->listeners[i], true);
     }
     control_close(&setup->control);
+    handover_close(&m.told);
     scoreboard_free(&m.board);
     return status;
 }

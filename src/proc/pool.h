@@ -37,8 +37,9 @@ struct pool_setup {
     size_t nlisteners;
     const struct allow *allow;
     struct scoreboard *board;
-    unsigned worker;         /* our slot on the board */
-    int master_wake_fd;      /* wakes the master; -1 = there is none */
+    unsigned worker;    /* our slot on the board */
+    int master_wake_fd; /* wakes the master; -1 = there is none */
+    int imports_fd;     /* --reload=modules: where the master hears of files */
     struct control *control; /* to be served here, or NULL */
 };
 

@@ -15,11 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 /* "PID:FD,FD,...": ours only if the pid is still the same. */
 static const char variable[] = "WSGI_CGI_RESTART";
+
+/* For the checker: where to say which files took part in a failure. */
+enum { CHECK_FD = 3, CHECKING_MS = 50 };
+static const char check_name[] = "WSGI_CGI_CHECK_FD";
+static char check_variable[] = "WSGI_CGI_CHECK_FD=3";
 
 static struct {
     char **argv;
@@ -162,7 +168,7 @@ restart_exec(struct listener *listeners, size_t n)
 /* The environment with --check in front of WSGI_CGI_OPTIONS: on the command line
  * it could stand in the way of a #! line's words. NULL: no memory. */
 static char **
-checking_environment(struct buf *options)
+checking_environment(struct buf *options, bool with_fd)
 {
     static const char name[] = "WSGI_CGI_OPTIONS=";
     const char *had = "";
@@ -172,7 +178,7 @@ checking_environment(struct buf *options)
     while (origin.environment[n] != NULL) {
         n++;
     }
-    env = calloc(n + 2, sizeof *env);
+    env = calloc(n + 3, sizeof *env);
     if (env == NULL) {
         return NULL;
     }
@@ -190,14 +196,17 @@ checking_environment(struct buf *options)
         free(env);
         return NULL;
     }
-    env[n] = options->data;
+    env[n++] = options->data;
+    if (with_fd) {
+        env[n] = check_variable;
+    }
     return env;
 }
 
 /* The program with --check, in the folder it was started in. The caretaker
  * blocks all signals; its child must not. */
 static pid_t
-spawn_checker(void)
+spawn_checker(int tell_fd)
 {
     struct buf options;
     posix_spawnattr_t attr;
@@ -206,7 +215,7 @@ spawn_checker(void)
     pid_t pid = -1;
 
     buf_init(&options, 1 << 20);
-    char **env = checking_environment(&options);
+    char **env = checking_environment(&options, tell_fd >= 0);
     if (env == NULL || posix_spawnattr_init(&attr) != 0) {
         free(env);
         buf_fini(&options);
@@ -222,6 +231,10 @@ spawn_checker(void)
             (void)posix_spawn_file_actions_addfchdir_np(&files,
                                                         origin.folder_fd);
         }
+        /* After that: it may stand where the folder does. */
+        if (tell_fd >= 0) {
+            (void)posix_spawn_file_actions_adddup2(&files, tell_fd, CHECK_FD);
+        }
         if (posix_spawn(&pid, origin.exe, &files, &attr, origin.argv, env) !=
             0) {
             pid = -1;
@@ -234,10 +247,24 @@ spawn_checker(void)
     return pid;
 }
 
+int
+restart_check_fd(void)
+{
+    const char *value = getenv(check_name);
+    struct stat st;
+    bool is_told = value != NULL && strcmp(value, "3") == 0 &&
+                   fstat(CHECK_FD, &st) == 0 && S_ISFIFO(st.st_mode) &&
+                   fcntl(CHECK_FD, F_SETFD, FD_CLOEXEC) == 0;
+
+    (void)unsetenv(check_name);
+    return is_told ? CHECK_FD : -1;
+}
+
 void
 restart_init(struct restart *r, const struct config *config)
 {
     memset(r, 0, sizeof *r);
+    r->told.read_fd = r->told.write_fd = -1;
     touched_init(&r->touched, config, loader_script());
 }
 
@@ -249,6 +276,22 @@ restart_cancel(struct restart *r)
         (void)waitpid(r->checker, NULL, 0);
         r->checker = 0;
     }
+    handover_close(&r->told);
+}
+
+void
+restart_fini(struct restart *r)
+{
+    restart_cancel(r);
+    touched_fini(&r->touched);
+}
+
+int
+restart_pause(const struct restart *r, int64_t now_ms, int max_ms)
+{
+    int pause = touched_pause(&r->touched, now_ms, max_ms);
+
+    return r->checker > 0 && pause > CHECKING_MS ? CHECKING_MS : pause;
 }
 
 /* 1 = the new code loads, 0 = not known yet, -1 = it does not. */
@@ -258,11 +301,28 @@ verdict(struct restart *r)
     int status = 0;
     pid_t pid = waitpid(r->checker, &status, WNOHANG);
 
+    handover_receive(&r->told, &r->touched);
     if (pid == 0) {
         return 0;
     }
+    handover_close(&r->told);
     r->checker = 0;
     return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : -1;
+}
+
+static void
+check(struct restart *r, const struct config *config)
+{
+    if (config->reload == RELOAD_MODULES && handover_open(&r->told) < 0) {
+        log_warning("what the new code imports cannot be watched: %s",
+                    strerror(errno));
+    }
+    r->checker = spawn_checker(r->told.write_fd);
+    if (r->checker < 0) {
+        log_error("the new code cannot be checked: %s", strerror(errno));
+        handover_close(&r->told);
+        r->checker = 0;
+    }
 }
 
 bool
@@ -274,6 +334,7 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
 
     if (asked || touched) {
         r->wanted++;
+        touched_refresh(&r->touched);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
     else if (worn && r->wanted == 0) {
@@ -293,11 +354,7 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
     }
     if (r->tried != r->wanted) {
         r->tried = r->wanted;
-        r->checker = spawn_checker();
-        if (r->checker < 0) {
-            log_error("the new code cannot be checked: %s", strerror(errno));
-            r->checker = 0;
-        }
+        check(r, config);
     }
     return false;
 }

@@ -16,6 +16,7 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "net/listener.h"
+#include "proc/handover.h"
 #include "proc/touched.h"
 
 #include <stdbool.h>
@@ -38,18 +39,28 @@ size_t restart_inherited(int *fds, size_t max);
  * -errno. */
 CHECK_RESULT int restart_exec(struct listener *listeners, size_t n);
 
+/* In the child that tries new code: where to say which files took part in a
+ * failure, -1 = nobody asks. Call once, before Python starts. */
+CHECK_RESULT int restart_check_fd(void);
+
 /* The caretaker's view. */
 struct restart {
     struct touched touched;
-    unsigned wanted; /* times a restart was asked for */
-    unsigned tried;  /* ... and a check was begun */
-    pid_t checker;   /* the child that tries the new code, 0 = none */
+    struct handover told; /* by the checker: files to watch, too */
+    unsigned wanted;      /* times a restart was asked for */
+    unsigned tried;       /* ... and a check was begun */
+    pid_t checker;        /* the child that tries the new code, 0 = none */
 };
 
 void restart_init(struct restart *r, const struct config *config);
 
 /* Ends the child that tries the new code, if one does. */
 void restart_cancel(struct restart *r);
+
+void restart_fini(struct restart *r);
+
+/* How soon restart_is_due() wants to be asked again; at most max_ms. */
+int restart_pause(const struct restart *r, int64_t now_ms, int max_ms);
 
 /* asked: by a signal; worn: a limit was reached. True when the program should be
  * executed again now. */

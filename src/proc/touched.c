@@ -1,75 +1,172 @@
+/*
+ * touched.c - has the application been touched since it was loaded?
+ */
 #include "proc/touched.h"
 
+#include "gateway/params.h"
+
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOOK_EVERY_MS = 1000 };
+/* A few hundred stat() calls a second at most: about half a millisecond. Where
+ * there are more files, they take turns. */
+enum { LOOK_EVERY_MS = 1000, SETTLE_MS = 250, OWN_EACH = 300, LIBS_EACH = 100 };
+
+struct touched_file {
+    struct touched_file *next; /* in its bucket */
+    struct stamp stamp;
+    char path[];
+};
+
+/* -- which files --------------------------------------------------------------- */
 
 static bool
-stamp_of(const char *path, struct touched_stamp *ret)
+is_library(const char *path)
 {
-    struct stat st;
+    static const char *const marks[] = {"/site-packages/", "/dist-packages/",
+                                        "/lib/python3", "/lib64/python3"};
 
-    memset(ret, 0, sizeof *ret);
-    if (path[0] == '\0' || stat(path, &st) < 0) {
-        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+        if (strstr(path, marks[i]) != NULL) {
+            return true;
+        }
     }
-    ret->inode = st.st_ino;
-    ret->size = st.st_size;
-    ret->mtime_ns =
-        (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return false;
+}
+
+static bool
+append(struct touched_list *l, struct touched_file *f)
+{
+    if (l->n == l->cap) {
+        size_t cap = l->cap == 0 ? 64 : l->cap * 2;
+        struct touched_file **v = reallocarray(l->v, cap, sizeof(*v));
+        if (v == NULL) {
+            return false;
+        }
+        l->v = v;
+        l->cap = cap;
+    }
+    l->v[l->n++] = f;
     return true;
+}
+
+void
+touched_add(struct touched *t, const char *path, struct stamp stamp)
+{
+    size_t n = strlen(path);
+    struct touched_file **bucket =
+        &t->buckets[params_hash(path, n) % TOUCHED_BUCKETS];
+
+    for (struct touched_file *f = *bucket; f != NULL; f = f->next) {
+        if (strcmp(f->path, path) == 0) {
+            return;
+        }
+    }
+    struct touched_file *f = malloc(sizeof(*f) + n + 1);
+    if (f == NULL || !append(is_library(path) ? &t->libs : &t->own, f)) {
+        free(f);
+        return;
+    }
+    memcpy(f->path, path, n + 1);
+    f->stamp = stamp;
+    f->next = *bucket;
+    *bucket = f;
 }
 
 void
 touched_init(struct touched *t, const struct config *config, const char *script)
 {
-    static const char name[] = "/tmp/restart.txt";
-    char folder[PATH_MAX] = "";
+    char folder[PATH_MAX], restart[PATH_MAX];
 
-    memset(t, 0, sizeof *t);
+    memset(t, 0, sizeof(*t));
     if (config->reload == RELOAD_OFF) {
         return;
     }
     if (script == NULL) {
-        if (getcwd(folder, sizeof folder) == NULL) {
+        if (getcwd(folder, sizeof(folder)) == NULL) {
             return;
         }
     }
-    else if (strlen(script) < sizeof folder) {
-        memcpy(t->path[0], script, strlen(script) + 1);
-        memcpy(folder, script, strlen(script) + 1);
-        char *dir = dirname(folder);
-        memmove(folder, dir, strlen(dir) + 1);
+    else {
+        touched_add(t, script, stamp_of_file(script));
+        (void)snprintf(folder, sizeof(folder), "%s", script);
     }
-    if (strlen(folder) + sizeof name <= sizeof t->path[1]) {
-        memcpy(t->path[1], folder, strlen(folder));
-        memcpy(t->path[1] + strlen(folder), name, sizeof name);
+    int n = snprintf(restart, sizeof(restart), "%s/tmp/restart.txt",
+                     script == NULL ? folder : dirname(folder));
+    if (n > 0 && (size_t)n < sizeof(restart)) {
+        touched_add(t, restart, stamp_of_file(restart));
     }
-    for (int i = 0; i < TOUCHED_FILES; i++) {
-        (void)stamp_of(t->path[i], &t->stamp[i]);
+}
+
+static void
+free_list(struct touched_list *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        free(l->v[i]);
     }
+    free(l->v);
+}
+
+void
+touched_fini(struct touched *t)
+{
+    free_list(&t->own);
+    free_list(&t->libs);
+    memset(t, 0, sizeof(*t));
+}
+
+/* -- looking --------------------------------------------------------------------- */
+
+/* True where one of the next max files has changed. */
+static bool
+look(struct touched_list *l, size_t max)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < max && i < l->n; i++) {
+        l->at = l->at < l->n ? l->at : 0;
+        struct touched_file *f = l->v[l->at++];
+        struct stamp now = stamp_of_file(f->path);
+        if (stamp_is_there(&now) && !stamp_equal(&now, &f->stamp)) {
+            f->stamp = now;
+            changed = true;
+        }
+    }
+    return changed;
 }
 
 bool
 touched_look(struct touched *t, int64_t now_ms)
 {
-    bool touched = false;
-
     if (now_ms < t->next_ms) {
         return false;
     }
-    t->next_ms = now_ms + LOOK_EVERY_MS;
-    for (int i = 0; i < TOUCHED_FILES; i++) {
-        struct touched_stamp now;
-        if (stamp_of(t->path[i], &now) &&
-            memcmp(&now, &t->stamp[i], sizeof now) != 0) {
-            t->stamp[i] = now;
-            touched = true;
-        }
-    }
-    return touched;
+    /* What is being written may be one file after the other, anywhere. */
+    bool changed = look(&t->own, t->unsettled ? t->own.n : OWN_EACH);
+    changed |= look(&t->libs, t->unsettled ? t->libs.n : LIBS_EACH);
+    bool settled = t->unsettled && !changed;
+    t->unsettled = changed;
+    t->next_ms = now_ms + (changed ? SETTLE_MS : LOOK_EVERY_MS);
+    return settled;
+}
+
+int
+touched_pause(const struct touched *t, int64_t now_ms, int max_ms)
+{
+    int64_t left = t->next_ms - now_ms;
+
+    /* Only a change is worth waking up for. */
+    return !t->unsettled || left > max_ms ? max_ms : left < 0 ? 0 : (int)left;
+}
+
+void
+touched_refresh(struct touched *t)
+{
+    (void)look(&t->own, t->own.n);
+    (void)look(&t->libs, t->libs.n);
+    t->unsettled = false;
 }

@@ -4,6 +4,7 @@
 #include "wsgi/apps.h"
 
 #include "base/clock.h"
+#include "wsgi/imports.h"
 #include "wsgi/scripts.h"
 #include "wsgi/watch.h"
 
@@ -177,6 +178,9 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary, struct stamp stamp)
         watch_add_module(&a->watch, a->target->module);
     }
     watch_add_exception(&a->watch, exc);
+    for (size_t i = 0; i < a->watch.n; i++) {
+        imports_add(a->watch.v[i].path, a->watch.v[i].stamp);
+    }
     a->retry_at_ms =
         clock_ms() + (a->watch.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
     a->state = APP_FAILED;

@@ -10,6 +10,7 @@
 #include "wsgi/environ.h"
 #include "wsgi/errors.h"
 #include "wsgi/failure.h"
+#include "wsgi/imports.h"
 #include "wsgi/input.h"
 #include "wsgi/lease.h"
 #include "wsgi/module.h"
@@ -282,6 +283,7 @@ static void
 enter(struct wsgi_thread *t, struct request *q)
 {
     PyEval_RestoreThread(t->state);
+    imports_begin();
     lease_start(&t->lease, q);
 }
 
@@ -290,6 +292,7 @@ leave(struct wsgi_thread *t)
 {
     errors_end_line();
     lease_end(&t->lease);
+    imports_end();
     assert(!PyErr_Occurred());
     (void)PyEval_SaveThread();
 }

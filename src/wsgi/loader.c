@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "wsgi/apps.h"
+#include "wsgi/imports.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
 #include "wsgi/target.h"
@@ -187,6 +188,7 @@ loader_load(void)
         return 0;
     }
     PyGILState_STATE gil = PyGILState_Ensure();
+    imports_begin();
     PyObject *callable = apps_get_only();
     int r = callable == NULL ? EX_SOFTWARE : 0;
     if (callable == NULL) {
@@ -197,6 +199,7 @@ loader_load(void)
         Py_XDECREF(exc);
     }
     Py_XDECREF(callable);
+    imports_end();
     PyGILState_Release(gil);
     return r;
 }

@@ -4,6 +4,8 @@
 #include "wsgi/watch.h"
 
 #include <frameobject.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +71,61 @@ add_traceback(struct watch *w, PyObject *exc)
     }
 }
 
+/* folder/NAME.py and folder/NAME/__init__.py, which are not there yet. */
+static void
+add_module_in(struct watch *w, PyObject *folder, const char *name)
+{
+    static const char *const ends[] = {".py", "/__init__.py"};
+    const char *dir = PyUnicode_Check(folder) ? PyUnicode_AsUTF8(folder) : NULL;
+    char path[PATH_MAX];
+
+    for (size_t i = 0; dir != NULL && dir[0] == '/' && i < ARRAY_SIZE(ends);
+         i++) {
+        int n = snprintf(path, sizeof(path), "%s/%s%s", dir, name, ends[i]);
+        if (n > 0 && (size_t)n < sizeof(path)) {
+            watch_add(w, path, stamp_of_file(path));
+        }
+    }
+    PyErr_Clear();
+}
+
+/* Where a module of this full name is looked for: a list. */
+static PyObject *
+folders_of(PyObject *name, const char *dot)
+{
+    if (dot == NULL) {
+        PyObject *path = PySys_GetObject("path"); /* borrowed */
+        return path == NULL ? NULL : PySequence_List(path);
+    }
+    CLEANUP(py_clear)
+    PyObject *package = PyUnicode_DecodeUTF8(
+        PyUnicode_AsUTF8(name), dot - PyUnicode_AsUTF8(name), NULL);
+    PyObject *m = package == NULL
+                      ? NULL
+                      : PyDict_GetItem(PyImport_GetModuleDict(), package);
+    CLEANUP(py_clear)
+    PyObject *path = m == NULL ? NULL : PyObject_GetAttrString(m, "__path__");
+    return path == NULL ? NULL : PySequence_List(path);
+}
+
+static void
+add_missing(struct watch *w, PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *name = PyObject_GetAttrString(exc, "name");
+    const char *text =
+        name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+    if (text != NULL) {
+        const char *dot = strrchr(text, '.');
+        CLEANUP(py_clear) PyObject *folders = folders_of(name, dot);
+        for (Py_ssize_t i = 0; folders != NULL && i < PyList_GET_SIZE(folders);
+             i++) {
+            add_module_in(w, PyList_GET_ITEM(folders, i),
+                          dot == NULL ? text : dot + 1);
+        }
+    }
+    PyErr_Clear();
+}
+
 void
 watch_add_exception(struct watch *w, PyObject *exc)
 {
@@ -80,6 +137,9 @@ watch_add_exception(struct watch *w, PyObject *exc)
             PyObject *name = PyObject_GetAttrString(at, "filename");
             PyErr_Clear();
             add_name(w, name);
+        }
+        if (PyErr_GivenExceptionMatches(at, PyExc_ModuleNotFoundError)) {
+            add_missing(w, at);
         }
         PyObject *next = PyException_GetCause(at);
         if (next == NULL) {

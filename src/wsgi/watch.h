@@ -2,7 +2,8 @@
  * watch.h - the files that took part in a failed load, and whether they changed
  *
  * What:      device, inode, size and time of each file: the script itself and
- *            those the traceback goes through.
+ *            those the traceback goes through; of a module that was not
+ *            found, where it would be.
  * Owner:     the application that failed.
  * Lifetime:  watch_init() to watch_fini(); watch_clear() forgets all files.
  * Threads:   one at a time.     GIL: held for the functions with Python objects.
@@ -18,7 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { WATCH_MAX = 32 };
+enum { WATCH_MAX = 64 };
 
 struct watch {
     struct {

@@ -1,0 +1,134 @@
+/*
+ * handover.c - names of imported files, from who has Python to who watches
+ */
+#include "proc/handover.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    CAPACITY = 1 << 20,    /* some thousand names; Linux' limit for everybody */
+    RECORD_MAX = PIPE_BUF, /* what is written whole */
+    READ_SIZE = 1 << 16
+};
+
+int
+handover_open(struct handover *h)
+{
+    int fds[2];
+
+    buf_init(&h->rest, RECORD_MAX + READ_SIZE);
+    h->read_fd = h->write_fd = -1;
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+        return -errno;
+    }
+    h->read_fd = fds[0];
+    h->write_fd = fds[1];
+    (void)fcntl(h->write_fd, F_SETPIPE_SZ, CAPACITY);
+    return 0;
+}
+
+void
+handover_close(struct handover *h)
+{
+    fd_close(&h->read_fd);
+    fd_close(&h->write_fd);
+    buf_fini(&h->rest);
+}
+
+/* -- sending ------------------------------------------------------------------- */
+
+/* False where the pipe is full, and stays so until the deadline. */
+static bool
+send_one(int fd, const struct imports_file *f, int64_t deadline_ms)
+{
+    char record[RECORD_MAX];
+    int n = snprintf(record, sizeof record,
+                     "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s",
+                     f->stamp.device, f->stamp.inode, (uint64_t)f->stamp.size,
+                     (uint64_t)f->stamp.mtime_ns, f->path);
+
+    if (n < 0 || (size_t)n >= sizeof record) {
+        return true; /* would not arrive whole: not watched */
+    }
+    while (write(fd, record, (size_t)n + 1) < 0) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        int64_t left = deadline_ms - clock_ms();
+        if (errno != EAGAIN && errno != EINTR) {
+            return true; /* nobody reads any more */
+        }
+        if (left <= 0) {
+            return false;
+        }
+        (void)poll(&p, 1, (int)left);
+    }
+    return true;
+}
+
+void
+handover_send(int fd, struct imports_file **list, int64_t patience_ms)
+{
+    int64_t deadline = clock_ms() + patience_ms;
+
+    while (*list != NULL && send_one(fd, *list, deadline)) {
+        *list = imports_free(*list);
+    }
+}
+
+/* -- receiving ------------------------------------------------------------------- */
+
+static void
+take_record(char *record, struct touched *t)
+{
+    uint64_t numbers[4];
+    char *rest = record;
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        const char *word = strsep(&rest, " ");
+        if (rest == NULL ||
+            num_parse(word, strlen(word), UINT64_MAX, &numbers[i]) < 0) {
+            return;
+        }
+    }
+    struct stamp stamp = {numbers[0], numbers[1], (int64_t)numbers[2],
+                          (int64_t)numbers[3]};
+    touched_add(t, rest, stamp);
+}
+
+static void
+take_records(struct buf *b, struct touched *t)
+{
+    char *at = b->data, *end;
+
+    while ((end = memchr(at, '\0', (size_t)(b->data + b->len - at))) != NULL) {
+        take_record(at, t);
+        at = end + 1;
+    }
+    buf_consume(b, (size_t)(at - b->data));
+}
+
+void
+handover_receive(struct handover *h, struct touched *t)
+{
+    while (h->read_fd >= 0 && buf_reserve(&h->rest, READ_SIZE) == 0) {
+        ssize_t n = read(h->read_fd, h->rest.data + h->rest.len, READ_SIZE);
+        if (n <= 0) {
+            break;
+        }
+        h->rest.len += (size_t)n;
+        take_records(&h->rest, t);
+    }
+    if (h->rest.len == 0) {
+        buf_fini(&h->rest);
+    }
+}

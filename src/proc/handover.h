@@ -1,0 +1,37 @@
+/*
+ * handover.h - names of imported files, from who has Python to who watches
+ *
+ * What:      a pipe of records "device inode size mtime path", each written
+ *            whole; several processes may write.
+ * Owner:     the reader's process makes it; descriptors are the caller's.
+ * Threads:   one at each end of a process.                       GIL: not used.
+ * Errors:    0 or -errno; what cannot be sent is dropped or kept, as said.
+ * Blocks:    handover_send() as long as it is allowed to.
+ */
+#ifndef PROC_HANDOVER_H
+#define PROC_HANDOVER_H
+
+#include "base/buf.h"
+#include "base/compiler.h"
+#include "proc/touched.h"
+#include "wsgi/imports.h"
+
+#include <stdint.h>
+
+struct handover {
+    int read_fd, write_fd; /* -1 = none */
+    struct buf rest;       /* the beginning of a record */
+};
+
+/* Both ends are non-blocking and CLOEXEC. */
+CHECK_RESULT int handover_open(struct handover *h);
+void handover_close(struct handover *h);
+
+/* Sends what the pipe takes within patience_ms; what was sent is freed, the rest
+ * is left in *list. */
+void handover_send(int fd, struct imports_file **list, int64_t patience_ms);
+
+/* All that has come goes to t. */
+void handover_receive(struct handover *h, struct touched *t);
+
+#endif

@@ -1,0 +1,204 @@
+/*
+ * imports.c - the files of the modules that have been imported, as they come
+ */
+#include "wsgi/imports.h"
+
+#include "wsgi/python.h"
+#include "wsgi/reach.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static bool is_on;
+
+/* Pushed with the GIL held, taken without: only ever all of it. */
+static struct imports_file *_Atomic found;
+
+/* The rest is protected by the GIL. */
+static PyObject *noted;         /* dict: names of modules looked at */
+static Py_ssize_t modules_size; /* of sys.modules, then */
+static unsigned running;        /* imports_begin() without imports_end() */
+static int64_t since_ns;        /* what is new now was imported after this */
+
+void
+imports_watch(bool on)
+{
+    is_on = on;
+}
+
+/* The clock of files' times, as coarse. */
+static int64_t
+file_clock_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void
+imports_add(const char *path, struct stamp stamp)
+{
+    size_t n = strlen(path) + 1;
+    struct imports_file *f = is_on ? malloc(sizeof *f + n) : NULL;
+
+    if (f != NULL) {
+        memcpy(f->path, path, n);
+        f->stamp = stamp;
+        f->next = atomic_load(&found);
+        while (!atomic_compare_exchange_weak(&found, &f->next, f)) {
+        }
+    }
+}
+
+struct imports_file *
+imports_take(void)
+{
+    return atomic_exchange(&found, NULL);
+}
+
+struct imports_file *
+imports_free(struct imports_file *first)
+{
+    struct imports_file *next = first->next;
+
+    free(first);
+    return next;
+}
+
+/* -- what is new in sys.modules ------------------------------------------------ */
+
+/* It may have been imported before it was changed. Times in the future are some
+ * other clock's, and would do so for ever. */
+static bool
+is_changed_meanwhile(const struct stat *st)
+{
+    int64_t changed =
+        (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+
+    return changed > since_ns && changed <= file_clock_ns();
+}
+
+/* The file, or the zip archive that it is in. */
+static void
+add_file(const char *file)
+{
+    static const struct stamp none;
+    char path[PATH_MAX];
+    struct stat st;
+    char *slash;
+
+    if (reach_absolute(file, path, sizeof path) < 0) {
+        return;
+    }
+    while (stat(path, &st) < 0) {
+        slash = strrchr(path, '/');
+        if (slash == NULL || slash == path) {
+            return;
+        }
+        *slash = '\0';
+    }
+    if (S_ISREG(st.st_mode)) {
+        imports_add(path, is_changed_meanwhile(&st) ? none : stamp_of(&st));
+    }
+    else if (reach_absolute(file, path, sizeof path) == 0) {
+        imports_add(path, none); /* gone already: it counts when it is back */
+    }
+}
+
+static bool
+add_if_name(PyObject *name)
+{
+    const char *text =
+        name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+
+    if (text != NULL) {
+        add_file(text);
+    }
+    PyErr_Clear();
+    return text != NULL;
+}
+
+/* What the object itself has: a lazy module's own way to get an attribute would
+ * import it. */
+static PyObject *
+plain_attribute(PyObject *o, const char *name)
+{
+    CLEANUP(py_clear) PyObject *key = PyUnicode_FromString(name);
+    PyObject *value = key == NULL ? NULL : PyObject_GenericGetAttr(o, key);
+
+    PyErr_Clear();
+    return value;
+}
+
+static void
+note_module(PyObject *m)
+{
+    CLEANUP(py_clear) PyObject *file = plain_attribute(m, "__file__");
+
+    if (add_if_name(file)) {
+        return;
+    }
+    CLEANUP(py_clear) PyObject *spec = plain_attribute(m, "__spec__");
+    CLEANUP(py_clear)
+    PyObject *located =
+        spec == NULL ? NULL : PyObject_GetAttrString(spec, "has_location");
+    CLEANUP(py_clear) PyObject *origin = NULL;
+    if (located == Py_True) { /* else "built-in", "frozen" */
+        origin = PyObject_GetAttrString(spec, "origin");
+    }
+    PyErr_Clear();
+    (void)add_if_name(origin);
+}
+
+static void
+note_new_modules(void)
+{
+    /* A copy: another thread may import meanwhile. */
+    CLEANUP(py_clear) PyObject *all = PyDict_Copy(PyImport_GetModuleDict());
+    PyObject *name = NULL, *m = NULL;
+
+    if (noted == NULL) {
+        noted = PyDict_New();
+    }
+    for (Py_ssize_t at = 0;
+         all != NULL && noted != NULL && PyDict_Next(all, &at, &name, &m);) {
+        if (PyDict_Contains(noted, name) == 0 &&
+            PyDict_SetItem(noted, name, Py_None) == 0 && m != Py_None) {
+            note_module(m);
+        }
+        PyErr_Clear();
+    }
+    modules_size = all == NULL ? 0 : PyDict_Size(all);
+}
+
+void
+imports_begin(void)
+{
+    if (is_on && running++ == 0) {
+        since_ns = file_clock_ns();
+    }
+}
+
+void
+imports_end(void)
+{
+    if (!is_on) {
+        return;
+    }
+    running--;
+    /* One gone and one come in the same request go unseen until the next. */
+    if (PyDict_Size(PyImport_GetModuleDict()) != modules_size) {
+        PyObject *exc = py_catch();
+        note_new_modules();
+        if (exc != NULL) {
+            py_rethrow(exc);
+        }
+    }
+    since_ns = file_clock_ns();
+}

@@ -1,0 +1,322 @@
+"""New code by itself: --reload=modules, with a master and without one. P5, P20."""
+
+import contextlib
+import os
+import pathlib
+import py_compile
+import signal
+import time
+import zipfile
+
+import pytest
+
+from fcgi import wait_for
+
+APP = '''
+import importlib, os, sys, time
+sys.path.insert(0, os.path.dirname(__file__))
+import helper
+born = time.time_ns()
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    path = environ['PATH_INFO'].strip('/')
+    if path == 'born':
+        return [str(born).encode()]
+    return [(importlib.import_module(path).version if path else helper.version).encode()]
+'''
+
+MODULES = ('--reload', 'modules')
+NOTICES = 'touched|SIGHUP|new code|loading'
+FAILURES = 'SyntaxError|NameError|does not load|ModuleNotFoundError|could not be loaded|exited with code 70|error pages'
+
+
+def put(server, name, text):
+    """A file beside the script, by rename. Never of the size it had: Python's bytecode knows a source by its size and
+    the second of its time."""
+    path = pathlib.Path(server.script).parent / name
+    path.parent.mkdir(exist_ok=True)
+    old = path.stat().st_size if path.exists() else -1
+    if len(text) == old:
+        text += '\n'
+    new = path.with_name(path.name + '~')
+    new.write_text(text)
+    os.replace(new, path)
+
+
+def version(server, path='/'):
+    return server.request('GET', path).text
+
+
+def states(server):
+    return [p['state'] for p in server.request('GET', '/status', query='json&full').json['processes']]
+
+
+def looks(count=2):
+    """Time for so many looks at the files."""
+    start = time.monotonic()
+    wait_for(lambda: time.monotonic() - start > count + 0.3, 60, 'looks')
+
+
+@pytest.fixture(params=['master', 'alone'])
+def serve(request, fcgi_unix, tmp_path):
+    """serve(options, **files): the application above with its modules; version one."""
+    servers = []
+
+    def start(*options, **files):
+        files.setdefault('helper', 'version = "one"\n')
+        for name, text in files.items():
+            (tmp_path / f'{name}.py').write_text(text)
+        processes = ('--processes', '2') if request.param == 'master' else ()
+        servers.append(fcgi_unix(APP, *processes, '--status-path', '/status', *(options or MODULES)))
+        servers[-1].check_fds = False       # workers come and go; alone, it is another program on the same pid
+        servers[-1].allow_log(NOTICES)
+        wait_for(lambda: [state in ('ready', 'broken') for state in states(servers[-1])] == [True] * (1 + len(processes) // 2),
+                 20, 'all processes')
+        return servers[-1]
+    yield start
+    for server in servers:
+        if server.process.running():
+            assert server.stop(timeout=10) == 0
+
+
+# What is the same code in both ways.
+ONE_WAY = pytest.mark.parametrize('serve', ['alone'], indirect=True)
+
+
+def comes(server, text, path='/'):
+    wait_for(lambda: version(server, path) == text, 20, f'{text!r} from {path}')
+
+
+def test_imported_module(serve):
+    """P20: a change of a module that APP imports brings the new code; of one that it does not, nothing."""
+    server = serve()
+    put(server, 'stranger.py', 'x = 1\n')
+    assert version(server) == 'one'
+    put(server, 'helper.py', 'version = "two"\n')
+    comes(server, 'two')
+    assert server.logged.count('touched') == 1
+
+
+def test_module_imported_by_a_request(serve):
+    """P20: modules that come in later count, too; also one inside a package."""
+    server = serve(late='version = "late one"\n')
+    put(server, 'package/__init__.py', '')
+    put(server, 'package/inner.py', 'version = "inner one"\n')
+    assert version(server, '/late') == 'late one'
+    assert version(server, '/package.inner') == 'inner one'
+    looks()
+    put(server, 'late.py', 'version = "late two"\n')
+    comes(server, 'late two', '/late')
+    assert version(server, '/package.inner') == 'inner one'
+    looks()
+    put(server, 'package/inner.py', 'version = "inner two"\n')
+    comes(server, 'inner two', '/package.inner')
+
+
+@ONE_WAY
+def test_script_is_the_default(serve):
+    """P20: without --reload=modules only the script counts."""
+    server = serve('--reload', 'script')
+    put(server, 'helper.py', 'version = "two"\n')
+    looks(3)
+    assert version(server) == 'one' and 'touched' not in server.logged
+    put(server, 'app.py', APP + '\n')
+    comes(server, 'two')
+
+
+def test_broken_module_then_mended(serve):
+    """P5, P20: a syntax error in a module leaves the old code serving, the log says where it is; mended, it comes in."""
+    server = serve()
+    server.expect_log(r'the new code does not load')
+    server.allow_log(FAILURES)
+    put(server, 'helper.py', 'version = (\n')
+    server.wait_log('the new code does not load', 20)
+    assert server.log.matches(r'helper.py", line 1')
+    assert version(server) == 'one'
+    put(server, 'helper.py', 'version = "mended"\n')
+    comes(server, 'mended')
+
+
+def test_module_of_the_new_code_alone(serve):
+    """P20: the old code knows nothing of the module that is missing, then broken, then whole."""
+    server = serve()
+    server.allow_log(FAILURES)
+    put(server, 'helper.py', 'from package.fresh import version\n')
+    server.wait_log("No module named 'package'", 20)
+    put(server, 'package/__init__.py', '')
+    server.wait_log("No module named 'package.fresh'", 20)
+    put(server, 'package/fresh.py', 'version = (\n')
+    server.wait_log('fresh.py", line 1', 20)
+    assert version(server) == 'one'
+    put(server, 'package/fresh.py', 'version = "fresh"\n')
+    comes(server, 'fresh')
+
+
+def test_broken_from_the_start(serve):
+    """P20: what did not load at the start comes in as soon as its module is mended, without a request."""
+    server = serve(helper='version = (\n')
+    server.allow_log(FAILURES)
+    server.wait_log('error pages until the application loads', 20)
+    put(server, 'helper.py', 'version = nothing\n')
+    server.wait_log("name 'nothing' is not defined", 20)
+    looks()
+    assert 'new code is loaded' not in server.logged and 'code loads' not in server.logged
+    put(server, 'helper.py', 'version = "mended"\n')
+    server.wait_log('the new code (is loaded|loads)', 20)
+    comes(server, 'mended')
+
+
+@ONE_WAY
+def test_half_a_file_is_not_loaded(serve):
+    """P20: while a file is being written nothing is loaded: it is looked at until it stays as it is."""
+    server = serve()
+    path = pathlib.Path(server.script).parent / 'helper.py'
+    start, number = time.monotonic(), 0
+
+    def write_half():
+        nonlocal number
+        number += 1
+        path.write_text('version = (\n' + '#' * number + '\n')
+        return time.monotonic() - start > 3
+    wait_for(write_half, 20, 'three seconds of writing')
+    path.write_text('version = "whole"\n')
+    comes(server, 'whole')
+    assert server.logged.count('touched') == 1
+
+
+@ONE_WAY
+def test_file_that_is_gone_for_a_while(serve):
+    """P20: a module that vanishes is being replaced; the same file again is no change, another one is."""
+    server = serve()
+    folder = pathlib.Path(server.script).parent
+    os.rename(folder / 'helper.py', folder / 'aside')
+    looks()
+    os.rename(folder / 'aside', folder / 'helper.py')
+    looks()
+    assert version(server) == 'one' and 'touched' not in server.logged
+    os.unlink(folder / 'helper.py')
+    looks()
+    put(server, 'helper.py', 'version = "two"\n')
+    comes(server, 'two')
+
+
+@ONE_WAY
+def test_without_source_and_from_a_zip(serve, tmp_path):
+    """P20: a module that is a .pyc alone, and one inside a zip archive."""
+    def compiled(text):
+        source = tmp_path / 'source'
+        source.write_text(text)
+        py_compile.compile(str(source), str(tmp_path / 'new'), doraise=True)
+        os.replace(tmp_path / 'new', tmp_path / 'bare.pyc')
+
+    def packed(text):
+        with zipfile.ZipFile(tmp_path / 'new', 'w') as archive:
+            archive.writestr('packed.py', text)
+        os.replace(tmp_path / 'new', tmp_path / 'all.zip')
+    compiled('version = "bare one"\n')
+    packed('version = "packed one"\n')
+    server = serve(helper='import sys, os\nsys.path.append(os.path.dirname(__file__) + "/all.zip")\n'
+                          'import bare, packed\nversion = bare.version + ", " + packed.version\n')
+    assert version(server) == 'bare one, packed one'
+    compiled('version = "bare two"\n')
+    comes(server, 'bare two, packed one')
+    packed('version = "packed two"\n')
+    comes(server, 'bare two, packed two')
+
+
+@ONE_WAY
+def test_lazy_module_stays_lazy(serve):
+    """P20: finding out the file of a module does not import it."""
+    server = serve(helper='''
+import importlib.util, sys
+spec = importlib.util.find_spec('late')
+spec.loader = importlib.util.LazyLoader(spec.loader)
+late = importlib.util.module_from_spec(spec)
+sys.modules['late'] = late
+spec.loader.exec_module(late)
+class Odd:
+    __file__ = property(lambda self: 1 / 0)
+    def __getattr__(self, name):
+        raise AssertionError('asked')
+sys.modules['odd'] = Odd()
+sys.modules['none'] = None
+version = 'one'
+''', late='print("imported after all", flush=True)\nversion = "late"\n')
+    looks()
+    assert version(server) == 'one' and 'imported after all' not in server.logged
+    assert version(server, '/late') == 'late' and 'imported after all' in server.logged
+
+
+def test_hup_counts_for_what_was_touched(serve):
+    """P5: HUP right after a change takes it; the same change does not load the code a second time."""
+    server = serve()
+    before = version(server, '/born')
+    put(server, 'helper.py', 'version = "two"\n')
+    server.process.signal(signal.SIGHUP)
+    comes(server, 'two')
+    assert version(server, '/born') != before
+    looks(3)
+    assert 'touched' not in server.logged
+
+
+def test_old_code_that_mended_itself_is_not_given_up(serve):
+    """P5: code that loaded at last, in a request, is as good as any: broken code does not take its place."""
+    server = serve('--reload', 'off', helper='version = (\n')
+    server.allow_log(FAILURES)
+    server.wait_log('error pages until the application loads', 20)
+    put(server, 'helper.py', 'version = "mended"\n')
+    wait_for(lambda: [server.request().status for _ in range(2)] == [200] * 2 and 'broken' not in states(server), 20,
+             'all have tried again')
+    put(server, 'helper.py', 'version = ((\n')
+    server.process.signal(signal.SIGHUP)
+    server.wait_log('the new code does not load', 20)
+    assert {version(server) for _ in range(10)} == {'mended'}
+
+
+def test_reload_while_reloading(fcgi_unix, tmp_path):
+    """P5: new code that never gets ready is no obstacle to the next reload, and not left behind."""
+    (tmp_path / 'helper.py').write_text('version = "one"\n')
+    server = fcgi_unix(APP, '--processes', '2', '--reload', 'off')
+    server.check_fds = False
+    server.allow_log(NOTICES)
+
+    def workers():
+        return pathlib.Path(f'/proc/{server.pid}/task/{server.pid}/children').read_text().split()
+    put(server, 'helper.py', 'import time\nprint("hangs", flush=True)\ntime.sleep(3600)\n')
+    server.process.signal(signal.SIGHUP)
+    server.wait_log('hangs', 20)
+    put(server, 'helper.py', 'version = "three"\n')
+    server.process.signal(signal.SIGHUP)
+    comes(server, 'three')
+    wait_for(lambda: len(workers()) == 2 and {version(server) for _ in range(10)} == {'three'}, 20, 'two new workers')
+    assert server.stop(timeout=10) == 0
+
+
+def test_restart_past_the_graceful_timeout(fcgi_unix):
+    """P5: without a master a request that does not end in time is cut off, but the process does not end by it."""
+    server = fcgi_unix('''
+        import os, time
+        born = str(time.time_ns()).encode()
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            if environ['PATH_INFO'] == '/hang':
+                os.write(2, b'begun\\n')
+                time.sleep(3600)
+            return [born, b' ', str(os.getpid()).encode()]
+    ''', '--threads', '2', '--graceful-timeout', '300ms')
+    server.check_fds = False
+    server.allow_log(NOTICES)
+    server.expect_log('requests that still run are cut off')
+    born, pid = server.request().text.split()
+    hanging = server.start('GET', '/hang')
+    server.wait_log('begun')
+    server.process.signal(signal.SIGHUP)
+    server.wait_log('cut off', 20)
+    hanging.disconnect()
+
+    def again():
+        with contextlib.suppress(AssertionError, OSError):
+            now, same = server.request().text.split()
+            return now != born and same == pid
+    wait_for(again, 20, 'new code on the same pid')
+    assert server.process.running()

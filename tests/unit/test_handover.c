@@ -1,0 +1,153 @@
+/*
+ * test_handover.c - proc/handover: names of files through a pipe, whole or not at
+ *                   all, and nobody waits for a reader (P20)
+ */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "proc/handover.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+
+static struct handover h;
+static struct touched t;
+
+/* wsgi/imports.c needs Python. */
+struct imports_file *
+imports_free(struct imports_file *first)
+{
+    struct imports_file *next = first->next;
+
+    free(first);
+    return next;
+}
+
+static void
+push(struct imports_file **list, const char *path, struct stamp stamp)
+{
+    struct imports_file *f = malloc(sizeof *f + strlen(path) + 1);
+
+    assert_non_null(f);
+    memcpy(f->path, path, strlen(path) + 1);
+    f->stamp = stamp;
+    f->next = *list;
+    *list = f;
+}
+
+static int
+setup(void **state UNUSED)
+{
+    memset(&t, 0, sizeof t);
+    return handover_open(&h);
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    handover_close(&h);
+    touched_fini(&t);
+    return 0;
+}
+
+/* The path of this program, its stamp through the pipe: is it the same? */
+static void
+test_stamp(void **state UNUSED)
+{
+    struct imports_file *list = NULL;
+    struct stamp stamp = stamp_of_file("/proc/self/exe");
+    struct stamp before_1970 = {1, UINT64_MAX, 0, -1};
+
+    assert_true(stamp_is_there(&stamp));
+    push(&list, "/proc/self/exe", stamp);
+    push(&list, "/nowhere/with blanks\nand lines", before_1970);
+    handover_send(h.write_fd, &list, 0);
+    assert_null(list);
+    handover_receive(&h, &t);
+    assert_int_equal(t.own.n, 2);
+    assert_false(touched_look(&t, 1000));
+    assert_false(touched_look(&t, 2000)); /* both as they were said to be */
+}
+
+static void
+test_full_pipe(void **state UNUSED)
+{
+    enum { MANY = 20000 };
+    static const struct stamp none;
+    struct imports_file *list = NULL;
+    char path[128];
+
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(path, sizeof path, "/srv/app/%0100d.py", i);
+        push(&list, path, none);
+    }
+    int64_t begun = clock_ms();
+    handover_send(h.write_fd, &list, 0);
+    assert_true(clock_ms() - begun < 5000);
+    assert_non_null(list);
+    size_t sent = 0;
+    while (list != NULL) {
+        handover_receive(&h, &t);
+        assert_true(t.own.n > sent);
+        sent = t.own.n;
+        handover_send(h.write_fd, &list, 0);
+    }
+    handover_receive(&h, &t);
+    assert_int_equal(t.own.n, MANY);
+}
+
+static void
+test_too_long_and_no_reader(void **state UNUSED)
+{
+    static const struct stamp none;
+    static char path[PIPE_BUF + 100];
+    struct imports_file *list = NULL;
+
+    memset(path, 'x', sizeof path - 1);
+    path[0] = '/';
+    push(&list, "/second", none);
+    push(&list, path, none);
+    handover_send(h.write_fd, &list, 0);
+    assert_null(list);
+    handover_receive(&h, &t);
+    assert_int_equal(t.own.n, 1);
+
+    close(h.read_fd);
+    h.read_fd = -1;
+    push(&list, "/third", none);
+    handover_send(h.write_fd, &list, 0);
+    assert_null(list);
+    handover_receive(&h, &t);
+}
+
+static void
+test_nonsense(void **state UNUSED)
+{
+    static const char bytes[] =
+        "1 2 3 /a\0x y z w /b\0\0    \0001 2 3 4 /good\0001";
+
+    assert_int_equal(write(h.write_fd, bytes, sizeof bytes - 1),
+                     sizeof bytes - 1);
+    handover_receive(&h, &t);
+    assert_int_equal(t.own.n, 1);
+    assert_int_equal(write(h.write_fd, "1 2 3 4 /b", 11), 11);
+    handover_receive(&h, &t); /* the "1" above belonged to it: 11 2 3 4 */
+    assert_int_equal(t.own.n, 2);
+}
+
+#define TEST(F) cmocka_unit_test_setup_teardown(F, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_stamp),
+        TEST(test_full_pipe),
+        TEST(test_too_long_and_no_reader),
+        TEST(test_nonsense),
+    };
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

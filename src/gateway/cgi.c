@@ -130,16 +130,20 @@ wait_writable(struct cgi *c)
         struct pollfd p[2] = {
             {.fd = c->io->out_fd, .events = POLLOUT},
             {.fd = left_to_take(c) > 0 ? c->io->in_fd : -1, .events = POLLIN}};
+        bool cancelled = request_is_cancelled(q);
         if (q->hooks.enter != NULL) {
             q->hooks.enter(q->hooks.arg);
         }
-        int n = poll(p, 2, -1);
+        int n = poll(p, 2, cancelled ? 0 : -1);
         int err = errno;
         if (q->hooks.leave != NULL) {
             q->hooks.leave(q->hooks.arg);
         }
         if (n < 0 && err != EINTR) {
             return -err;
+        }
+        if (n == 0 && cancelled) {
+            return -ECANCELED;
         }
         if (n <= 0) {
             continue;
@@ -157,8 +161,8 @@ wait_writable(struct cgi *c)
     }
 }
 
-/* One write: blocking where nothing of the body is left, else only as much as is
- * sure not to block. */
+/* One write: blocking where nothing of the body is left, else, and where the
+ * request is to end, only as much as is sure not to block. */
 static ssize_t
 write_some(struct cgi *c, struct iovec *v, size_t n)
 {
@@ -166,7 +170,7 @@ write_some(struct cgi *c, struct iovec *v, size_t n)
     ssize_t k;
     int err;
 
-    if (left_to_take(c) > 0) {
+    if (left_to_take(c) > 0 || request_is_cancelled(&c->q)) {
         size_t len = v->iov_len;
         int e = wait_writable(c);
         if (e < 0) {
@@ -328,6 +332,9 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         else if (errno == EAGAIN || (errno == EINVAL && nothing_yet)) {
             waits = true; /* made non-blocking by somebody; O_APPEND */
         }
+        else if (errno == EINTR && request_is_cancelled(q)) {
+            waits = true;
+        }
         else if (errno != EINTR) {
             e = errno == EINVAL ? -EIO : -errno;
         }
@@ -475,6 +482,7 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
     else {
         fd_close(&c->io->out_fd);
     }
+    c->q.serial = 0; /* what is drained now is no part of the request */
     drain(c);
     /* For a server that takes the end of the output for the end of the request,
      * whatever is still done. */

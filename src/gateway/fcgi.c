@@ -25,6 +25,14 @@ fcgi_abort(struct request *q)
     fcgi_of(q)->cut_off = true;
 }
 
+/* Not close(): the descriptor is the stuck thread's. */
+static void
+fcgi_hang_up(struct request *q)
+{
+    fcgi_of(q)->cut_off = true;
+    (void)shutdown(fcgi_of(q)->fd, SHUT_WR);
+}
+
 const struct transport fcgi_transport = {
     .name = "fastcgi",
     .status_first = false,
@@ -34,6 +42,7 @@ const struct transport fcgi_transport = {
     .abort = fcgi_abort,
     .peer_gone = fcgi_peer_gone,
     .errors = fcgi_errors,
+    .hang_up = fcgi_hang_up,
 };
 
 struct fcgi_worker *

@@ -82,8 +82,10 @@ send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv, bool blocking,
 
     while (nv > 0) {
         struct msghdr m = {.msg_iov = v, .msg_iovlen = nv};
-        ssize_t n = sendmsg(
-            w->fd, &m, MSG_NOSIGNAL | flags | (blocking ? 0 : MSG_DONTWAIT));
+        bool cancelled = request_is_cancelled(&w->q);
+        bool wait = blocking && !cancelled;
+        ssize_t n = sendmsg(w->fd, &m,
+                            MSG_NOSIGNAL | flags | (wait ? 0 : MSG_DONTWAIT));
         if (n >= 0) {
             advance(&v, &nv, (size_t)n);
             deadline = 0;
@@ -96,7 +98,7 @@ send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv, bool blocking,
             return -errno;
         }
         if (blocking) {
-            return -ETIMEDOUT;
+            return cancelled ? -ECANCELED : -ETIMEDOUT;
         }
         if (deadline == 0) {
             deadline = clock_ms() + w->config->write_timeout_ms;
@@ -231,6 +233,9 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
     size_t left = n;
 
     while (left > 0) {
+        if (request_is_cancelled(&w->q)) {
+            return -ECANCELED; /* it can only wait */
+        }
         ssize_t k = sendfile(w->fd, fd, offset, left);
         if (k < 0 && errno == EINTR) {
             continue;

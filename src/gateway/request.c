@@ -11,7 +11,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { LOG_TEXT_MAX = 64 << 10 };
+enum {
+    LOG_TEXT_MAX = 64 << 10,
+    WAIT_MAX_MS = 60000,
+    WAIT_WATCHED_MS = 500 /* where the request may be cancelled meanwhile */
+};
 
 void
 request_init(struct request *q, const struct transport *transport,
@@ -49,6 +53,7 @@ request_clear(struct request *q)
     q->used_write = false;
     q->has_after = false;
     q->owner = pthread_self();
+    q->serial = 0;
     q->exit_status = 0;
     q->id[0] = '\0';
     q->line[0] = '\0';
@@ -259,20 +264,29 @@ int
 transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
 {
     struct pollfd p = {.fd = fd, .events = events};
+    int longest = q->cancel != NULL ? WAIT_WATCHED_MS : WAIT_MAX_MS;
     int result;
 
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }
     for (;;) {
+        bool cancelled = request_is_cancelled(q);
         int64_t left = deadline_ms - clock_ms();
         if (left <= 0) {
             result = -ETIMEDOUT;
             break;
         }
-        int n = poll(&p, 1, left > 60000 ? 60000 : (int)left);
+        int n = poll(&p, 1,
+                     cancelled        ? 0
+                     : left > longest ? longest
+                                      : (int)left);
         if (n > 0) {
             result = p.revents;
+            break;
+        }
+        if (n == 0 && cancelled) {
+            result = -ECANCELED;
             break;
         }
         if (n < 0 && errno != EINTR) {

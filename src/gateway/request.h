@@ -22,6 +22,7 @@
 #include "gateway/response.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +40,13 @@ struct wait_hooks {
     void (*enter)(void *arg);
     void (*leave)(void *arg);
     void *arg;
+};
+
+/* Somebody's wish that one request ends. It names the request, so that it cannot
+ * hit the next one however late it is seen. */
+struct cancel {
+    _Atomic uint64_t serial; /* of the request that is to end; 0 = none yet */
+    _Atomic uint64_t told;   /* of the last one whose application was told */
 };
 
 #define REQUEST_ID_LEN 12
@@ -63,6 +71,8 @@ struct request {
     bool has_after;              /* the application has work left for when the
                                   * response is out */
     pthread_t owner;             /* the thread that runs it */
+    uint64_t serial;             /* in its thread, from 1; 0 = no cancel */
+    struct cancel *cancel;       /* NULL: nobody will; borrowed */
     int exit_status;             /* appStatus, or the CGI exit code */
     char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
     char line[200];              /* request_line(), once it is detached */
@@ -113,6 +123,16 @@ const char *request_id(struct request *q);
 /* Variables, body and response end here, the request still has lines to log: they
  * go to fd 2, with its id. */
 void request_detach(struct request *q);
+
+/* True where it is to end: what is ready is still taken and sent, but reads and
+ * writes that would wait fail with -ECANCELED. Any thread. */
+static inline bool
+request_is_cancelled(const struct request *q)
+{
+    return q->cancel != NULL && q->serial != 0 &&
+           atomic_load_explicit(&q->cancel->serial, memory_order_acquire) ==
+               q->serial;
+}
 
 /* "GET /path" for log lines: cut, escaped; to is always terminated. */
 void request_line(const struct request *q, char *to, size_t size);

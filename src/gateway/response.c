@@ -673,3 +673,20 @@ response_error(struct request *q, const char *status, const char *sentence,
     response_error_page(q, status, page.data, page.len);
     buf_fini(&page);
 }
+
+void
+response_give_up(struct request *q, const char *status, const char *sentence,
+                 const char *id)
+{
+    struct wait_hooks hooks = q->hooks;
+    pthread_t owner = q->owner;
+
+    q->hooks = (struct wait_hooks){.enter = NULL};
+    q->owner = pthread_self();
+    response_error(q, status, sentence, id);
+    if (q->transport->hang_up != NULL) {
+        q->transport->hang_up(q);
+    }
+    q->owner = owner;
+    q->hooks = hooks;
+}

@@ -133,4 +133,10 @@ void response_error_page(struct request *q, const char *status,
 void response_error(struct request *q, const char *status, const char *sentence,
                     const char *id);
 
+/* response_error() by another thread than the request's, which is stuck and kept
+ * out meanwhile; then nothing more can be sent. Never blocks where the request is
+ * cancelled. */
+void response_give_up(struct request *q, const char *status,
+                      const char *sentence, const char *id);
+
 #endif

@@ -1,7 +1,7 @@
 /*
  * transport.h - what carries a request: CGI or FastCGI, chosen once
  *
- * What:      the five things that differ between transports. Only gateway/ uses
+ * What:      the things that differ between transports. Only gateway/ uses
  *            them; the WSGI side calls request_*() and response_*().
  * Threads:   the request's thread.        GIL: hooks run around every wait.
  * Errors:    0 or -errno.                 Blocks: read and send may.
@@ -29,11 +29,15 @@ struct transport {
     void (*abort)(struct request *);
     bool (*peer_gone)(struct request *);
     void (*errors)(struct request *, const char *lines, size_t n);
+    /* The response has ended and its thread will not come back to say so: the
+     * peer must see that nothing follows. NULL: nothing to do. */
+    void (*hang_up)(struct request *);
 };
 
 /* Waits for events (POLLIN, POLLOUT) on fd until the absolute time deadline_ms
  * of clock_ms(), with the request's hooks around the wait. Returns the revents,
- * or -ETIMEDOUT or -errno. EINTR is retried. */
+ * or -ETIMEDOUT, -ECANCELED (request_is_cancelled()) or -errno. EINTR is
+ * retried. */
 CHECK_RESULT int transport_wait(struct request *q, int fd, short events,
                                 int64_t deadline_ms);
 

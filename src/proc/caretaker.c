@@ -6,6 +6,7 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sysexits.h>
@@ -79,9 +80,8 @@ end_now(struct pool *p, const char *why)
 }
 
 static void
-obey(struct pool *p, struct round *r, int64_t now)
+obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 {
-    struct signals s = signals_get();
     bool started = atomic_load(&p->started);
 
     if (s.stop == STOP_NOW || (s.stop != STOP_NONE && !started)) {
@@ -167,9 +167,10 @@ caretaker_main(void *arg)
         if (atomic_load(&p->started) && atomic_load(&p->running) == 0) {
             break;
         }
+        struct signals s = signals_get();
         hand_over_imports(p, &r);
-        renew(p, &r, now, signals_get().reloads);
-        obey(p, &r, now);
+        renew(p, &r, now, s.reloads);
+        obey(p, &r, now, s);
         if (r.end != 0) {
             pool_finish(p);
             continue;

@@ -319,3 +319,19 @@ def test_same_pid_max_requests(fcgi_unix):
         wait_for(lambda: len({born for born, _ in load.answers}) >= 3, 30, 'three lives')
     assert not load.failures, (len(load.answers), load.failures[:3])
     assert {int(pid) for _, pid in load.answers} == {server.pid}
+
+
+def test_same_pid_with_a_thread_that_never_ends(fcgi_unix):
+    """P5: a thread of the application that never ends keeps the old program for --graceful-timeout, no longer; then the
+    new one starts on the same pid all the same. (The process used to exit.)"""
+    app = VERSIONED.replace('    start_response', '''
+    import threading
+    threading.Thread(target=threading.Event().wait).start()
+    start_response''', 1)
+    server = fcgi_unix(app % 'one', '--graceful-timeout', '500ms')
+    server.allow_log('SIGHUP|touched|new code|left behind')
+    server.check_fds = False
+    assert answer(server) == ('one', server.pid)
+    rewrite(server, app % 'two')
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: answer(server) == ('two', server.pid), 20, 'the new code')

@@ -42,13 +42,14 @@ SRC_conf    := argv config options value
 SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \
                request response spool
-SRC_wsgi    := after apps body bytecode environ errors exit failure \
-               file_wrapper handler imports input interp lease loader module \
-               page reach scripts start_response target venv watch
+SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
+               file_wrapper handler imports input interp interrupt lease \
+               loader module page reach scripts stacks start_response target \
+               timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker child control handover master pool restart \
+SRC_proc    := caretaker cgi_watch child control handover master pool restart \
                scoreboard signals status status_html status_json \
-               status_metrics status_shot status_text touched
+               status_metrics status_shot status_text touched watchdog
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 # What needs no Python: linked into every unit test as one archive.

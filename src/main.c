@@ -17,6 +17,7 @@
 #include "net/allow.h"
 #include "net/listener.h"
 #include "proc/caretaker.h"
+#include "proc/cgi_watch.h"
 #include "proc/child.h"
 #include "proc/handover.h"
 #include "proc/master.h"
@@ -25,7 +26,9 @@
 #include "proc/signals.h"
 #include "wsgi/handler.h"
 #include "wsgi/interp.h"
+#include "wsgi/interrupt.h"
 #include "wsgi/loader.h"
+#include "wsgi/stacks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -289,15 +292,40 @@ prepare(bool is_cgi)
     return config.chdir == NULL ? 0 : enter_folder(config.chdir);
 }
 
+static int
+start_python(void)
+{
+    int status = interp_start(&config, loader_script());
+
+    return status == 0 && config.request_timeout_ms > 0 && interrupt_open() < 0
+               ? EX_SOFTWARE
+               : status;
+}
+
 /* -- CGI ------------------------------------------------------------------------------- */
+
+static void
+watch_begin(struct request *q)
+{
+    if (config.request_timeout_ms == 0 && config.slow_ms == 0) {
+        return;
+    }
+    stacks_open();
+    if (cgi_watch_begin(&config, q) < 0) {
+        log_warning("--request-timeout and --slow: out of memory or threads; "
+                    "this request is not watched");
+    }
+}
 
 static void
 run_request(void *arg, struct request *q)
 {
+    watch_begin(q);
     handler_run(arg, q);
     if (child_is()) {
         _exit(q->exit_status); /* the request is its parent's */
     }
+    cgi_watch_end(q);
 }
 
 /* Where both are one pipe the server waits for the last one to let go of it. */
@@ -368,7 +396,7 @@ run_cgi(unsigned was_closed)
     if ((status = prepare(true)) != 0) {
         return fail_cgi(&io, status);
     }
-    if ((status = interp_start(&config, loader_script())) != 0) {
+    if ((status = start_python()) != 0) {
         return fail_cgi(&io, status);
     }
     t = wsgi_thread_new(&config, facts, true);
@@ -511,9 +539,10 @@ serve(const struct pool_setup *setup)
     int status = pool_open(setup, &pool);
 
     if (status == 0) {
-        status = interp_start(&config, loader_script());
+        status = start_python();
     }
     if (status == 0) {
+        stacks_open();
         /* An application that cannot be loaded answers 500 until its file is
          * mended: exiting here would make a spawner's loop of it. But where
          * others serve the old code, their answers are better. */
@@ -541,6 +570,11 @@ serve(const struct pool_setup *setup)
     }
     if (pool != NULL) {
         pool_close(pool);
+    }
+    if (pool != NULL && atomic_load(&pool->lost) > 0) {
+        /* What a thread still holds that was left behind is no leak. */
+        (void)fflush(NULL);
+        _exit(status);
     }
     return status;
 }

@@ -124,6 +124,16 @@ static const struct option_row table[] = {
      .set = value_time, FIELD(graceful_timeout_ms), .max = DAY_MS,
      .allowed = TIME_FROM_0,
      .help = "for running requests to end at SIGTERM"},
+    {.name = "request-timeout", .arg = "TIME", .preset = "0",
+     .set = value_time, FIELD(request_timeout_ms), .max = DAY_MS,
+     .allowed = TIME_FROM_0,
+     .help = "end a request that is older, with 504; 0 is\n"
+             "no limit"},
+    {.name = "slow", .arg = "TIME", .preset = "0", .set = value_time,
+     FIELD(slow_ms), .max = DAY_MS,
+     .allowed = TIME_FROM_0,
+     .help = "log the stack of a request that is older,\n"
+             "once; 0 is never"},
 
     HEADING("Processes"),
     {.letter = 'p', .name = "processes", .arg = "N|auto",

@@ -16,11 +16,18 @@
 struct round {
     struct signals seen; /* signals that have been dealt with */
     int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
+    int watch_ms;        /* when the watchdog wants to look again */
     struct restart restart;
     struct imports_file *imports; /* still to be handed over */
 };
 
 enum { STOPPING_MS = 10 /* a round while the last requests run */ };
+
+static int
+least(int a, int b)
+{
+    return a < b ? a : b;
+}
 
 /* A quarter of the shortest time-out, so that none is much overdue. */
 static int
@@ -28,12 +35,12 @@ interval_of(const struct config *c)
 {
     const int64_t timeouts[] = {c->head_timeout_ms, c->keepalive_timeout_ms,
                                 c->body_timeout_ms};
-    int64_t least = 4000;
+    int64_t shortest = 4000;
 
     for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
-        least = timeouts[i] < least ? timeouts[i] : least;
+        shortest = timeouts[i] < shortest ? timeouts[i] : shortest;
     }
-    return least < 80 ? 20 : (int)(least / 4);
+    return shortest < 80 ? 20 : (int)(shortest / 4);
 }
 
 /* True where threads are busy, and none of them with a request. */
@@ -104,27 +111,42 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
     r->seen = s;
 }
 
+/* One that serves error pages may have lost a thread, too. */
+static void
+ask_for_replacement(struct pool *p)
+{
+    struct score_worker *w = &p->s.board->workers[p->s.worker];
+    enum score_state s = atomic_load(&w->state);
+    const uint64_t one = 1;
+
+    if ((s == SCORE_READY || s == SCORE_BROKEN) &&
+        atomic_compare_exchange_strong(&w->state, &s, SCORE_RECYCLE) &&
+        write(p->s.master_wake_fd, &one, sizeof one) < 0) {
+        return; /* full: it will look */
+    }
+}
+
 /* A process without a master starts itself again; the others are replaced. */
 static void
 renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
 {
+    unsigned worn = (atomic_load(&p->worn) ? 1u : 0u) + p->watchdog.lost_ever;
+    /* Nobody serves: no new code can be worse. */
+    bool all_lost = p->watchdog.lost == p->s.config->threads;
+
     if (r->end != 0) {
         return;
     }
     if (p->s.master_wake_fd >= 0) {
-        enum score_state ready = SCORE_READY;
-        const uint64_t one = 1;
-        if (atomic_load(&p->worn) &&
-            atomic_compare_exchange_strong(
-                &p->s.board->workers[p->s.worker].state, &ready,
-                SCORE_RECYCLE) &&
-            write(p->s.master_wake_fd, &one, sizeof one) < 0) {
-            return; /* full: it will look */
+        if (worn > 0) {
+            ask_for_replacement(p);
         }
         return;
     }
     if (restart_is_due(&r->restart, p->s.config, now,
-                       reloads != r->seen.reloads, atomic_load(&p->worn))) {
+                       reloads != r->seen.reloads, worn) ||
+        all_lost) {
+        restart_cancel(&r->restart);
         r->end = now + p->s.config->graceful_timeout_ms;
         atomic_store(&p->restart, true);
         pool_stop(p);
@@ -148,26 +170,55 @@ hand_over_imports(struct pool *p, struct round *r)
     }
 }
 
+static void
+watch(struct pool *p, struct round *r, int64_t now, unsigned dumps)
+{
+    if (dumps != r->seen.dumps) {
+        watchdog_dump(&p->watchdog);
+    }
+    r->watch_ms = watchdog_run(&p->watchdog, now);
+}
+
+/* The requests that can end have ended. True: the process can do the rest, but
+ * without the threads that are lost. */
+static bool
+is_over(struct pool *p)
+{
+    unsigned lost = atomic_load(&p->lost);
+
+    if (!atomic_load(&p->started) || atomic_load(&p->running) > lost) {
+        return false;
+    }
+    if (lost > 0 && watchdog_is_lost(&p->watchdog, 0)) {
+        end_now(p, "--request-timeout could not end them");
+    }
+    return true;
+}
+
 static void *
 caretaker_main(void *arg)
 {
     struct pool *p = arg;
     int interval = interval_of(p->s.config);
-    struct round r = {.end = 0};
+    struct round r = {.watch_ms = 1}; /* it says when it wants to look */
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     restart_init(&r.restart, p->s.config);
     log_be_impatient();
     for (;;) {
         int64_t now = clock_ms();
-        signals_wait(r.end != 0 ? STOPPING_MS
-                                : restart_pause(&r.restart, now, interval),
-                     control);
+        int round =
+            r.end != 0 ? STOPPING_MS : restart_pause(&r.restart, now, interval);
+        signals_wait(least(r.watch_ms, round), control);
         now = clock_ms();
-        if (atomic_load(&p->started) && atomic_load(&p->running) == 0) {
+        struct signals s = signals_get();
+        watch(p, &r, now, s.dumps);
+        if (r.end != 0) {
+            pool_abandon_lost(p);
+        }
+        if (is_over(p)) {
             break;
         }
-        struct signals s = signals_get();
         hand_over_imports(p, &r);
         renew(p, &r, now, s.reloads);
         obey(p, &r, now, s);

@@ -43,6 +43,7 @@ struct thread {
     struct wsgi_thread *wsgi;
     struct fcgi_worker *worker;
     struct request *after; /* has work left for when its connection is free */
+    atomic_bool abandoned; /* nobody waits for its end */
 };
 
 /* A limit has been reached: somebody has to put a new process in our place. */
@@ -73,8 +74,10 @@ run_request(void *arg, struct request *q)
 {
     struct thread *t = arg;
     struct pool *p = t->pool;
+    unsigned number = (unsigned)(t - p->threads);
+    uint64_t serial = score_begin(p->s.board, p->s.worker, t->score, q);
 
-    score_begin(p->s.board, p->s.worker, t->score, q);
+    watchdog_begin(&p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {
         status_answer(p->s.config, p->s.board, q);
     }
@@ -315,6 +318,13 @@ pool_stop(struct pool *p)
     }
 }
 
+/* Each thread in a lost request keeps its connection. */
+static bool
+has_finished(struct pool *p)
+{
+    return conn_table_open(p->conns) <= atomic_load(&p->lost);
+}
+
 void
 pool_finish(struct pool *p)
 {
@@ -326,9 +336,20 @@ pool_finish(struct pool *p)
     /* Who has had an answer connects elsewhere; who has just connected gets a
      * moment to say what it wants. */
     conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
-    if (p->share_ms == 0 && conn_table_open(p->conns) == 0) {
+    if (p->share_ms == 0 && has_finished(p)) {
         poller_wake_all(&p->poller);
     }
+}
+
+void
+pool_abandon_lost(struct pool *p)
+{
+    for (unsigned i = 0; i < p->s.config->threads; i++) {
+        if (watchdog_is_lost(&p->watchdog, i)) {
+            atomic_store(&p->threads[i].abandoned, true);
+        }
+    }
+    atomic_store(&p->lost, p->watchdog.lost);
 }
 
 void
@@ -424,7 +445,7 @@ loop(struct thread *t)
         }
         switch (ev.kind) {
         case POLLER_WAKE:
-            if (conn_table_open(p->conns) == 0) {
+            if (has_finished(p)) {
                 return;
             }
             /* One was being accepted when the caretaker looked. */
@@ -453,6 +474,7 @@ thread_main(void *arg)
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         facts.multiprocess |= p->s.listeners[i].is_adopted;
     }
+    watchdog_enter(&p->watchdog, (unsigned)(t - p->threads));
     t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
     t->worker = t->wsgi == NULL
                     ? NULL
@@ -523,6 +545,9 @@ prepare(struct pool *p)
                                                    : signals_open(false);
     }
     if (e == 0) {
+        e = watchdog_init(&p->watchdog, c, p->s.board, p->s.worker);
+    }
+    if (e == 0) {
         e = child_watch(in_child, p);
     }
     p->limits = (struct fcgi_limits){
@@ -591,6 +616,24 @@ report(struct pool *p, bool loaded)
     }
 }
 
+/* False where some were left behind, which may still use what we have. */
+static bool
+join_all(struct pool *p)
+{
+    bool all = true;
+
+    for (unsigned i = 1; i < p->s.config->threads; i++) {
+        if (atomic_load(&p->threads[i].abandoned)) {
+            (void)pthread_detach(p->threads[i].id);
+            all = false;
+        }
+        else {
+            (void)pthread_join(p->threads[i].id, NULL);
+        }
+    }
+    return all;
+}
+
 int
 pool_run(struct pool *p, bool loaded, bool *ret_restart)
 {
@@ -603,13 +646,13 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     report(p, loaded);
     atomic_store(&p->started, true);
     (void)thread_main(&p->threads[0]);
-    for (unsigned i = 1; i < p->s.config->threads; i++) {
-        (void)pthread_join(p->threads[i].id, NULL);
-    }
+    /* The caretaker first: until its end it may send signals to the others. */
     (void)pthread_join(p->caretaker, NULL);
-    poller_close(&p->poller);
-    conn_table_free(&p->conns);
-    free(p->threads);
+    if (join_all(p)) {
+        poller_close(&p->poller);
+        conn_table_free(&p->conns);
+        free(p->threads);
+    }
     *ret_restart = atomic_load(&p->restart);
     return 0;
 }

@@ -22,6 +22,7 @@
 #include "net/poller.h"
 #include "proc/control.h"
 #include "proc/scoreboard.h"
+#include "proc/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -49,6 +50,7 @@ struct pool {
     struct conn_table *conns;
     struct fcgi_limits limits;
     struct thread *threads;
+    struct watchdog watchdog; /* the caretaker's */
     pthread_t caretaker;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
     int64_t finish_ms;      /* when stopping: idle connections end then */
@@ -60,6 +62,7 @@ struct pool {
     atomic_bool worn;    /* a limit has been reached: time for a new process */
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
+    atomic_uint lost;    /* of them, in requests that nothing can end */
 };
 
 /* From here on signals are obeyed: until pool_run() a stop ends the process at
@@ -72,7 +75,7 @@ CHECK_RESULT int pool_open(const struct pool_setup *setup,
  * is then alone and may finish Python. *ret_restart: the program is to be
  * executed again on the same sockets. At a forced stop, or when
  * --graceful-timeout passes, it does not return but ends the process with status
- * 0. */
+ * 0. Threads in requests that nothing can end are left behind. */
 CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
 
 /* Removes the sockets that were made here. */
@@ -86,6 +89,9 @@ void pool_stop(struct pool *p);
 /* After pool_stop(), again and again: ends idle connections and, when all have
  * ended, tells the request threads to leave. */
 void pool_finish(struct pool *p);
+
+/* At the end lost threads are not waited for; pool_finish() gets this first. */
+void pool_abandon_lost(struct pool *p);
 
 /* Watches the listeners again after they were paused. */
 void pool_resume(struct pool *p);

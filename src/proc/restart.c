@@ -327,7 +327,7 @@ check(struct restart *r, const struct config *config)
 
 bool
 restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
-               bool asked, bool worn)
+               bool asked, unsigned worn)
 {
     bool touched =
         config->reload != RELOAD_OFF && touched_look(&r->touched, now_ms);
@@ -337,9 +337,10 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         touched_refresh(&r->touched);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
-    else if (worn && r->wanted == 0) {
-        r->wanted = 1;
+    else if (worn != r->worn) {
+        r->wanted++;
     }
+    r->worn = worn;
     if (r->checker > 0) {
         int v = verdict(r);
         if (v < 0) {

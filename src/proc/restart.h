@@ -49,6 +49,7 @@ struct restart {
     struct handover told; /* by the checker: files to watch, too */
     unsigned wanted;      /* times a restart was asked for */
     unsigned tried;       /* ... and a check was begun */
+    unsigned worn;        /* times worn has changed */
     pid_t checker;        /* the child that tries the new code, 0 = none */
 };
 
@@ -62,9 +63,9 @@ void restart_fini(struct restart *r);
 /* How soon restart_is_due() wants to be asked again; at most max_ms. */
 int restart_pause(const struct restart *r, int64_t now_ms, int max_ms);
 
-/* asked: by a signal; worn: a limit was reached. True when the program should be
- * executed again now. */
+/* asked: by a signal; worn: how many limits were reached so far. True when the
+ * program should be executed again now. */
 bool restart_is_due(struct restart *r, const struct config *config,
-                    int64_t now_ms, bool asked, bool worn);
+                    int64_t now_ms, bool asked, unsigned worn);
 
 #endif

@@ -96,7 +96,7 @@ scoreboard_sample(struct scoreboard *b)
     }
 }
 
-void
+uint64_t
 score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
             const struct request *q)
 {
@@ -108,9 +108,12 @@ score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
     atomic_thread_fence(memory_order_release);
     request_line(q, t->line, sizeof t->line);
     atomic_store_explicit(&t->line_seq, seq + 2, memory_order_release);
-    atomic_fetch_add_explicit(&t->serial, 1, memory_order_relaxed);
+    /* Whoever sees it sees as well that the last one has ended. */
+    uint64_t serial =
+        atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
     atomic_store_explicit(&t->since_ms, clock_coarse_ms(),
                           memory_order_release);
+    return serial;
 }
 
 void

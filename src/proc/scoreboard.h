@@ -37,7 +37,6 @@ enum { SCORE_LINE = 160 };
 struct score_thread {
     atomic_llong since_ms; /* clock_ms() when the request began; 0 = none */
     atomic_llong after_ms; /* ... when the work after it began; 0 = none */
-    atomic_llong handle;   /* pthread_t of the thread, for the watchdog */
     atomic_ullong serial;  /* of the request in hand; changes with each */
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
@@ -88,9 +87,9 @@ void scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
 /* Its end: counters go to the gone_* sums. */
 void scoreboard_release(struct scoreboard *b, unsigned worker);
 
-/* Around every request, by its thread. */
-void score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
-                 const struct request *q);
+/* Around every request, by its thread. The request's serial. */
+uint64_t score_begin(struct scoreboard *b, unsigned worker,
+                     struct score_thread *t, const struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 

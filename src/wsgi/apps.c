@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "wsgi/imports.h"
 #include "wsgi/scripts.h"
+#include "wsgi/timeout.h"
 #include "wsgi/watch.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ enum {
     /* Not even a file is known: the module was not found. */
     RETRY_UNKNOWN_MS = 1000,
     TEXT_MAX = 64 * 1024,
+    LOCK_WAIT_US = 200 * 1000, /* between two looks at a request that may end */
 };
 
 enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
@@ -239,6 +241,10 @@ load(struct app *a, struct stamp stamp)
     PyObject *callable = target_load(a->target);
     PyObject *exc = callable == NULL ? py_catch() : NULL;
     gc_end_load();
+    if (exc != NULL && timeout_is(exc)) {
+        py_rethrow(exc); /* says nothing about the application */
+        return NULL;
+    }
     if (callable == NULL) {
         return exc == NULL ? NULL : fail(a, exc, stamp);
     }
@@ -278,6 +284,28 @@ load_or_fail(struct app *a, struct stamp stamp)
     return load(a, stamp);
 }
 
+/* The thread that loads it needs the GIL to get on. False with RequestTimeout. */
+static bool
+wait_for_lock(struct app *a)
+{
+    struct lease *l = lease_current();
+    bool watched = l != NULL && l->q->cancel != NULL;
+
+    for (;;) {
+        PyLockStatus s;
+        Py_BEGIN_ALLOW_THREADS s = PyThread_acquire_lock_timed(
+            a->lock, watched ? LOCK_WAIT_US : -1, 0);
+        Py_END_ALLOW_THREADS if (s == PY_LOCK_ACQUIRED)
+        {
+            return true;
+        }
+        if (watched && request_is_cancelled(l->q)) {
+            (void)timeout_raise(l);
+            return false;
+        }
+    }
+}
+
 static PyObject *
 get(struct app *a, struct stamp stamp)
 {
@@ -289,10 +317,8 @@ get(struct app *a, struct stamp stamp)
         return PyErr_Format(load_error, "%s asks for itself while it is loaded",
                             a->target->shown);
     }
-    if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK)) {
-        /* The thread that loads it needs the GIL to get on. */
-        Py_BEGIN_ALLOW_THREADS(void) PyThread_acquire_lock(a->lock, WAIT_LOCK);
-        Py_END_ALLOW_THREADS
+    if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK) && !wait_for_lock(a)) {
+        return NULL;
     }
     a->loader = me;
     PyObject *callable = load_or_fail(a, stamp);

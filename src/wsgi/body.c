@@ -5,6 +5,7 @@
 
 #include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
+#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -31,6 +32,10 @@ step_of(struct lease *l, int e)
     }
     if (e == -ENOMEM) {
         PyErr_NoMemory();
+        return STEP_FAILED;
+    }
+    if (e == -ECANCELED) {
+        (void)timeout_raise(l);
         return STEP_FAILED;
     }
     if (e == -EMSGSIZE) { /* the response has been aborted */

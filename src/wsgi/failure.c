@@ -6,7 +6,9 @@
 #include "base/buf.h"
 #include "wsgi/apps.h"
 #include "wsgi/errors.h"
+#include "wsgi/interrupt.h"
 #include "wsgi/page.h"
+#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -118,7 +120,8 @@ find_answer(const struct lease *l, PyObject *exc)
 }
 
 static void
-answer_500(struct lease *l, PyObject *exc)
+answer_page(struct lease *l, PyObject *exc, const char *status,
+            const char *sentence)
 {
     struct request *q = l->q;
     struct buf page;
@@ -128,13 +131,10 @@ answer_500(struct lease *l, PyObject *exc)
                     page_debug(q, exc, &page) == 0;
     if (lease_enter(l, name) == 0) {
         if (has_page) {
-            response_error_page(q, "500 Internal Server Error", page.data,
-                                page.len);
+            response_error_page(q, status, page.data, page.len);
         }
         else {
-            response_error(q, "500 Internal Server Error",
-                           "The application could not answer this request.",
-                           request_id(q));
+            response_error(q, status, sentence, request_id(q));
         }
         lease_leave(l);
     }
@@ -154,17 +154,30 @@ answer_other(struct lease *l, const struct answer *answer)
     lease_leave(l);
 }
 
-void
-failure_answer(struct lease *l)
+/* Where its stack was is in the log already. */
+static void
+answer_timeout(struct lease *l, PyObject *exc)
 {
-    CLEANUP(py_clear) PyObject *exc = py_catch();
-
-    ASSERT_GIL();
-    if (exc == NULL) {
-        return;
+    if (!timeout_is(exc)) {
+        log_exception(l, exc, "the application, when it was to end,");
     }
+    if (lease_enter(l, name) == 0) {
+        request_log(l->q, LOG_LEVEL_ERROR, "ended by --request-timeout");
+        lease_leave(l);
+    }
+    PyErr_Clear();
+    answer_page(l, exc, INTERRUPT_STATUS, INTERRUPT_SENTENCE);
+}
+
+static void
+answer_exception(struct lease *l, PyObject *exc)
+{
     if (is_os_error(exc, l->gone)) {
         failure_gone(l);
+        return;
+    }
+    if (timeout_was_told(l)) {
+        answer_timeout(l, exc);
         return;
     }
     const struct answer *answer = find_answer(l, exc);
@@ -173,15 +186,30 @@ failure_answer(struct lease *l)
         return;
     }
     log_exception(l, exc, "the application");
-    answer_500(l, exc);
+    answer_page(l, exc, "500 Internal Server Error",
+                "The application could not answer this request.");
+}
+
+void
+failure_answer(struct lease *l)
+{
+    CLEANUP(py_clear) PyObject *exc = py_catch();
+
+    ASSERT_GIL();
+    if (exc != NULL) {
+        timeout_forbid(l); /* the answer is ours */
+        answer_exception(l, exc);
+        timeout_allow(l);
+    }
 }
 
 void
 failure_gone(struct lease *l)
 {
-    const char *how = l->gone == -ETIMEDOUT
-                          ? "the client took nothing for --write-timeout"
-                          : "the client went away";
+    const char *how =
+        request_is_cancelled(l->q) ? "the application answered too late: cut"
+        : l->gone == -ETIMEDOUT ? "the client took nothing for --write-timeout"
+                                : "the client went away";
 
     if (lease_enter(l, name) < 0) {
         PyErr_Clear();

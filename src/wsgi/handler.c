@@ -12,10 +12,12 @@
 #include "wsgi/failure.h"
 #include "wsgi/imports.h"
 #include "wsgi/input.h"
+#include "wsgi/interrupt.h"
 #include "wsgi/lease.h"
 #include "wsgi/module.h"
 #include "wsgi/python.h"
 #include "wsgi/start_response.h"
+#include "wsgi/timeout.h"
 
 #include <stdlib.h>
 
@@ -94,6 +96,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     }
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();
+    interrupt_enlist(&t->lease);
     if (r < 0) {
         wsgi_thread_free(&t);
     }
@@ -109,6 +112,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     if (t == NULL) {
         return;
     }
+    interrupt_delist(&t->lease);
     PyEval_RestoreThread(t->state);
     errors_end_line();
     environ_fini(&t->environs);
@@ -301,7 +305,9 @@ void
 handler_run(struct wsgi_thread *t, struct request *q)
 {
     enter(t, q);
+    timeout_allow(&t->lease);
     q->has_after = run(t);
+    timeout_forbid(&t->lease);
     leave(t);
 }
 

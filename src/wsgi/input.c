@@ -8,6 +8,7 @@
 #include "wsgi/input.h"
 
 #include "base/buf.h"
+#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -49,6 +50,9 @@ ahead_skip(InputObject *in, size_t n)
 static int
 raise_read_error(struct lease *l, int err)
 {
+    if (err == -ECANCELED && pthread_equal(l->thread, pthread_self())) {
+        return timeout_raise(l);
+    }
     if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
         lease_set_gone(l, err);
     }

@@ -18,6 +18,9 @@ static void
 release_gil(void *unused)
 {
     (void)unused;
+    if (current != NULL) {
+        current->waiting = true;
+    }
     waiting = PyEval_SaveThread();
 }
 
@@ -26,6 +29,9 @@ take_gil(void *unused)
 {
     (void)unused;
     PyEval_RestoreThread(waiting);
+    if (current != NULL) {
+        current->waiting = false;
+    }
 }
 
 /* fork() leaves the child with the parent's connection. Only the thread that
@@ -49,7 +55,7 @@ lease_init(struct lease *l)
 {
     pthread_mutexattr_t attr;
 
-    *l = (struct lease){.q = NULL};
+    *l = (struct lease){.thread = pthread_self()};
     (void)pthread_once(&fork_once, watch_forks);
     int r = pthread_mutexattr_init(&attr);
     if (r != 0) {
@@ -69,30 +75,6 @@ lease_fini(struct lease *l)
     (void)pthread_mutex_destroy(&l->lock);
 }
 
-void
-lease_start(struct lease *l, struct request *q)
-{
-    l->q = q;
-    l->thread = pthread_self();
-    l->gone = 0;
-    q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
-    current = l;
-}
-
-void
-lease_end(struct lease *l)
-{
-    current = NULL;
-    l->q->hooks = (struct wait_hooks){.enter = NULL};
-    l->q = NULL;
-}
-
-struct lease *
-lease_current(void)
-{
-    return current == NULL || current->forked ? NULL : current;
-}
-
 /* The request's own thread has to get in, to finish the response for example;
  * whoever is inside now waits for the peer and ends at the latest with its
  * timeout. */
@@ -103,6 +85,44 @@ wait_for_turn(struct lease *l)
 
     Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&l->lock);
     Py_END_ALLOW_THREADS return r;
+}
+
+/* Where a watchdog may look at the request, it must not change under it. */
+static void
+set_request(struct lease *l, struct request *q, bool watched)
+{
+    if (watched && pthread_mutex_trylock(&l->lock) != 0) {
+        (void)wait_for_turn(l);
+    }
+    l->q = q;
+    if (watched) {
+        (void)pthread_mutex_unlock(&l->lock);
+    }
+}
+
+void
+lease_start(struct lease *l, struct request *q)
+{
+    l->gone = 0;
+    q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
+    current = l;
+    set_request(l, q, q->cancel != NULL);
+}
+
+void
+lease_end(struct lease *l)
+{
+    struct request *q = l->q;
+
+    set_request(l, NULL, q->cancel != NULL && !l->forked);
+    current = NULL;
+    q->hooks = (struct wait_hooks){.enter = NULL};
+}
+
+struct lease *
+lease_current(void)
+{
+    return current == NULL || current->forked ? NULL : current;
 }
 
 int
@@ -130,8 +150,12 @@ lease_enter(struct lease *l, const char *what)
         return -1;
     }
     int r = pthread_mutex_trylock(&l->lock);
-    if (r == EBUSY && pthread_equal(l->thread, pthread_self())) {
+    if (r == EBUSY &&
+        (pthread_equal(l->thread, pthread_self()) || atomic_load(&l->peeked))) {
         r = wait_for_turn(l);
+    }
+    else if (r == EBUSY) {
+        r = pthread_mutex_trylock(&l->lock); /* a peek has just ended */
     }
     if (r != 0) {
         PyErr_Format(PyExc_RuntimeError,
@@ -152,6 +176,24 @@ void
 lease_leave(struct lease *l)
 {
     (void)pthread_mutex_unlock(&l->lock);
+}
+
+bool
+lease_peek(struct lease *l)
+{
+    atomic_store(&l->peeked, true);
+    if (lease_try(l)) {
+        return true;
+    }
+    atomic_store(&l->peeked, false);
+    return false;
+}
+
+void
+lease_peek_end(struct lease *l)
+{
+    lease_leave(l);
+    atomic_store(&l->peeked, false);
 }
 
 void

@@ -23,17 +23,24 @@
 #include "gateway/request.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct lease {
     struct request *q;    /* NULL between requests */
     pthread_mutex_t lock; /* whoever is inside the request */
-    pthread_t thread;     /* the one that runs it */
+    pthread_t thread;     /* the one that runs its requests */
     int gone;             /* -errno since the peer was found gone, 0 = not */
     bool forked;          /* this process is a child of the request's */
+    bool waiting; /* its thread is in one of our waits, without the GIL */
+    /* interrupt.c's */
+    bool may_interrupt; /* an exception would end in the request */
+    bool async;         /* one has been set from another thread */
+    struct lease *next;
+    atomic_bool peeked; /* lease_peek() may be inside */
 };
 
-/* 0 or -errno. */
+/* In the thread that will use it. 0 or -errno. */
 CHECK_RESULT int lease_init(struct lease *l);
 void lease_fini(struct lease *l);
 
@@ -60,6 +67,11 @@ CHECK_RESULT int lease_enter(struct lease *l, const char *what);
 CHECK_RESULT bool lease_try(struct lease *l);
 
 void lease_leave(struct lease *l);
+
+/* lease_try() for a moment, by a watchdog without the GIL: others wait for it. The
+ * request (or NULL) stays as it is until lease_peek_end(). */
+CHECK_RESULT bool lease_peek(struct lease *l);
+void lease_peek_end(struct lease *l);
 
 /* The peer is gone, -errno says how; what is still logged about the request
  * cannot go to it. Inside the lease. */

@@ -8,6 +8,7 @@
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
 #include "wsgi/start_response.h"
+#include "wsgi/timeout.h"
 
 static const char module_name[] = "_wsgi_cgi";
 
@@ -33,7 +34,8 @@ module_exec(PyObject *module)
         add_type(module, errors_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
         add_type(module, start_response_type, &s->start_response) < 0 ||
-        add_type(module, after_type, &s->after) < 0) {
+        add_type(module, after_type, &s->after) < 0 ||
+        add_type(module, timeout_type, &s->timeout) < 0) {
         return -1;
     }
     s->wsgi_errors = errors_new(s->errors, "<wsgi.errors>");
@@ -50,6 +52,7 @@ module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(s->file_wrapper);
     Py_VISIT(s->start_response);
     Py_VISIT(s->after);
+    Py_VISIT(s->timeout);
     Py_VISIT(s->wsgi_errors);
     return 0;
 }
@@ -64,6 +67,7 @@ module_clear(PyObject *module)
     Py_CLEAR(s->file_wrapper);
     Py_CLEAR(s->start_response);
     Py_CLEAR(s->after);
+    Py_CLEAR(s->timeout);
     Py_CLEAR(s->wsgi_errors);
     return 0;
 }

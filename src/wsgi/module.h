@@ -19,6 +19,7 @@ struct module_state {
     PyTypeObject *file_wrapper;   /* FileWrapper */
     PyTypeObject *start_response; /* StartResponse */
     PyTypeObject *after;          /* AfterResponse */
+    PyTypeObject *timeout;        /* RequestTimeout */
     PyObject *wsgi_errors;        /* the one environ['wsgi.errors'] */
 };
 

@@ -50,6 +50,10 @@ PyModule_AddObjectRef(PyObject *module, const char *name, PyObject *value)
 #define Py_TPFLAGS_DISALLOW_INSTANTIATION 0UL
 #endif
 
+#if PY_VERSION_HEX < 0x030B0000
+#include <frameobject.h>
+#endif
+
 #if PY_VERSION_HEX < 0x030C0000
 #include <structmember.h>
 #define Py_T_PYSSIZET T_PYSSIZET

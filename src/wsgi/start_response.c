@@ -4,6 +4,7 @@
 #include "wsgi/start_response.h"
 
 #include "gateway/response.h"
+#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -190,6 +191,9 @@ raise_write_error(struct lease *lease, int err)
     if (err == -ENOMEM) {
         PyErr_NoMemory();
         return -1;
+    }
+    if (err == -ECANCELED) {
+        return timeout_raise(lease);
     }
     lease_set_gone(lease, err);
     return lease_raise(err, "the client went away before it had the response");

@@ -7,15 +7,17 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.path.abspath(os.environ.get('WSGI_CGI') or ROOT / 'build/release/wsgi-cgi')
 
 
-def is_sanitized(path):
+def has_symbol(*names):
     try:
-        code = Path(path).read_bytes()
+        code = Path(BINARY).read_bytes()
     except OSError:
         return False
-    return b'__asan_init' in code or b'__tsan_init' in code
+    return any(name in code for name in names)
 
 
-SANITIZED = is_sanitized(BINARY)
+SANITIZED = has_symbol(b'__asan_init', b'__tsan_init')
+# ThreadSanitizer keeps a signal back until the thread makes its next call into the C library.
+SIGNALS_ARE_LATE = has_symbol(b'__tsan_init')
 
 # One knob for slow builds: every deadline of the suite is multiplied by it.
 SLOW = float(os.environ.get('WSGI_CGI_TEST_SLOW') or (5 if SANITIZED else 1))

@@ -1,0 +1,111 @@
+#include "proc/cgi_watch.h"
+
+#include "base/clock.h"
+#include "proc/scoreboard.h"
+#include "proc/watchdog.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STATUS_CUT = 1 /* the exit code of a response that was cut off */ };
+
+static struct {
+    struct scoreboard *board; /* of one thread; NULL: no watch */
+    struct watchdog dog;
+    pthread_t id;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done;
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Until the time has passed. False: the request has ended. */
+static bool
+wait_until(int64_t ms)
+{
+    const struct timespec end = {.tv_sec = ms / 1000,
+                                 .tv_nsec = ms % 1000 * 1000000};
+    int e = 0;
+
+    (void)pthread_mutex_lock(&watch.lock);
+    while (!watch.done && e != ETIMEDOUT) {
+        e = pthread_cond_timedwait(&watch.changed, &watch.lock, &end);
+    }
+    bool done = watch.done;
+    (void)pthread_mutex_unlock(&watch.lock);
+    return !done;
+}
+
+static void *
+watch_main(void *unused)
+{
+    int64_t now = clock_ms();
+
+    (void)unused;
+    log_be_impatient();
+    while (wait_until(now + watchdog_run(&watch.dog, now))) {
+        now = clock_ms();
+        if (watch.dog.lost > 0) {
+            _exit(STATUS_CUT);
+        }
+    }
+    return NULL;
+}
+
+static int
+start_thread(void)
+{
+    pthread_condattr_t attr;
+    sigset_t all, old;
+    int e = pthread_condattr_init(&attr);
+
+    if (e == 0) {
+        (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        e = pthread_cond_init(&watch.changed, &attr);
+        (void)pthread_condattr_destroy(&attr);
+    }
+    if (e == 0) {
+        (void)sigfillset(&all);
+        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+        e = pthread_create(&watch.id, NULL, watch_main, NULL);
+        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    }
+    return -e;
+}
+
+int
+cgi_watch_begin(const struct config *config, struct request *q)
+{
+    watch.board = scoreboard_new(1, 1);
+    int e = watch.board == NULL
+                ? -ENOMEM
+                : watchdog_init(&watch.dog, config, watch.board, 0);
+
+    if (e == 0) {
+        struct score_thread *t = scoreboard_thread(watch.board, 0, 0);
+        watchdog_enter(&watch.dog, 0);
+        watchdog_begin(&watch.dog, 0, score_begin(watch.board, 0, t, q), q);
+        e = start_thread();
+    }
+    if (e < 0) {
+        scoreboard_free(&watch.board);
+    }
+    return e;
+}
+
+void
+cgi_watch_end(const struct request *q)
+{
+    if (watch.board == NULL) {
+        return;
+    }
+    score_end(watch.board, 0, scoreboard_thread(watch.board, 0, 0), q);
+    (void)pthread_mutex_lock(&watch.lock);
+    watch.done = true;
+    (void)pthread_cond_signal(&watch.changed);
+    (void)pthread_mutex_unlock(&watch.lock);
+    (void)pthread_join(watch.id, NULL);
+}

@@ -1,0 +1,381 @@
+#include "proc/watchdog.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "wsgi/interrupt.h"
+#include "wsgi/stacks.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    GRACE_MS = 2000, /* for a request to end after RequestTimeout */
+    POKE_MS = 100,   /* between two interrupts of one that does not notice */
+    DUMP_MS = 5,     /* between two looks at a dump that is being made */
+    IDLE_MS = 60000  /* nothing to watch for */
+};
+
+enum stage {
+    STAGE_CALM,
+    STAGE_DUE,  /* its stack is being dumped */
+    STAGE_TOLD, /* an exception is on its way, or has been */
+    STAGE_LOST
+};
+
+struct watched {
+    pthread_t id;
+    _Atomic pid_t tid; /* 0 = not there yet */
+    struct cancel cancel;
+    /* The watchdog's own. */
+    uint64_t serial; /* of the request it is about */
+    int64_t since_ms;
+    enum stage stage;
+    bool runs;
+    bool slow_seen;
+    bool answered; /* LOST: in its place */
+    int64_t told_ms, poked_ms;
+};
+
+int
+watchdog_init(struct watchdog *w, const struct config *config,
+              struct scoreboard *board, unsigned worker)
+{
+    *w = (struct watchdog){.config = config, .board = board, .worker = worker};
+    w->threads = calloc(board->nthreads, sizeof *w->threads);
+    return w->threads == NULL ? -ENOMEM : 0;
+}
+
+void
+watchdog_enter(struct watchdog *w, unsigned thread)
+{
+    struct watched *t = &w->threads[thread];
+
+    t->id = pthread_self();
+    atomic_store(&t->tid, gettid());
+}
+
+void
+watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
+               struct request *q)
+{
+    q->serial = serial;
+    q->cancel = w->config->request_timeout_ms > 0 || w->config->slow_ms > 0
+                    ? &w->threads[thread].cancel
+                    : NULL;
+}
+
+void
+watchdog_dump(struct watchdog *w)
+{
+    w->dump_wanted = true;
+}
+
+bool
+watchdog_is_lost(const struct watchdog *w, unsigned thread)
+{
+    return w->threads[thread].stage == STAGE_LOST;
+}
+
+/* -- what they are doing ---------------------------------------------------------------- */
+
+static struct score_thread *
+score_of(const struct watchdog *w, const struct watched *t)
+{
+    return scoreboard_thread(w->board, w->worker, (unsigned)(t - w->threads));
+}
+
+/* True where a request runs in it; then serial and since_ms are that one's. */
+static bool
+observe(const struct watchdog *w, struct watched *t)
+{
+    struct score_thread *score = score_of(w, t);
+    uint64_t serial = atomic_load(&score->serial);
+    int64_t since = atomic_load(&score->since_ms);
+
+    if (since == 0 || atomic_load(&t->tid) == 0 ||
+        atomic_load(&score->serial) != serial) {
+        t->stage = STAGE_CALM;
+        return false;
+    }
+    if (t->serial != serial) {
+        t->serial = serial;
+        t->since_ms = since;
+        t->stage = STAGE_CALM;
+        t->slow_seen = false;
+    }
+    return true;
+}
+
+/* "[id] GET /path" */
+static void
+describe(const struct watchdog *w, const struct watched *t, char *to,
+         size_t size)
+{
+    char line[SCORE_LINE] = "a request", id[REQUEST_ID_LEN + 1];
+
+    interrupt_id(t->id, t->serial, id);
+    (void)score_line(score_of(w, t), line);
+    (void)snprintf(to, size, "%s%s%s%s", id[0] != '\0' ? "[" : "", id,
+                   id[0] != '\0' ? "] " : "", line);
+}
+
+/* An own line about the request; log_error() would put another id in front. */
+static void
+say(const struct watchdog *w, const struct watched *t, const char *text)
+{
+    char request[SCORE_LINE + 32];
+    struct buf whole, line;
+
+    describe(w, t, request, sizeof request);
+    buf_init(&whole, 4096);
+    buf_init(&line, 16384);
+    if (buf_printf(&whole, "%s: %s", request, text) == 0 &&
+        buf_add(&whole, "", 1) == 0 &&
+        log_format(&line, LOG_LEVEL_ERROR, whole.data) == 0) {
+        log_raw(line.data, line.len);
+    }
+    buf_fini(&whole);
+    buf_fini(&line);
+}
+
+/* -- dumps ---------------------------------------------------------------------------------- */
+
+static void
+name_thread(const struct watchdog *w, const struct watched *t, int64_t now)
+{
+    char line[SCORE_LINE] = "";
+    int64_t age = now - t->since_ms;
+
+    (void)score_line(score_of(w, t), line);
+    stacks_name(t->id, atomic_load(&t->tid),
+                "thread %u of %u, in %s for %lld.%03lld s:",
+                (unsigned)(t - w->threads) + 1, w->board->nthreads, line,
+                (long long)(age / 1000), (long long)(age % 1000));
+}
+
+static void
+say_why(const struct watchdog *w, const struct watched *t, int64_t now,
+        const char *option)
+{
+    char request[SCORE_LINE + 32];
+    int64_t age = now - t->since_ms;
+
+    describe(w, t, request, sizeof request);
+    stacks_say("%s: has run for %lld.%03lld s, longer than %s; stacks, "
+               "most recent call first:",
+               request, (long long)(age / 1000), (long long)(age % 1000),
+               option);
+}
+
+/* True where one has been begun. */
+static bool
+dump_all(struct watchdog *w, int64_t now, bool some_due)
+{
+    if (!stacks_prepare(some_due ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+                        true)) {
+        return false;
+    }
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        if (w->threads[i].stage == STAGE_DUE) {
+            say_why(w, &w->threads[i], now, "--request-timeout");
+        }
+    }
+    if (w->dump_wanted) {
+        stacks_say("SIGUSR2: stacks of all threads, most recent call first:");
+    }
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        if (w->threads[i].runs) {
+            name_thread(w, &w->threads[i], now);
+        }
+    }
+    w->dump_wanted = false;
+    stacks_begin(now);
+    return true;
+}
+
+static bool
+dump_slow(struct watchdog *w, struct watched *t, int64_t now)
+{
+    if (!stacks_prepare(LOG_LEVEL_WARNING, false)) {
+        return false;
+    }
+    say_why(w, t, now, "--slow");
+    name_thread(w, t, now);
+    stacks_begin(now);
+    return true;
+}
+
+/* -- what is to be done ---------------------------------------------------------------------- */
+
+static void
+poke(const struct watchdog *w, struct watched *t, int64_t now)
+{
+    if (atomic_load(&t->cancel.told) == t->serial ||
+        now - t->poked_ms < POKE_MS) {
+        return;
+    }
+    t->poked_ms = now;
+    if (t != w->threads || !interrupt_main()) {
+        interrupt_others();
+    }
+}
+
+static void
+begin_to_end(struct watchdog *w, struct watched *t, int64_t now)
+{
+    t->stage = STAGE_TOLD;
+    t->told_ms = now;
+    t->poked_ms = now - POKE_MS;
+    atomic_store(&t->cancel.serial, t->serial);
+    poke(w, t, now);
+}
+
+static void
+follow_up(struct watchdog *w, struct watched *t, int64_t now)
+{
+    if (t->stage == STAGE_TOLD && now - t->told_ms < GRACE_MS) {
+        poke(w, t, now);
+    }
+    else if (t->stage == STAGE_TOLD) {
+        t->stage = STAGE_LOST;
+        t->answered = false;
+        w->lost_ever++;
+        say(w, t, "does not end by --request-timeout; its process has to go");
+    }
+    if (t->stage == STAGE_LOST && !t->answered) {
+        t->answered = interrupt_give_up(t->id, t->serial);
+    }
+}
+
+static struct score_worker *
+counts_of(const struct watchdog *w)
+{
+    return &w->board->workers[w->worker];
+}
+
+/* Those that have just become overdue become DUE. */
+static bool
+mark_due(struct watchdog *w, int64_t now)
+{
+    int64_t limit = w->config->request_timeout_ms;
+    bool some = false;
+
+    for (unsigned i = 0; limit > 0 && i < w->board->nthreads; i++) {
+        struct watched *t = &w->threads[i];
+        if (t->runs && t->stage == STAGE_CALM && now - t->since_ms >= limit) {
+            t->stage = STAGE_DUE;
+            some = true;
+            atomic_fetch_add(&counts_of(w)->timeouts, 1);
+        }
+    }
+    return some;
+}
+
+/* One that has just become slow, or NULL. Where it is overdue as well the dump
+ * of that has to do. */
+static struct watched *
+mark_slow(struct watchdog *w, int64_t now)
+{
+    int64_t limit = w->config->slow_ms;
+
+    for (unsigned i = 0; limit > 0 && i < w->board->nthreads; i++) {
+        struct watched *t = &w->threads[i];
+        if (t->runs && !t->slow_seen && now - t->since_ms >= limit) {
+            t->slow_seen = true;
+            atomic_fetch_add(&counts_of(w)->slow, 1);
+            if (t->stage == STAGE_CALM) {
+                return t;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The stacks are in the log. */
+static void
+end_all_due(struct watchdog *w, int64_t now)
+{
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        if (w->threads[i].stage == STAGE_DUE) {
+            begin_to_end(w, &w->threads[i], now);
+        }
+    }
+}
+
+static void
+begin_dumps(struct watchdog *w, int64_t now)
+{
+    bool some_due = mark_due(w, now);
+    struct watched *slow;
+
+    if (some_due || w->dump_wanted) {
+        w->dumping = dump_all(w, now, some_due);
+        if (some_due && !w->dumping) {
+            end_all_due(w, now); /* no dump can be had */
+        }
+    }
+    else if ((slow = mark_slow(w, now)) != NULL) {
+        w->dumping = dump_slow(w, slow, now);
+    }
+}
+
+static int64_t
+sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When something is to be done about the thread next. A request may begin as soon
+ * as we have looked. */
+static int64_t
+next_look(const struct watchdog *w, const struct watched *t, int64_t now)
+{
+    int64_t since = t->runs ? t->since_ms : now;
+    int64_t next = now + IDLE_MS;
+
+    if (t->runs && (t->stage == STAGE_TOLD || t->stage == STAGE_LOST)) {
+        return now + POKE_MS;
+    }
+    if (w->config->request_timeout_ms > 0) {
+        next = sooner(next, since + w->config->request_timeout_ms);
+    }
+    if (w->config->slow_ms > 0 && !(t->runs && t->slow_seen)) {
+        next = sooner(next, since + w->config->slow_ms);
+    }
+    return next;
+}
+
+int
+watchdog_run(struct watchdog *w, int64_t now_ms)
+{
+    int64_t next = now_ms + IDLE_MS;
+    unsigned lost = 0;
+
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        w->threads[i].runs = observe(w, &w->threads[i]);
+    }
+    if (w->dumping && stacks_work(now_ms)) {
+        w->dumping = false;
+        end_all_due(w, now_ms);
+    }
+    if (!w->dumping) {
+        begin_dumps(w, now_ms);
+    }
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        struct watched *t = &w->threads[i];
+        if (t->runs) {
+            follow_up(w, t, now_ms);
+        }
+        lost += t->stage == STAGE_LOST;
+        next = sooner(next, next_look(w, t, now_ms));
+    }
+    w->lost = lost;
+    if (w->dumping || w->dump_wanted) {
+        next = sooner(next, now_ms + (w->dumping ? DUMP_MS : POKE_MS));
+    }
+    return next <= now_ms ? 1 : (int)(next - now_ms);
+}

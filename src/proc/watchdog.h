@@ -1,0 +1,62 @@
+/*
+ * watchdog.h - who is overdue, and what is done about it
+ *
+ * What:      looks at the requests of one process. --slow: one dump of the
+ *            request's stack. --request-timeout: a dump of all stacks, then
+ *            RequestTimeout inside the request, again and again until Python has
+ *            it; when the request still runs GRACE_MS later it is answered in its
+ *            thread's place and counts as lost: the process should go.
+ * Owner:     whoever calls watchdog_run(): the caretaker, or cgi_watch.c.
+ * Lifetime:  watchdog_init() to the end of the process.
+ * Threads:   watchdog_enter(), watchdog_begin() the request's; the rest one.
+ * GIL:       not held.        Errors: logs.
+ * Blocks:    watchdog_run(): where a C extension keeps the GIL, a moment for each
+ *            thread that is asked for its stack.
+ */
+#ifndef PROC_WATCHDOG_H
+#define PROC_WATCHDOG_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "gateway/request.h"
+#include "proc/scoreboard.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct watched; /* one thread */
+
+struct watchdog {
+    const struct config *config;
+    struct scoreboard *board;
+    unsigned worker;
+    struct watched *threads;
+    bool dump_wanted; /* SIGUSR2 */
+    bool dumping;
+    unsigned lost; /* threads whose request has not ended all the same */
+    unsigned lost_ever;
+};
+
+/* The threads of a worker, as many as the board has. 0 or -ENOMEM. */
+CHECK_RESULT int watchdog_init(struct watchdog *w, const struct config *config,
+                               struct scoreboard *board, unsigned worker);
+
+/* This thread is that one from now on. Before its first request. */
+void watchdog_enter(struct watchdog *w, unsigned thread);
+
+/* A request begins; serial is score_begin()'s. */
+void watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
+                    struct request *q);
+
+/* All stacks to the log, soon. */
+void watchdog_dump(struct watchdog *w);
+
+/* Does what is due at now_ms; in how many ms it wants to be called again. */
+CHECK_RESULT int watchdog_run(struct watchdog *w, int64_t now_ms);
+
+/* True where the thread's request is lost. */
+CHECK_RESULT bool watchdog_is_lost(const struct watchdog *w, unsigned thread);
+
+#endif

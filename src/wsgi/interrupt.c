@@ -1,0 +1,215 @@
+/*
+ * interrupt.c - ends a request from outside its thread
+ */
+#include "wsgi/interrupt.h"
+
+#include "base/log.h"
+#include "wsgi/errand.h"
+#include "wsgi/lease.h"
+#include "wsgi/python.h"
+#include "wsgi/timeout.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* -- the signal ---------------------------------------------------------------------- */
+
+static void (*wake_python)(
+    int number); /* the handler signal.signal() installs */
+static pid_t main_tid;
+
+/* Python runs handlers in the main thread only; in another a signal has done its
+ * work when it has interrupted the system call. */
+static void
+on_signal(int number)
+{
+    if (gettid() == main_tid) {
+        wake_python(number);
+    }
+}
+
+/* What Python then calls, when it is safe. Too late for the request, it finds
+ * another one or none. */
+static PyObject *
+on_python_signal(PyObject *self, PyObject *args)
+{
+    struct lease *l = lease_current();
+
+    (void)self;
+    (void)args;
+    if (l != NULL && timeout_is_due(l)) {
+        (void)timeout_raise(l);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef python_handler = {"end_request", on_python_signal,
+                                     METH_VARARGS, NULL};
+
+/* _signal: the C part, without the enums that signal makes of its constants. */
+static int
+install(void)
+{
+    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
+    CLEANUP(py_clear)
+    PyObject *handler = PyCFunction_New(&python_handler, NULL);
+    struct sigaction sa;
+
+    if (module == NULL || handler == NULL) {
+        return -1;
+    }
+    CLEANUP(py_clear)
+    PyObject *old =
+        PyObject_CallMethod(module, "signal", "iO", INTERRUPT_SIGNAL, handler);
+    if (old == NULL || sigaction(INTERRUPT_SIGNAL, NULL, &sa) < 0) {
+        return -1;
+    }
+    wake_python = sa.sa_handler;
+    /* No SA_RESTART: it is there to interrupt. */
+    sa = (struct sigaction){.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    return sigaction(INTERRUPT_SIGNAL, &sa, NULL);
+}
+
+int
+interrupt_open(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    main_tid = gettid();
+    int r = install();
+    if (r < 0) {
+        PyErr_Clear();
+        log_error("--request-timeout: its signal cannot be used");
+    }
+    PyGILState_Release(gil);
+    return r;
+}
+
+static bool
+is_installed(void)
+{
+    struct sigaction sa;
+
+    return sigaction(INTERRUPT_SIGNAL, NULL, &sa) == 0 &&
+           sa.sa_handler == on_signal;
+}
+
+bool
+interrupt_main(void)
+{
+    return is_installed() && tgkill(getpid(), main_tid, INTERRUPT_SIGNAL) == 0;
+}
+
+/* -- the threads --------------------------------------------------------------------- */
+
+/* Held while a lease is looked at, so that its thread cannot end under us. The
+ * GIL is never waited for inside. */
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lease *list;
+
+void
+interrupt_enlist(struct lease *l)
+{
+    (void)pthread_mutex_lock(&list_lock);
+    l->next = list;
+    list = l;
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+void
+interrupt_delist(struct lease *l)
+{
+    (void)pthread_mutex_lock(&list_lock);
+    for (struct lease **at = &list; *at != NULL; at = &(*at)->next) {
+        if (*at == l) {
+            *at = l->next;
+            break;
+        }
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+/* With the GIL a thread is either in one of our waits or will look for an
+ * exception before it runs more Python code. (Or it is in a wait of its own:
+ * then it will look too late.) */
+static void
+throw_all(void)
+{
+    bool signal_works = is_installed();
+
+    (void)pthread_mutex_lock(&list_lock);
+    for (struct lease *l = list; l != NULL; l = l->next) {
+        if (!timeout_is_due(l)) {
+            continue;
+        }
+        if (!l->waiting) {
+            timeout_throw(l);
+        }
+        else if (signal_works) {
+            (void)pthread_kill(l->thread, INTERRUPT_SIGNAL);
+        }
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+void
+interrupt_others(void)
+{
+    static struct errand errand;
+
+    if (errand_begin(&errand, throw_all) < 0) {
+        /* The last one still waits for the GIL, and will do. */
+    }
+}
+
+/* Its lease, and nobody inside: until leave() its thread cannot end it. */
+static struct lease *
+enter(pthread_t thread, uint64_t serial)
+{
+    (void)pthread_mutex_lock(&list_lock);
+    for (struct lease *l = list; l != NULL; l = l->next) {
+        if (!pthread_equal(l->thread, thread) || !lease_peek(l)) {
+            continue;
+        }
+        if (l->q != NULL && l->q->serial == serial) {
+            return l;
+        }
+        lease_peek_end(l);
+    }
+    (void)pthread_mutex_unlock(&list_lock);
+    return NULL;
+}
+
+static void
+leave(struct lease *l)
+{
+    lease_peek_end(l);
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+void
+interrupt_id(pthread_t thread, uint64_t serial, char to[REQUEST_ID_LEN + 1])
+{
+    struct lease *l = enter(thread, serial);
+
+    to[0] = '\0';
+    if (l != NULL) {
+        memcpy(to, request_id(l->q), REQUEST_ID_LEN + 1);
+        leave(l);
+    }
+}
+
+bool
+interrupt_give_up(pthread_t thread, uint64_t serial)
+{
+    struct lease *l = enter(thread, serial);
+
+    if (l == NULL) {
+        return false;
+    }
+    response_give_up(l->q, INTERRUPT_STATUS, INTERRUPT_SENTENCE,
+                     request_id(l->q));
+    leave(l);
+    return true;
+}

@@ -1,0 +1,59 @@
+/*
+ * interrupt.h - ends a request from outside its thread
+ *
+ * What:      raises RequestTimeout (timeout.h) in the threads that run cancelled
+ *            requests (gateway/request.h): in the main thread by INTERRUPT_SIGNAL,
+ *            even out of a blocking call; in another when it next runs Python
+ *            code. For a thread that nothing reaches, gives the answer here.
+ * Owner:     the process; leases stay their threads'.
+ * Threads:   see each.                                     GIL: see each.
+ * Errors:    see each.                                     Blocks: never.
+ */
+#ifndef WSGI_INTERRUPT_H
+#define WSGI_INTERRUPT_H
+
+#include "base/compiler.h"
+#include "gateway/request.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The number is ours; the man page says so. */
+#define INTERRUPT_SIGNAL (SIGRTMIN + 12)
+
+/* After Python has started (and in a fork of such a process), in the main thread;
+ * only where requests are going to
+ * be cancelled. GIL not held. 0, or -1 after a log line. */
+CHECK_RESULT int interrupt_open(void);
+
+/* A lease in use by a request thread, from its beginning to its end. Any thread;
+ * the GIL does not matter. */
+struct lease;
+void interrupt_enlist(struct lease *l);
+void interrupt_delist(struct lease *l);
+
+/* -- for a watchdog: any one thread, GIL not held ------------------------------- */
+
+/* Interrupts what the main thread does, if that is a cancelled request. False:
+ * the application has taken the signal, interrupt_others() has to do. To be
+ * repeated: a blocking call may just have been about to begin. */
+CHECK_RESULT bool interrupt_main(void);
+
+/* The same for all cancelled requests, by the GIL. To be repeated. */
+void interrupt_others(void);
+
+/* The id of the request that this thread runs; "" where it cannot be told now. */
+void interrupt_id(pthread_t thread, uint64_t serial,
+                  char to[REQUEST_ID_LEN + 1]);
+
+/* Answers a cancelled request in its thread's place: 504, or a broken transfer.
+ * False: the thread is sending or reading just now, or has ended it. */
+CHECK_RESULT bool interrupt_give_up(pthread_t thread, uint64_t serial);
+
+/* What the answer says. */
+#define INTERRUPT_STATUS "504 Gateway Timeout"
+#define INTERRUPT_SENTENCE "The application did not answer in time."
+
+#endif

@@ -1,0 +1,477 @@
+/*
+ * stacks.c - the Python stacks of threads, for the log
+ */
+#include "wsgi/stacks.h"
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/num.h"
+#include "wsgi/errand.h"
+#include "wsgi/python.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <semaphore.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    TEXT_MAX = 1 << 20, /* of a dump */
+    FRAMES_MAX = 100,   /* of a stack, the most recent ones; as faulthandler */
+    LINE_TEXT = 1024,   /* a line on top, or a name */
+    GIL_WAIT_MS = 1000, /* then it is tried without */
+    ERRAND_MAX_MS = 5000, /* an errand that hangs (in some __del__) */
+    ANSWER_WAIT_MS = 100  /* for one thread to write down its stack */
+};
+
+struct name {
+    pthread_t id;
+    pid_t tid;
+    char text[LINE_TEXT];
+};
+
+/* The dump in hand. */
+static struct {
+    enum log_level level;
+    bool all;
+    struct buf text;
+    struct name *names;
+    size_t n;
+    bool begun;
+    int64_t since_ms;
+    struct errand errand;
+} dump = {.text = {.max = TEXT_MAX}};
+
+static atomic_bool is_open;
+
+static void
+add_line(const char *text)
+{
+    if (log_format(&dump.text, dump.level, text) < 0) {
+        /* Too long, or no memory: what there is has to do. */
+        return;
+    }
+}
+
+static const struct name *
+find_name(pthread_t id)
+{
+    for (size_t i = 0; i < dump.n; i++) {
+        if (pthread_equal(dump.names[i].id, id)) {
+            return &dump.names[i];
+        }
+    }
+    return NULL;
+}
+
+/* -- with the GIL ------------------------------------------------------------------ */
+
+static PyObject *
+frame_text(PyFrameObject *frame)
+{
+    CLEANUP(py_clear) PyObject *code = (PyObject *)PyFrame_GetCode(frame);
+    CLEANUP(py_clear)
+    PyObject *file = PyObject_GetAttrString(code, "co_filename");
+    CLEANUP(py_clear)
+    PyObject *function = PyObject_GetAttrString(
+        code, PY_VERSION_HEX >= 0x030B0000 ? "co_qualname" : "co_name");
+    if (file == NULL || function == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear)
+    PyObject *text =
+        PyUnicode_FromFormat("  File \"%S\", line %d, in %S", file,
+                             PyFrame_GetLineNumber(frame), function);
+    return text == NULL
+               ? NULL
+               : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
+static void
+add_frames(PyObject *top)
+{
+    PyObject *frame = Py_NewRef(top);
+
+    for (int i = 0; frame != NULL; i++) {
+        CLEANUP(py_clear) PyObject *text = NULL;
+        if (i < FRAMES_MAX) {
+            text = frame_text((PyFrameObject *)frame);
+        }
+        PyErr_Clear();
+        add_line(text != NULL ? PyBytes_AS_STRING(text) : "  ...");
+        Py_SETREF(frame, i == FRAMES_MAX ? NULL
+                                         : (PyObject *)PyFrame_GetBack(
+                                               (PyFrameObject *)frame));
+    }
+}
+
+/* The name that threading has for it, without asking its lock: whoever holds it
+ * may be what we are about to show. NULL: none. */
+static PyObject *
+thread_name(PyObject *ident)
+{
+    PyObject *threading =
+        PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+    if (threading == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear)
+    PyObject *active = PyObject_GetAttrString(threading, "_active");
+    if (active == NULL || !PyDict_Check(active)) {
+        return NULL;
+    }
+    PyObject *thread = PyDict_GetItemWithError(active, ident);
+    return thread == NULL ? NULL : PyObject_GetAttrString(thread, "_name");
+}
+
+static void
+add_title(PyObject *ident)
+{
+    char title[LINE_TEXT];
+    CLEANUP(py_clear) PyObject *name = thread_name(ident);
+    const char *text =
+        name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+
+    PyErr_Clear();
+    if (text != NULL) {
+        (void)snprintf(title, sizeof title,
+                       "thread \"%s\" of the application:", text);
+    }
+    else {
+        (void)snprintf(title, sizeof title, "thread %lu of the application:",
+                       PyLong_AsUnsignedLongMask(ident));
+    }
+    add_line(title);
+}
+
+static void
+add_named(PyObject *frames)
+{
+    for (size_t i = 0; i < dump.n; i++) {
+        CLEANUP(py_clear)
+        PyObject *ident = PyLong_FromUnsignedLong(dump.names[i].id);
+        PyObject *frame =
+            ident == NULL ? NULL : PyDict_GetItemWithError(frames, ident);
+        add_line(dump.names[i].text);
+        if (frame != NULL) {
+            add_frames(frame);
+        }
+        else {
+            add_line("  (not in Python code)");
+        }
+    }
+}
+
+static void
+add_others(PyObject *frames)
+{
+    PyObject *ident, *frame;
+    Py_ssize_t at = 0;
+
+    while (PyDict_Next(frames, &at, &ident, &frame)) {
+        if (PyFrame_Check(frame) &&
+            find_name(PyLong_AsUnsignedLongMask(ident)) == NULL) {
+            add_title(ident);
+            add_frames(frame);
+        }
+    }
+}
+
+/* In whole lines, as many as a pipe takes at once: nobody who watches over a
+ * process may wait for the reader of its log. */
+static void
+log_text(void)
+{
+    const char *rest = dump.text.data;
+    size_t left = dump.text.len;
+
+    while (left > 0) {
+        size_t n = left < PIPE_BUF ? left : PIPE_BUF;
+        const char *end = memrchr(rest, '\n', n);
+        n = end != NULL ? (size_t)(end - rest) + 1 : n;
+        log_raw(rest, n);
+        rest += n;
+        left -= n;
+    }
+}
+
+static void
+with_gil(void)
+{
+    PyObject *get = PySys_GetObject("_current_frames"); /* borrowed */
+    CLEANUP(py_clear)
+    PyObject *frames = get == NULL ? NULL : PyObject_CallNoArgs(get);
+
+    if (frames != NULL && PyDict_Check(frames)) {
+        add_named(frames);
+        if (dump.all) {
+            add_others(frames);
+        }
+    }
+    PyErr_Clear();
+    Py_BEGIN_ALLOW_THREADS log_text();
+    Py_END_ALLOW_THREADS
+}
+
+/* -- without it --------------------------------------------------------------------- */
+
+/* faulthandler writes down the stack of the thread its handler runs in; the
+ * handler runs inside ours. */
+static struct {
+    void (*write_stack)(int number); /* NULL: not available */
+    int fd;                          /* where to: memory */
+    atomic_int asked;                /* tid of the thread whose turn it is */
+    _Atomic pthread_t by;            /* who has answered */
+    sem_t answered;
+} self_dump = {.fd = -1};
+
+static void
+on_signal(int number)
+{
+    int saved = errno;
+
+    if (atomic_load(&self_dump.asked) == gettid()) {
+        self_dump.write_stack(number);
+        atomic_store(&self_dump.by, pthread_self());
+        (void)sem_post(&self_dump.answered);
+    }
+    errno = saved;
+}
+
+static int
+install(void)
+{
+    CLEANUP(py_clear)
+    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
+    struct sigaction sa;
+
+    if (faulthandler == NULL) {
+        return -1;
+    }
+    CLEANUP(py_clear)
+    PyObject *r = PyObject_CallMethod(faulthandler, "register", "iiii",
+                                      STACKS_SIGNAL, self_dump.fd, 0, 0);
+    if (r == NULL) {
+        return -1;
+    }
+    if (self_dump.write_stack == NULL) { /* else this is a fork of it */
+        if (sigaction(STACKS_SIGNAL, NULL, &sa) < 0 ||
+            (sa.sa_flags & SA_SIGINFO) != 0) {
+            return -1;
+        }
+        self_dump.write_stack = sa.sa_handler;
+    }
+    sa = (struct sigaction){.sa_handler = on_signal,
+                            .sa_flags = SA_RESTART | SA_ONSTACK};
+    return sigaction(STACKS_SIGNAL, &sa, NULL);
+}
+
+/* False where the application has a handler of its own there. */
+static bool
+is_installed(void)
+{
+    struct sigaction sa;
+
+    return self_dump.write_stack != NULL &&
+           sigaction(STACKS_SIGNAL, NULL, &sa) == 0 &&
+           sa.sa_handler == on_signal;
+}
+
+/* What faulthandler wrote, with other lines around it; its first line is a title
+ * of its own. */
+static void
+add_answer(const char *title)
+{
+    static char text[64 << 10]; /* more than FRAMES_MAX lines, mostly */
+    ssize_t n = pread(self_dump.fd, text, sizeof text - 1, 0);
+
+    text[n > 0 ? n : 0] = '\0';
+    if (strstr(text, "  File ") == NULL) {
+        return; /* a thread without Python, or one that waits for requests */
+    }
+    add_line(title);
+    char *rest = text;
+    (void)strsep(&rest, "\n");
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        if (line[0] != '\0') {
+            add_line(line);
+        }
+    }
+}
+
+static void
+ask(pid_t tid)
+{
+    struct timespec end;
+
+    if (ftruncate(self_dump.fd, 0) < 0 ||
+        lseek(self_dump.fd, 0, SEEK_SET) < 0) {
+        return;
+    }
+    atomic_store(&self_dump.asked, tid);
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += ANSWER_WAIT_MS * 1000000L;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    if (tgkill(getpid(), tid, STACKS_SIGNAL) == 0 &&
+        sem_clockwait(&self_dump.answered, CLOCK_MONOTONIC, &end) == 0) {
+        pthread_t by = atomic_load(&self_dump.by);
+        const struct name *name = find_name(by);
+        char other[64];
+        (void)snprintf(other, sizeof other,
+                       "thread %lu of the application:", by);
+        add_answer(name != NULL ? name->text : other);
+    }
+    atomic_store(&self_dump.asked, 0);
+    while (sem_trywait(&self_dump.answered) == 0) {
+        /* One that was late. */
+    }
+}
+
+static void
+ask_all(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+
+    for (const struct dirent *d;
+         tasks != NULL && (d = readdir(tasks)) != NULL;) {
+        uint64_t tid;
+        if (num_parse(d->d_name, strlen(d->d_name), INT32_MAX, &tid) == 0 &&
+            (pid_t)tid != gettid()) {
+            ask((pid_t)tid);
+        }
+    }
+    if (tasks != NULL) {
+        (void)closedir(tasks);
+    }
+}
+
+static void
+without_gil(void)
+{
+    add_line("(Python is busy in a C function; each thread shows its own)");
+    if (!is_installed()) {
+        add_line("(and cannot be asked)");
+    }
+    else if (dump.all) {
+        ask_all();
+    }
+    else {
+        for (size_t i = 0; i < dump.n; i++) {
+            ask(dump.names[i].tid);
+        }
+    }
+    log_text();
+}
+
+/* -- both ----------------------------------------------------------------------------- */
+
+void
+stacks_open(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    fd_close(&self_dump.fd);
+    self_dump.fd = memfd_create("stacks", MFD_CLOEXEC);
+    if (self_dump.fd < 0 || sem_init(&self_dump.answered, 0, 0) < 0 ||
+        install() < 0) {
+        self_dump.write_stack = NULL;
+        fd_close(&self_dump.fd);
+        PyErr_Clear();
+    }
+    PyGILState_Release(gil);
+    atomic_store(&is_open, true);
+}
+
+bool
+stacks_prepare(enum log_level level, bool all)
+{
+    if (!atomic_load(&is_open) || dump.begun ||
+        errand_state(&dump.errand) == ERRAND_RUNNING) {
+        return false;
+    }
+    dump.level = level;
+    dump.all = all;
+    dump.text.len = 0;
+    dump.n = 0;
+    return true;
+}
+
+void
+stacks_say(const char *fmt, ...)
+{
+    char text[LINE_TEXT];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    add_line(text);
+}
+
+void
+stacks_name(pthread_t id, pid_t tid, const char *fmt, ...)
+{
+    struct name *grown =
+        reallocarray(dump.names, dump.n + 1, sizeof *dump.names);
+    va_list ap;
+
+    if (grown == NULL) {
+        return; /* it will be one of the application's */
+    }
+    dump.names = grown;
+    struct name *name = &grown[dump.n++];
+    *name = (struct name){.id = id, .tid = tid};
+    va_start(ap, fmt);
+    (void)vsnprintf(name->text, sizeof name->text, fmt, ap);
+    va_end(ap);
+}
+
+void
+stacks_begin(int64_t now_ms)
+{
+    dump.begun = true;
+    dump.since_ms = now_ms;
+    if (errand_begin(&dump.errand, with_gil) < 0) {
+        /* An earlier one still waits for the GIL: that is how it is. */
+        without_gil();
+        dump.begun = false;
+    }
+}
+
+static bool
+has_ended(int64_t now_ms)
+{
+    switch (errand_state(&dump.errand)) {
+    case ERRAND_WAITING:
+        if (now_ms - dump.since_ms < GIL_WAIT_MS ||
+            !errand_drop(&dump.errand)) {
+            return false;
+        }
+        without_gil();
+        return true;
+    case ERRAND_RUNNING:
+        return now_ms - dump.since_ms >= ERRAND_MAX_MS;
+    case ERRAND_IDLE:
+    case ERRAND_DROPPED:
+        break;
+    }
+    return true;
+}
+
+bool
+stacks_work(int64_t now_ms)
+{
+    if (dump.begun && has_ended(now_ms)) {
+        dump.begun = false;
+    }
+    return !dump.begun;
+}

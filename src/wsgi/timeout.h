@@ -1,0 +1,41 @@
+/*
+ * timeout.h - RequestTimeout: the exception that ends a cancelled request
+ *
+ * What:      the class, and when it may be raised: once for each request, and
+ *            never where it would end anything else.
+ * Owner:     the module _wsgi_cgi.
+ * Threads:   the request's; timeout_throw() any.                     GIL: held.
+ * Errors:    see each.                                     Blocks: never.
+ */
+#ifndef WSGI_TIMEOUT_H
+#define WSGI_TIMEOUT_H
+
+#include "wsgi/lease.h"
+#include "wsgi/python.h"
+
+#include <stdbool.h>
+
+/* The class, for module.c. New reference. */
+PyObject *timeout_type(PyObject *module);
+
+/* True where exc is one. */
+bool timeout_is(PyObject *exc);
+
+/* From here on it may be raised in the request; from there on it may not, and
+ * what was thrown but not raised yet is taken back. */
+void timeout_allow(struct lease *l);
+void timeout_forbid(struct lease *l);
+
+/* True where the request is cancelled and the application not told yet. */
+bool timeout_is_due(const struct lease *l);
+
+/* True where it was told: whatever exception ends the request now, that is why. */
+bool timeout_was_told(const struct lease *l);
+
+/* Raises it here: in the request's thread, whose wait was cut short. -1. */
+int timeout_raise(struct lease *l);
+
+/* Raises it in the request's thread when that next runs Python code. */
+void timeout_throw(struct lease *l);
+
+#endif

@@ -34,6 +34,9 @@ config_fini(struct config *c)
     value_drop(&c->method);
     value_drop(&c->path);
     value_drop(&c->data_file);
+    value_drop(&c->x_sendfile);
+    free_list(&c->x_sendfile_urls);
+    free_list(&c->x_sendfile_dirs);
     free_list(&c->headers);
     free_list(&c->python_path);
     free_list(&c->set);

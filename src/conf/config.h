@@ -65,6 +65,11 @@ struct config {
     enum config_errors_to errors_to;
     bool debug;
 
+    /* --x-sendfile: files below dirs[i] become urls[i] and the rest of the path;
+     * both end in "/". NULL: every file is sent. */
+    const char *x_sendfile;
+    struct config_list x_sendfile_urls, x_sendfile_dirs;
+
     /* Processes. */
     unsigned processes;    /* --processes N, auto = cores; 0 = no master */
     bool preload;          /* --preload: import once, then fork the workers */

@@ -63,6 +63,14 @@ static const struct option_row table[] = {
      .help = "without APP, serve the script the request\n"
              "names, if it is below this folder"},
 
+    {.name = "x-sendfile", .arg = "HEADER[:[URLPREFIX=]DIR]", WHOLE,
+     .set = value_x_sendfile,
+     .allowed = "HEADER, HEADER:DIR or HEADER:URLPREFIX=DIR, where HEADER "
+                "begins with X- and is the same each time, URLPREFIX with / "
+                "(X-Accel-Redirect needs it), and DIR is a folder",
+     .help = "have the server send the files below DIR\n"
+             "that wsgi.file_wrapper gets (repeatable)"},
+
     HEADING("Where requests come from"),
     {.letter = 'b', .name = "bind", .arg = "ADDR", .set = value_word,
      FIELD(bind),

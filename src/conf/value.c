@@ -6,9 +6,13 @@
 #include "conf/config.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void
@@ -304,4 +308,78 @@ value_ask(const struct option_row *row, void *field, const char *value)
     struct config *c = field;
     c->action = (enum config_action)row->max;
     return value_string(row, &c->address, value);
+}
+
+/* -- --x-sendfile ------------------------------------------------------------- */
+
+/* Appends a path with exactly one "/" at its end. */
+static int
+append_folder(struct config_list *list, const char *path, size_t n)
+{
+    char text[PATH_MAX];
+
+    while (n > 0 && path[n - 1] == '/') {
+        n--;
+    }
+    int len = snprintf(text, sizeof text, "%.*s/", (int)n, path);
+    return len < 0 || (size_t)len >= sizeof text
+               ? -EINVAL
+               : append(list, text, (size_t)len);
+}
+
+/* The folder is resolved now: --chdir comes later, and an open file's path, which
+ * it is compared with, has no symbolic links. */
+static int
+add_mapping(struct config *c, const char *url, size_t nurl, const char *dir)
+{
+    char real[PATH_MAX];
+    struct stat st;
+
+    if (realpath(dir, real) == NULL || stat(real, &st) < 0 ||
+        !S_ISDIR(st.st_mode)) {
+        return -EINVAL;
+    }
+    if (url == NULL) {
+        /* As it is written: the server's own list of folders says the same. */
+        url = dir[0] == '/' ? dir : real;
+        nurl = strlen(url);
+    }
+    int r = append_folder(&c->x_sendfile_urls, url, nurl);
+    return r == 0 ? append_folder(&c->x_sendfile_dirs, real, strlen(real)) : r;
+}
+
+int
+value_x_sendfile(const struct option_row *row UNUSED, void *field,
+                 const char *value)
+{
+    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz"
+                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    struct config *c = field;
+    size_t n = strspn(value, name_chars);
+    bool has_map = value[n] == ':';
+    const char *map = value + n + 1;
+    const char *equals = has_map ? strchr(map, '=') : NULL;
+
+    if (n < 3 || strncasecmp(value, "X-", 2) != 0 ||
+        (value[n] != '\0' && !has_map) ||
+        (c->x_sendfile != NULL &&
+         (strlen(c->x_sendfile) != n ||
+          strncasecmp(c->x_sendfile, value, n) != 0)) ||
+        (equals != NULL &&
+         (map[0] != '/' || memchr(map, '?', (size_t)(equals - map)) != NULL)) ||
+        (equals == NULL && n == 16 &&
+         strncasecmp(value, "X-Accel-Redirect", n) == 0)) {
+        return -EINVAL;
+    }
+    int r = value_copy(&c->x_sendfile, value, n);
+    if (r == 0 && !has_map) {
+        r = add_mapping(c, NULL, 0, "/");
+    }
+    else if (r == 0 && equals == NULL) {
+        r = add_mapping(c, NULL, 0, map);
+    }
+    else if (r == 0) {
+        r = add_mapping(c, map, (size_t)(equals - map), equals + 1);
+    }
+    return r;
 }

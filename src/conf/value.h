@@ -63,6 +63,10 @@ int value_action(const struct option_row *row, void *field, const char *value);
  * address. */
 int value_ask(const struct option_row *row, void *field, const char *value);
 
+/* For the same: HEADER[:[URLPREFIX=]DIR]. */
+int value_x_sendfile(const struct option_row *row, void *field,
+                     const char *value);
+
 /* These add to a config_list: one word, words with commas, NAME=VALUE. */
 int value_word(const struct option_row *row, void *field, const char *value);
 int value_commas(const struct option_row *row, void *field, const char *value);

@@ -281,6 +281,47 @@ response_add_header(struct response *r, const char *name, size_t nname,
     return add_line(to, name, nname, value, nvalue);
 }
 
+/* The first line of that name in fields, NULL where there is none. */
+static char *
+find_field(const struct response *r, const char *name, size_t *ret_len)
+{
+    const struct buf *b = &r->fields;
+    size_t n = strlen(name);
+
+    for (size_t at = 0; at < b->len; at += *ret_len) {
+        char *line = b->data + at;
+        const char *end = memchr(line, '\n', b->len - at);
+        *ret_len = end == NULL ? b->len - at : (size_t)(end - line) + 1;
+        if (*ret_len > n && line[n] == ':' && strncasecmp(line, name, n) == 0) {
+            return line;
+        }
+    }
+    return NULL;
+}
+
+bool
+response_has_header(const struct response *r, const char *name)
+{
+    size_t len;
+
+    return find_field(r, name, &len) != NULL;
+}
+
+void
+response_drop_length(struct response *r)
+{
+    size_t len;
+    char *line = find_field(r, "Content-Length", &len);
+
+    if (line != NULL) {
+        size_t end = (size_t)(line - r->fields.data) + len;
+        memmove(line, line + len, r->fields.len - end);
+        r->fields.len -= len;
+    }
+    r->has_length = false;
+    r->content_length = 0;
+}
+
 /* -- sending ----------------------------------------------------------------- */
 
 bool

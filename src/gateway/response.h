@@ -90,6 +90,12 @@ CHECK_RESULT int response_add_header(struct response *r, const char *name,
                                      size_t nname, const char *value,
                                      size_t nvalue);
 
+/* True where such a header was added; not for the four that CGI knows. */
+bool response_has_header(const struct response *r, const char *name);
+
+/* Takes Content-Length back. */
+void response_drop_length(struct response *r);
+
 /* -- sending ---------------------------------------------------------------- */
 
 /* True once bytes of the head have been given to the transport. */

@@ -3,6 +3,7 @@
  */
 #include "wsgi/body.h"
 
+#include "gateway/x_sendfile.h"
 #include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/timeout.h"
@@ -226,6 +227,14 @@ send_file(struct lease *l, PyObject *result, const struct file_span *span)
 
     if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
         return STEP_FAILED;
+    }
+    if (l->q->config->x_sendfile != NULL && span->offset == 0) {
+        int r = x_sendfile_answer(l->q, span->fd, span->count);
+        if (r != 0) {
+            enum step step = r > 0 ? STEP_FULL : step_of(l, r);
+            lease_leave(l);
+            return step;
+        }
     }
     int e =
         response_send_file(l->q, span->fd, span->offset, span->count, &sent);

@@ -31,6 +31,7 @@ EXAMPLE_BINARY = "/usr/local/bin/wsgi-cgi"
 EXAMPLE_APP = "/srv/app/app.py"
 EXAMPLE_APP_DIR = "/srv/app"
 EXAMPLE_ROOT = "/srv/www"
+EXAMPLE_FILES = "/srv/files"
 EXAMPLE_SOCKET = "/run/wsgi-cgi/app.sock"
 EXAMPLE_PORT = "8080"
 EXAMPLE_USER = "www-data"
@@ -99,6 +100,7 @@ def example(name, **pairs):
              if not line.lstrip().startswith(mark) or line.startswith("#!")]
     names = {
         "binary": EXAMPLE_BINARY, "app": EXAMPLE_APP, "root": EXAMPLE_ROOT,
+        "files": EXAMPLE_FILES,
         "app_dir": '"%s"' % EXAMPLE_APP_DIR, "socket": EXAMPLE_SOCKET,
         "port": EXAMPLE_PORT, "user": EXAMPLE_USER,
         "owner": "%s:%s" % (EXAMPLE_USER, EXAMPLE_USER),

@@ -1,0 +1,25 @@
+/*
+ * x_sendfile.h - files that the web server sends itself
+ *
+ * What:      --x-sendfile: instead of a file's bytes the server gets a header
+ *            with its path, or with the URL that stands for it there.
+ * Owner:     the request.
+ * Threads:   the request's thread.                               GIL: not used.
+ * Errors:    0, 1 or -ENOMEM.                              Blocks: file system.
+ */
+#ifndef GATEWAY_X_SENDFILE_H
+#define GATEWAY_X_SENDFILE_H
+
+#include "base/compiler.h"
+#include "gateway/request.h"
+
+#include <stdint.h>
+
+/* The whole body is to be the regular file fd, of so many bytes. 1: the header
+ * has been added and Content-Length taken back; finish the response without a
+ * body. 0: send the file, for it is not below a folder of --x-sendfile, the
+ * header cannot say its name, or the response is not a plain one. Call it only
+ * where config->x_sendfile is set. */
+CHECK_RESULT int x_sendfile_answer(struct request *q, int fd, uint64_t size);
+
+#endif

@@ -37,7 +37,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := buf clock fd log num stamp utf8
+SRC_base    := buf clock fd log num sheet stamp utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener poller
 SRC_gateway := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out params path \

@@ -259,6 +259,24 @@ params_is(const struct params *p, const char *name, const char *value)
     return e != NULL && e->value_len == n && memcmp(e->value, value, n) == 0;
 }
 
+bool
+params_is_secret(const struct param *e)
+{
+    static const char *const words[] = {"AUTHORIZATION", "COOKIE", "PASSW",
+                                        "SECRET",        "TOKEN",  "API_KEY",
+                                        "APIKEY"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        size_t n = strlen(words[i]);
+        for (size_t at = 0; at + n <= e->name_len; at++) {
+            if (strncasecmp(e->name + at, words[i], n) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* -- mending ---------------------------------------------------------------- */
 
 static void

@@ -126,3 +126,22 @@ path_script_is_whole(struct path_part script, const struct path_hints *hints)
     return !is_below(file, hints->document_root) &&
            !is_below(file, hints->context_document_root);
 }
+
+bool
+path_query_has(const char *query, size_t n, const char *word)
+{
+    size_t nword = strlen(word);
+
+    while (n > 0) {
+        const char *amp = memchr(query, '&', n);
+        size_t len = amp == NULL ? n : (size_t)(amp - query);
+        if (len >= nword && memcmp(query, word, nword) == 0 &&
+            (len == nword || query[nword] == '=')) {
+            return true;
+        }
+        len += amp != NULL;
+        query += len;
+        n -= len;
+    }
+    return false;
+}

@@ -1,5 +1,6 @@
 #include "proc/status.h"
 
+#include "gateway/path.h"
 #include "gateway/response.h"
 #include "proc/status_shot.h"
 
@@ -57,26 +58,11 @@ status_is_wanted(const struct config *config, const struct request *q)
 
 /* -- the page ---------------------------------------------------------------------- */
 
-/* True where one of the words between the "&" is this one; "json=1" counts. */
 static bool
-has_word(const struct param *p, const char *word)
+has_word(const struct param *query, const char *word)
 {
-    const char *query = p == NULL ? "" : p->value;
-    size_t n = p == NULL ? 0 : p->value_len;
-    size_t nword = strlen(word);
-
-    while (n > 0) {
-        const char *amp = memchr(query, '&', n);
-        size_t len = amp == NULL ? n : (size_t)(amp - query);
-        if (len >= nword && memcmp(query, word, nword) == 0 &&
-            (len == nword || query[nword] == '=')) {
-            return true;
-        }
-        len += amp != NULL;
-        query += len;
-        n -= len;
-    }
-    return false;
+    return query != NULL &&
+           path_query_has(query->value, query->value_len, word);
 }
 
 int

@@ -4,7 +4,6 @@
  * What is going on stands on top, in words; then the numbers; with &full what
  * every process and thread is doing, the longest request first.
  */
-#include "base/utf8.h"
 #include "config.h"
 #include "proc/status_shot.h"
 
@@ -79,28 +78,6 @@ static const char style[] =
     "td.line{grid-column:1/-1;width:auto}td.line::before{display:none}}";
 
 /* -- writing ----------------------------------------------------------------------- */
-
-static void
-add_escaped(struct sheet *s, const char *text)
-{
-    size_t n = strlen(text);
-
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t len = utf8_char(text + i, n - i);
-        if (len == 0 || c < 0x20 || c == 0x7f) {
-            sheet_text(s, "&#xfffd;");
-            len = 1;
-        }
-        else if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'') {
-            sheet_printf(s, "&#%u;", c);
-        }
-        else {
-            sheet_add(s, text + i, len);
-        }
-        i += len;
-    }
-}
 
 /* With a comma between each three digits, and leave to break there. */
 static void
@@ -216,17 +193,17 @@ add_header(struct sheet *s, const struct status_shot *shot)
                  "initial-scale=1\"><meta name=robots content=noindex>"
                  "<meta http-equiv=refresh content=%d><title>",
                  REFRESH_S);
-    add_escaped(s, shot->pool);
+    sheet_html(s, shot->pool);
     sheet_text(s, " &middot; status</title><style>");
     sheet_text(s, style);
     sheet_text(s, "</style></head>\n<body><header><p class=pool>");
-    add_escaped(s, shot->pool);
+    sheet_html(s, shot->pool);
     sheet_text(s, "</p>");
     add_verdict(s, shot);
     sheet_text(s, "<p class=about>for ");
     add_since(s, shot->since_s);
     sheet_text(s, " &middot; seen at ");
-    add_escaped(s, now);
+    sheet_html(s, now);
     sheet_printf(s, ", again every %d&nbsp;s</p></header>\n<main>", REFRESH_S);
 }
 
@@ -373,7 +350,7 @@ add_row(struct sheet *s, const struct row *r)
     add_duration(s, r->t.state == THREAD_FINISHING ? r->t.after_us
                                                    : r->t.duration_us);
     sheet_text(s, "<td class=line data-th=Request><code>");
-    add_escaped(s, r->t.line);
+    sheet_html(s, r->t.line);
     sheet_text(s, "</code></tr>\n");
 }
 

@@ -2,38 +2,9 @@
 
 #include "base/clock.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-/* -- the sheet ------------------------------------------------------------------ */
-
-void
-sheet_add(struct sheet *s, const char *bytes, size_t n)
-{
-    if (s->err == 0) {
-        s->err = buf_add(s->out, bytes, n);
-    }
-}
-
-void
-sheet_text(struct sheet *s, const char *text)
-{
-    sheet_add(s, text, strlen(text));
-}
-
-void
-sheet_printf(struct sheet *s, const char *fmt, ...)
-{
-    char text[512]; /* numbers and short words only */
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    sheet_text(s, text);
-}
 
 /* -- the shot --------------------------------------------------------------------- */
 

@@ -1,34 +1,23 @@
 /*
- * status_shot.h - the scoreboard at one moment, and the sheet it is written on
+ * status_shot.h - the scoreboard at one moment
  *
  * What:      what the four forms of the status page (HTML, text, JSON,
  *            OpenMetrics) have in common: the same numbers under the same names.
  * Owner:     status_page() makes one for each page.
  * Lifetime:  one page; the scoreboard goes on changing meanwhile.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    sheet.err, -errno of the buffer; after that nothing is added.
- * Blocks:    never.
+ * Errors:    none but the sheet's.                              Blocks: never.
  */
 #ifndef PROC_STATUS_SHOT_H
 #define PROC_STATUS_SHOT_H
 
-#include "base/buf.h"
-#include "base/compiler.h"
+#include "base/sheet.h"
 #include "conf/config.h"
 #include "proc/scoreboard.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct sheet {
-    struct buf *out;
-    int err;
-};
-
-void sheet_add(struct sheet *s, const char *bytes, size_t n);
-void sheet_text(struct sheet *s, const char *text);
-void sheet_printf(struct sheet *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* One number of the whole. */
 struct status_field {

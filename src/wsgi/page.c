@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum {
     CHAIN_MAX = 8,        /* exceptions: the raised one and its causes */
@@ -436,24 +435,6 @@ add_plain_traceback(struct page *p, PyObject *exc)
 
 /* -- the request -------------------------------------------------------------------- */
 
-/* Screenshots of error pages are sent around. */
-static bool
-is_secret(const struct param *e)
-{
-    static const char *const words[] = {"AUTHORIZATION", "COOKIE", "PASSW",
-                                        "SECRET",        "TOKEN",  "API_KEY",
-                                        "APIKEY"};
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-        size_t n = strlen(words[i]);
-        for (size_t at = 0; at + n <= e->name_len; at++) {
-            if (strncasecmp(e->name + at, words[i], n) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static int
 by_name(const void *a, const void *b)
 {
@@ -473,7 +454,7 @@ add_param(struct page *p, const struct param *e)
     add(p, "<tr><th>");
     add_raw(p, e->name, e->name_len);
     add(p, "</th><td>");
-    if (is_secret(e)) {
+    if (params_is_secret(e)) {
         add(p, "<em>not shown, ");
         add_number(p, (long)e->value_len);
         add(p, " bytes</em>");

@@ -13,6 +13,7 @@
 #include "conf/options.h"
 #include "config.h"
 #include "gateway/cgi.h"
+#include "gateway/doctor.h"
 #include "gateway/fcgi_os.h"
 #include "net/allow.h"
 #include "net/listener.h"
@@ -60,6 +61,7 @@ static size_t nlisteners;
 static struct allow allow;
 /* CGI: standard error is the pipe that the response goes to. */
 static bool shares_stderr;
+static struct doctor_facts doctor; /* --doctor */
 
 /* Leaves without finalising Python: interp_finish() has saved what there was.
  * LeakSanitizer runs at a return from main() only. */
@@ -150,23 +152,29 @@ kind_of_fd(int fd, char *to, size_t size)
     }
 }
 
+static const char *const mode_names[] = {
+    [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
+
+/* What it was at the start: closed ones have been filled. */
+static const char *
+kind_at_start(int fd, unsigned was_closed, char *to, size_t size)
+{
+    return was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
+}
+
 static int
 explain(const struct start *s, unsigned was_closed)
 {
-    static const char *const mode[] = {
-        [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
     char python[PATH_MAX], other[64];
 
     if (s->request_in_env && !s->fd0_listens) {
         (void)printf("Status: 200 OK\r\n"
                      "Content-Type: text/plain; charset=utf-8\r\n\r\n");
     }
-    (void)printf("mode: %s\nbecause: %s\n", mode[s->mode], s->why);
+    (void)printf("mode: %s\nbecause: %s\n", mode_names[s->mode], s->why);
     for (int fd = 0; fd <= 2; fd++) {
         (void)printf("descriptor %d: %s\n", fd,
-                     was_closed >> fd & 1
-                         ? "closed"
-                         : kind_of_fd(fd, other, sizeof other));
+                     kind_at_start(fd, was_closed, other, sizeof other));
     }
     (void)printf("REQUEST_METHOD: %s\n", getenv("REQUEST_METHOD") != NULL
                                              ? getenv("REQUEST_METHOD")
@@ -194,6 +202,48 @@ explain(const struct start *s, unsigned was_closed)
         (void)printf("python executable: %s\n", python);
     }
     return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
+}
+
+/* --doctor: what its page says of the process. Python is only asked whether it
+ * could start: the page is also for finding out why it cannot. */
+static void
+examine(const struct start *s, unsigned was_closed)
+{
+    static char python[PATH_MAX], said[1024];
+    struct buf reasons;
+    char other[64];
+
+    doctor.mode = mode_names[s->mode];
+    doctor.why = s->why;
+    for (int fd = 0; fd <= 2; fd++) {
+        (void)snprintf(doctor.fd[fd], sizeof doctor.fd[fd], "%s",
+                       kind_at_start(fd, was_closed, other, sizeof other));
+    }
+    buf_init(&reasons, sizeof said - 1);
+    log_copy_to(&reasons);
+    doctor.python_status = interp_check(&config);
+    log_copy_to(NULL);
+    if (reasons.len > 0) {
+        (void)snprintf(said, sizeof said, "%.*s", (int)reasons.len - 1,
+                       reasons.data);
+    }
+    for (char *end = said; (end = strchr(end, '\n')) != NULL;) {
+        *end = ';';
+    }
+    buf_fini(&reasons);
+    if (interp_executable(&config, python, sizeof python) < 0) {
+        python[0] = '\0';
+    }
+    doctor.python = interp_version();
+    doctor.executable = python;
+    doctor.python_said = said;
+    /* There is no Python to be interrupted. */
+    config.request_timeout_ms = config.slow_ms = 0;
+    if (s->mode == MODE_FASTCGI) {
+        log_notice(
+            "--doctor is on: whoever can reach it sees what the web server "
+            "sends");
+    }
 }
 
 static int
@@ -278,11 +328,11 @@ prepare(bool is_cgi)
 {
     int e;
 
-    if (config.app == NULL && config.scripts_in == NULL) {
+    if (config.app == NULL && config.scripts_in == NULL && !config.doctor) {
         return no_application();
     }
-    if ((e = loader_prepare(&config)) != 0 ||
-        (e = interp_check(&config)) != 0) {
+    if (!config.doctor && ((e = loader_prepare(&config)) != 0 ||
+                           (e = interp_check(&config)) != 0)) {
         return e;
     }
     if (is_cgi) {
@@ -315,6 +365,12 @@ watch_begin(struct request *q)
         log_warning("--request-timeout and --slow: out of memory or threads; "
                     "this request is not watched");
     }
+}
+
+static void
+run_doctor(void *arg, struct request *q)
+{
+    doctor_answer(arg, q);
 }
 
 static void
@@ -390,6 +446,9 @@ run_cgi(unsigned was_closed)
          * must fail, so that the exit code tells. */
         fd_close(&io.out_fd);
         io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    if (config.doctor) {
+        return cgi_run(&config, environ, &io, run_doctor, NULL, &doctor);
     }
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
@@ -538,10 +597,13 @@ serve(const struct pool_setup *setup)
     bool restart = false, loaded = false;
     int status = pool_open(setup, &pool);
 
-    if (status == 0) {
+    if (status == 0 && config.doctor) {
+        status = pool_run(pool, true, &restart);
+    }
+    else if (status == 0) {
         status = start_python();
     }
-    if (status == 0) {
+    if (status == 0 && !config.doctor) {
         stacks_open();
         /* An application that cannot be loaded answers 500 until its file is
          * mended: exiting here would make a spawner's loop of it. But where
@@ -587,7 +649,8 @@ run_processes(void)
                                .nlisteners = nlisteners,
                                .allow = &allow,
                                .master_wake_fd = -1,
-                               .imports_fd = -1};
+                               .imports_fd = -1,
+                               .doctor = config.doctor ? &doctor : NULL};
     int status = 0;
 
     if (config.processes > 0) {
@@ -655,6 +718,9 @@ check(void)
     int tell_fd = restart_check_fd();
     int status = prepare(false);
 
+    if (config.doctor) {
+        return status; /* there is nothing to load */
+    }
     if (status == 0 && (status = interp_start(&config, loader_script())) == 0) {
         status = loader_load();
         if (status == 0) {
@@ -694,6 +760,9 @@ run(const struct start *s, unsigned was_closed, char **argv)
         return client_request(&config);
     case ACTION_RUN:
         break;
+    }
+    if (config.doctor && s->mode != MODE_AUTO) {
+        examine(s, was_closed);
     }
     switch (s->mode) {
     case MODE_CGI:

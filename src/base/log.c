@@ -168,6 +168,14 @@ log_set_prefix(const char *(*fn)(void))
     prefix_fn = fn;
 }
 
+static struct buf *copy_to;
+
+void
+log_copy_to(struct buf *copy)
+{
+    copy_to = copy;
+}
+
 /* The text with the prefix in front, in out; else the text alone. */
 static const char *
 with_prefix(struct buf *out, const char *text)
@@ -204,6 +212,10 @@ write_line(enum log_level level, const char *fmt, va_list ap)
     }
     va_end(again);
 
+    if (copy_to != NULL && n >= 0 && buf_add_str(copy_to, text) == 0 &&
+        buf_add(copy_to, "\n", 1) < 0) {
+        copy_to = NULL; /* full */
+    }
     struct buf line, prefixed;
     buf_init(&line, LOG_LINE_MAX);
     buf_init(&prefixed, LOG_LINE_MAX);

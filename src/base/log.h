@@ -38,6 +38,10 @@ CHECK_RESULT int log_format(struct buf *out, enum log_level level,
  * what fn returns, asked for with the first line. */
 void log_set_prefix(const char *(*fn)(void));
 
+/* Lines are added to copy as well, where there is room; NULL ends that. Start
+ * only. */
+void log_copy_to(struct buf *copy);
+
 /* This thread would rather lose a line than wait for whoever reads fd 2. */
 void log_be_impatient(void);
 

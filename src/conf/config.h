@@ -64,6 +64,7 @@ struct config {
     const char *socket_owner; /* "user[:group]" or NULL */
     enum config_errors_to errors_to;
     bool debug;
+    bool doctor; /* --doctor stands in the place of an application */
 
     /* --x-sendfile: files below dirs[i] become urls[i] and the rest of the path;
      * both end in "/". NULL: every file is sent. */

@@ -210,6 +210,9 @@ static const struct option_row table[] = {
      .help = "where wsgi.errors and tracebacks go"},
     {.name = "debug", .set = value_true, FIELD(debug),
      .help = "show tracebacks to the client"},
+    {.name = "doctor", .set = value_true, FIELD(doctor),
+     .help = "instead of APP, a page that shows what the\n"
+             "web server sends and what is to be changed"},
     {.name = "check", .set = value_action, FIELD(action), .max = ACTION_CHECK,
      .help = "load APP, report, and stop"},
     {.name = "explain", .set = value_action, FIELD(action),

@@ -27,6 +27,7 @@ params_clear(struct params *p)
         memset(p->slots, 0, p->nslots * sizeof *p->slots);
     }
     p->n = 0;
+    p->nraw = 0;
     p->script_is_file = false;
 }
 
@@ -37,6 +38,7 @@ params_fini(struct params *p)
     free(p->v);
     free(p->slots);
     free(p->owned);
+    free(p->raw);
     memset(p, 0, sizeof *p);
 }
 
@@ -200,9 +202,9 @@ merge(struct params *p, struct param *e, const char *value, size_t n)
     return 0;
 }
 
-int
-params_add(struct params *p, const char *name, size_t nname, const char *value,
-           size_t nvalue)
+static int
+add(struct params *p, const char *name, size_t nname, const char *value,
+    size_t nvalue)
 {
     if (p->n == p->cap) {
         int r = grow(p);
@@ -227,6 +229,39 @@ params_add(struct params *p, const char *name, size_t nname, const char *value,
                                   .hash = hash};
     *slot = (uint32_t)p->n;
     return 0;
+}
+
+static int
+remember(struct params *p, struct param e)
+{
+    if (p->nraw == p->raw_cap) {
+        size_t cap = p->raw_cap == 0 ? MIN_PARAMS : p->raw_cap * 2;
+        struct param *raw = realloc(p->raw, cap * sizeof *raw);
+        if (raw == NULL) {
+            return -ENOMEM;
+        }
+        p->raw = raw;
+        p->raw_cap = cap;
+    }
+    e.hash = params_hash(e.name, e.name_len);
+    e.room = *slot_of(p, e.name, e.name_len, e.hash);
+    p->raw[p->nraw++] = e;
+    return 0;
+}
+
+int
+params_add(struct params *p, const char *name, size_t nname, const char *value,
+           size_t nvalue)
+{
+    int r = add(p, name, nname, value, nvalue);
+
+    if (r < 0 || !p->keep_raw) {
+        return r;
+    }
+    return remember(p, (struct param){.name = name,
+                                      .value = value,
+                                      .name_len = (uint32_t)nname,
+                                      .value_len = (uint32_t)nvalue});
 }
 
 static struct param *
@@ -306,7 +341,7 @@ set(struct params *p, const char *name, const char *value, size_t n)
         borrow(e, value, n);
         return 0;
     }
-    return params_add(p, name, strlen(name), value, n);
+    return add(p, name, strlen(name), value, n);
 }
 
 static struct path_part
@@ -511,7 +546,7 @@ add_settings(struct params *p, const struct config_list *settings)
         size_t n = (size_t)(eq - name);
         struct param *e = find_n(p, name, n);
         if (e == NULL) {
-            int r = params_add(p, name, n, eq + 1, strlen(eq + 1));
+            int r = add(p, name, n, eq + 1, strlen(eq + 1));
             if (r < 0) {
                 return r;
             }

@@ -37,6 +37,10 @@ struct params {
     size_t nslots;   /* power of two */
     void **owned;    /* malloc'ed values */
     size_t nowned, owned_cap;
+    struct param *raw; /* what was added, in order: only where keep_raw is set;
+                        * room is the index in v + 1 */
+    size_t nraw, raw_cap;
+    bool keep_raw;       /* --doctor */
     bool script_is_file; /* set by CGI: SCRIPT_NAME names a script on disk, so
                           * it is never the whole path of the URL */
 };

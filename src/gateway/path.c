@@ -84,9 +84,8 @@ hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Is plain what encoded says after %-decoding? */
-static bool
-equals_decoded(struct path_part encoded, struct path_part plain)
+bool
+path_equals_decoded(struct path_part encoded, struct path_part plain)
 {
     size_t j = 0;
 
@@ -118,8 +117,8 @@ path_script_is_whole(struct path_part script, const struct path_hints *hints)
     }
     /* Apache's mod_proxy_fcgi: there is no script where the made-up file name
      * lies outside the document root. */
-    if (!starts_with(file, "proxy:") &&
-        !(hints->context_prefix.s != NULL && equals_decoded(file, script))) {
+    if (!starts_with(file, "proxy:") && !(hints->context_prefix.s != NULL &&
+                                          path_equals_decoded(file, script))) {
         return false;
     }
     file = without_proxy(file);

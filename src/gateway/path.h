@@ -42,6 +42,9 @@ CHECK_RESULT int path_split_at_mount(const char *mount, struct path_part joined,
 bool path_script_is_whole(struct path_part script,
                           const struct path_hints *hints);
 
+/* Is plain what encoded says after %-decoding? */
+bool path_equals_decoded(struct path_part encoded, struct path_part plain);
+
 /* True where one of the words of a query string, between the "&", is this one;
  * "json=1" counts. */
 bool path_query_has(const char *query, size_t n, const char *word);

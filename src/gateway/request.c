@@ -25,6 +25,7 @@ request_init(struct request *q, const struct transport *transport,
     q->transport = transport;
     q->config = config;
     params_init(&q->params);
+    q->params.keep_raw = config->doctor;
     response_init(&q->response);
     request_clear(q);
 }
@@ -128,6 +129,10 @@ request_prepare(struct request *q)
     q->errors_to_server = wants_errors(q);
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     response_reset(&q->response);
+    q->mended = r;
+    if (q->config->doctor && r != -ENOMEM) {
+        r = 0;
+    }
     switch (r) {
     case 0:
         break;

@@ -58,6 +58,7 @@ struct request {
     struct params params;
     struct response response;
     struct wait_hooks hooks;
+    int mended;                  /* what params_mend() said */
     int64_t content_length;      /* -1 = not known */
     int64_t data_length;         /* FCGI_DATA_LENGTH, -1 = not known */
     uint64_t data_read;          /* bytes of DATA handed out */
@@ -86,7 +87,8 @@ void request_clear(struct request *q);
 
 /* To be called when all params were added: mends them, sets content_length,
  * errors_to_server, response.is_head. 0; or the response has been given (400,
- * 404, 413) and the result is -EBADMSG: do not call the application. */
+ * 404, 413) and the result is -EBADMSG: do not call the application. With
+ * --doctor what cannot be mended is no reason to answer: it is looked at. */
 CHECK_RESULT int request_prepare(struct request *q);
 
 /* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno

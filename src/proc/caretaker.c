@@ -173,7 +173,7 @@ hand_over_imports(struct pool *p, struct round *r)
 static void
 watch(struct pool *p, struct round *r, int64_t now, unsigned dumps)
 {
-    if (dumps != r->seen.dumps) {
+    if (dumps != r->seen.dumps && p->s.doctor == NULL) {
         watchdog_dump(&p->watchdog);
     }
     r->watch_ms = watchdog_run(&p->watchdog, now);

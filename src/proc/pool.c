@@ -81,6 +81,9 @@ run_request(void *arg, struct request *q)
     if (status_is_wanted(p->s.config, q)) {
         status_answer(p->s.config, p->s.board, q);
     }
+    else if (p->s.doctor != NULL) {
+        doctor_answer(p->s.doctor, q);
+    }
     else {
         handler_run(t->wsgi, q);
     }
@@ -475,8 +478,10 @@ thread_main(void *arg)
         facts.multiprocess |= p->s.listeners[i].is_adopted;
     }
     watchdog_enter(&p->watchdog, (unsigned)(t - p->threads));
-    t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
-    t->worker = t->wsgi == NULL
+    if (p->s.doctor == NULL) {
+        t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
+    }
+    t->worker = t->wsgi == NULL && p->s.doctor == NULL
                     ? NULL
                     : fcgi_worker_new(p->s.config, &p->limits, run_request, t);
     if (t->worker == NULL) {

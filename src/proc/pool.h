@@ -15,6 +15,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "gateway/doctor.h"
 #include "gateway/fcgi_gate.h"
 #include "net/allow.h"
 #include "net/conn.h"
@@ -42,6 +43,8 @@ struct pool_setup {
     int master_wake_fd; /* wakes the master; -1 = there is none */
     int imports_fd;     /* --reload=modules: where the master hears of files */
     struct control *control; /* to be served here, or NULL */
+    const struct doctor_facts
+        *doctor; /* --doctor: there is no Python; or NULL */
 };
 
 struct pool {

@@ -76,7 +76,8 @@ status_shot_take(struct status_shot *shot, const struct config *config,
         .board = board,
         .full = full,
         .now_ms = clock_ms(),
-        .pool = config->app != NULL          ? config->app
+        .pool = config->doctor               ? "--doctor"
+                : config->app != NULL        ? config->app
                 : config->scripts_in != NULL ? config->scripts_in
                                              : "",
         .manager = config->processes > 0 ? "static" : "none",

@@ -1,0 +1,449 @@
+#include "gateway/doctor_advice.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+/* -- what was sent ---------------------------------------------------------- */
+
+struct path_part
+doctor_raw(const struct params *p, const char *name, size_t *ret_times)
+{
+    struct path_part found = {NULL, 0};
+    size_t n = strlen(name), times = 0;
+
+    for (size_t i = 0; i < p->nraw; i++) {
+        const struct param *e = &p->raw[i];
+        if (e->name_len == n && memcmp(e->name, name, n) == 0) {
+            found = (struct path_part){e->value, e->value_len};
+            times++;
+        }
+    }
+    if (ret_times != NULL) {
+        *ret_times = times;
+    }
+    return found;
+}
+
+static struct path_part
+raw(const struct doctor_case *c, const char *name)
+{
+    return doctor_raw(&c->q->params, name, NULL);
+}
+
+static bool
+begins(struct path_part v, const char *word)
+{
+    return v.n >= strlen(word) && memcmp(v.s, word, strlen(word)) == 0;
+}
+
+static bool
+is(struct path_part v, const char *word)
+{
+    return v.s != NULL && v.n == strlen(word) &&
+           strncasecmp(v.s, word, v.n) == 0;
+}
+
+static bool
+has_auth(const struct doctor_case *c)
+{
+    const struct param *e = params_get(&c->q->params, "HTTP_AUTHORIZATION");
+    return e != NULL && e->value_len > 0;
+}
+
+/* -- the server ------------------------------------------------------------- */
+
+enum doctor_server
+doctor_server_of(const struct request *q)
+{
+    static const struct {
+        const char *begins;
+        enum doctor_server server;
+    } servers[] = {
+        {"lighttpd", SERVER_LIGHTTPD},     {"nginx", SERVER_NGINX},
+        {"HAProxy", SERVER_HAPROXY},       {"Caddy", SERVER_CADDY},
+        {"mini_httpd", SERVER_MINI_HTTPD}, {"busybox", SERVER_BUSYBOX}};
+    struct path_part software = doctor_raw(&q->params, "SERVER_SOFTWARE", NULL);
+
+    for (size_t i = 0; i < ARRAY_SIZE(servers); i++) {
+        if (begins(software, servers[i].begins)) {
+            return servers[i].server;
+        }
+    }
+    if (!begins(software, "Apache")) {
+        return SERVER_UNKNOWN;
+    }
+    if (q->is_cgi) {
+        return SERVER_APACHE_CGI;
+    }
+    /* mod_fcgid names a real file, and always closes. */
+    return !begins(doctor_raw(&q->params, "SCRIPT_FILENAME", NULL), "proxy:") &&
+                   is(doctor_raw(&q->params, "HTTP_CONNECTION", NULL), "close")
+               ? SERVER_APACHE_FCGID
+               : SERVER_APACHE_PROXY;
+}
+
+const char *
+doctor_server_name(enum doctor_server server)
+{
+    static const char *const names[SERVER_MAX] = {
+        [SERVER_UNKNOWN] = "not one that is known here",
+        [SERVER_LIGHTTPD] = "lighttpd",
+        [SERVER_NGINX] = "nginx",
+        [SERVER_APACHE_PROXY] = "Apache with mod_proxy_fcgi",
+        [SERVER_APACHE_FCGID] = "Apache with mod_fcgid",
+        [SERVER_APACHE_CGI] = "Apache with mod_cgid or mod_cgi",
+        [SERVER_HAPROXY] = "HAProxy",
+        [SERVER_CADDY] = "Caddy",
+        [SERVER_MINI_HTTPD] = "mini_httpd",
+        [SERVER_BUSYBOX] = "busybox httpd",
+    };
+
+    return names[server];
+}
+
+/* -- findings --------------------------------------------------------------- */
+
+#define OUR_LINE "command line of wsgi-cgi, where the application is at /app:"
+
+/* Each fills in *f and returns true, where there is something to say. */
+typedef bool (*finding_fn)(const struct doctor_case *c, struct finding *f);
+
+static bool
+find_python(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_CHANGE,
+        "Python cannot be started as it is asked for:", c->python, NULL};
+    return c->python != NULL;
+}
+
+static bool
+find_no_method(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){FINDING_CHANGE,
+                          "The server sent no REQUEST_METHOD: every request "
+                          "would be answered with 400.",
+                          NULL, NULL};
+    if (c->server == SERVER_NGINX) {
+        f->where = "nginx, in the location:";
+        f->lines = "include /etc/nginx/fastcgi_params;";
+    }
+    return c->q->mended == -EBADMSG;
+}
+
+static bool
+find_outside(const struct doctor_case *c, struct finding *f)
+{
+    if (c->q->mended != -ENOENT) {
+        return false;
+    }
+    if (c->q->config->mount != NULL) {
+        *f = (struct finding){
+            FINDING_CHANGE,
+            "SCRIPT_NAME and PATH_INFO together are no path below --mount: the "
+            "application would not be asked, the answer be 404. That is right "
+            "only where this URL is not the application's.",
+            OUR_LINE, "--mount /app"};
+        return true;
+    }
+    *f = (struct finding){
+        FINDING_CHANGE,
+        "PATH_INFO does not begin with a slash: the server compares the "
+        "application's prefix as text, and /apple is not below /app. The "
+        "answer would be 404.",
+        OUR_LINE, "--mount /app"};
+    if (c->server == SERVER_NGINX) {
+        f->where = "nginx, two locations instead of one:";
+        f->lines = "location = /app { ... }\nlocation /app/ { ... }";
+    }
+    return true;
+}
+
+/* At the root without fix-root-scriptname lighttpd takes the first part of the
+ * path for the script; only "/" itself gives it away. */
+static bool
+find_path_lighttpd(const struct doctor_case *c, struct finding *f)
+{
+    struct path_part script = raw(c, "SCRIPT_NAME");
+
+    *f = (struct finding){
+        FINDING_LOOK,
+        "Where the application is at the root of the site, this SCRIPT_NAME is "
+        "the first part of a path and these two lines are missing. Where it is "
+        "at this SCRIPT_NAME, all is well; a prefix is written without a slash "
+        "at its end.",
+        "lighttpd, in fastcgi.server = ( \"/\" => (( ... )) ):",
+        "\"check-local\" => \"disable\",\n\"fix-root-scriptname\" => "
+        "\"enable\""};
+    if (is(script, "/")) {
+        f->level = FINDING_CHANGE;
+        f->what = "SCRIPT_NAME is \"/\": lighttpd takes the first part of "
+                  "every path for the name of a script.";
+        return true;
+    }
+    return script.n > 0 && !c->q->is_cgi;
+}
+
+static bool
+find_path_whole(const struct doctor_case *c, struct finding *f)
+{
+    const struct param *script = params_get(&c->q->params, "SCRIPT_NAME");
+    bool mended = script != NULL && script->value_len == 0;
+
+    *f = (struct finding){
+        FINDING_LOOK,
+        "The server calls the whole path SCRIPT_NAME. That was taken for an "
+        "application at the root of the site; anywhere else say where it is.",
+        OUR_LINE, "--mount /app"};
+    switch (c->server) {
+    case SERVER_NGINX:
+        return mended;
+    case SERVER_APACHE_PROXY:
+        if (!mended) {
+            f->what = "The server sent no PATH_INFO. That is right only if the "
+                      "application is at exactly this path.";
+        }
+        return true;
+    case SERVER_HAPROXY:
+        f->level = mended ? FINDING_LOOK : FINDING_CHANGE;
+        f->what = "The server calls the whole path SCRIPT_NAME. That is right "
+                  "only if the application is at exactly this path.";
+        f->where = "HAProxy, in fcgi-app (for /app: ^(/app)(/.*)?$):";
+        f->lines = "path-info ^()(/.*)$";
+        return true;
+    case SERVER_UNKNOWN:
+    case SERVER_LIGHTTPD:
+    case SERVER_APACHE_FCGID:
+    case SERVER_APACHE_CGI:
+    case SERVER_CADDY:
+    case SERVER_MINI_HTTPD:
+    case SERVER_BUSYBOX:
+    case SERVER_MAX:
+        break;
+    }
+    return false;
+}
+
+static bool
+find_path(const struct doctor_case *c, struct finding *f)
+{
+    if (c->q->mended != 0) {
+        return false;
+    }
+    if (c->q->config->mount != NULL) {
+        *f = (struct finding){FINDING_NOTE,
+                              "--mount is given: SCRIPT_NAME and PATH_INFO are "
+                              "right however the server has split the path.",
+                              NULL, NULL};
+        return true;
+    }
+    if (c->server == SERVER_LIGHTTPD) {
+        return find_path_lighttpd(c, f);
+    }
+    if (raw(c, "PATH_INFO").s == NULL && raw(c, "SCRIPT_NAME").n > 0) {
+        return find_path_whole(c, f);
+    }
+    *f = (struct finding){
+        FINDING_LOOK,
+        "Inside of handle the prefix stays in PATH_INFO. At the root of the "
+        "site all is well; anywhere else say where the application is.",
+        OUR_LINE, "--mount /app"};
+    return c->server == SERVER_CADDY && raw(c, "SCRIPT_NAME").n == 0;
+}
+
+static bool
+find_auth(const struct doctor_case *c, struct finding *f)
+{
+    if (has_auth(c)) {
+        *f = (struct finding){FINDING_NOTE, "Authorization arrives.", NULL,
+                              NULL};
+        return true;
+    }
+    *f = (struct finding){
+        FINDING_CHANGE,
+        "Authorization was asked for and did not arrive: the server keeps it "
+        "(or nothing was typed in).",
+        NULL, NULL};
+    if (!c->auth_tried) {
+        f->level = FINDING_LOOK;
+        f->what = "No Authorization came with this request; see \"Try it\" "
+                  "whether it would arrive.";
+    }
+    switch (c->server) {
+    case SERVER_APACHE_PROXY:
+    case SERVER_APACHE_FCGID:
+    case SERVER_APACHE_CGI:
+        f->where = "Apache withholds it unless its <Location> or <Directory> "
+                   "says:";
+        f->lines = "CGIPassAuth On";
+        break;
+    case SERVER_HAPROXY:
+        f->where = "HAProxy withholds it unless fcgi-app says:";
+        f->lines = "pass-header Authorization";
+        break;
+    case SERVER_NGINX:
+        if (c->auth_tried) {
+            f->where = "nginx passes it on unless told otherwise; in the "
+                       "location:";
+            f->lines = "fastcgi_param HTTP_AUTHORIZATION $http_authorization;";
+        }
+        break;
+    case SERVER_UNKNOWN:
+    case SERVER_LIGHTTPD:
+    case SERVER_CADDY:
+    case SERVER_MINI_HTTPD:
+    case SERVER_BUSYBOX:
+    case SERVER_MAX:
+        break;
+    }
+    return true;
+}
+
+/* Debian's fastcgi_params sends $host, which has no port. */
+static bool
+find_host(const struct doctor_case *c, struct finding *f)
+{
+    size_t times;
+    struct path_part host = doctor_raw(&c->q->params, "HTTP_HOST", &times);
+    struct path_part port = raw(c, "SERVER_PORT");
+    bool https = params_is_https(&c->q->params);
+
+    *f = (struct finding){
+        FINDING_CHANGE,
+        "HTTP_HOST has no port, but the server does not listen on the one that "
+        "goes without saying: links would lead elsewhere.",
+        "nginx, in the location, behind the line with include:",
+        "fastcgi_param HTTP_HOST $http_host;"};
+    return c->server == SERVER_NGINX && times == 1 && host.n > 0 &&
+           memchr(host.s, ':', host.n) == NULL && port.n > 0 &&
+           !is(port, https ? "443" : "80");
+}
+
+static bool
+find_https(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_LOOK,
+        "A proxy in front says that the client speaks https, but the server "
+        "speaks http: links would begin with http. If the proxy can be "
+        "believed and nobody gets around it:",
+        "command line of wsgi-cgi:", "--set HTTPS=on"};
+    return is(raw(c, "HTTP_X_FORWARDED_PROTO"), "https") &&
+           !params_is_https(&c->q->params);
+}
+
+static bool
+find_user(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_LOOK,
+        "REMOTE_USER is what the client calls itself; the server has checked "
+        "the password only if it was told to.",
+        NULL, NULL};
+    if (c->server == SERVER_NGINX) {
+        f->where = "nginx, in the location, where there is no auth_basic:";
+        f->lines = "fastcgi_param REMOTE_USER \"\";";
+    }
+    return (c->server == SERVER_NGINX || c->server == SERVER_HAPROXY) &&
+           has_auth(c) && raw(c, "REMOTE_USER").n > 0;
+}
+
+static bool
+find_proxy(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_NOTE,
+        "The client's Proxy header arrives as HTTP_PROXY. The application does "
+        "not get it, for many libraries would obey it.",
+        NULL, NULL};
+    if (c->server == SERVER_NGINX) {
+        f->where = "nginx, in the location:";
+        f->lines = "fastcgi_param HTTP_PROXY \"\";";
+    }
+    return raw(c, "HTTP_PROXY").n > 0;
+}
+
+static bool
+find_body(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){FINDING_CHANGE,
+                          "The body of this request did not arrive whole; see "
+                          "\"Body\" below.",
+                          NULL, NULL};
+    return c->body_error != 0;
+}
+
+static bool
+find_length(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_NOTE,
+        "The length of the body is not known: CONTENT_LENGTH is left out, and "
+        "the application reads wsgi.input to its end.",
+        NULL, NULL};
+    return raw(c, "CONTENT_LENGTH").n > 0 && c->q->content_length < 0;
+}
+
+/* What refuses a large upload never gets here, so it is told beforehand. */
+static bool
+find_limit(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){FINDING_NOTE, NULL, NULL, NULL};
+    if (c->server == SERVER_NGINX) {
+        f->what = "nginx answers bodies over 1 MiB with 413 unless told "
+                  "otherwise.";
+        f->where = "nginx, in the location:";
+        f->lines = "client_max_body_size 256m;";
+    }
+    else if (c->server == SERVER_APACHE_FCGID) {
+        f->what = "mod_fcgid answers bodies over 128 KiB with 500 unless told "
+                  "otherwise.";
+        f->where = "Apache:";
+        f->lines = "FcgidMaxRequestLen 1073741824";
+    }
+    return f->what != NULL;
+}
+
+static bool
+find_slash(const struct doctor_case *c, struct finding *f)
+{
+    struct path_part uri = raw(c, "REQUEST_URI");
+
+    *f = (struct finding){
+        FINDING_NOTE,
+        "The URL has %2F in it. PATH_INFO cannot tell it from a slash; "
+        "REQUEST_URI can.",
+        NULL, NULL};
+    for (size_t i = 0; i + 2 < uri.n && uri.s[i] != '?'; i++) {
+        if (strncasecmp(uri.s + i, "%2f", 3) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t
+doctor_findings(const struct doctor_case *c, struct finding ret[FINDINGS_MAX])
+{
+    static const finding_fn all[] = {
+        find_python, find_no_method, find_outside, find_path, find_host,
+        find_auth,   find_body,      find_https,   find_user, find_proxy,
+        find_length, find_limit,     find_slash};
+    static_assert(ARRAY_SIZE(all) <= FINDINGS_MAX, "room for all of them");
+    struct finding found[ARRAY_SIZE(all)];
+    size_t nfound = 0, n = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        nfound += all[i](c, &found[nfound]);
+    }
+    for (enum finding_level l = FINDING_CHANGE; l <= FINDING_NOTE; l++) {
+        for (size_t i = 0; i < nfound; i++) {
+            if (found[i].level == l) {
+                ret[n++] = found[i];
+            }
+        }
+    }
+    return n;
+}

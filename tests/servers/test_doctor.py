@@ -1,0 +1,115 @@
+"""wsgi-cgi --doctor behind real servers: what it says must be what the other
+tests know of their configurations."""
+
+import pytest
+
+import fronts
+from harness import SERVERS, Site
+
+
+@pytest.fixture
+def nginx(place):
+    def start(name="nginx/socket.conf"):
+        return Site(fronts.nginx(place, name, socket=place.socket))
+    return start
+
+
+def doctor(place, *options):
+    place.gateway("--doctor", *options)
+
+
+def page(site, path="/?text", **request):
+    got = site.ask(path, **request)
+    assert got.status == 200, got
+    assert got.headers["Content-Type"] == "text/plain; charset=utf-8"
+    return got.text
+
+
+def test_lighttpd(place):
+    """X6: right as the example has it; two lines are missing without."""
+    doctor(place)
+    site = Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
+    text = page(site, "/a%20b/c?text&x=1")
+    assert text.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    url = "http://127.0.0.1:%d/a%%20b/c?text&x=1" % site.port
+    assert "asked for: %s " % url in text
+    assert "PEP 3333 gives: %s    <- the same path" % url in text
+    assert "\nSCRIPT_NAME: (empty) " in text and "\nPATH_INFO: /a b/c " in text
+    assert "web server: lighttpd " in text
+    assert "fix-root-scriptname" not in text
+
+
+def test_lighttpd_without_its_two_lines(place):
+    doctor(place)
+    extra = ('fastcgi.server := ( "/" => (( "socket" => "%s", '
+             '"check-local" => "disable" )) )' % place.socket)
+    site = Site(place.lighttpd("lighttpd/socket.conf", extra,
+                               socket=place.socket))
+    text = page(site, "/?text")
+    assert text.startswith("wsgi-cgi --doctor: 1 thing to change\n")
+    assert '        "fix-root-scriptname" => "enable"\n' in text
+
+
+def test_lighttpd_cgi(place):
+    """As a script's first line; the script itself is not run."""
+    folder = place.root / "cgi-bin"
+    folder.mkdir()
+    script = folder / "app.py"
+    script.write_text("#!%s --doctor\nraise SystemExit\n" % place.binary)
+    script.chmod(0o755)
+    site = Site(place.lighttpd("lighttpd/cgi.conf",
+                               breakage_log=place.logs.path("app.log")),
+                "/cgi-bin/app.py")
+    text = page(site, "/x?text")
+    assert "\nmode: cgi " in text
+    assert "\nSCRIPT_NAME: /cgi-bin/app.py " in text
+    assert "Nothing has to be changed" in text
+
+
+def test_nginx(place, nginx):
+    """X1: the port is missing until the line that the page gives is there."""
+    doctor(place)
+    text = (SERVERS / "nginx/socket.conf").read_text()
+    theirs = "fastcgi_param HTTP_HOST $host$port_of_host;"
+    ours = "fastcgi_param HTTP_HOST $http_host;"
+    assert theirs in text
+    config = place.folder / "stock.conf"
+    config.write_text(text.replace(theirs, ""))
+    said = page(nginx(str(config)))
+    assert said.startswith("wsgi-cgi --doctor: 1 thing to change\n")
+    assert "\nchange: HTTP_HOST has no port" in said
+    assert "        %s\n" % ours in said
+    assert "        --mount /app\n" in said
+    assert "CONTENT_LENGTH: (empty)    <- left out" in said
+    for line in (ours, theirs):
+        place.servers.pop().stop()
+        config.write_text(text.replace(theirs, line))
+        site = nginx(str(config))
+        said = page(site)
+        assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+        assert "sent again below; the last one counts" in said
+        assert "gives: http://127.0.0.1:%d/?text " % site.port in said
+
+
+@pytest.mark.parametrize("server", ["lighttpd", "nginx"])
+def test_forms(server, place, nginx):
+    """What the page's link and form do."""
+    doctor(place)
+    site = nginx() if server == "nginx" else Site(
+        place.lighttpd("lighttpd/socket.conf", socket=place.socket))
+    got = site.ask("/?auth")
+    assert got.status == 401
+    assert got.headers["WWW-Authenticate"].startswith("Basic ")
+    cookie = got.headers["Set-Cookie"].partition(";")[0]
+    text = page(site, "/?auth&text", headers={
+        "Cookie": cookie, "Authorization": "Basic bmFtZTpzM2NyM3Q="})
+    assert "note: Authorization arrives.\n" in text
+    assert "Basic and 16 bytes, not shown" in text and "bmFtZ" not in text
+    assert "did not arrive" in page(site, "/?auth&text",
+                                    headers={"Cookie": cookie})
+    body = b"\x00\xff" * 1_000_000
+    kind = "multipart/form-data; boundary=b"
+    text = page(site, method="POST", body=body,
+                headers={"Content-Type": kind})
+    assert "arrived: 2000000 bytes    <- as many as CONTENT_LENGTH" in text
+    assert "\nCONTENT_TYPE: %s\n" % kind in text

@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from harness import SERVERS, TREE
+from harness import SERVERS, TREE, Orphans, wait_until
 
 README = TREE / "README.md"
 MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
@@ -82,6 +82,10 @@ def test_commands(tmp_path):
                 raise
         assert shell.returncode == 0, "%s\n%s" % (text, output)
         said += output
+    # The demo's lighttpd does not wait for what it has started.
+    orphans = Orphans()
+    wait_until(lambda: not orphans.look(), "all processes end")
+    assert not [end for end in orphans.ended if end[1] != 0], orphans.ended
     assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
     assert "Status: 200 OK" in said
     assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)

@@ -42,7 +42,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { LISTEN_FDS_START = 3, LISTENERS_MAX = 64, TELL_MS = 1000 };
+enum {
+    LISTEN_FDS_START = 3,
+    LISTENERS_MAX = RESTART_LISTENERS_MAX,
+    TELL_MS = 1000
+};
 
 extern char **environ;
 
@@ -517,27 +521,26 @@ adopt(int fd)
 
 /* After a restart the sockets are here already. */
 static int
-open_inherited(const int *fds, size_t n)
+open_inherited(const struct restart_fds *from)
 {
     int e = 0;
 
-    for (size_t i = 0; e == 0 && i < n; i++) {
+    for (size_t i = 0; e == 0 && i < from->nlisteners; i++) {
         const char *address = i < config.bind.n ? config.bind.v[i] : NULL;
-        e = listener_inherit(&listeners[nlisteners], fds[i], address);
+        e = listener_inherit(&listeners[nlisteners], from->listeners[i],
+                             address);
         nlisteners += e == 0;
     }
     return e;
 }
 
 static int
-open_listeners(const struct start *s)
+open_listeners(const struct start *s, const struct restart_fds *inherited)
 {
     int e = read_allow();
-    int fds[LISTENERS_MAX];
-    size_t n = restart_inherited(fds, LISTENERS_MAX);
 
-    if (n > 0) {
-        return e != 0 ? e : open_inherited(fds, n);
+    if (inherited->nlisteners > 0) {
+        return e != 0 ? e : open_inherited(inherited);
     }
     for (size_t i = 0; e == 0 && i < config.bind.n; i++) {
         if (nlisteners == LISTENERS_MAX) {
@@ -624,7 +627,7 @@ serve(const struct pool_setup *setup)
         interp_finish();
     }
     if (restart && signals_get().stop == STOP_NONE) {
-        int e = restart_exec(listeners, nlisteners);
+        int e = pool_restart(pool);
         if (e != -EINTR) {
             log_error("starting again: %s", strerror(-e));
             status = EX_OSERR;
@@ -642,71 +645,91 @@ serve(const struct pool_setup *setup)
 }
 
 static int
-run_processes(void)
+run_processes(struct pool_setup *setup)
 {
-    struct pool_setup setup = {.config = &config,
-                               .listeners = listeners,
-                               .nlisteners = nlisteners,
-                               .allow = &allow,
-                               .master_wake_fd = -1,
-                               .imports_fd = -1,
-                               .doctor = config.doctor ? &doctor : NULL};
-    int status = 0;
-
     if (config.processes > 0) {
         /* Returns in every worker, and in the master at the end. */
-        status = master_run(&setup);
-        return status != MASTER_IS_WORKER ? status : serve(&setup);
+        int status = master_run(setup);
+        return status != MASTER_IS_WORKER ? status : serve(setup);
     }
-    setup.board = scoreboard_new(1, config.threads);
-    if (setup.board == NULL) {
+    scoreboard_take(setup->board, 0, getpid(), 1);
+    return serve(setup);
+}
+
+static int
+open_all(const struct start *s, const struct restart_fds *inherited,
+         struct pool_setup *setup)
+{
+    int status = open_listeners(s, inherited);
+
+    setup->nlisteners = nlisteners;
+    if (status != 0) {
+        return status;
+    }
+    setup->board = scoreboard_new(
+        config.processes > 0 ? master_slots(&config) : 1, config.threads);
+    if (setup->board == NULL) {
         log_error("out of memory");
         return EX_OSERR;
     }
-    scoreboard_take(setup.board, 0, getpid(), 1);
     if (config.control != NULL) {
-        status = control_open(&config, setup.board, &setup.control);
+        status = control_open(&config, setup->board, inherited->control_fd,
+                              &setup->control);
     }
+    return status;
+}
+
+/* Everything until the sockets are open and Python may start. */
+static int
+start_fastcgi(const struct start *s, struct pool_setup *setup)
+{
+    struct restart_fds inherited;
+    int status;
+
+    restart_inherited(&inherited);
+    status = open_all(s, &inherited, setup);
+    /* A child of the application is not the one they were meant for. */
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDNAMES");
     if (status != 0) {
-        close_listeners();
         return status;
     }
-    return serve(&setup);
+    if (take_stdio(NULL, NULL) < 0) {
+        log_error("out of descriptors");
+        return EX_OSERR;
+    }
+    if (fcgi_os_start() < 0) {
+        log_error("this libfcgi does not use wsgi-cgi's I/O layer; build with "
+                  "FCGI=static");
+        return EX_SOFTWARE;
+    }
+    return prepare(false);
 }
 
 static int
 run_fastcgi(const struct start *s, char **argv)
 {
-    int status = EX_OSERR;
+    struct pool_setup setup = {.config = &config,
+                               .listeners = listeners,
+                               .allow = &allow,
+                               .master_wake_fd = -1,
+                               .imports_fd = -1,
+                               .doctor = config.doctor ? &doctor : NULL};
+    int status;
 
     /* Before the first socket: from then on a TERM must not just kill us. */
     if (restart_remember(argv, environ) < 0 ||
         signals_open(config.processes > 0) < 0) {
         log_error("out of memory or descriptors");
-        return status;
+        return EX_OSERR;
     }
-    status = open_listeners(s);
-    if (status != 0) {
-        close_listeners();
-        return status;
-    }
-    /* A child of the application is not the one they were meant for. */
-    (void)unsetenv("LISTEN_FDS");
-    (void)unsetenv("LISTEN_PID");
-    (void)unsetenv("LISTEN_FDNAMES");
-    if (take_stdio(NULL, NULL) < 0) {
-        log_error("out of descriptors");
-        status = EX_OSERR;
-    }
-    else if (fcgi_os_start() < 0) {
-        log_error("this libfcgi does not use wsgi-cgi's I/O layer; build with "
-                  "FCGI=static");
-        status = EX_SOFTWARE;
-    }
-    else if ((status = prepare(false)) == 0) {
-        return run_processes();
+    status = start_fastcgi(s, &setup);
+    if (status == 0) {
+        return run_processes(&setup);
     }
     close_listeners();
+    control_close(&setup.control);
     return status;
 }
 

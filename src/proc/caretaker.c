@@ -66,7 +66,7 @@ static void
 start_again(struct pool *p)
 {
     if (atomic_load(&p->restart) && signals_get().stop == STOP_NONE) {
-        int e = restart_exec(p->s.listeners, p->s.nlisteners);
+        int e = pool_restart(p);
         log_error("starting again: %s", strerror(-e));
     }
 }

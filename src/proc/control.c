@@ -508,7 +508,7 @@ open_epoll(struct control *c)
 
 int
 control_open(const struct config *config, struct scoreboard *board,
-             struct control **ret_control)
+             int inherited_fd, struct control **ret_control)
 {
     struct control *c = calloc(1, sizeof *c);
     int e = 0;
@@ -530,6 +530,9 @@ control_open(const struct config *config, struct scoreboard *board,
         log_error("--control: --allow cannot be read: %s", strerror(-e));
         e = EX_USAGE;
     }
+    else if (inherited_fd >= 0) {
+        e = listener_inherit(&c->listener, inherited_fd, config->control);
+    }
     else {
         e = listener_bind(&c->listener, "--control", config->control, config,
                           &c->allow);
@@ -550,6 +553,12 @@ int
 control_fd(const struct control *c)
 {
     return c->epoll_fd;
+}
+
+int
+control_listener_fd(const struct control *c)
+{
+    return c->listener.fd;
 }
 
 void

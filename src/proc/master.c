@@ -49,6 +49,12 @@ struct master {
     bool became_worker;
 };
 
+unsigned
+master_slots(const struct config *config)
+{
+    return 2 * (config->processes + 8);
+}
+
 static enum score_state
 state_of(const struct master *m, unsigned i)
 {
@@ -86,7 +92,6 @@ static void
 become_worker(struct master *m, unsigned i, pid_t master_pid)
 {
     m->became_worker = true;
-    m->s->board = m->board;
     m->s->worker = i;
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
@@ -479,13 +484,10 @@ static int
 set_up(struct master *m)
 {
     const struct config *c = m->s->config;
-    /* Room for a whole new generation, and for TTIN. */
-    unsigned nslots = 2 * (c->processes + 8);
-    int status = 0;
 
-    m->board = scoreboard_new(nslots, c->threads);
-    m->slots = calloc(nslots, sizeof *m->slots);
-    if (m->board == NULL || m->slots == NULL || signals_open(true) < 0) {
+    m->board = m->s->board;
+    m->slots = calloc(m->board->nworkers, sizeof *m->slots);
+    if (m->slots == NULL || signals_open(true) < 0) {
         log_error("out of memory");
         return EX_OSERR;
     }
@@ -499,10 +501,7 @@ set_up(struct master *m)
         }
         m->s->imports_fd = m->told.write_fd;
     }
-    if (c->control != NULL) {
-        status = control_open(c, m->board, &m->s->control);
-    }
-    return status;
+    return 0;
 }
 
 int

@@ -18,9 +18,13 @@
 
 enum { MASTER_IS_WORKER = -1 };
 
-/* Runs config->processes workers. In a worker it returns MASTER_IS_WORKER with
- * board, worker and master_wake_fd of the setup filled in; in the master, when
- * all has ended, the exit code. */
+/* How many slots the scoreboard needs: room for a whole new generation, and for
+ * TTIN. */
+unsigned master_slots(const struct config *config);
+
+/* Runs config->processes workers on a board with master_slots(). In a worker it
+ * returns MASTER_IS_WORKER with worker and master_wake_fd of the setup filled in;
+ * in the master, when all has ended, the exit code. */
 CHECK_RESULT int master_run(struct pool_setup *setup);
 
 /* True where another process serves the application. */

@@ -8,6 +8,7 @@
 #include "net/poller.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
+#include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/status.h"
 #include "wsgi/handler.h"
@@ -660,6 +661,20 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     }
     *ret_restart = atomic_load(&p->restart);
     return 0;
+}
+
+int
+pool_restart(struct pool *p)
+{
+    struct restart_fds fds = {.control_fd = -1};
+
+    for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
+        fds.listeners[fds.nlisteners] = p->s.listeners[fds.nlisteners].fd;
+    }
+    if (p->s.control != NULL) {
+        fds.control_fd = control_listener_fd(p->s.control);
+    }
+    return restart_exec(&fds);
 }
 
 void

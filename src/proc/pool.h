@@ -81,6 +81,10 @@ CHECK_RESULT int pool_open(const struct pool_setup *setup,
  * 0. Threads in requests that nothing can end are left behind. */
 CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
 
+/* Executes the program again, on the sockets that are here. Any thread. Returns
+ * only if it cannot: -errno. */
+CHECK_RESULT int pool_restart(struct pool *p);
+
 /* Removes the sockets that were made here. */
 void pool_close(struct pool *p);
 

@@ -19,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:FD,FD,...": ours only if the pid is still the same. */
+/* "PID:LISTENER,LISTENER,...:CONTROL", the last may be empty: ours only if the pid
+ * is still the same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 /* For the checker: where to say which files took part in a failure. */
@@ -86,47 +87,68 @@ restart_is_one(void)
            (pid_t)pid == getpid();
 }
 
-size_t
-restart_inherited(int *fds, size_t max)
+static int
+read_fd(const char *word)
 {
-    char *value = getenv(variable), *word;
     uint64_t number;
-    size_t n = 0;
 
+    return word == NULL || num_parse(word, strlen(word), INT_MAX, &number) < 0
+               ? -1
+               : (int)number;
+}
+
+void
+restart_inherited(struct restart_fds *ret)
+{
+    char *value = getenv(variable), *word, *list;
+
+    *ret = (struct restart_fds){.control_fd = -1};
     if (value == NULL) {
-        return 0;
+        return;
     }
+    bool is_ours = restart_is_one();
     char *rest = value = strdup(value);
     (void)unsetenv(variable);
-    word = rest == NULL ? NULL : strsep(&rest, ":");
-    if (word != NULL && num_parse(word, strlen(word), INT_MAX, &number) == 0 &&
-        (pid_t)number == getpid()) {
-        while (n < max && (word = strsep(&rest, ",")) != NULL &&
-               num_parse(word, strlen(word), INT_MAX, &number) == 0) {
-            fds[n++] = (int)number;
+    (void)strsep(&rest, ":");
+    if (is_ours && rest != NULL) {
+        list = strsep(&rest, ":");
+        while (ret->nlisteners < RESTART_LISTENERS_MAX &&
+               (word = strsep(&list, ",")) != NULL && read_fd(word) >= 0) {
+            ret->listeners[ret->nlisteners++] = read_fd(word);
         }
+        ret->control_fd = read_fd(rest);
     }
     free(value);
-    return n;
+}
+
+/* mark stands in front; of -1 it is all there is. */
+static int
+add_descriptor(struct buf *b, const char *mark, int fd)
+{
+    if (fd < 0) {
+        return buf_printf(b, "%s", mark);
+    }
+    int flags = fcntl(fd, F_GETFD);
+    if (flags < 0 || fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC) < 0) {
+        return -errno;
+    }
+    return buf_printf(b, "%s%d", mark, fd);
 }
 
 /* The environment again, with the descriptors. */
 static int
-add_variable(struct listener *listeners, size_t n)
+add_variable(const struct restart_fds *fds)
 {
     struct buf b;
     int e;
 
     buf_init(&b, 4096);
-    e = buf_printf(&b, "%s=%ld:", variable, (long)getpid());
-    for (size_t k = 0; e == 0 && k < n; k++) {
-        int flags = fcntl(listeners[k].fd, F_GETFD);
-        if (flags < 0 ||
-            fcntl(listeners[k].fd, F_SETFD, flags & ~FD_CLOEXEC) < 0) {
-            e = -errno;
-            break;
-        }
-        e = buf_printf(&b, "%s%d", k > 0 ? "," : "", listeners[k].fd);
+    e = buf_printf(&b, "%s=%ld", variable, (long)getpid());
+    for (size_t k = 0; e == 0 && k < fds->nlisteners; k++) {
+        e = add_descriptor(&b, k == 0 ? ":" : ",", fds->listeners[k]);
+    }
+    if (e == 0) {
+        e = add_descriptor(&b, ":", fds->control_fd);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);
@@ -136,9 +158,9 @@ add_variable(struct listener *listeners, size_t n)
 }
 
 static int
-execute(struct listener *listeners, size_t n)
+execute(const struct restart_fds *fds)
 {
-    int e = add_variable(listeners, n);
+    int e = add_variable(fds);
 
     if (e < 0) {
         return e;
@@ -155,10 +177,10 @@ execute(struct listener *listeners, size_t n)
 }
 
 int
-restart_exec(struct listener *listeners, size_t n)
+restart_exec(const struct restart_fds *fds)
 {
     (void)pthread_mutex_lock(&origin.lock);
-    int e = execute(listeners, n);
+    int e = execute(fds);
     (void)pthread_mutex_unlock(&origin.lock);
     return e;
 }

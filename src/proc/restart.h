@@ -31,13 +31,20 @@ CHECK_RESULT int restart_remember(char **argv, char **environment);
 /* True where the program before us was this one, on the same pid. */
 bool restart_is_one(void);
 
-/* The descriptors that the program before us handed over: how many, at most max;
- * 0 = it was not us. Call once. */
-size_t restart_inherited(int *fds, size_t max);
+enum { RESTART_LISTENERS_MAX = 64 };
 
-/* Executes the program again with these listeners. Returns only if it cannot:
- * -errno. */
-CHECK_RESULT int restart_exec(struct listener *listeners, size_t n);
+/* What one run of the program hands over to the next. */
+struct restart_fds {
+    int listeners[RESTART_LISTENERS_MAX];
+    size_t nlisteners; /* none: there was no run before this one */
+    int control_fd;    /* the socket of --control, -1 = none */
+};
+
+/* What the program before us handed over. Call once. */
+void restart_inherited(struct restart_fds *ret);
+
+/* Executes the program again with these. Returns only if it cannot: -errno. */
+CHECK_RESULT int restart_exec(const struct restart_fds *fds);
 
 /* In the child that tries new code: where to say which files took part in a
  * failure, -1 = nobody asks. Call once, before Python starts. */

@@ -1,6 +1,7 @@
 """--control: the FastCGI socket that answers status and ping while every thread is busy."""
 
 import os
+import signal
 import stat
 import time
 
@@ -291,3 +292,23 @@ def test_address_in_use(world, control):
     finished = world.run('--bind', world.new_path('sock'), '--control', control.path, server.script)
     assert finished.code == 69 and f'--control: {control.path} is in use' in finished.stderr
     assert control.get().body == b'pong'
+
+
+def test_survives_a_reload(control):
+    """P5: without a master the program is executed again; its control socket is the same one, so that nobody is refused
+    in between, and a user who could not make it anew has it still."""
+    server = control.serve('--reload', 'off')
+    server.check_fds = False        # another program, with other descriptors, on the same pid
+    server.allow_log('SIGHUP|new code')
+    before = os.stat(control.path).st_ino
+    for _ in range(2):
+        server.request()
+        assert control.get('/', 'json').json['requests'] == 1
+        server.signal(signal.SIGHUP)
+
+        def again():
+            page = control.get('/', 'json')     # not whole where the program had it that is gone now
+            return page.complete and page.json['requests'] == 0
+        wait_for(again, 20, 'the program to be executed again')
+        assert os.stat(control.path).st_ino == before
+    assert server.stop() == 0 and not os.path.exists(control.path)

@@ -48,8 +48,8 @@ SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
                loader module page reach scripts stacks start_response target \
                timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker cgi_watch child control handover master pool restart \
-               scoreboard signals status status_html status_json \
+SRC_proc    := caretaker cgi_watch child control handover master notify pool \
+               restart scoreboard signals status status_html status_json \
                status_metrics status_shot status_text touched watchdog
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
@@ -68,8 +68,8 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o) \
             $(patsubst %,$(BUILD)/obj/client/%.o,$(SRC_client)) \
-            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover scoreboard \
-            touched $(filter status%,$(SRC_proc)))
+            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover notify \
+            scoreboard touched $(filter status%,$(SRC_proc)))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 PROGRAM  := $(BUILD)/wsgi-cgi
 

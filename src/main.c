@@ -22,6 +22,7 @@
 #include "proc/child.h"
 #include "proc/handover.h"
 #include "proc/master.h"
+#include "proc/notify.h"
 #include "proc/pool.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
@@ -687,6 +688,7 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
     int status;
 
     restart_inherited(&inherited);
+    notify_open(inherited.notify_fd);
     status = open_all(s, &inherited, setup);
     /* A child of the application is not the one they were meant for. */
     (void)unsetenv("LISTEN_FDS");
@@ -744,6 +746,7 @@ check(void)
     if (config.doctor) {
         return status; /* there is nothing to load */
     }
+    notify_hide();
     if (status == 0 && (status = interp_start(&config, loader_script())) == 0) {
         status = loader_load();
         if (status == 0) {

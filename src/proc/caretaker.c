@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proc/handover.h"
+#include "proc/notify.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
+#include "wsgi/errand.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +21,11 @@ struct round {
     int watch_ms;        /* when the watchdog wants to look again */
     struct restart restart;
     struct imports_file *imports; /* still to be handed over */
+    bool stuck; /* Python lets nobody in, and the log says so */
 };
+
+/* Asked for the GIL now and then: does it come? */
+static struct errand pulse;
 
 enum { STOPPING_MS = 10 /* a round while the last requests run */ };
 
@@ -179,6 +185,59 @@ watch(struct pool *p, struct round *r, int64_t now, unsigned dumps)
     r->watch_ms = watchdog_run(&p->watchdog, now);
 }
 
+static void
+do_nothing(void)
+{
+}
+
+/* systemd's watchdog is fed while Python lets a thread in: a request may take as
+ * long as it likes, but code that keeps the GIL stops all of them. (Until the
+ * application is loaded that this thread runs has to do.) */
+static void
+feed_watchdog(struct pool *p, struct round *r, int64_t now)
+{
+    if (!notify_watchdog_is_due(now)) {
+        return;
+    }
+    if (errand_state(&pulse) != ERRAND_IDLE) {
+        if (!r->stuck) {
+            log_error("some code keeps Python's global lock: no request goes "
+                      "on, and systemd's watchdog is not told that all is "
+                      "well; the stacks are:");
+            watchdog_dump(&p->watchdog);
+        }
+        r->stuck = true;
+        return;
+    }
+    r->stuck = false;
+    notify_watchdog(now);
+    if (atomic_load(&p->started) && errand_begin(&pulse, do_nothing) < 0) {
+        return; /* no thread to be had: asked the next time */
+    }
+}
+
+static void
+tell(struct pool *p, struct round *r, int64_t now, struct signals s)
+{
+    enum notify_state state = NOTIFY_READY;
+
+    if (!notify_is_on()) {
+        return;
+    }
+    if (s.stop != STOP_NONE) {
+        state = NOTIFY_STOPPING;
+    }
+    else if (!atomic_load(&p->started)) {
+        state = NOTIFY_STARTING;
+    }
+    else if (r->restart.new_code &&
+             (r->restart.checker > 0 || atomic_load(&p->restart))) {
+        state = NOTIFY_RELOADING;
+    }
+    notify_tell(state, s.reloads, p->s.board, now);
+    feed_watchdog(p, r, now);
+}
+
 /* The requests that can end have ended. True: the process can do the rest, but
  * without the threads that are lost. */
 static bool
@@ -209,7 +268,7 @@ caretaker_main(void *arg)
         int64_t now = clock_ms();
         int round =
             r.end != 0 ? STOPPING_MS : restart_pause(&r.restart, now, interval);
-        signals_wait(least(r.watch_ms, round), control);
+        signals_wait(notify_wait_ms(now, least(r.watch_ms, round)), control);
         now = clock_ms();
         struct signals s = signals_get();
         watch(p, &r, now, s.dumps);
@@ -221,6 +280,7 @@ caretaker_main(void *arg)
         }
         hand_over_imports(p, &r);
         renew(p, &r, now, s.reloads);
+        tell(p, &r, now, s);
         obey(p, &r, now, s);
         if (r.end != 0) {
             pool_finish(p);
@@ -265,8 +325,13 @@ guard_main(void *arg)
 
     log_be_impatient();
     while (clock_ms() < end && signals_get().stop != STOP_NOW) {
-        int64_t left = end - clock_ms();
-        signals_wait(left < 0 ? 0 : left > 1000 ? 1000 : (int)left, -1);
+        int64_t now = clock_ms();
+        int64_t left = end - now;
+        int wait = left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
+        signals_wait(notify_wait_ms(now, wait), -1);
+        if (notify_watchdog_is_due(now)) {
+            notify_watchdog(now); /* this thread sees to it that it ends */
+        }
     }
     log_warning("threads of the application have not ended: left behind");
     start_again(p);

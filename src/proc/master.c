@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "proc/handover.h"
+#include "proc/notify.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
 #include "wsgi/loader.h"
@@ -44,7 +45,8 @@ struct master {
     int64_t not_before;    /* clock_ms(): no fork until then */
     struct signals seen;
     struct touched touched;
-    struct handover told; /* by workers: imported files to watch, too */
+    struct handover told;       /* by workers: imported files to watch, too */
+    enum notify_state notified; /* systemd */
     bool stopping;
     bool became_worker;
 };
@@ -95,6 +97,7 @@ become_worker(struct master *m, unsigned i, pid_t master_pid)
     m->s->worker = i;
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
+    notify_forget();
     fd_close(&m->told.read_fd);
     /* Without a master nobody would ever stop it. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -448,6 +451,42 @@ obey(struct master *m, int64_t now)
 
 /* -- all of it --------------------------------------------------------------------------------- */
 
+static bool
+old_code_serves(const struct master *m)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (m->slots[i].pid != 0 && is_serving(state_of(m, i)) &&
+            generation_of(m, i) != m->generation) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* To systemd. That this loop runs is all a watchdog can ask of it: a worker that
+ * hangs or dies is its own business. */
+static void
+tell(struct master *m, int64_t now)
+{
+    if (!notify_is_on()) {
+        return;
+    }
+    if (m->stopping) {
+        m->notified = NOTIFY_STOPPING;
+    }
+    else if (m->reloading ||
+             (m->notified != NOTIFY_STARTING && old_code_serves(m))) {
+        m->notified = NOTIFY_RELOADING;
+    }
+    else if (count(m).serving > 0) {
+        m->notified = NOTIFY_READY; /* and stays so when all have died */
+    }
+    notify_tell(m->notified, m->seen.reloads, m->board, now);
+    if (notify_watchdog_is_due(now)) {
+        notify_watchdog(now);
+    }
+}
+
 static void
 loop(struct master *m)
 {
@@ -457,6 +496,7 @@ loop(struct master *m)
         int64_t now = clock_ms();
         reap(m);
         obey(m, now);
+        tell(m, now);
         if (m->stopping) {
             if (count(m).alive == 0) {
                 return;
@@ -476,7 +516,8 @@ loop(struct master *m)
         int64_t wait = m->not_before > now && m->not_before - now < TICK_MS
                            ? m->not_before - now
                            : TICK_MS;
-        signals_wait(touched_pause(&m->touched, now, (int)wait), control);
+        int pause = touched_pause(&m->touched, now, (int)wait);
+        signals_wait(notify_wait_ms(now, pause), control);
     }
 }
 

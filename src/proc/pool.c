@@ -8,6 +8,7 @@
 #include "net/poller.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
+#include "proc/notify.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/status.h"
@@ -134,6 +135,7 @@ in_child(void *arg)
         fd_close(&p->s.listeners[i].fd);
     }
     poller_close(&p->poller);
+    notify_forget();
 }
 
 /* -- listeners ------------------------------------------------------------------- */
@@ -651,6 +653,9 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     }
     report(p, loaded);
     atomic_store(&p->started, true);
+    if (notify_is_on()) {
+        signals_wake(); /* the caretaker tells it at once */
+    }
     (void)thread_main(&p->threads[0]);
     /* The caretaker first: until its end it may send signals to the others. */
     (void)pthread_join(p->caretaker, NULL);
@@ -666,7 +671,7 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
 int
 pool_restart(struct pool *p)
 {
-    struct restart_fds fds = {.control_fd = -1};
+    struct restart_fds fds = {.control_fd = -1, .notify_fd = notify_fd()};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
         fds.listeners[fds.nlisteners] = p->s.listeners[fds.nlisteners].fd;

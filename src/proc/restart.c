@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,LISTENER,...:CONTROL", the last may be empty: ours only if the pid
- * is still the same. */
+/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY", the last two may be empty: ours only
+ * if the pid is still the same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 /* For the checker: where to say which files took part in a failure. */
@@ -102,7 +102,7 @@ restart_inherited(struct restart_fds *ret)
 {
     char *value = getenv(variable), *word, *list;
 
-    *ret = (struct restart_fds){.control_fd = -1};
+    *ret = (struct restart_fds){.control_fd = -1, .notify_fd = -1};
     if (value == NULL) {
         return;
     }
@@ -116,7 +116,8 @@ restart_inherited(struct restart_fds *ret)
                (word = strsep(&list, ",")) != NULL && read_fd(word) >= 0) {
             ret->listeners[ret->nlisteners++] = read_fd(word);
         }
-        ret->control_fd = read_fd(rest);
+        ret->control_fd = read_fd(strsep(&rest, ":"));
+        ret->notify_fd = read_fd(rest);
     }
     free(value);
 }
@@ -149,6 +150,9 @@ add_variable(const struct restart_fds *fds)
     }
     if (e == 0) {
         e = add_descriptor(&b, ":", fds->control_fd);
+    }
+    if (e == 0) {
+        e = add_descriptor(&b, ":", fds->notify_fd);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);
@@ -356,6 +360,7 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
 
     if (asked || touched) {
         r->wanted++;
+        r->new_code = true;
         touched_refresh(&r->touched);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
@@ -368,6 +373,7 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         if (v < 0) {
             log_error("the new code does not load (see above); the old one "
                       "goes on");
+            r->new_code = r->tried != r->wanted;
         }
         if (v > 0 && r->tried == r->wanted) {
             log_notice("the new code loads: starting again");

@@ -38,6 +38,7 @@ struct restart_fds {
     int listeners[RESTART_LISTENERS_MAX];
     size_t nlisteners; /* none: there was no run before this one */
     int control_fd;    /* the socket of --control, -1 = none */
+    int notify_fd;     /* the connection to systemd, -1 = none */
 };
 
 /* What the program before us handed over. Call once. */
@@ -58,6 +59,7 @@ struct restart {
     unsigned tried;       /* ... and a check was begun */
     unsigned worn;        /* times worn has changed */
     pid_t checker;        /* the child that tries the new code, 0 = none */
+    bool new_code;        /* it is about new code, not about a limit */
 };
 
 void restart_init(struct restart *r, const struct config *config);

@@ -318,7 +318,7 @@ def test_backlog(world, size):
     assert busy.response().body == b'x'
 
 
-def with_listen_fds(world, sockets, *args, names=None, shift=0):
+def with_listen_fds(world, sockets, *args, names=None, shift=0, **keywords):
     """The program started as systemd does: sockets from fd 3, LISTEN_FDS, and LISTEN_PID its own pid."""
     script = 'export LISTEN_PID=$(($$ + %d)) LISTEN_FDS=%d%s; exec "$0" "$@"' % (
         shift, len(sockets), f' LISTEN_FDNAMES={names}' if names else '')
@@ -328,7 +328,8 @@ def with_listen_fds(world, sockets, *args, names=None, shift=0):
         for i, fd in enumerate(high):
             os.dup2(fd, 3 + i, inheritable=True)
             os.close(fd)
-    return world.spawn('-c', script, BINARY, *args, binary='/bin/sh', close_fds=False, preexec_fn=place)
+    return world.spawn('-c', script, BINARY, *args, binary='/bin/sh', close_fds=False, preexec_fn=place,
+                       **keywords)
 
 
 def test_listen_fds(world):

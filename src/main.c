@@ -23,7 +23,9 @@
 #include "proc/handover.h"
 #include "proc/master.h"
 #include "proc/notify.h"
+#include "proc/pid_file.h"
 #include "proc/pool.h"
+#include "proc/privs.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "wsgi/handler.h"
@@ -64,6 +66,7 @@ static struct config config;
 static struct listener listeners[LISTENERS_MAX];
 static size_t nlisteners;
 static struct allow allow;
+static struct privs privs;
 /* CGI: standard error is the pipe that the response goes to. */
 static bool shares_stderr;
 static struct doctor_facts doctor; /* --doctor */
@@ -73,6 +76,7 @@ static struct doctor_facts doctor; /* --doctor */
 static int
 leave(int status)
 {
+    pid_file_remove();
 #if defined(__SANITIZE_ADDRESS__)
     return status;
 #else
@@ -433,6 +437,24 @@ fail_cgi(struct cgi_io *io, int status)
     return status;
 }
 
+/* The web server has decided who runs a script, and for how long. */
+static int
+refuse_options(void)
+{
+    const char *option = config.user != NULL       ? "user"
+                         : config.group != NULL    ? "group"
+                         : config.pid_file != NULL ? "pid-file"
+                                                   : NULL;
+
+    if (option == NULL) {
+        return 0;
+    }
+    log_error("--%s is for FastCGI: the web server decides who runs a CGI "
+              "script",
+              option);
+    return EX_USAGE;
+}
+
 static int
 run_cgi(unsigned was_closed)
 {
@@ -457,7 +479,7 @@ run_cgi(unsigned was_closed)
     }
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
-    if ((status = prepare(true)) != 0) {
+    if ((status = refuse_options()) != 0 || (status = prepare(true)) != 0) {
         return fail_cgi(&io, status);
     }
     if ((status = start_python()) != 0) {
@@ -657,6 +679,7 @@ run_processes(struct pool_setup *setup)
     return serve(setup);
 }
 
+/* What a user without rights could not: all sockets, and the pid file. */
 static int
 open_all(const struct start *s, const struct restart_fds *inherited,
          struct pool_setup *setup)
@@ -676,6 +699,9 @@ open_all(const struct start *s, const struct restart_fds *inherited,
     if (config.control != NULL) {
         status = control_open(&config, setup->board, inherited->control_fd,
                               &setup->control);
+    }
+    if (status == 0 && config.pid_file != NULL) {
+        status = pid_file_write(config.pid_file, inherited->nlisteners > 0);
     }
     return status;
 }
@@ -706,7 +732,9 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
                   "FCGI=static");
         return EX_SOFTWARE;
     }
-    return prepare(false);
+    status = privs_drop(&privs);
+    /* As the user that will run it: what he cannot read is told now. */
+    return status != 0 ? status : prepare(false);
 }
 
 static int
@@ -718,8 +746,11 @@ run_fastcgi(const struct start *s, char **argv)
                                .master_wake_fd = -1,
                                .imports_fd = -1,
                                .doctor = config.doctor ? &doctor : NULL};
-    int status;
+    int status = privs_find(&config, &privs);
 
+    if (status != 0) {
+        return status;
+    }
     /* Before the first socket: from then on a TERM must not just kill us. */
     if (restart_remember(argv, environ) < 0 ||
         signals_open(config.processes > 0) < 0) {
@@ -741,12 +772,18 @@ static int
 check(void)
 {
     int tell_fd = restart_check_fd();
-    int status = prepare(false);
+    int status = privs_find(&config, &privs);
 
+    notify_hide();
+    if (status == 0) {
+        status = privs_drop(&privs);
+    }
+    if (status == 0) {
+        status = prepare(false);
+    }
     if (config.doctor) {
         return status; /* there is nothing to load */
     }
-    notify_hide();
     if (status == 0 && (status = interp_start(&config, loader_script())) == 0) {
         status = loader_load();
         if (status == 0) {
@@ -766,6 +803,9 @@ check(void)
 static int
 run(const struct start *s, unsigned was_closed, char **argv)
 {
+    if (config.umask >= 0) {
+        (void)umask((mode_t)config.umask);
+    }
     switch (config.action) {
     case ACTION_HELP:
         options_help(stdout);

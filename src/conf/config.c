@@ -27,6 +27,9 @@ config_fini(struct config *c)
     value_drop(&c->mount);
     value_drop(&c->scripts_in);
     value_drop(&c->socket_owner);
+    value_drop(&c->user);
+    value_drop(&c->group);
+    value_drop(&c->pid_file);
     value_drop(&c->status_path);
     value_drop(&c->ping_path);
     value_drop(&c->control);

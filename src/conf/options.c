@@ -165,6 +165,18 @@ static const struct option_row table[] = {
      .help = "take new code when APP, or tmp/restart.txt\n"
              "beside it, is touched; modules: or any\n"
              "imported file"},
+    {.name = "user", .arg = "NAME|UID", .set = value_string, FIELD(user),
+     .allowed = "the name or number of a user",
+     .help = "become this user when the sockets are open"},
+    {.name = "group", .arg = "NAME|GID", .set = value_string, FIELD(group),
+     .allowed = "the name or number of a group",
+     .help = "and this group; without it the user's own"},
+    {.name = "umask", .arg = "OCTAL", .set = value_umask, FIELD(umask),
+     .max = 0777, .allowed = "octal digits from 0 to 0777",
+     .help = "permissions that new files do not get"},
+    {.name = "pid-file", .arg = "FILE", .set = value_string, FIELD(pid_file),
+     .allowed = "a file",
+     .help = "keep the process id there while it runs"},
 
     HEADING("Seeing inside"),
     {.name = "status-path", .arg = "PATH", .set = value_path,
@@ -451,7 +463,7 @@ options_parse(int argc, char **argv, bool request_in_env,
               struct config *ret_config)
 {
     struct config *c = ret_config;
-    *c = (struct config){.action = ACTION_RUN};
+    *c = (struct config){.action = ACTION_RUN, .umask = -1};
     const char *text = getenv(OPTIONS_VARIABLE);
     int r = parse_presets(c);
     if (r == 0 && text != NULL) {

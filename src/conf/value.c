@@ -197,8 +197,8 @@ value_time(const struct option_row *row, void *field, const char *value)
 }
 
 /* One to four octal digits. */
-int
-value_file_mode(const struct option_row *row, void *field, const char *value)
+static int
+parse_octal(const struct option_row *row, const char *value, mode_t *ret)
 {
     size_t n = strlen(value);
     mode_t mode = 0;
@@ -211,8 +211,25 @@ value_file_mode(const struct option_row *row, void *field, const char *value)
     if (mode > row->max) {
         return -EINVAL;
     }
-    *(mode_t *)field = mode;
+    *ret = mode;
     return 0;
+}
+
+int
+value_file_mode(const struct option_row *row, void *field, const char *value)
+{
+    return parse_octal(row, value, field);
+}
+
+int
+value_umask(const struct option_row *row, void *field, const char *value)
+{
+    mode_t mode;
+    int r = parse_octal(row, value, &mode);
+    if (r == 0) {
+        *(int *)field = (int)mode; /* where -1 is none */
+    }
+    return r;
 }
 
 /* Its index, or -EINVAL. */

@@ -50,6 +50,7 @@ int value_size(const struct option_row *row, void *field, const char *value);
 int value_time(const struct option_row *row, void *field, const char *value);
 int value_file_mode(const struct option_row *row, void *field,
                     const char *value);
+int value_umask(const struct option_row *row, void *field, const char *value);
 int value_mode(const struct option_row *row, void *field, const char *value);
 int value_processes(const struct option_row *row, void *field,
                     const char *value);

@@ -1,15 +1,13 @@
 #include "net/listener.h"
 
+#include "base/account.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/num.h"
 #include "net/address.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,74 +42,80 @@ remove_stale(const struct sockaddr_un *un, socklen_t len)
     return unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* USER, USER:GROUP or :GROUP; what is not said is -1. */
 static int
 parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 {
-    char user[128];
-    const char *colon = strchr(text, ':');
-    size_t n = colon == NULL ? strlen(text) : (size_t)(colon - text);
-    uint64_t id;
+    struct account account;
+    char user[ACCOUNT_NAME];
+    size_t n = strcspn(text, ":");
 
     *ret_uid = (uid_t)-1;
     *ret_gid = (gid_t)-1;
     if (n >= sizeof user) {
-        return -EINVAL;
+        return -ENOENT;
     }
     memcpy(user, text, n);
     user[n] = '\0';
     if (n > 0) {
-        const struct passwd *pw = getpwnam(user);
-        if (pw != NULL) {
-            *ret_uid = pw->pw_uid;
-            *ret_gid = pw->pw_gid;
+        if (account_user(user, &account) < 0) {
+            return -ENOENT;
         }
-        else if (num_parse(user, n, UINT32_MAX - 1, &id) == 0) {
-            *ret_uid = (uid_t)id;
-        }
-        else {
-            return -EINVAL;
-        }
+        *ret_uid = account.uid;
+        *ret_gid = account.gid;
     }
-    if (colon != NULL && colon[1] != '\0') {
-        const struct group *gr = getgrnam(colon + 1);
-        if (gr != NULL) {
-            *ret_gid = gr->gr_gid;
+    return text[n] == ':' ? account_group(text + n + 1, ret_gid) : 0;
+}
+
+/* Who is to have the file where --socket-owner does not say it: who we are going
+ * to be. */
+static int
+default_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
+{
+    struct account account;
+
+    *ret_uid = (uid_t)-1;
+    *ret_gid = (gid_t)-1;
+    if (config->user != NULL) {
+        if (account_user(config->user, &account) < 0) {
+            return -ENOENT;
         }
-        else if (num_parse(colon + 1, strlen(colon + 1), UINT32_MAX - 1, &id) ==
-                 0) {
-            *ret_gid = (gid_t)id;
-        }
-        else {
-            return -EINVAL;
-        }
+        *ret_uid = account.uid;
+        *ret_gid = account.gid;
     }
-    return 0;
+    return config->group == NULL ? 0 : account_group(config->group, ret_gid);
 }
 
 /* Mode and owner before listen(): until then nobody can connect. */
 static int
 guard_file(const char *path, const struct config *config)
 {
+    const char *owner = config->socket_owner;
     uid_t uid;
     gid_t gid;
+    int e;
 
     if (chmod(path, config->socket_mode) < 0) {
         log_error("--socket-mode: chmod of %s: %s", path, strerror(errno));
         return EX_OSERR;
     }
-    if (config->socket_owner == NULL) {
-        return 0;
+    if (owner == NULL) {
+        owner = "--user and --group";
+        e = default_owner(config, &uid, &gid);
     }
-    if (parse_owner(config->socket_owner, &uid, &gid) < 0) {
+    else {
+        e = parse_owner(owner, &uid, &gid);
+    }
+    if (e < 0) {
         log_error(
             "--socket-owner: read \"%s\", which names no user or group here; "
             "allowed are USER, USER:GROUP, :GROUP and numbers",
-            config->socket_owner);
+            owner);
         return EX_USAGE;
     }
-    if (chown(path, uid, gid) < 0) {
-        log_error("--socket-owner: chown of %s to %s: %s", path,
-                  config->socket_owner, strerror(errno));
+    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(path, uid, gid) < 0) {
+        log_error("--socket-owner: chown of %s to %s: %s", path, owner,
+                  strerror(errno));
         return EX_OSERR;
     }
     return 0;
@@ -270,14 +274,31 @@ listener_inherit(struct listener *l, int fd, const char *address)
     return 0;
 }
 
-void
-listener_unlink(struct listener *l)
+/* 0 also where it is another file by now. */
+static int
+unlink_own(const struct listener *l)
 {
     struct stat st;
 
-    if (l->path != NULL && lstat(l->path, &st) == 0 &&
-        st.st_ino == l->file.st_ino && st.st_dev == l->file.st_dev) {
-        (void)unlink(l->path);
+    if (lstat(l->path, &st) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (st.st_ino != l->file.st_ino || st.st_dev != l->file.st_dev) {
+        return 0;
+    }
+    return unlink(l->path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+void
+listener_unlink(struct listener *l)
+{
+    int e = l->path == NULL ? 0 : unlink_own(l);
+
+    if (e < 0) {
+        /* The folder is of the user that we were: see --user. */
+        log_notice("the socket file %s cannot be removed (%s): it stays, and "
+                   "the next start replaces it",
+                   l->path, strerror(-e));
     }
     free(l->path);
     l->path = NULL;

@@ -9,6 +9,7 @@
 #include "proc/caretaker.h"
 #include "proc/child.h"
 #include "proc/notify.h"
+#include "proc/pid_file.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/status.h"
@@ -685,9 +686,10 @@ pool_restart(struct pool *p)
 void
 pool_close(struct pool *p)
 {
-    /* The master's sockets are the master's to remove. */
+    /* The master's files are the master's to remove. */
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         listener_close(&p->s.listeners[i], p->s.master_wake_fd < 0);
     }
     control_close(&p->s.control);
+    pid_file_remove();
 }

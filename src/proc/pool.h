@@ -85,7 +85,7 @@ CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
  * only if it cannot: -errno. */
 CHECK_RESULT int pool_restart(struct pool *p);
 
-/* Removes the sockets that were made here. */
+/* Removes the sockets and the pid file that were made here. */
 void pool_close(struct pool *p);
 
 /* -- for the caretaker --------------------------------------------------------- */

@@ -161,6 +161,15 @@ add_variable(const struct restart_fds *fds)
     return e;
 }
 
+/* Root may have started us where the user we are now may not go: then nothing on
+ * the command line is relative to it. */
+static bool
+may_go_back(void)
+{
+    return origin.folder_fd >= 0 &&
+           faccessat(origin.folder_fd, ".", X_OK, AT_EACCESS) == 0;
+}
+
 static int
 execute(const struct restart_fds *fds)
 {
@@ -169,7 +178,7 @@ execute(const struct restart_fds *fds)
     if (e < 0) {
         return e;
     }
-    if (origin.folder_fd >= 0 && fchdir(origin.folder_fd) < 0) {
+    if (may_go_back() && fchdir(origin.folder_fd) < 0) {
         return -errno;
     }
     signals_hold();
@@ -253,7 +262,7 @@ spawn_checker(int tell_fd)
     if (posix_spawn_file_actions_init(&files) == 0) {
         (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO,
                                                "/dev/null", O_WRONLY, 0);
-        if (origin.folder_fd >= 0) {
+        if (may_go_back()) {
             (void)posix_spawn_file_actions_addfchdir_np(&files,
                                                         origin.folder_fd);
         }

@@ -27,6 +27,7 @@ WRONG = {
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
     '--keepalive-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],
+    '--umask': ['', '8', '1000', '-1', 'u=rwx', '0x1ff', '22 '], '--user': [''], '--group': [''], '--pid-file': [''],
     '--mode': ['', 'php', 'CGI'], '--errors-to': ['', 'syslog', 'AUTO'],
     '--mount': ['app', 'http://x/', ' /a'], '--set': ['', 'A', '=b'],
     '--bind': ['', 'unix:', 'localhost', '127.0.0.1', '127.0.0.1:', '127.0.0.1:x', '127.0.0.1:65536', '127.0.0.1:-1',

@@ -81,6 +81,10 @@ test_presets(void **state UNUSED)
     assert_null(config.mount);
     assert_null(config.scripts_in);
     assert_null(config.socket_owner);
+    assert_null(config.user);
+    assert_null(config.group);
+    assert_null(config.pid_file);
+    assert_int_equal(config.umask, -1); /* as found */
     assert_int_equal(config.python_path.n, 0);
     assert_int_equal(config.set.n, 0);
     assert_int_equal(config.bind.n, 0);
@@ -112,6 +116,13 @@ test_every_option_reaches_its_field(void **state UNUSED)
     assert_string_equal(config.scripts_in, "/s");
     assert_string_equal(config.socket_owner, "www:data");
     assert_string_equal(config.app, "app.py");
+
+    expect_ok(PARSE("--user=www", "--group", "33", "--umask=027",
+                    "--pid-file=run/pid"));
+    assert_string_equal(config.user, "www");
+    assert_string_equal(config.group, "33");
+    assert_int_equal(config.umask, 027);
+    assert_string_equal(config.pid_file, "run/pid");
 
     expect_ok(PARSE("--limit-head=2k", "--limit-body=3g", "--head-timeout=1",
                     "--body-timeout=2s", "--write-timeout=3ms",
@@ -278,6 +289,8 @@ test_limits_of_values(void **state UNUSED)
         "--socket-mode=0",
         "--socket-mode=777",
         "--socket-mode=0777",
+        "--umask=0",
+        "--umask=0777",
         "--socket-owner=www-data",
         "--socket-owner=33:33",
         "--socket-owner=:www-data",
@@ -314,6 +327,13 @@ test_limits_of_values(void **state UNUSED)
         "--socket-mode=8",
         "--socket-mode=0x1",
         "--socket-mode=rw",
+        "--umask=",
+        "--umask=1000",
+        "--umask=8",
+        "--umask=u=rwx",
+        "--user=",
+        "--group=",
+        "--pid-file=",
         "--socket-owner=",
         "--socket-owner=:",
         "--socket-owner=www:",

@@ -1,0 +1,68 @@
+/*
+ * account.c - users and groups of this machine, by name or number
+ */
+#include "base/account.h"
+
+#include "base/num.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The largest number means "unchanged" to chown() and setresuid(). */
+static int
+parse_id(const char *text, unsigned *ret)
+{
+    uint64_t id;
+
+    if (num_parse(text, strlen(text), UINT32_MAX - 1, &id) < 0) {
+        return -ENOENT;
+    }
+    *ret = (unsigned)id;
+    return 0;
+}
+
+int
+account_user(const char *text, struct account *ret)
+{
+    /* A name comes first, also one of digits: as chown(1) has it. */
+    const struct passwd *pw = getpwnam(text);
+    unsigned id;
+
+    *ret = (struct account){.gid = (gid_t)-1};
+    if (pw == NULL) {
+        if (parse_id(text, &id) < 0) {
+            return -ENOENT;
+        }
+        ret->uid = id;
+        pw = getpwuid(id);
+        if (pw == NULL) {
+            return 0;
+        }
+    }
+    ret->uid = pw->pw_uid;
+    ret->gid = pw->pw_gid;
+    (void)snprintf(ret->name, sizeof ret->name, "%s", pw->pw_name);
+    (void)snprintf(ret->home, sizeof ret->home, "%s", pw->pw_dir);
+    return 0;
+}
+
+int
+account_group(const char *text, gid_t *ret)
+{
+    const struct group *gr = getgrnam(text);
+    unsigned id;
+
+    if (gr != NULL) {
+        *ret = gr->gr_gid;
+        return 0;
+    }
+    if (parse_id(text, &id) < 0) {
+        return -ENOENT;
+    }
+    *ret = id;
+    return 0;
+}

@@ -1,0 +1,221 @@
+#include "proc/pid_file.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PID_TEXT = 32 };
+
+static char file[PATH_MAX]; /* absolute; "" = none */
+
+/* The number in the file; 0 = it is empty, or not there. -EEXIST: that is no pid
+ * file, so it is not ours to replace. */
+static int
+read_pid(const char *path, pid_t *ret, struct stat *ret_st)
+{
+    CLEANUP(fd_close) int fd = -1;
+    char text[PID_TEXT];
+    uint64_t number = 0;
+
+    *ret = 0;
+    if (lstat(path, ret_st) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISREG(ret_st->st_mode)) {
+        return -EEXIST;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    ssize_t n = read(fd, text, sizeof text);
+    if (n < 0) {
+        return -errno;
+    }
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) {
+        n--;
+    }
+    if (n > 0 && num_parse(text, (size_t)n, INT_MAX, &number) < 0) {
+        return -EEXIST;
+    }
+    *ret = (pid_t)number;
+    return 0;
+}
+
+static int64_t
+age_ms(clockid_t clock, int64_t since_ms)
+{
+    struct timespec now;
+
+    (void)clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - since_ms;
+}
+
+/* How long the process has been there; INT64_MAX where that cannot be told. */
+static int64_t
+process_age_ms(pid_t pid)
+{
+    enum { START_TIME = 20 }; /* words behind the name, in proc(5)'s stat */
+    CLEANUP(fd_close) int fd = -1;
+    char name[64], text[1024], *rest, *word = NULL;
+    uint64_t ticks;
+
+    (void)snprintf(name, sizeof name, "/proc/%ld/stat", (long)pid);
+    fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) {
+        return INT64_MAX;
+    }
+    text[n] = '\0';
+    rest = strrchr(text, ')'); /* the name may hold anything */
+    for (int i = 0; i <= START_TIME && rest != NULL; i++) {
+        word = strsep(&rest, " ");
+    }
+    if (word == NULL ||
+        num_parse(word, strlen(word), INT64_MAX / 1000, &ticks) < 0) {
+        return INT64_MAX;
+    }
+    return age_ms(CLOCK_BOOTTIME, (int64_t)ticks * 1000 / sysconf(_SC_CLK_TCK));
+}
+
+/* The file is left behind where --user may not remove it, and process ids come
+ * round: one that is younger than the file has not written it. */
+static bool
+is_in_use(pid_t pid, const struct stat *st)
+{
+    enum { SLACK_MS = 2000 };
+    int64_t written_ms =
+        (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+
+    if (pid == 0 || (kill(pid, 0) < 0 && errno != EPERM)) {
+        return false;
+    }
+    return process_age_ms(pid) >= age_ms(CLOCK_REALTIME, written_ms) - SLACK_MS;
+}
+
+/* Whoever reads it sees the old one or the new one, whole. */
+static int
+replace(const char *path)
+{
+    CLEANUP(fd_close) int fd = -1;
+    char temporary[PATH_MAX + 8], text[PID_TEXT];
+    int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    int e = 0;
+
+    (void)snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    ssize_t written = write(fd, text, (size_t)n);
+    if (written != n) {
+        e = written < 0 ? -errno : -ENOSPC;
+    }
+    /* To be read by everybody, whatever the umask is. */
+    else if (fchmod(fd, 0644) < 0 || rename(temporary, path) < 0) {
+        e = -errno;
+    }
+    if (e < 0) {
+        (void)unlink(temporary);
+    }
+    return e;
+}
+
+static int
+make_absolute(const char *path)
+{
+    int n;
+
+    if (path[0] == '/') {
+        n = snprintf(file, sizeof file, "%s", path);
+    }
+    else {
+        char folder[PATH_MAX];
+        if (getcwd(folder, sizeof folder) == NULL) {
+            return -errno;
+        }
+        n = snprintf(file, sizeof file, "%s/%s", folder, path);
+    }
+    return n < (int)sizeof file ? 0 : -ENAMETOOLONG;
+}
+
+/* 0, or a sysexits code after a log line. */
+static int
+check_and_write(const char *path)
+{
+    struct stat st;
+    pid_t pid;
+    int e = read_pid(file, &pid, &st);
+
+    if (e == -EEXIST) {
+        log_error("--pid-file: there is something at %s that is not a pid "
+                  "file; it is left alone, choose another path or remove it",
+                  path);
+        return EX_UNAVAILABLE;
+    }
+    if (e == 0 && pid != getpid() && is_in_use(pid, &st)) {
+        log_error("--pid-file: %s is that of process %ld, which runs; if that "
+                  "is another program, remove the file",
+                  path, (long)pid);
+        return EX_UNAVAILABLE;
+    }
+    if (e < 0 || (e = replace(file)) < 0) {
+        log_error("--pid-file: %s: %s", path, strerror(-e));
+        return EX_CANTCREAT;
+    }
+    return 0;
+}
+
+int
+pid_file_write(const char *path, bool is_written)
+{
+    int e = make_absolute(path);
+
+    if (e < 0) {
+        log_error("--pid-file: %s: %s", path, strerror(-e));
+        e = EX_CANTCREAT;
+    }
+    else if (!is_written) {
+        e = check_and_write(path);
+    }
+    if (e != 0) {
+        file[0] = '\0';
+    }
+    return e;
+}
+
+void
+pid_file_remove(void)
+{
+    struct stat st;
+    pid_t pid;
+
+    if (file[0] == '\0') {
+        return;
+    }
+    int e = read_pid(file, &pid, &st);
+    /* In a child it is the parent's id, and so the parent's file. */
+    if (e == 0 && pid == getpid() && unlink(file) < 0) {
+        e = -errno;
+    }
+    if (e < 0 && e != -ENOENT && e != -EEXIST) {
+        log_notice("--pid-file: %s cannot be removed (%s): it stays, and the "
+                   "next start replaces it",
+                   file, strerror(-e));
+    }
+    file[0] = '\0';
+}

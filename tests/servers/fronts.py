@@ -84,7 +84,8 @@ APACHE_MORE = {
 }
 
 
-def apache(place, name, *modules, **pairs):
+def apache(place, name, *modules, extra="", **pairs):
+    """extra: more lines of the main configuration."""
     program = place.need("apache2")
     mpm = "mpm_prefork" if "cgi" in modules else "mpm_event"
     for module in modules:
@@ -97,7 +98,8 @@ def apache(place, name, *modules, **pairs):
     words["load"] = "\n".join(
         "LoadModule %s_module %s/mod_%s.so" % (module, APACHE_MODULES, module)
         for module in (mpm, *APACHE_ALWAYS, *modules))
-    words["more"] = "".join(APACHE_MORE.get(m, "") for m in modules) % words
+    words["more"] = extra + "".join(
+        APACHE_MORE.get(m, "") for m in modules) % words
     main = place.folder / "apache.conf"
     main.write_text(APACHE % words)
 

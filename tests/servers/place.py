@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,22 @@ from harness import (Orphans, Server, current_user, example, free_port,
 SUSPICIOUS = re.compile(
     r"error|traceback|sanitizer|fatal|segfault|stack smashing|assert"
     r"|\b(?:alert|crit|emerg)\b", re.I)
+
+
+SUPERVISORD = """[supervisord]
+logfile=%(log)s
+pidfile=%(pid)s
+childlogdir=%(logs)s
+user=%(user)s
+[unix_http_server]
+file=%(control)s
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://%(control)s
+[include]
+files=%(part)s
+"""
 
 
 class Logs:
@@ -179,14 +196,22 @@ class Place:
         part.write_text(example(name, binary=self.binary, socket=self.socket,
                                 app_log=self.logs.path("app.log"), user=user,
                                 **pairs))
+        # It means its control socket, which is the user's alone.
+        self.logs.allow("without any HTTP authentication checking")
         main = self.folder / "supervisord.conf"
-        main.write_text("[supervisord]\nlogfile=%s\npidfile=%s\n"
-                        "childlogdir=%s\nuser=%s\n[include]\nfiles=%s\n" % (
-                            self.logs.path("supervisord.log"),
-                            self.run_dir / "supervisord.pid",
-                            self.logs.folder, user, part))
+        main.write_text(SUPERVISORD % {
+            "log": self.logs.path("supervisord.log"), "user": user,
+            "pid": self.run_dir / "supervisord.pid", "part": part,
+            "logs": self.logs.folder, "control": self.run_dir / "super.sock"})
         return self.wait_for_socket(
             self.start("supervisord", [program, "-n", "-c", main]))
+
+    def supervisorctl(self, *words):
+        """What supervisorctl prints."""
+        return subprocess.run(
+            [self.need("supervisorctl"), "-c",
+             self.folder / "supervisord.conf", *words],
+            stdout=subprocess.PIPE, timeout=harness.DEADLINE, text=True).stdout
 
     def gateway(self, app, *options):
         """wsgi-cgi on its own, on the test's unix socket."""

@@ -1,0 +1,569 @@
+"""What starts the program: each has it started, answering, started again, and
+stopped, with nothing left behind (which the fixture sees to).
+
+The processes are counted: PHP_FCGI_CHILDREN is for php-cgi, and never obeyed.
+"""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+import fronts
+from harness import (APPS, EXAMPLES, SERVERS, Site, current_user, descendants,
+                     example, processes, unix_sockets, wait_until)
+from place import open_place
+
+HELLO = EXAMPLES / "hello.py"
+TEXT = "Hello from wsgi-cgi\n"
+PROBE = APPS / "probe.py"
+
+
+def applications(place, *words):
+    """Ids of our program that have these words in their command line."""
+    return sorted(pid for pid, (_, state, command) in descendants().items()
+                  if state != "Z" and command.startswith("%s " % place.binary)
+                  and all(word in command for word in words))
+
+
+def wait_for_count(place, count):
+    wait_until(lambda: len(applications(place)) == count,
+               lambda: "%d processes: %s\n%s" % (
+                   count, descendants(), place.logs.all()))
+    return applications(place)
+
+
+def wait_for_hello(site, place):
+    wait_until(lambda: site.ask().text == TEXT,
+               lambda: "an answer:\n%s" % place.logs.all())
+
+
+def served_through_lighttpd(place):
+    # Its way to say that it dropped a connection: that of our last request,
+    # whose end it has not seen yet.
+    place.right_codes["lighttpd"] = (1,)
+    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
+
+
+def mark(script, text):
+    """Other code in the place of the script, by rename: it answers this."""
+    new = script.with_suffix(".new")
+    new.write_text(script.read_text().replace("Hello from wsgi-cgi", text))
+    new.chmod(script.stat().st_mode)
+    os.replace(new, script)
+
+
+class Load:
+    """Clients that ask one after the other; every answer counts."""
+
+    def __init__(self, site, clients=3):
+        self.site, self.stopping = site, threading.Event()
+        self.answers, self.failures = [], []
+        self.threads = [threading.Thread(target=self.run)
+                        for _ in range(clients)]
+
+    def run(self):
+        while not self.stopping.is_set():
+            try:
+                got = self.site.ask()
+            except OSError as error:
+                self.failures.append(error)
+                continue
+            (self.answers if got.status == 200 else self.failures).append(got)
+
+    def wait_for_more(self, count=30):
+        before = len(self.answers)
+        wait_until(lambda: len(self.answers) >= before + count, "answers")
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+
+# --- lighttpd, bin-path -------------------------------------------------------
+
+@pytest.fixture
+def three(place):
+    """lighttpd with three processes: (site, script)."""
+    place.right_codes["lighttpd"] = (1,)
+    script = place.copy_app(HELLO)
+    folder = place.run_dir
+    more = '''fastcgi.server := ( "/" => ((
+      "bin-path" => "%s --threads 2 %s", "socket" => "%s", "max-procs" => 3,
+      "bin-environment" => ( "PHP_FCGI_CHILDREN" => "4",
+                             "PHP_FCGI_MAX_REQUESTS" => "2" ),
+      "check-local" => "disable", "fix-root-scriptname" => "enable"
+    )) )\n''' % (place.binary, script, place.socket)
+    port = place.lighttpd(
+        "lighttpd/bin-path.conf", more, binary=place.binary,
+        socket=place.socket, app=script,
+        breakage_log=place.logs.path("app.log"))
+    site = Site(port)
+    wait_for_count(place, 3)
+    assert sorted(p.name for p in folder.glob("app.sock*")) == [
+        "app.sock-0", "app.sock-1", "app.sock-2"]
+    assert site.ask().text == TEXT
+    return site, script
+
+
+def test_lighttpd_max_procs(three, place):
+    """As many as max-procs says, each on a socket of its own, and none more."""
+    site, _ = three
+    before = applications(place)
+    with Load(site) as load:
+        load.wait_for_more(100)
+    assert not load.failures
+    assert applications(place) == before
+
+
+def test_lighttpd_starts_a_killed_one_again(three, place):
+    """Whichever it is; the other two answer meanwhile."""
+    site, _ = three
+    place.logs.expect("child signalled: 9")
+    for victim in applications(place)[:2]:
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in applications(place), "its end")
+        wait_until(lambda: site.ask() and len(applications(place)) == 3,
+                   lambda: "it is started again:\n%s" % place.logs.all())
+        wait_for_hello(site, place)
+
+
+def test_lighttpd_sees_no_restart(three, place):
+    """New code: a touch of the script makes each process execute itself again;
+    the same ids, and not one request fails."""
+    site, script = three
+    before = applications(place)
+    with Load(site) as load:
+        load.wait_for_more()
+        mark(script, "Hello again")
+        wait_until(lambda: load.answers[-1].text == "Hello again\n",
+                   "new code")
+        # All three are asked in turn.
+        wait_until(lambda: {got.text for got in load.answers[-60:]}
+                   == {"Hello again\n"}, "new code everywhere")
+    assert not load.failures, load.failures[:3]
+    assert applications(place) == before
+    assert "child exited" not in place.logs.text()
+
+
+def test_lighttpd_graceful_restart(three, place):
+    """USR1, what Debian's "systemctl reload" sends: it ends the processes,
+    waits for them without a bound, and starts new ones."""
+    site, _ = three
+    before = applications(place)
+    lighttpd = next(s for s in place.servers if s.name == "lighttpd")
+    place.logs.allow("graceful (restart|shutdown)", "child exited: 0")
+    lighttpd.send_signal(signal.SIGUSR1)
+    wait_until(lambda: len(applications(place)) == 3 and
+               not set(before) & set(applications(place)),
+               lambda: "new processes:\n%s" % place.logs.all())
+    wait_for_hello(site, place)
+
+
+def test_lighttpd_stop(three, place):
+    """No process is left, and no socket."""
+    lighttpd = next(s for s in place.servers if s.name == "lighttpd")
+    assert lighttpd.stop() in (0, 1)
+    wait_until(lambda: not place.orphans.look(place.own_ids()), "the end")
+    assert [code for _, code in place.orphans.ended] == [0, 0, 0]
+    assert list(place.run_dir.glob("app.sock*")) == []
+
+
+# --- mod_fcgid ----------------------------------------------------------------
+
+@pytest.fixture
+def public(binary, need):
+    need("apache2")
+    with open_place(binary, need) as made:
+        yield made
+
+
+@pytest.fixture(params=["wrapper", "shebang"])
+def fcgid(request, public):
+    """Apache that starts the script by FcgidWrapper, or by its own first
+    line."""
+    script = public.copy_app(HELLO, [])
+    pairs = {"app": script, "app_dir": '"%s"' % public.app_dir}
+    name, prefix = "apache/fcgid-script.conf", "/app"
+    if request.param == "wrapper":
+        pairs["binary"] = public.binary
+        name, prefix = "apache/fcgid.conf", ""
+    site = Site(fronts.apache(
+        public, name, "fcgid", extra="FcgidErrorScanInterval 1\n"
+        "FcgidZombieScanInterval 1\nFcgidInitialEnv PHP_FCGI_CHILDREN 4\n",
+        **pairs), prefix)
+    assert site.ask().text == TEXT
+    return site
+
+
+def test_mod_fcgid_starts_and_stops(fcgid, public):
+    """On demand, one request at a time in each; PHP_FCGI_CHILDREN makes no more
+    of them; all end with Apache. (It leaves a socket file in its own folder.)"""
+    assert len(applications(public)) == 1
+    with Load(fcgid) as load:
+        load.wait_for_more()
+    assert not load.failures
+    assert 1 <= len(applications(public)) <= 3
+    apache = next(s for s in public.servers if s.name == "apache2")
+    assert apache.stop() == 0
+    wait_until(lambda: not applications(public), "the end")
+    assert not any(unix_sockets(p)[0] for p in public.run_dir.iterdir())
+
+
+def test_mod_fcgid_starts_a_killed_one_again(fcgid, public):
+    victim, = applications(public)
+    os.kill(victim, signal.SIGKILL)
+    public.logs.allow("mod_fcgid: process .* exit", "Broken pipe",
+                      "Connection (reset|refused)", "End of script output")
+    wait_until(lambda: victim not in applications(public), "its end")
+    wait_for_hello(fcgid, public)
+    assert victim not in applications(public)
+
+
+def test_mod_fcgid_graceful_restart(fcgid, public):
+    """Apache ends the old processes, with requests or without, and starts
+    others when somebody asks."""
+    before = applications(public)
+    apache = next(s for s in public.servers if s.name == "apache2")
+    apache.send_signal(signal.SIGUSR1)
+    public.logs.allow("AH00493|AH00489|AH00163|AH00094|resuming|configured")
+    wait_until(lambda: not set(before) & set(applications(public)),
+               lambda: "the end of the old:\n%s" % public.logs.all())
+    wait_for_hello(fcgid, public)
+    assert applications(public)
+
+
+# --- supervisord --------------------------------------------------------------
+
+def test_supervisor_fcgi_program(place):
+    """numprocs=2 on one socket: both answer; restarted one at a time nobody is
+    refused; a killed one is started again; stopped, none is left."""
+    place.copy_app(HELLO)
+    place.supervisord("supervisor-fcgi-program.conf",
+                      app=place.app_dir / "hello.py")
+    site = served_through_lighttpd(place)
+    first = wait_for_count(place, 2)
+    with Load(site) as load:
+        load.wait_for_more()
+        for name in ("app:app_00", "app:app_01"):
+            said = place.supervisorctl("restart", name)
+            assert "started" in said and "ERROR" not in said, said
+            load.wait_for_more()
+    assert not load.failures, load.failures[:3]
+    second = wait_for_count(place, 2)
+    assert not set(first) & set(second)
+
+    os.kill(second[0], signal.SIGKILL)
+    place.logs.allow("exited: app_0. .*SIGKILL")
+    wait_until(lambda: len(set(applications(place)) - set(second)) == 1 and
+               len(applications(place)) == 2,
+               lambda: "a new one:\n%s" % place.logs.all())
+    assert site.ask().text == TEXT
+
+    assert place.supervisorctl("stop", "all").count("stopped") == 2
+    assert applications(place) == []
+    assert unix_sockets(place.socket) == (0, 0)
+
+
+def test_supervisor_and_spawn_fcgi(place):
+    """spawn-fcgi -n turns into the application: supervisor's child is ours, and
+    a restart makes the socket anew."""
+    place.need("spawn-fcgi")
+    script = place.copy_app(HELLO)
+    place.supervisord("supervisor-spawn-fcgi.conf", app=script)
+    site = served_through_lighttpd(place)
+    first, = wait_for_count(place, 1)
+    assert site.ask().text == TEXT
+    parent = processes()[first][0]
+    assert parent == next(s.pid for s in place.servers
+                          if s.name == "supervisord")
+
+    mark(script, "Hello again")
+    assert "signalled" in place.supervisorctl("signal", "HUP", "app")
+    with Load(site) as load:
+        wait_until(lambda: load.answers and
+                   load.answers[-1].text == "Hello again\n", "new code")
+    assert not load.failures, load.failures[:3]
+    assert applications(place) == [first]
+
+    said = place.supervisorctl("restart", "app")
+    assert "app: started" in said, said
+    second, = wait_for_count(place, 1)
+    assert second != first
+    place.logs.allow("all handlers for .* are down", "Connection refused",
+                     "connect.* failed", "establishing connection failed")
+    wait_until(lambda: site.ask().text == "Hello again\n",
+               lambda: "an answer:\n%s" % place.logs.all())
+
+    assert "app: stopped" in place.supervisorctl("stop", "app")
+    assert applications(place) == []
+    assert unix_sockets(place.socket) == (0, 0)
+
+
+# --- spawn-fcgi, multiwatch, systemd-socket-activate --------------------------
+
+def spawner(place, name, more=""):
+    """examples/servers/NAME, with more options in front of the application."""
+    script = place.copy_app(HELLO)
+    path = place.folder / name
+    path.write_text(example(name, binary=place.binary, socket=place.socket,
+                            app=("%s %s" % (more, script)).strip()))
+    place.need("spawn-fcgi" if "spawn" in name else name.partition(".")[0])
+    server = place.start(name, ["sh", path])
+    return place.wait_for_socket(server), script
+
+
+def test_spawn_fcgi_in_the_foreground(place):
+    """-n: one process, the one that was started; a HUP brings new code on the
+    same id; TERM ends it with 0."""
+    server, script = spawner(place, "spawn-fcgi.sh")
+    site = served_through_lighttpd(place)
+    assert site.ask().text == TEXT
+    assert applications(place) == [server.pid]
+    mark(script, "Hello again")
+    server.send_signal(signal.SIGHUP)
+    with Load(site) as load:
+        wait_until(lambda: load.answers and
+                   load.answers[-1].text == "Hello again\n", "new code")
+    assert not load.failures, load.failures[:3]
+    assert applications(place) == [server.pid]
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def background(place):
+    """background(*words): spawn-fcgi that leaves its children to themselves.
+    They are ours then; the pids that it wrote down."""
+    program = place.need("spawn-fcgi")
+    script = place.copy_app(HELLO)
+    started = []
+
+    def start(*words):
+        pids = place.run_dir / "pids"
+        subprocess.run([program, "-s", place.socket, "-P", pids, *words, "--",
+                        place.binary, script],
+                       stdout=subprocess.DEVNULL, check=True,
+                       timeout=20)
+        started.extend(int(pid) for pid in pids.read_text().split())
+        return started
+    yield start
+    for pid in started:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not set(started) & set(place.orphans.look(
+        place.own_ids())), "the end of what spawn-fcgi started")
+    assert [code for _, code in place.orphans.ended] == [0] * len(started)
+
+
+def start_of_exec(pid):
+    """Where the kernel has put the program's stack: another place after each
+    execve()."""
+    with open("/proc/%d/stat" % pid) as file:
+        return file.read().rpartition(")")[2].split()[25]
+
+
+def test_spawn_fcgi_with_several(background, place):
+    """-F 3: three processes on one socket, each of which answers; nobody starts
+    them again, so a HUP must not end one."""
+    pids = background("-F", "3")
+    assert len(pids) == 3 and wait_for_count(place, 3) == sorted(pids)
+    site = served_through_lighttpd(place)
+    with Load(site) as load:
+        load.wait_for_more()
+        born = {pid: start_of_exec(pid) for pid in pids}
+        for pid in pids:
+            os.kill(pid, signal.SIGHUP)
+        wait_until(lambda: all(start_of_exec(pid) != born[pid]
+                               for pid in pids), "new programs")
+        load.wait_for_more()
+    assert not load.failures, load.failures[:3]
+    assert wait_for_count(place, 3) == sorted(pids)
+
+
+@pytest.mark.parametrize("children", ["0", "1", "4"])
+def test_php_fcgi_children_is_not_obeyed(background, place, children):
+    """spawn-fcgi -C sets it."""
+    pids = background("-C", children)
+    assert len(pids) == 1
+    site = served_through_lighttpd(place)
+    assert site.ask().text == TEXT
+    assert ("PHP_FCGI_CHILDREN=%s" % children).encode() in open(
+        "/proc/%d/environ" % pids[0], "rb").read().split(b"\0")
+    assert applications(place) == pids
+
+
+def test_multiwatch(place):
+    """Three processes on spawn-fcgi's socket; a killed one is started again at
+    once; at the end it sends SIGUSR1, with which a request is finished."""
+    place.need("multiwatch")
+    spawner(place, "spawn-fcgi-multiwatch.sh")
+    site = served_through_lighttpd(place)
+    before = wait_for_count(place, 3)
+    assert site.ask().text == TEXT
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: len(set(applications(place)) - set(before)) == 1,
+               "a new one")
+    wait_for_count(place, 3)
+    with Load(site) as load:
+        load.wait_for_more()
+    assert not load.failures
+    watch = next(s for s in place.servers if "multiwatch" in s.name)
+    watch.stop()
+    wait_until(lambda: not applications(place), "the end")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP,
+                                    signal.SIGUSR1])
+def test_multiwatch_finishes_requests(place, number):
+    """Whatever ends multiwatch, its children get SIGUSR1: finish and go."""
+    place.need("multiwatch")
+    script = place.copy_app(PROBE)
+    path = place.folder / "run.sh"
+    path.write_text(example("spawn-fcgi-multiwatch.sh", binary=place.binary,
+                            socket=place.socket, app=script))
+    watch = place.wait_for_socket(place.start("multiwatch", ["sh", path]))
+    site = served_through_lighttpd(place)
+    wait_for_count(place, 3)
+    with site.send_raw(b"GET /slow HTTP/1.0\r\n\r\n") as conn:
+        wait_until(lambda: unix_sockets(place.socket)[1], "the request runs")
+        watch.send_signal(number)
+        assert conn.makefile("rb").read().endswith(b"\r\n\r\nslow\n")
+    wait_until(lambda: not applications(place), "the end")
+    watch.wait()
+
+
+@pytest.mark.parametrize("options, count", [("", 1), ("--processes 2", 3)],
+                         ids=["one", "master"])
+def test_systemd_socket_activate(place, options, count):
+    """The first connection starts it, in the place of what had the socket. HUP
+    brings new code and refuses nobody, TERM ends it with 0."""
+    server, script = spawner(place, "systemd-socket-activate.sh", options)
+    place.logs.allow("Communication attempt on fd")
+    assert applications(place) == [], "nobody has asked yet"
+    site = served_through_lighttpd(place)
+    assert site.ask().text == TEXT
+    assert server.pid in wait_for_count(place, count)
+    with Load(site) as load:
+        load.wait_for_more()
+        mark(script, "Hello again")
+        server.send_signal(signal.SIGHUP)
+        wait_until(lambda: {got.text for got in load.answers[-30:]}
+                   == {"Hello again\n"}, "new code")
+    assert not load.failures, load.failures[:3]
+    assert server.pid in wait_for_count(place, count)
+    assert server.stop() == 0
+    assert applications(place) == []
+
+
+# --- systemd's units ----------------------------------------------------------
+
+def unit(name):
+    """{key: value} of a unit; keys that are there twice are not of interest."""
+    lines = (SERVERS / name).read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines
+                if "=" in line and not line.startswith("#"))
+
+
+def test_units_are_right(need, tmp_path):
+    """systemd finds nothing wrong with them. (It wants to see the program.)"""
+    program = need("systemd-analyze")
+    text = (SERVERS / "wsgi-cgi.service").read_text()
+    assert "=/usr/local/bin/wsgi-cgi " in text
+    (tmp_path / "wsgi-cgi.service").write_text(
+        text.replace("/usr/local/bin/wsgi-cgi", "/bin/true"))
+    (tmp_path / "wsgi-cgi.socket").write_text(
+        (SERVERS / "wsgi-cgi.socket").read_text())
+    said = subprocess.run(
+        [program, "verify", *sorted(tmp_path.iterdir())],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert (said.returncode, said.stdout) == (0, "")
+
+
+class Systemd:
+    """Does what the two units say: the socket, the user, the variables."""
+
+    def __init__(self, place, script):
+        self.place, self.service = place, unit("wsgi-cgi.service")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(place.socket))
+        mode = unit("wsgi-cgi.socket")["SocketMode"]
+        place.socket.chmod(int(mode, 8))
+        self.socket.listen(int(unit("wsgi-cgi.socket")["Backlog"]))
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(place.run_dir / "notify"))
+        (place.run_dir / "notify").chmod(0o777)
+        self.notify.settimeout(0.05)
+        self.messages = []
+        words = [{"/usr/local/bin/wsgi-cgi": str(place.binary),
+                  "/srv/app/app.py": str(script)}.get(word, word)
+                 for word in shlex.split(self.service["ExecStart"])]
+        options = {}
+        if os.geteuid() == 0:
+            options = {"user": self.service["User"],
+                       "group": self.service["Group"], "extra_groups": []}
+        usec = int(self.service["WatchdogSec"]) * 1000000
+        self.server = place.start(
+            "wsgi-cgi",
+            ["sh", "-c", 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"',
+             "sh", *words], close_fds=False,
+            umask=int(self.service["UMask"], 8), cwd="/",
+            preexec_fn=lambda: os.dup2(self.socket.fileno(), 3,
+                                       inheritable=True),
+            env={"PATH": os.environ["PATH"], "LISTEN_FDS": "1",
+                 "NOTIFY_SOCKET": str(place.run_dir / "notify"),
+                 "WATCHDOG_USEC": str(usec)}, **options)
+
+    def wait(self, word):
+        """Until a message with this line has come."""
+        def come():
+            try:
+                self.messages += self.notify.recv(4096).decode().splitlines()
+            except TimeoutError:
+                pass
+            return word in self.messages
+        wait_until(come, lambda: "%s in %s\n%s" % (
+            word, self.messages, self.place.logs.all()))
+        self.messages = self.messages[self.messages.index(word) + 1:]
+
+    def close(self):
+        self.socket.close()
+        self.notify.close()
+
+
+def test_units(public):
+    """What they say works: start, reload and stop as systemd does it, and the
+    socket stays for the next start."""
+    script = public.copy_app(HELLO)
+    systemd = Systemd(public, script)
+    try:
+        systemd.wait("READY=1")
+        assert systemd.service["Type"] == "notify"
+        wait_for_count(public, 1 + 2)
+        systemd.wait("WATCHDOG=1")
+        mark(script, "Hello again")
+        # ExecReload: the number is the shell's word for it.
+        assert systemd.service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+        systemd.server.send_signal(signal.SIGHUP)
+        systemd.wait("RELOADING=1")
+        systemd.wait("READY=1")
+        site = served_through_lighttpd(public)
+        assert site.ask().text == "Hello again\n"
+        begun = time.monotonic()
+        assert systemd.server.stop() == 0
+        assert time.monotonic() - begun < int(
+            systemd.service["TimeoutStopSec"])
+        systemd.wait("STOPPING=1")
+        assert unix_sockets(public.socket)[0] == 1
+    finally:
+        systemd.close()

@@ -39,7 +39,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 SRC_base    := account buf clock fd log num sheet stamp utf8
 SRC_conf    := argv config options value
-SRC_net     := address allow conn listener poller
+SRC_net     := address allow conn listener migrate poller
 SRC_gateway := cgi doctor doctor_advice doctor_page fcgi fcgi_body fcgi_gate \
                fcgi_os fcgi_out params path request response spool x_sendfile
 SRC_wsgi    := after apps body bytecode environ errand errors exit failure \

@@ -67,6 +67,7 @@ static struct listener listeners[LISTENERS_MAX];
 static size_t nlisteners;
 static struct allow allow;
 static struct privs privs;
+static struct migrate migrate = {-1, -1};
 /* CGI: standard error is the pipe that the response goes to. */
 static bool shares_stderr;
 static struct doctor_facts doctor; /* --doctor */
@@ -715,6 +716,11 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
 
     restart_inherited(&inherited);
     notify_open(inherited.notify_fd);
+    migrate = inherited.migrate;
+    if (migrate.receive_fd < 0 && migrate_open(&migrate) < 0) {
+        log_error("out of descriptors");
+        return EX_OSERR;
+    }
     status = open_all(s, &inherited, setup);
     /* A child of the application is not the one they were meant for. */
     (void)unsetenv("LISTEN_FDS");
@@ -745,6 +751,7 @@ run_fastcgi(const struct start *s, char **argv)
                                .allow = &allow,
                                .master_wake_fd = -1,
                                .imports_fd = -1,
+                               .migrate = &migrate,
                                .doctor = config.doctor ? &doctor : NULL};
     int status = privs_find(&config, &privs);
 

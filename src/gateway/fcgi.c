@@ -92,6 +92,14 @@ fcgi_worker_free(struct fcgi_worker **w)
     }
 }
 
+bool
+fcgi_conn_is_blank(const struct fcgi_conn *c)
+{
+    return c->saved.len == 0 && !c->conn.has_input && c->gate.id == 0 &&
+           c->gate.stale_id == 0 && c->gate.skip == 0 &&
+           c->linger_deadline_ms == 0 && !atomic_load(&c->conn.swept);
+}
+
 void
 fcgi_conn_fini(struct fcgi_conn *c)
 {
@@ -330,7 +338,7 @@ is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
-            const atomic_bool *stopping, int64_t *ret_deadline_ms)
+            const _Atomic(enum fcgi_stop) *stop, int64_t *ret_deadline_ms)
 {
     for (;;) {
         enum fcgi_next next;
@@ -348,14 +356,14 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
             break;
         }
         run_request(w);
-        bool stop = atomic_load_explicit(stopping, memory_order_relaxed);
-        if (!after_request(w, c, stop, ret_deadline_ms, &next)) {
+        enum fcgi_stop how = atomic_load_explicit(stop, memory_order_relaxed);
+        if (!after_request(w, c, how != FCGI_GO_ON, ret_deadline_ms, &next)) {
             return next;
         }
-        if (stop && c->gate.stale_id != 0) {
-            return linger(w, c, stop, ret_deadline_ms);
+        if (how == FCGI_STOP && c->gate.stale_id != 0) {
+            return linger(w, c, true, ret_deadline_ms);
         }
-        if (stop && !is_sent_already(w, c)) {
+        if (how == FCGI_STOP && !is_sent_already(w, c)) {
             return FCGI_NEXT_CLOSE;
         }
         if (w->q.has_after) {
@@ -366,7 +374,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
 
 enum fcgi_next
 fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
-           const atomic_bool *stopping, int64_t *ret_deadline_ms)
+           const _Atomic(enum fcgi_stop) *stop, int64_t *ret_deadline_ms)
 {
     enum fcgi_next next = FCGI_NEXT_CLOSE;
 
@@ -377,7 +385,7 @@ fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
         next = FCGI_NEXT_CLOSE;
     }
     else if (c->linger_deadline_ms != 0) {
-        next = linger(w, c, atomic_load(stopping), ret_deadline_ms);
+        next = linger(w, c, atomic_load(stop) != FCGI_GO_ON, ret_deadline_ms);
     }
     else {
         ssize_t n = c->conn.has_input ? 1 : fcgi_receive(w);
@@ -386,7 +394,7 @@ fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
             next = park(w, c, ret_deadline_ms);
         }
         else if (n > 0) {
-            next = serve_input(w, c, stopping, ret_deadline_ms);
+            next = serve_input(w, c, stop, ret_deadline_ms);
         }
     }
     if (w->in.cap > KEEP_INPUT) {

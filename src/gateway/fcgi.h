@@ -50,15 +50,25 @@ void fcgi_worker_free(struct fcgi_worker **w);
 
 enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK, FCGI_NEXT_PASS_ON };
 
+/* What is to become of connections when they have been answered. */
+enum fcgi_stop {
+    FCGI_GO_ON,
+    FCGI_LEAVE, /* the caller finds them another process */
+    FCGI_STOP   /* they end with what the peer has sent by then */
+};
+
 /* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; until
  * *ret_deadline_ms something must arrive. FCGI_NEXT_PASS_ON: it has, and
  * another thread is to look at once; until then the peer must have taken what it
- * was sent. With stopping set the connection ends with what the peer has sent by
- * then. */
+ * was sent. */
 CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
                                        struct fcgi_conn *c, int fd,
-                                       const atomic_bool *stopping,
+                                       const _Atomic(enum fcgi_stop) *stop,
                                        int64_t *ret_deadline_ms);
+
+/* True where a process that knows nothing but the descriptor can go on with it,
+ * while it is parked. */
+bool fcgi_conn_is_blank(const struct fcgi_conn *c);
 
 /* Frees what the connection holds; before conn_close(). */
 void fcgi_conn_fini(struct fcgi_conn *c);

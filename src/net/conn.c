@@ -144,6 +144,28 @@ conn_close(struct conn_table *t, struct conn *c)
 }
 
 void
+conn_give(struct conn_table *t, bool (*give)(void *arg, struct conn *c, int fd),
+          void *arg)
+{
+    int top = atomic_load(&t->top);
+
+    for (int fd = 0; fd < top; fd++) {
+        struct conn *c = entry(t, fd);
+        enum conn_state want = CONN_PARKED;
+        /* As for the sweeper: who is woken for it waits until it is known. */
+        if (!atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
+            continue;
+        }
+        if (give(arg, c, fd)) {
+            conn_close(t, c);
+        }
+        else {
+            atomic_store(&c->state, CONN_PARKED);
+        }
+    }
+}
+
+void
 conn_close_all(struct conn_table *t)
 {
     int top = atomic_load(&t->top);

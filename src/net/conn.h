@@ -71,6 +71,11 @@ void conn_park(struct conn *c, int64_t deadline_ms);
 /* Takes back what was parked in vain (the poller refused it). */
 void conn_unpark(struct conn *c);
 
+/* Offers each parked connection to give(); true: it is somebody else's, and closed
+ * here; false: it stays as it is. Only in the thread of conn_sweep(). */
+void conn_give(struct conn_table *t,
+               bool (*give)(void *arg, struct conn *c, int fd), void *arg);
+
 /* Closes the descriptor of an entry that is ours. */
 void conn_close(struct conn_table *t, struct conn *c);
 

@@ -79,6 +79,12 @@ poller_arm(struct poller *p, int fd, uint32_t generation, unsigned how)
 }
 
 void
+poller_disarm(struct poller *p, int fd)
+{
+    (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+void
 poller_wake_all(struct poller *p)
 {
     const uint64_t one = 1;

@@ -45,6 +45,10 @@ enum poller_arm {
 CHECK_RESULT int poller_arm(struct poller *p, int fd, uint32_t generation,
                             unsigned how);
 
+/* For a connection that another process goes on with: its description stays open
+ * there, so that close() alone would not end our interest. */
+void poller_disarm(struct poller *p, int fd);
+
 /* Every poller_wait() from now on returns POLLER_WAKE. Async-signal-safe. */
 void poller_wake_all(struct poller *p);
 

@@ -135,6 +135,7 @@ in_child(void *arg)
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         fd_close(&p->s.listeners[i].fd);
     }
+    migrate_close(p->s.migrate);
     poller_close(&p->poller);
     notify_forget();
 }
@@ -144,8 +145,12 @@ in_child(void *arg)
 static int
 watch_listeners(struct pool *p)
 {
+    int e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
+    if (e < 0 && e != -EEXIST) {
+        return e;
+    }
     for (size_t i = 0; i < p->s.nlisteners; i++) {
-        int e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
+        e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
         if (e < 0 && e != -EEXIST) {
             return e;
         }
@@ -205,7 +210,21 @@ accept_conn(struct pool *p, int listen_fd, int *ret_fd)
     return c;
 }
 
-/* Connections that wait at a listener go into the poller, at most max of them. */
+/* A connection that no thread has looked at yet goes into the poller. */
+static void
+park_new(struct pool *p, struct conn *c, int fd, int64_t deadline_ms)
+{
+    uint32_t generation = atomic_load(&c->generation);
+
+    c->in_poller = true;
+    conn_park(c, deadline_ms);
+    if (poller_arm(&p->poller, fd, generation, POLLER_NEW) < 0) {
+        conn_unpark(c);
+        conn_close(p->conns, c);
+    }
+}
+
+/* Those that wait at a listener, at most max of them. */
 static void
 take_waiting(struct pool *p, const struct listener *l, unsigned max)
 {
@@ -214,15 +233,8 @@ take_waiting(struct pool *p, const struct listener *l, unsigned max)
 
     for (unsigned i = 0; i < max && fd >= 0; i++) {
         struct conn *c = accept_conn(p, l->fd, &fd);
-        if (c == NULL) {
-            continue;
-        }
-        uint32_t generation = atomic_load(&c->generation);
-        c->in_poller = true;
-        conn_park(c, deadline);
-        if (poller_arm(&p->poller, fd, generation, POLLER_NEW) < 0) {
-            conn_unpark(c);
-            conn_close(p->conns, c);
+        if (c != NULL) {
+            park_new(p, c, fd, deadline);
         }
     }
 }
@@ -239,6 +251,16 @@ count_idle(const struct pool *p)
         n += atomic_load(&t->since_ms) == 0 && atomic_load(&t->after_ms) == 0;
     }
     return n;
+}
+
+/* The socket goes on without us. But each idle thread may have been the one that
+ * was woken for a connection, and finds nothing when it comes: no other process
+ * will be woken for that. */
+static void
+leave_listener(struct pool *p, const struct listener *l)
+{
+    poller_remove_listener(&p->poller, l->fd);
+    take_waiting(p, l, count_idle(p));
 }
 
 /* Connections that have reached our own sockets would be reset unanswered at
@@ -294,35 +316,120 @@ share_queues(struct pool *p, int64_t now)
     }
 }
 
+/* -- connections from and for other workers ---------------------------------------- */
+
+/* One that another worker had to leave. */
+static struct conn *
+take_migrant(struct pool *p, int *ret_fd)
+{
+    bool kept = false;
+    int fd = *ret_fd = migrate_receive(p->s.migrate, &kept);
+    struct conn *c = fd < 0 ? NULL : conn_open(p->conns, fd);
+
+    if (c == NULL) {
+        fd_close(&fd);
+        return NULL;
+    }
+    atomic_store(&c->kept, kept);
+    return c;
+}
+
+/* At most max of those that wait to be taken. */
+static void
+take_migrants(struct pool *p, unsigned max)
+{
+    int64_t deadline = clock_ms() + LAST_WORDS_MS;
+    int fd = 0;
+
+    for (unsigned i = 0; i < max && fd >= 0; i++) {
+        struct conn *c = take_migrant(p, &fd);
+        if (c != NULL) {
+            park_new(p, c, fd, deadline);
+        }
+    }
+}
+
+/* True where another worker goes on with it. The web server that keeps it does
+ * not notice; had it been closed, a request might just have been on its way. */
+static bool
+give_conn(void *arg, struct conn *conn, int fd)
+{
+    struct pool *p = arg;
+    void *entry = conn;
+    struct fcgi_conn *c = entry;
+
+    if (!fcgi_conn_is_blank(c) ||
+        migrate_send(p->s.migrate, fd, atomic_load(&conn->kept)) < 0) {
+        return false;
+    }
+    if (conn->in_poller) {
+        poller_disarm(&p->poller, fd);
+    }
+    fcgi_conn_fini(c);
+    return true;
+}
+
+/* -- the end ------------------------------------------------------------------------ */
+
+/* All workers stop: nobody is left to take over. */
+static void
+stop_last(struct pool *p)
+{
+    bool has_master = p->s.master_wake_fd >= 0;
+
+    atomic_store(&p->stop, FCGI_STOP);
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        struct listener *l = &p->s.listeners[i];
+        if (l->is_adopted) {
+            leave_listener(p, l);
+        }
+        else if (!has_master) {
+            listener_unlink(l); /* else the master has done so */
+            close_own_listener(p, l);
+        }
+    }
+    if (has_master) {
+        p->share_ms = clock_ms();
+    }
+}
+
 void
 pool_stop(struct pool *p)
 {
-    int64_t now = clock_ms();
     bool has_master = p->s.master_wake_fd >= 0;
-    bool is_last = !atomic_load(&p->restart) &&
-                   (!has_master || atomic_load(&p->s.board->stopping));
 
-    p->finish_ms = now + LAST_WORDS_MS;
-    atomic_store(&p->stopping, true);
+    p->finish_ms = clock_ms() + LAST_WORDS_MS;
+    if (!atomic_load(&p->restart) &&
+        (!has_master || atomic_load(&p->s.board->stopping))) {
+        stop_last(p);
+        return;
+    }
+    atomic_store(&p->stop, FCGI_LEAVE);
     for (size_t i = 0; i < p->s.nlisteners; i++) {
-        struct listener *l = &p->s.listeners[i];
-        if (is_last && !l->is_adopted) {
-            if (!has_master) {
-                listener_unlink(l); /* else the master has done so */
-                close_own_listener(p, l);
-            }
-            continue;
-        }
-        /* A socket goes on without us. But each idle thread may have been the
-         * one that was woken for a connection, and finds nothing when it comes:
-         * no other process will be woken for that. */
-        poller_remove_listener(&p->poller, l->fd);
-        take_waiting(p, l, count_idle(p));
+        leave_listener(p, &p->s.listeners[i]);
     }
-    if (is_last && has_master) {
-        p->share_ms = now;
-        share_queues(p, now);
+    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
+    take_migrants(p, count_idle(p));
+}
+
+/* Connections find another process, or their end. */
+static void
+finish_conns(struct pool *p, int64_t now)
+{
+    if (atomic_load(&p->stop) == FCGI_LEAVE &&
+        (atomic_load(&p->s.board->stopping) ||
+         (now >= p->finish_ms && !migrate_has_room(p->s.migrate)))) {
+        atomic_store(&p->stop, FCGI_STOP); /* nobody takes them */
     }
+    if (atomic_load(&p->stop) == FCGI_LEAVE) {
+        conn_give(p->conns, give_conn, p);
+        conn_sweep(p->conns, now, SWEEP_OVERDUE);
+        return;
+    }
+    take_migrants(p, (unsigned)conn_table_max(p->conns));
+    /* Who has had an answer connects elsewhere; who has just connected gets a
+     * moment to say what it wants. */
+    conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
 }
 
 /* Each thread in a lost request keeps its connection. */
@@ -340,9 +447,7 @@ pool_finish(struct pool *p)
     if (p->share_ms != 0) {
         share_queues(p, now);
     }
-    /* Who has had an answer connects elsewhere; who has just connected gets a
-     * moment to say what it wants. */
-    conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
+    finish_conns(p, now);
     if (p->share_ms == 0 && has_finished(p)) {
         poller_wake_all(&p->poller);
     }
@@ -387,9 +492,11 @@ serve(struct thread *t, struct fcgi_conn *c, int fd)
     int64_t deadline;
 
     if (!atomic_load(&c->conn.swept)) {
-        next = fcgi_serve(t->worker, c, fd, &p->stopping, &deadline);
+        next = fcgi_serve(t->worker, c, fd, &p->stop, &deadline);
     }
-    if (next == FCGI_NEXT_CLOSE) {
+    if (next == FCGI_NEXT_CLOSE ||
+        (atomic_load_explicit(&p->stop, memory_order_relaxed) == FCGI_LEAVE &&
+         give_conn(p, &c->conn, fd))) {
         close_conn(p, c);
         return;
     }
@@ -426,14 +533,19 @@ accept_one(struct thread *t, int listen_fd)
 static void
 handle(struct thread *t, const struct poller_event *ev)
 {
-    if (ev->kind == POLLER_LISTENER) {
-        accept_one(t, ev->fd);
+    struct conn *c;
+    int fd = ev->fd;
+
+    if (ev->kind == POLLER_LISTENER && fd != t->pool->s.migrate->receive_fd) {
+        accept_one(t, fd);
         return;
     }
-    struct conn *c = conn_take(t->pool->conns, ev->fd, ev->generation);
+    c = ev->kind == POLLER_LISTENER
+            ? take_migrant(t->pool, &fd)
+            : conn_take(t->pool->conns, fd, ev->generation);
     if (c != NULL) {
         void *entry = c;
-        serve(t, entry, ev->fd);
+        serve(t, entry, fd);
     }
 }
 
@@ -672,7 +784,8 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
 int
 pool_restart(struct pool *p)
 {
-    struct restart_fds fds = {.control_fd = -1, .notify_fd = notify_fd()};
+    struct restart_fds fds = {
+        .control_fd = -1, .notify_fd = notify_fd(), .migrate = *p->s.migrate};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
         fds.listeners[fds.nlisteners] = p->s.listeners[fds.nlisteners].fd;

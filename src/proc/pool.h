@@ -16,10 +16,11 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "gateway/doctor.h"
-#include "gateway/fcgi_gate.h"
+#include "gateway/fcgi.h"
 #include "net/allow.h"
 #include "net/conn.h"
 #include "net/listener.h"
+#include "net/migrate.h"
 #include "net/poller.h"
 #include "proc/control.h"
 #include "proc/scoreboard.h"
@@ -42,6 +43,8 @@ struct pool_setup {
     unsigned worker;    /* our slot on the board */
     int master_wake_fd; /* wakes the master; -1 = there is none */
     int imports_fd;     /* --reload=modules: where the master hears of files */
+    struct migrate *migrate; /* between the workers of a master, or from one run
+                              * of the program to the next on the same pid */
     struct control *control; /* to be served here, or NULL */
     const struct doctor_facts
         *doctor; /* --doctor: there is no Python; or NULL */
@@ -59,9 +62,9 @@ struct pool {
     int64_t finish_ms;      /* when stopping: idle connections end then */
     int64_t share_ms;       /* since when all workers stop; 0 = they do not */
     atomic_bool started;    /* requests may be running */
-    atomic_bool stopping;   /* nothing new is begun */
-    atomic_bool restart;    /* ... because the program is to start again */
-    atomic_bool broken;     /* the application has not been loaded */
+    _Atomic(enum fcgi_stop) stop;
+    atomic_bool restart; /* ... because the program is to start again */
+    atomic_bool broken;  /* the application has not been loaded */
     atomic_bool worn;    /* a limit has been reached: time for a new process */
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */

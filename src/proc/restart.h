@@ -16,6 +16,7 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "net/listener.h"
+#include "net/migrate.h"
 #include "proc/handover.h"
 #include "proc/touched.h"
 
@@ -36,9 +37,10 @@ enum { RESTART_LISTENERS_MAX = 64 };
 /* What one run of the program hands over to the next. */
 struct restart_fds {
     int listeners[RESTART_LISTENERS_MAX];
-    size_t nlisteners; /* none: there was no run before this one */
-    int control_fd;    /* the socket of --control, -1 = none */
-    int notify_fd;     /* the connection to systemd, -1 = none */
+    size_t nlisteners;      /* none: there was no run before this one */
+    int control_fd;         /* the socket of --control, -1 = none */
+    int notify_fd;          /* the connection to systemd, -1 = none */
+    struct migrate migrate; /* idle connections wait in it */
 };
 
 /* What the program before us handed over. Call once. */

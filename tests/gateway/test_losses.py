@@ -1,6 +1,7 @@
 """What processes that come and go must not lose: connections that wait, requests already sent, signals. P2, P4, P5."""
 
 import os
+import pathlib
 import signal
 import socket
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import cgi_params
+from harness import cgi_params, count_fds
 from settings import SLOW
 
 HELLO = '''
@@ -37,6 +38,11 @@ def bound(world, app, *options):
     process = world.spawn('--bind', str(path), *options, world.write_app(app))
     wait_for(path.exists, 10, 'the socket')
     return process, str(path)
+
+
+def workers(process):
+    """The pids of the master's children."""
+    return set(map(int, pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()))
 
 
 def connect(path):
@@ -72,47 +78,107 @@ def test_connection_that_woke_a_leaving_worker(world):
     assert process.wait(5) == 0
 
 
-def test_request_on_a_kept_connection_that_is_just_closed(world):
-    """P2, P5: on a unix socket a request that could be sent is answered: the program says that it takes no more before
-    it looks for the last time."""
-    process, path = bound(world, HELLO, '--processes', '2', '--max-requests', '5', '--reload', 'off')
-    request = fcgi.request_bytes(cgi_params(), keep=True)
-    end = time.monotonic() + 4
-    lost, answered, refused = [], [], []
+class Kept:
+    """Clients on kept connections that must not end, until join(); births: of the processes that answered."""
 
-    def client():
-        sock = fcgi.connect(path)
-        while time.monotonic() < end:
-            try:
-                sock.sendall(request)
-            except BrokenPipeError:
-                refused.append(1)
-                sock.close()
-                sock = fcgi.connect(path)
-                continue
-            data = b''
-            while data[-16:-14] != b'\x01\x03':     # END_REQUEST
+    APP = '''
+import time
+born = str(time.time_ns()).encode()
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [born]
+'''
+
+    def __init__(self, address, clients=4):
+        self.address, self.stopping = address, threading.Event()
+        self.births, self.ended = set(), []
+        self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        request = fcgi.request_bytes(cgi_params(), keep=True)
+        with fcgi.connect(self.address) as sock:
+            sock.settimeout(20 * SLOW)
+            while not self.stopping.is_set():
+                data = b''
                 try:
-                    chunk = sock.recv(65536)
-                except ConnectionResetError:
-                    chunk = b''
-                if not chunk:
-                    break
-                data += chunk
-            if b'hello' in data:
-                answered.append(1)
-            else:
-                lost.append(data)
-                sock.close()
-                sock = fcgi.connect(path)
-        sock.close()
-    threads = [threading.Thread(target=client) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not lost, (len(lost), len(refused), len(answered))
-    assert refused and answered         # it was tried
+                    sock.sendall(request)
+                    while data[-16:-14] != b'\x01\x03':     # END_REQUEST
+                        chunk = sock.recv(65536)
+                        if not chunk:
+                            raise ConnectionResetError('ended')
+                        data += chunk
+                except OSError as error:
+                    self.ended.append((error, data))
+                    return
+                self.births.add(data.partition(b'\r\n\r\n')[2][:19])
+
+    def join(self):
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+        assert not self.ended, self.ended
+
+    def wait_for_births(self, count):
+        wait_for(lambda: self.ended or len(self.births) >= count, 30, f'{count} processes')
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()
+
+
+@pytest.mark.parametrize('kind', ['unix', 'tcp'])
+def test_kept_connections_outlive_workers(world, kind):
+    """P2: a connection that the web server keeps is not closed when its worker is replaced, since a request may just be
+    on its way: another worker goes on with it."""
+    options = '--processes', '2', '--max-requests', '5', '--reload', 'off'
+    if kind == 'tcp':
+        address = free_port()
+        process = world.spawn('--bind', '%s:%d' % address, *options, world.write_app(Kept.APP))
+    else:
+        process, address = bound(world, Kept.APP, *options)
+    kept = Kept(address)
+    kept.wait_for_births(15)
+    kept.join()
+    process.signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+def test_kept_connections_outlive_the_program(world):
+    """P5: nor is it when a process without a master executes itself again."""
+    process, path = bound(world, Kept.APP, '--reload', 'off', '--threads', '2')
+    process.allow_log('SIGHUP|new code')
+    kept = Kept(path)
+    for count in range(1, 5):
+        kept.wait_for_births(count)
+        process.signal(signal.SIGHUP)
+    kept.wait_for_births(5)
+    kept.join()
+    process.signal(signal.SIGTERM)
+    assert process.wait(5) == 0
+
+
+def test_idle_connections_outlive_workers(world):
+    """P5: all of them, also those that have not said anything yet, and the descriptors do not add up."""
+    process, path = bound(world, Kept.APP, '--processes', '2', '--reload', 'off')
+    process.allow_log('SIGHUP|new code')
+    with fcgi.Connection(path) as conn:
+        conn.request(cgi_params())
+    idle = [fcgi.Connection(path) for _ in range(100)]
+    for conn in idle[::2]:
+        conn.request(cgi_params(), keep=True)
+    before = workers(process)
+    for _ in range(2):
+        process.signal(signal.SIGHUP)
+        wait_for(lambda: len(workers(process)) == 2 and not before & workers(process), 20, 'new workers')
+        before = workers(process)
+    for conn in idle:
+        assert conn.request(cgi_params(), keep=True).status == 200
+        conn.close()
+    wait_for(lambda: all(count_fds(pid)[0] < 10 for pid in workers(process)), 5, 'the end of the connections')
     process.signal(signal.SIGTERM)
     assert process.wait(5) == 0
 
@@ -124,9 +190,7 @@ def test_term_with_a_queue(world, kind, options):
     """P4: whoever has connected before the TERM gets the whole answer, also those that nobody has accepted yet; nobody
     can connect afterwards, the socket file is gone, and the exit code 0."""
     if kind == 'tcp':
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            address = probe.getsockname()
+        address = free_port()
         process = world.spawn('--bind', '%s:%d' % address, *options, world.write_app(QUICK))
     else:
         process, address = bound(world, QUICK, *options)
@@ -214,9 +278,7 @@ def test_term_to_workers_just_born(world):
 
 def test_peer_that_is_not_allowed_stays_outside_at_the_end(world):
     """A connection that is taken from the queue at a stop is looked at like any other."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
+    port = free_port()[1]
     process = world.spawn('--bind', f'127.0.0.1:{port}', '--allow', '127.0.0.2', world.write_app(QUICK))
 
     def from_second():

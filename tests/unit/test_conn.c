@@ -212,6 +212,39 @@ test_bytes_that_come_just_now(void **state UNUSED)
     (void)close(ends[1]);
 }
 
+static struct conn *offered;
+
+static bool
+take_offer(void *arg, struct conn *c, int fd UNUSED)
+{
+    offered = c;
+    return *(bool *)arg;
+}
+
+static void
+test_give(void **state UNUSED)
+{
+    int ends[2];
+    bool take = false;
+    struct conn *c = open_pair(ends);
+    uint32_t generation = token(c);
+
+    offered = NULL;
+    conn_give(table, take_offer, &take);
+    assert_null(offered); /* it is ours */
+    conn_park(c, 0);
+    conn_give(table, take_offer, &take);
+    assert_ptr_equal(offered, c);
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
+    conn_park(c, 0);
+    take = true;
+    conn_give(table, take_offer, &take);
+    assert_int_equal(conn_table_open(table), 0);
+    assert_null(conn_take(table, ends[0], generation));
+    assert_int_equal(fcntl(ends[0], F_GETFD), -1);
+    (void)close(ends[1]);
+}
+
 static void
 test_the_number_of_open_connections(void **state UNUSED)
 {
@@ -342,6 +375,7 @@ main(void)
         TEST(test_the_sweeper),
         TEST(test_received_input),
         TEST(test_bytes_that_come_just_now),
+        TEST(test_give),
         TEST(test_the_number_of_open_connections),
         TEST(test_close_all),
         TEST(test_one_owner_at_a_time),

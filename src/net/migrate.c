@@ -1,0 +1,89 @@
+#include "net/migrate.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* What one message holds besides its byte. */
+union control {
+    struct cmsghdr header; /* for the alignment */
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+int
+migrate_open(struct migrate *m)
+{
+    int fds[2];
+
+    /* Not SOCK_DGRAM, which holds ten messages and no more. */
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                   fds) < 0) {
+        return -errno;
+    }
+    m->send_fd = fds[0];
+    m->receive_fd = fds[1];
+    return 0;
+}
+
+void
+migrate_close(struct migrate *m)
+{
+    fd_close(&m->send_fd);
+    fd_close(&m->receive_fd);
+}
+
+int
+migrate_send(const struct migrate *m, int fd, bool kept)
+{
+    char byte = kept ? 'k' : 'n';
+    union control control = {.bytes = {0}};
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    return sendmsg(m->send_fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno
+                                                                      : 0;
+}
+
+bool
+migrate_has_room(const struct migrate *m)
+{
+    struct pollfd p = {.fd = m->send_fd, .events = POLLOUT};
+
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT) != 0;
+}
+
+int
+migrate_receive(const struct migrate *m, bool *ret_kept)
+{
+    char byte = 0;
+    int fd = -1;
+    union control control;
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof control};
+    ssize_t n = recvmsg(m->receive_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+    if (n < 0) {
+        return -errno;
+    }
+    if (c != NULL && c->cmsg_level == SOL_SOCKET &&
+        c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fd)) {
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    }
+    *ret_kept = byte == 'k';
+    return fd < 0 ? -EMFILE : fd; /* the kernel found no number for it */
+}

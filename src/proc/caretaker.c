@@ -249,6 +249,7 @@ is_over(struct pool *p)
         return false;
     }
     if (lost > 0 && watchdog_is_lost(&p->watchdog, 0)) {
+        (void)pool_join(p);
         end_now(p, "--request-timeout could not end them");
     }
     return true;

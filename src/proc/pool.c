@@ -737,9 +737,8 @@ report(struct pool *p, bool loaded)
     }
 }
 
-/* False where some were left behind, which may still use what we have. */
-static bool
-join_all(struct pool *p)
+bool
+pool_join(struct pool *p)
 {
     bool all = true;
 
@@ -772,7 +771,7 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     (void)thread_main(&p->threads[0]);
     /* The caretaker first: until its end it may send signals to the others. */
     (void)pthread_join(p->caretaker, NULL);
-    if (join_all(p)) {
+    if (pool_join(p)) {
         poller_close(&p->poller);
         conn_table_free(&p->conns);
         free(p->threads);

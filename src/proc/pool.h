@@ -103,6 +103,11 @@ void pool_finish(struct pool *p);
 /* At the end lost threads are not waited for; pool_finish() gets this first. */
 void pool_abandon_lost(struct pool *p);
 
+/* Waits for the other threads than the main one. False where some were left
+ * behind, which may still use what the pool has. By the main thread, or for it
+ * where that is lost. */
+bool pool_join(struct pool *p);
+
 /* Watches the listeners again after they were paused. */
 void pool_resume(struct pool *p);
 

@@ -295,6 +295,7 @@ sanitized = reports=$(abspath $(call variant_build,$(1)))/reports; \
     rm -rf $$reports; mkdir -p $$reports; \
     $(2)=$(3):log_path=$$reports/$(1) \
     UBSAN_OPTIONS=print_stacktrace=1:log_path=$$reports/ubsan \
+    LSAN_OPTIONS=suppressions=$(abspath tools/lsan-suppressions.txt):print_suppressions=0 \
     $(SUBMAKE) VARIANT=$(1) BUILD=$(call variant_build,$(1)) \
         check-unit check-gateway; \
     status=$$?; \

@@ -1,5 +1,5 @@
 /*
- * num.c - strict parsing of numbers, sizes and times
+ * num.c - strict parsing of numbers, sizes and times; writing of numbers
  */
 #include "base/num.h"
 
@@ -80,4 +80,18 @@ num_parse_time(const char *s, int64_t *ret_ms)
         return r;
     }
     return -EINVAL;
+}
+
+const char *
+num_text(uint64_t value, char to[NUM_TEXT_SIZE], size_t *ret_n)
+{
+    char *end = &to[NUM_TEXT_SIZE - 1], *p = end;
+
+    *p = '\0';
+    do {
+        *--p = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    *ret_n = (size_t)(end - p);
+    return p;
 }

@@ -1,7 +1,8 @@
 /*
- * num.h - strict parsing of numbers, sizes and times
+ * num.h - strict parsing of numbers, sizes and times; writing of numbers
  *
- * What:      whole-string parsers: no blanks, no sign, no trailing bytes.
+ * What:      whole-string parsers: no blanks, no sign, no trailing bytes. And
+ *            digits without stdio, for what is written with each request.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0, -EINVAL (not of the form), -ERANGE (too large); the result is
  *            written only on success; logs nothing.              Blocks: never.
@@ -23,5 +24,9 @@ CHECK_RESULT int num_parse_size(const char *s, uint64_t *ret_bytes);
 
 /* A time: digits, then ms, s or m; without a unit seconds. */
 CHECK_RESULT int num_parse_time(const char *s, int64_t *ret_ms);
+
+/* The digits of value, terminated, somewhere in to; *ret_n is how many. */
+#define NUM_TEXT_SIZE 24
+const char *num_text(uint64_t value, char to[NUM_TEXT_SIZE], size_t *ret_n);
 
 #endif

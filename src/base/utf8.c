@@ -24,3 +24,20 @@ utf8_char(const char *s, size_t n)
     }
     return len;
 }
+
+size_t
+utf8_whole(const char *s, size_t n)
+{
+    size_t tail = 0; /* continuation bytes at the end */
+
+    while (tail < 3 && tail < n &&
+           ((unsigned char)s[n - 1 - tail] & 0xc0) == 0x80) {
+        tail++;
+    }
+    if (tail == n) {
+        return n;
+    }
+    unsigned char lead = (unsigned char)s[n - 1 - tail];
+    size_t wanted = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
+    return wanted > tail ? n - 1 - tail : n;
+}

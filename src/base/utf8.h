@@ -14,4 +14,8 @@
  * that is not UTF-8. */
 size_t utf8_char(const char *s, size_t n);
 
+/* The length of the longest part of s that ends between two characters: n, or up
+ * to 3 less. Where the end is not UTF-8 at all it is n. */
+size_t utf8_whole(const char *s, size_t n);
+
 #endif

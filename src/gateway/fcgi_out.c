@@ -1,6 +1,7 @@
 #include "gateway/fcgi_worker.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <fastcgi.h>
@@ -362,11 +363,7 @@ errors_piece(const char *lines, size_t n)
     if (nl != NULL) {
         return (size_t)(nl - lines) + 1;
     }
-    n = ERRORS_PIECE;
-    while (n > ERRORS_PIECE - 4 && ((unsigned char)lines[n] & 0xc0) == 0x80) {
-        n--;
-    }
-    return n;
+    return utf8_whole(lines, ERRORS_PIECE);
 }
 
 void

@@ -4,7 +4,6 @@
 #include "gateway/transport.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -483,13 +482,13 @@ response_write(struct request *q, const void *block, size_t n)
 static int
 add_length(struct response *r, uint64_t length)
 {
-    char text[24];
-    int n = snprintf(text, sizeof text, "%llu", (unsigned long long)length);
+    char room[NUM_TEXT_SIZE];
+    size_t n;
+    const char *text = num_text(length, room, &n);
 
     r->has_length = true;
     r->content_length = length;
-    return add_line(&r->fields, "Content-Length", 14, text, (size_t)n) ==
-                   RESPONSE_OK
+    return add_line(&r->fields, "Content-Length", 14, text, n) == RESPONSE_OK
                ? 0
                : -ENOMEM;
 }

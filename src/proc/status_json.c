@@ -1,7 +1,7 @@
 /*
  * status_json.c - the status page as JSON
  */
-#include "base/utf8.h"
+#include "base/json.h"
 #include "proc/status_shot.h"
 
 #include <inttypes.h>
@@ -10,26 +10,9 @@
 static void
 add_string(struct sheet *s, const char *text, size_t n)
 {
-    sheet_text(s, "\"");
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t len = utf8_char(text + i, n - i);
-        if (len == 0) {
-            sheet_text(s, "\\ufffd");
-            len = 1;
-        }
-        else if (c < 0x20 || c == 0x7f) {
-            sheet_printf(s, "\\u%04x", c);
-        }
-        else {
-            if (c == '"' || c == '\\') {
-                sheet_text(s, "\\");
-            }
-            sheet_add(s, text + i, len);
-        }
-        i += len;
+    if (s->err == 0) {
+        s->err = json_add(s->out, text, n);
     }
-    sheet_text(s, "\"");
 }
 
 static const char *

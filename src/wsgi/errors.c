@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "wsgi/lease.h"
 #include "wsgi/module.h"
 
@@ -78,24 +79,6 @@ send_lines(const char *bytes, size_t n)
     Py_END_ALLOW_THREADS
 }
 
-/* The length of the longest part of s that ends between two characters. */
-static size_t
-whole_characters(const char *s, size_t n)
-{
-    size_t tail = 0; /* continuation bytes at the end */
-
-    while (tail < 3 && tail < n &&
-           ((unsigned char)s[n - 1 - tail] & 0xc0) == 0x80) {
-        tail++;
-    }
-    if (tail == n) {
-        return n;
-    }
-    unsigned char lead = (unsigned char)s[n - 1 - tail];
-    size_t wanted = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    return wanted > tail ? n - 1 - tail : n;
-}
-
 /* Keeps the beginning of a line; what has become too long goes out in pieces. */
 static void
 wait_for_rest(const char *bytes, size_t n)
@@ -109,7 +92,7 @@ wait_for_rest(const char *bytes, size_t n)
             return;
         }
         if (line.len > LINE_MAX_WAITING) {
-            size_t now = whole_characters(line.data, line.len);
+            size_t now = utf8_whole(line.data, line.len);
             send_lines(line.data, now);
             buf_consume(&line, now);
         }

@@ -145,10 +145,27 @@ test_times(void **state UNUSED)
     }
 }
 
+static void
+test_text(void **state UNUSED)
+{
+    static const uint64_t values[] = {
+        0, 1, 9, 10, 99, 100, 1234567890, UINT64_MAX - 1, UINT64_MAX};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        char room[NUM_TEXT_SIZE], want[NUM_TEXT_SIZE];
+        size_t n;
+        const char *text = num_text(values[i], room, &n);
+        (void)snprintf(want, sizeof(want), "%llu",
+                       (unsigned long long)values[i]);
+        assert_string_equal(text, want);
+        assert_int_equal(n, strlen(want));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_digits_end_at_n),
         cmocka_unit_test(test_sizes),

@@ -292,7 +292,7 @@ test_hostile_text(void **state)
                      "&#xfffd;\xc3\xa9&#xfffd;&#xfffd;&#xfffd;</code>");
     assert_has(html, "<p class=pool>/srv/caf\xc3\xa9/&#34;&#60;app&#62;\\.py<");
     assert_has(page(f, "json&full"),
-               "\"request uri\":\"/<i>&\\\"'\\\\\\u0001\\u007f\\u000a\xc3\xa9"
+               "\"request uri\":\"/<i>&\\\"'\\\\\\u0001\\u007f\\n\xc3\xa9"
                "\\ufffd\\ufffd\\ufffd\"");
     assert_has(page(f, "text&full"), " GET /<i>&\"'\\???\xc3\xa9???\n");
     assert_has(page(f, "openmetrics"),

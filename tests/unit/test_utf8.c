@@ -53,11 +53,26 @@ test_cut_off(void **state)
     assert_int_equal(utf8_char(four, 4), 4);
 }
 
+static void
+test_whole(void **state)
+{
+    static const char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z";
+    static const size_t want[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof want / sizeof want[0]; n++) {
+        assert_int_equal(utf8_whole(text, n), want[n]);
+    }
+    assert_int_equal(utf8_whole("\x80\x80\x80\x80\x80", 5), 5);
+    assert_int_equal(utf8_whole("\x80", 1), 1);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_borders),
+        cmocka_unit_test(test_whole),
         cmocka_unit_test(test_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

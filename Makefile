@@ -37,17 +37,18 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := account buf clock fd json log num sheet stamp utf8
+SRC_base    := account buf clock fd json log logfile num sheet stamp utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener migrate poller
 SRC_gateway := cgi doctor doctor_advice doctor_page fcgi fcgi_body fcgi_gate \
-               fcgi_os fcgi_out params path request response spool x_sendfile
+               fcgi_os fcgi_out params path request request_id response spool \
+               x_sendfile
 SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
                file_wrapper handler imports input interp interrupt lease \
                loader module page reach scripts stacks start_response target \
                timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker cgi_watch child control handover master notify \
+SRC_proc    := caretaker cgi_watch child control handover logs master notify \
                pid_file pool privs restart scoreboard signals status \
                status_html status_json status_metrics status_shot status_text \
                touched watchdog

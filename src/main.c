@@ -6,6 +6,7 @@
  * have them, and runs the one or the other. The only file that ends the process,
  * besides the forced stop in proc/.
  */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -21,6 +22,7 @@
 #include "proc/cgi_watch.h"
 #include "proc/child.h"
 #include "proc/handover.h"
+#include "proc/logs.h"
 #include "proc/master.h"
 #include "proc/notify.h"
 #include "proc/pid_file.h"
@@ -480,8 +482,13 @@ run_cgi(unsigned was_closed)
     }
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
-    if ((status = refuse_options()) != 0 || (status = prepare(true)) != 0) {
+    if ((status = refuse_options()) != 0 ||
+        (status = logs_open(&config, false)) != 0 ||
+        (status = prepare(true)) != 0) {
         return fail_cgi(&io, status);
+    }
+    if (logs_take_stderr()) {
+        shares_stderr = false;
     }
     if ((status = start_python()) != 0) {
         return fail_cgi(&io, status);
@@ -624,6 +631,9 @@ serve(const struct pool_setup *setup)
     bool restart = false, loaded = false;
     int status = pool_open(setup, &pool);
 
+    if (status == 0) {
+        logs_look();
+    }
     if (status == 0 && config.doctor) {
         status = pool_run(pool, true, &restart);
     }
@@ -635,7 +645,10 @@ serve(const struct pool_setup *setup)
         /* An application that cannot be loaded answers 500 until its file is
          * mended: exiting here would make a spawner's loop of it. But where
          * others serve the old code, their answers are better. */
+        int64_t start = clock_ms();
         loaded = loader_load() == 0;
+        log_debug("loading the application took %lld ms",
+                  (long long)(clock_ms() - start));
         tell_imports(setup->imports_fd);
         if (!loaded && master_has_ready_workers(setup->board)) {
             interp_finish();
@@ -712,7 +725,7 @@ static int
 start_fastcgi(const struct start *s, struct pool_setup *setup)
 {
     struct restart_fds inherited;
-    int status;
+    bool restarted = restart_is_one();
 
     restart_inherited(&inherited);
     notify_open(inherited.notify_fd);
@@ -721,7 +734,10 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
         log_error("out of descriptors");
         return EX_OSERR;
     }
-    status = open_all(s, &inherited, setup);
+    int status = logs_open(&config, restarted);
+    if (status == 0) {
+        status = open_all(s, &inherited, setup);
+    }
     /* A child of the application is not the one they were meant for. */
     (void)unsetenv("LISTEN_FDS");
     (void)unsetenv("LISTEN_PID");
@@ -758,6 +774,7 @@ run_fastcgi(const struct start *s, char **argv)
     if (status != 0) {
         return status;
     }
+    log_set_id(request_running_id);
     /* Before the first socket: from then on a TERM must not just kill us. */
     if (restart_remember(argv, environ) < 0 ||
         signals_open(config.processes > 0) < 0) {
@@ -766,6 +783,7 @@ run_fastcgi(const struct start *s, char **argv)
     }
     status = start_fastcgi(s, &setup);
     if (status == 0) {
+        (void)logs_take_stderr();
         return run_processes(&setup);
     }
     close_listeners();
@@ -872,15 +890,16 @@ main(int argc, char **argv)
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
-        log_set_prefix(cgi_log_prefix);
+        log_set_id(cgi_log_id);
     }
     shares_stderr =
         start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO);
     if (shares_stderr) {
-        log_to_syslog(); /* mini_httpd: fd 2 goes where the response goes */
+        log_to_syslog(true); /* mini_httpd: fd 2 goes where the response goes */
     }
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
+        logs_set_up(&config);
         detect(&start);
         status = run(&start, was_closed, argv);
     }

@@ -1,12 +1,13 @@
-/*
- * log.c - the process's own log lines
- */
 #include "base/log.h"
 
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/utf8.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,101 +15,243 @@
 #include <unistd.h>
 
 enum {
-    LOG_SHORT = 512,                  /* most lines: no memory is taken */
-    LOG_TEXT_MAX = 256 * 1024,        /* longer texts are cut, and say so */
-    LOG_LINE_MAX = 1024 * 1024 + 256, /* every byte of a text escaped */
+    LOG_SHORT = 512,            /* most lines: no memory is taken */
+    LOG_TEXT_MAX = 256 * 1024,  /* longer texts are cut, and say so */
+    LOG_MORE_MAX = 1024 * 1024, /* of a traceback; an id for each "\n" */
+    OUTPUT_PIECE = 64 * 1024    /* what the application printed at once */
 };
 
-static const char *
-level_name(enum log_level level)
+static enum log_form own_form = LOG_PLAIN;
+static enum log_level own_most = LOG_LEVEL_INFO;
+static const char *(*id_fn)(void);
+
+const char *
+log_level_name(enum log_level level)
 {
-    switch (level) {
-    case LOG_LEVEL_ERROR:
-        return "error";
-    case LOG_LEVEL_WARNING:
-        return "warning";
-    case LOG_LEVEL_NOTICE:
-        return "notice";
-    case LOG_LEVEL_INFO:
-        return "info";
-    }
-    return "?";
+    static const char *const names[] = {
+        [LOG_LEVEL_ERROR] = "error",   [LOG_LEVEL_WARNING] = "warning",
+        [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info",
+        [LOG_LEVEL_DEBUG] = "debug",   [LOG_LEVEL_MAX] = NULL};
+
+    return names[level];
 }
 
-/* How many bytes at s are one control character: 0 is none. The C1 controls
- * count in their UTF-8 form, since terminals obey them there too. */
-static size_t
-control_length(const unsigned char *s)
+void
+log_set_up(enum log_form form, enum log_level most)
 {
-    if (s[0] < 0x20 || s[0] == 0x7f) {
-        return 1;
+    own_form = form;
+    own_most = most;
+}
+
+bool
+log_wants(enum log_level level)
+{
+    return level <= own_most;
+}
+
+enum log_form
+log_own_form(void)
+{
+    return own_form;
+}
+
+bool
+log_is_own(void)
+{
+    return own_form != LOG_PLAIN;
+}
+
+void
+log_set_id(const char *(*fn)(void))
+{
+    id_fn = fn;
+}
+
+/* -- forms ---------------------------------------------------------------------- */
+
+/* How many bytes at s are one character that stands for itself: 0 is none, and
+ * *ret_bad of them are to be escaped. The C1 controls count in their UTF-8 form,
+ * since terminals obey them there too. */
+static size_t
+plain_char(const char *s, size_t n, bool is_tab_plain, size_t *ret_bad)
+{
+    unsigned char c = (unsigned char)s[0];
+    size_t len = utf8_char(s, n);
+
+    *ret_bad = len > 0 ? len : 1;
+    if (c < 0x20 || c == 0x7f) {
+        return c == '\t' && is_tab_plain ? 1 : 0;
     }
-    return s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f ? 2 : 0;
+    return len == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0 ? 0 : len;
 }
 
 static int
-add_escaped(struct buf *out, const char *text)
+add_escaped(struct buf *out, const char *s, size_t n, bool is_tab_plain)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    while (*s != '\0') {
-        const unsigned char *plain = s;
-        while (*s != '\0' && control_length(s) == 0) {
-            s++;
+    size_t from = 0; /* of what is plain and not added yet */
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < n;) {
+        size_t bad;
+        size_t len = plain_char(s + i, n - i, is_tab_plain, &bad);
+        if (len > 0) {
+            i += len;
+            continue;
         }
-        int r = buf_add(out, plain, (size_t)(s - plain));
-        if (r < 0) {
-            return r;
+        e = buf_add(out, s + from, i - from);
+        for (; e == 0 && bad > 0; bad--) {
+            e = buf_printf(out, "\\x%02x", (unsigned char)s[i++]);
         }
-        for (size_t n = *s == '\0' ? 0 : control_length(s); n > 0; n--) {
-            r = buf_printf(out, "\\x%02x", *s++);
-            if (r < 0) {
-                return r;
-            }
-        }
+        from = i;
     }
-    return 0;
+    return e == 0 ? buf_add(out, s + from, n - from) : e;
 }
 
-int
-log_format(struct buf *out, enum log_level level, const char *text)
+/* The length of the line at s without its end; *ret_step is that with it. */
+static size_t
+line_length(const char *s, size_t n, size_t *ret_step)
 {
-    size_t before = out->len;
-    int r = buf_printf(out, "wsgi-cgi[%ld]: %s: ", (long)getpid(),
-                       level_name(level));
+    const char *nl = memchr(s, '\n', n);
+    size_t len = nl == NULL ? n : (size_t)(nl - s);
+
+    *ret_step = len + (nl != NULL);
+    return len;
+}
+
+static int
+add_id(struct buf *out, const char *id)
+{
+    return id == NULL ? 0 : buf_printf(out, "[%s] ", id);
+}
+
+/* Lines, each with the id in front and whole; escape: they are ours. */
+static int
+add_lines(struct buf *out, const char *id, const char *s, size_t n, bool escape)
+{
+    size_t step;
+    int e = 0;
+
+    for (; e == 0 && n > 0; s += step, n -= step) {
+        size_t len = line_length(s, n, &step);
+        if ((e = add_id(out, id)) == 0) {
+            e = escape ? add_escaped(out, s, len, true) : buf_add(out, s, len);
+        }
+        if (e == 0) {
+            e = buf_add(out, "\n", 1);
+        }
+    }
+    return e;
+}
+
+static int
+format_text(struct buf *out, bool stamped, const struct log_entry *e)
+{
+    char stamp[CLOCK_STAMP_SIZE];
+    int r = 0;
+
+    if (stamped) {
+        clock_stamp(stamp);
+        r = buf_printf(out, "%s ", stamp);
+    }
     if (r == 0) {
-        r = add_escaped(out, text);
+        r = buf_printf(out, "wsgi-cgi[%ld]: %s: ", (long)getpid(),
+                       log_level_name(e->level));
+    }
+    if (r == 0) {
+        r = add_id(out, e->id);
+    }
+    if (r == 0 && e->request != NULL) {
+        r = add_escaped(out, e->request, strlen(e->request), false);
+        if (r == 0) {
+            r = buf_add_str(out, ": ");
+        }
+    }
+    if (r == 0) {
+        r = add_escaped(out, e->text, strlen(e->text), false);
     }
     if (r == 0) {
         r = buf_add(out, "\n", 1);
     }
+    return r == 0 ? add_lines(out, e->id, e->more, e->more_len, true) : r;
+}
+
+static size_t
+length_of(const char *text)
+{
+    return text == NULL ? 0 : strlen(text);
+}
+
+/* What every object begins with. */
+static int
+begin_json(struct buf *out, const char *what, const char *value, const char *id)
+{
+    char stamp[CLOCK_STAMP_SIZE];
+
+    clock_stamp(stamp);
+    int r = buf_printf(out, "{\"time\":\"%s\",\"%s\":\"%s\",\"pid\":%ld", stamp,
+                       what, value, (long)getpid());
+    return r == 0 ? json_add_member(out, "request_id", id, length_of(id)) : r;
+}
+
+static int
+format_json(struct buf *out, const struct log_entry *e)
+{
+    int r = begin_json(out, "level", log_level_name(e->level), e->id);
+
+    if (r == 0) {
+        r = json_add_member(out, "request", e->request, length_of(e->request));
+    }
+    if (r == 0) {
+        r = json_add_member(out, "message", e->text, length_of(e->text));
+    }
+    if (r == 0) {
+        r = json_add_member(out, "traceback", e->more, e->more_len);
+    }
+    return r == 0 ? buf_add(out, "}\n", 2) : r;
+}
+
+int
+log_format(struct buf *out, enum log_form form, const struct log_entry *e)
+{
+    size_t before = out->len;
+    struct log_entry cut = *e;
+
+    if (cut.more_len > LOG_MORE_MAX) {
+        cut.more_len = utf8_whole(cut.more, LOG_MORE_MAX);
+    }
+    int r = form == LOG_JSON ? format_json(out, &cut)
+                             : format_text(out, form == LOG_STAMPED, &cut);
+
     if (r < 0) {
         out->len = before; /* no half lines */
     }
     return r;
 }
 
+/* -- where it goes --------------------------------------------------------------- */
+
 static bool is_syslog;
 
 void
-log_to_syslog(void)
+log_to_syslog(bool yes)
 {
-    openlog("wsgi-cgi", LOG_PID, LOG_DAEMON);
-    is_syslog = true;
+    if (yes) {
+        openlog("wsgi-cgi", LOG_PID, LOG_DAEMON);
+    }
+    is_syslog = yes;
 }
 
 /* One message a line. */
 static void
 syslog_lines(const char *bytes, size_t n)
 {
-    while (n > 0) {
-        const char *nl = memchr(bytes, '\n', n);
-        size_t line = nl == NULL ? n : (size_t)(nl - bytes);
+    size_t step;
+
+    for (; n > 0; bytes += step, n -= step) {
+        size_t line = line_length(bytes, n, &step);
         if (line > 0) {
             syslog(LOG_ERR, "%.*s", (int)line, bytes);
         }
-        line += nl != NULL;
-        bytes += line;
-        n -= line;
     }
 }
 
@@ -139,7 +282,9 @@ log_raw(const char *bytes, size_t n)
         return;
     }
     while (n > 0 && !would_wait()) {
-        ssize_t written = write(STDERR_FILENO, bytes, n);
+        /* A pipe that is said to be writable takes so much. */
+        size_t piece = impatient && n > PIPE_BUF ? PIPE_BUF : n;
+        ssize_t written = write(STDERR_FILENO, bytes, piece);
         if (written >= 0) {
             bytes += written;
             n -= (size_t)written;
@@ -157,15 +302,22 @@ log_raw(const char *bytes, size_t n)
     errno = saved;
 }
 
-static void write_line(enum log_level level, const char *fmt, va_list ap)
-    PRINTF_LIKE(2, 0);
-
-static const char *(*prefix_fn)(void);
+/* -- lines ----------------------------------------------------------------------- */
 
 void
-log_set_prefix(const char *(*fn)(void))
+log_entry(const struct log_entry *entry)
 {
-    prefix_fn = fn;
+    struct log_entry e = *entry;
+    struct buf line;
+
+    if (e.id == NULL && id_fn != NULL) {
+        e.id = id_fn();
+    }
+    buf_init(&line, LOG_LINE_MAX);
+    if (log_format(&line, own_form, &e) == 0) {
+        log_raw(line.data, line.len);
+    }
+    buf_fini(&line);
 }
 
 static struct buf *copy_to;
@@ -176,16 +328,8 @@ log_copy_to(struct buf *copy)
     copy_to = copy;
 }
 
-/* The text with the prefix in front, in out; else the text alone. */
-static const char *
-with_prefix(struct buf *out, const char *text)
-{
-    if (prefix_fn == NULL || buf_add_str(out, prefix_fn()) < 0 ||
-        buf_add_str(out, text) < 0 || buf_add(out, "", 1) < 0) {
-        return text;
-    }
-    return out->data;
-}
+static void write_line(enum log_level level, const char *fmt, va_list ap)
+    PRINTF_LIKE(2, 0);
 
 static void
 write_line(enum log_level level, const char *fmt, va_list ap)
@@ -195,6 +339,9 @@ write_line(enum log_level level, const char *fmt, va_list ap)
     char *text = small;
     char *large = NULL;
 
+    if (!log_wants(level)) {
+        return;
+    }
     va_list again;
     va_copy(again, ap);
     int n = vsnprintf(small, sizeof(small), fmt, ap);
@@ -211,19 +358,13 @@ write_line(enum log_level level, const char *fmt, va_list ap)
         }
     }
     va_end(again);
-
     if (copy_to != NULL && n >= 0 && buf_add_str(copy_to, text) == 0 &&
         buf_add(copy_to, "\n", 1) < 0) {
         copy_to = NULL; /* full */
     }
-    struct buf line, prefixed;
-    buf_init(&line, LOG_LINE_MAX);
-    buf_init(&prefixed, LOG_LINE_MAX);
-    if (n >= 0 && log_format(&line, level, with_prefix(&prefixed, text)) == 0) {
-        log_raw(line.data, line.len);
+    if (n >= 0) {
+        log_entry(&(struct log_entry){.level = level, .text = text});
     }
-    buf_fini(&line);
-    buf_fini(&prefixed);
     free(large);
     errno = saved;
 }
@@ -241,3 +382,59 @@ DEFINE_LOG(error, LOG_LEVEL_ERROR)
 DEFINE_LOG(warning, LOG_LEVEL_WARNING)
 DEFINE_LOG(notice, LOG_LEVEL_NOTICE)
 DEFINE_LOG(info, LOG_LEVEL_INFO)
+DEFINE_LOG(debug, LOG_LEVEL_DEBUG)
+
+/* -- what the application prints ---------------------------------------------------- */
+
+/* What one call has written is one object, so that a logging record of several
+ * lines stays together. */
+static int
+format_output(struct buf *out, const char *id, const char *bytes, size_t n)
+{
+    if (own_form != LOG_JSON) {
+        return add_lines(out, id, bytes, n, false);
+    }
+    int r = begin_json(out, "stream", "stderr", id);
+    if (r == 0) {
+        n -= bytes[n - 1] == '\n';
+        r = json_add_member(out, "message", bytes, n);
+    }
+    return r == 0 ? buf_add(out, "}\n", 2) : r;
+}
+
+/* How much goes into one write: whole lines, or at least whole characters. */
+static size_t
+output_piece(const char *bytes, size_t n)
+{
+    if (n <= OUTPUT_PIECE) {
+        return n;
+    }
+    const char *nl = memrchr(bytes, '\n', OUTPUT_PIECE);
+    return nl != NULL ? (size_t)(nl - bytes) + 1
+                      : utf8_whole(bytes, OUTPUT_PIECE);
+}
+
+void
+log_output(const char *id, const char *bytes, size_t n)
+{
+    struct buf out;
+
+    if (own_form == LOG_PLAIN) {
+        log_raw(bytes, n);
+        return;
+    }
+    buf_init(&out, LOG_LINE_MAX);
+    while (n > 0) {
+        size_t piece = output_piece(bytes, n);
+        out.len = 0;
+        if (format_output(&out, id, bytes, piece) == 0) {
+            log_raw(out.data, out.len);
+        }
+        else {
+            log_raw(bytes, piece); /* no memory: at least nothing is lost */
+        }
+        bytes += piece;
+        n -= piece;
+    }
+    buf_fini(&out);
+}

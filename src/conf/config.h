@@ -11,6 +11,8 @@
 #ifndef CONF_CONFIG_H
 #define CONF_CONFIG_H
 
+#include "base/log.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,9 +91,10 @@ struct config {
     const char *status_path; /* "/path" or NULL */
     const char *ping_path;   /* "/path" or NULL */
     const char *control;     /* --control ADDR or NULL */
-    const char *log_file;    /* or NULL = fd 2 */
+    const char *log_file;    /* or NULL = fd 2; "-": the same, as our own log */
     const char *access_log;  /* FILE, "-" = the log, or NULL */
     enum config_log_format log_format;
+    enum log_level log_level; /* lines up to this one */
 
     /* The client in the same program: ACTION_PING, STATUS, REQUEST. */
     const char *address;        /* ADDR */

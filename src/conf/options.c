@@ -215,6 +215,19 @@ static const struct option_row table[] = {
      .allowed = TIME_FROM_1MS,
      .help = "for the answer; of a request, for each wait"},
 
+    HEADING("Logs"),
+    {.name = "log-file", .arg = "FILE", .set = value_string, FIELD(log_file),
+     .allowed = "a file, or - for standard error",
+     .help = "keep a log of its own, here; opened anew at\n"
+             "SIGHUP; - is standard error"},
+    {.name = "log-format", .arg = "text|json", .preset = "text",
+     .set = value_log_format, FIELD(log_format), .allowed = "text or json",
+     .help = "lines of text, or one JSON object a line"},
+    {.name = "log-level", .arg = "LEVEL", .preset = "info",
+     .set = value_log_level, FIELD(log_level),
+     .allowed = "error, warning, notice, info or debug",
+     .help = "no lines of the program itself below this"},
+
     HEADING("Errors and questions"),
     {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",
      .set = value_errors_to, FIELD(errors_to),

@@ -303,6 +303,32 @@ value_errors_to(const struct option_row *row UNUSED, void *field,
 }
 
 int
+value_log_format(const struct option_row *row UNUSED, void *field,
+                 const char *value)
+{
+    static const char *const names[] = {[LOG_FORMAT_TEXT] = "text",
+                                        [LOG_FORMAT_JSON] = "json"};
+    int i = find_word(names, ARRAY_SIZE(names), value);
+    if (i >= 0) {
+        *(enum config_log_format *)field = (enum config_log_format)i;
+    }
+    return i < 0 ? i : 0;
+}
+
+int
+value_log_level(const struct option_row *row UNUSED, void *field,
+                const char *value)
+{
+    for (int i = 0; i < LOG_LEVEL_MAX; i++) {
+        if (strcmp(value, log_level_name((enum log_level)i)) == 0) {
+            *(enum log_level *)field = (enum log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+int
 value_true(const struct option_row *row UNUSED, void *field,
            const char *value UNUSED)
 {

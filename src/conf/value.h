@@ -57,6 +57,10 @@ int value_processes(const struct option_row *row, void *field,
 int value_reload(const struct option_row *row, void *field, const char *value);
 int value_errors_to(const struct option_row *row, void *field,
                     const char *value);
+int value_log_format(const struct option_row *row, void *field,
+                     const char *value);
+int value_log_level(const struct option_row *row, void *field,
+                    const char *value);
 int value_true(const struct option_row *row, void *field, const char *value);
 int value_action(const struct option_row *row, void *field, const char *value);
 

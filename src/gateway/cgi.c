@@ -33,19 +33,23 @@ struct cgi {
     uint64_t taken;     /* bytes read from in_fd */
 };
 
-/* Of the one request, made when the first line is logged or shows it. */
-static char the_id[REQUEST_ID_LEN + 1];
-
 const char *
-cgi_log_prefix(void)
+cgi_log_id(void)
 {
-    static char prefix[REQUEST_ID_LEN + 4];
+    static char id[REQUEST_ID_MAX + 1];
+    static struct request_ids ids;
+    const char *sent = getenv("HTTP_X_REQUEST_ID");
 
-    if (the_id[0] == '\0') {
-        request_make_id(the_id);
-        (void)snprintf(prefix, sizeof prefix, "[%s] ", the_id);
+    if (id[0] != '\0') {
+        return id;
     }
-    return prefix;
+    if (sent != NULL && request_id_is_good(sent, strlen(sent))) {
+        memcpy(id, sent, strlen(sent) + 1);
+    }
+    else {
+        request_id_make(&ids, id);
+    }
+    return id;
 }
 
 static struct cgi *
@@ -359,12 +363,6 @@ cgi_peer_gone(struct request *q)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-static void
-cgi_errors(struct request *q UNUSED, const char *lines, size_t n)
-{
-    log_raw(lines, n);
-}
-
 static const struct transport cgi_transport = {
     .name = "cgi",
     .status_first = true,
@@ -373,7 +371,6 @@ static const struct transport cgi_transport = {
     .send_file = cgi_send_file,
     .abort = cgi_abort,
     .peer_gone = cgi_peer_gone,
-    .errors = cgi_errors,
 };
 
 static const struct transport nph_transport = {
@@ -385,7 +382,6 @@ static const struct transport nph_transport = {
     .send_file = cgi_send_file,
     .abort = cgi_abort,
     .peer_gone = cgi_peer_gone,
-    .errors = cgi_errors,
 };
 
 /* -- the request ------------------------------------------------------------------------ */
@@ -433,11 +429,12 @@ begin(struct cgi *c, const struct config *config, char **environment,
     request_init(&c->q, is_nph(environment) ? &nph_transport : &cgi_transport,
                  config);
     c->q.is_cgi = true;
-    memcpy(c->q.id, the_id, sizeof the_id);
+    memcpy(c->q.id, cgi_log_id(), sizeof c->q.id);
     c->q.params.script_is_file = true;
     c->io = io;
     c->out_is_socket = fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     spool_init(&c->spool);
+    request_set_running(&c->q);
     return add_params(c, environment);
 }
 
@@ -493,6 +490,7 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
         request_detach(&c->q);
         after(arg, &c->q);
     }
+    request_set_running(NULL);
     status = c->q.exit_status;
     spool_fini(&c->spool);
     request_fini(&c->q);

@@ -32,11 +32,11 @@ CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          void *arg);
 
 /* Answers it with a 500 instead, because the gateway could not start. The page
- * has the id that cgi_log_prefix() put into the log. */
+ * has the id that is in the log. */
 void cgi_fail(const struct config *config, char **environment,
               struct cgi_io *io);
 
-/* "[id] " of the one request, for log_set_prefix(). */
-const char *cgi_log_prefix(void);
+/* The id of the one request, for log_set_id(): known before it is read. */
+const char *cgi_log_id(void);
 
 #endif

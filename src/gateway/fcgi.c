@@ -184,6 +184,7 @@ run_request(struct fcgi_worker *w)
     q->role = (enum request_role)w->c->gate.role;
     w->used_stderr = w->broken = w->cut_off = false;
     fcgi_body_begin(w);
+    request_set_running(q);
     int r = add_params(w);
     w->head_used = true;
     fcgi_body_look(w);
@@ -200,6 +201,7 @@ run_request(struct fcgi_worker *w)
             w->cut_off = fcgi_send(q, NULL, 0, SEND_END) < 0;
         }
     }
+    request_set_running(NULL);
     if (q->has_after) {
         request_detach(q); /* its variables may go with this call */
     }

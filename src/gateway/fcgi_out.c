@@ -366,26 +366,25 @@ errors_piece(const char *lines, size_t n)
     return utf8_whole(lines, ERRORS_PIECE);
 }
 
-void
+size_t
 fcgi_errors(struct request *q, const char *lines, size_t n)
 {
     struct fcgi_worker *w = fcgi_of(q);
     enum response_state state = q->response.state;
+    size_t told = 0;
 
-    while (n > 0 && !w->broken && state != RESPONSE_DONE &&
+    while (told < n && !w->broken && state != RESPONSE_DONE &&
            state != RESPONSE_ABORTED) {
-        size_t k = errors_piece(lines, n);
+        size_t k = errors_piece(lines + told, n - told);
         uint8_t h[FCGI_HEADER];
-        struct iovec v[2] = {{h, FCGI_HEADER}, {(void *)(uintptr_t)lines, k}};
+        struct iovec v[2] = {{h, FCGI_HEADER},
+                             {(void *)(uintptr_t)(lines + told), k}};
         fcgi_header(h, FCGI_STDERR, w->c->gate.id, k);
         if (send_blocks(w, v, 2, 0) < 0) {
             break;
         }
         w->used_stderr = true;
-        lines += k;
-        n -= k;
+        told += k;
     }
-    if (n > 0) {
-        log_raw(lines, n); /* nobody listens any more, but nothing is lost */
-    }
+    return told; /* not all: nobody listens any more */
 }

@@ -105,6 +105,6 @@ bool fcgi_peer_gone(struct request *q);
 int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags);
 int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
                    uint64_t count, uint64_t *ret_sent);
-void fcgi_errors(struct request *q, const char *lines, size_t n);
+size_t fcgi_errors(struct request *q, const char *lines, size_t n);
 
 #endif

@@ -8,11 +8,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 enum {
-    LOG_TEXT_MAX = 64 << 10,
     WAIT_MAX_MS = 60000,
     WAIT_WATCHED_MS = 500 /* where the request may be cancelled meanwhile */
 };
@@ -50,7 +48,7 @@ request_clear(struct request *q)
     q->body_error = 0;
     q->body_eof = false;
     q->input_terminated = false;
-    q->errors_to_server = false;
+    q->errors_to_server = -1;
     q->used_write = false;
     q->has_after = false;
     q->owner = pthread_self();
@@ -68,7 +66,8 @@ server_is(const struct request *q, const char *name)
     return e != NULL && e->value_len >= n && memcmp(e->value, name, n) == 0;
 }
 
-/* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. */
+/* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. And who
+ * has given the program a log wants to read it all there. */
 static bool
 wants_errors(const struct request *q)
 {
@@ -80,7 +79,7 @@ wants_errors(const struct request *q)
     case ERRORS_TO_AUTO:
         break;
     }
-    return !server_is(q, "HAProxy");
+    return !log_is_own() && !server_is(q, "HAProxy");
 }
 
 /* Is there a body of unknown length? mini_httpd hides the header that would say
@@ -94,6 +93,15 @@ has_unsized_body(const struct request *q)
            (server_is(q, "mini_httpd") &&
             (params_is(p, "REQUEST_METHOD", "POST") ||
              params_is(p, "REQUEST_METHOD", "PUT")));
+}
+
+bool
+request_tells_server(struct request *q)
+{
+    if (q->errors_to_server < 0) {
+        q->errors_to_server = wants_errors(q);
+    }
+    return q->errors_to_server > 0;
 }
 
 /* FastCGI marks the end of STDIN; in CGI mode only CONTENT_LENGTH tells it. A
@@ -126,7 +134,6 @@ request_prepare(struct request *q)
 {
     int r = params_mend(&q->params, q->config);
 
-    q->errors_to_server = wants_errors(q);
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     response_reset(&q->response);
     q->mended = r;
@@ -307,70 +314,145 @@ transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
 
 /* -- the log -------------------------------------------------------------------- */
 
+/* How many of the bytes the web server has taken, for its own log. */
+static size_t
+tell_server(struct request *q, const char *lines, size_t n)
+{
+    return request_tells_server(q) && q->transport->errors != NULL &&
+                   pthread_equal(q->owner, pthread_self())
+               ? q->transport->errors(q, lines, n)
+               : 0;
+}
+
+/* Whoever reads fd 2 may be slow: around what is written there. */
+static void
+hook(const struct request *q, void (*fn)(void *arg))
+{
+    if (fn != NULL && pthread_equal(q->owner, pthread_self())) {
+        fn(q->hooks.arg);
+    }
+}
+
 void
 request_errors(struct request *q, const char *lines, size_t n)
 {
-    if (n == 0) {
+    size_t told = tell_server(q, lines, n);
+
+    if (told < n) {
+        hook(q, q->hooks.enter);
+        log_output(log_is_own() ? request_id(q) : NULL, lines + told, n - told);
+        hook(q, q->hooks.leave);
+    }
+}
+
+/* For the web server's log it is text whatever our own has: servers put words of
+ * theirs around each line. */
+static bool
+send_entry(struct request *q, const struct log_entry *e)
+{
+    struct buf line;
+    size_t told = 0;
+
+    if (!request_tells_server(q) || q->transport->errors == NULL) {
+        return false;
+    }
+    buf_init(&line, LOG_LINE_MAX);
+    if (log_format(&line, LOG_PLAIN, e) == 0) {
+        told = tell_server(q, line.data, line.len);
+        if (told > 0 && told < line.len) {
+            log_output(NULL, line.data + told, line.len - told);
+        }
+    }
+    buf_fini(&line);
+    return told > 0;
+}
+
+static void log_lines(struct request *q, enum log_level level, const char *more,
+                      size_t more_len, const char *fmt, va_list ap)
+    PRINTF_LIKE(5, 0);
+
+static void
+log_lines(struct request *q, enum log_level level, const char *more,
+          size_t more_len, const char *fmt, va_list ap)
+{
+    char shown[200], text[1024];
+    struct log_entry e = {.level = level,
+                          .id = request_id(q),
+                          .request = shown,
+                          .text = text,
+                          .more = more,
+                          .more_len = more_len};
+
+    if (!log_wants(level)) {
         return;
     }
-    if (q->errors_to_server && pthread_equal(q->owner, pthread_self())) {
-        q->transport->errors(q, lines, n);
-    }
-    else {
-        log_raw(lines, n);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    request_line(q, shown, sizeof shown);
+    if (!send_entry(q, &e)) {
+        hook(q, q->hooks.enter);
+        log_entry(&e);
+        hook(q, q->hooks.leave);
     }
 }
 
 void
 request_log(struct request *q, enum log_level level, const char *fmt, ...)
 {
-    struct buf text, line;
-    char shown[200], body[1024];
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(body, sizeof body, fmt, ap);
+    log_lines(q, level, NULL, 0, fmt, ap);
     va_end(ap);
-    request_line(q, shown, sizeof shown);
-    buf_init(&text, LOG_TEXT_MAX);
-    buf_init(&line, LOG_TEXT_MAX);
-    if (buf_printf(&text, "[%s] %s: %s", request_id(q), shown, body) == 0 &&
-        buf_add(&text, "", 1) == 0 &&
-        log_format(&line, level, text.data) == 0) {
-        request_errors(q, line.data, line.len);
-    }
-    buf_fini(&text);
-    buf_fini(&line);
 }
 
 void
-request_make_id(char to[REQUEST_ID_LEN + 1])
+request_log_more(struct request *q, enum log_level level, const char *more,
+                 size_t more_len, const char *fmt, ...)
 {
-    /* Letters and digits that are not mistaken for one another. */
-    static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
-    unsigned char raw[REQUEST_ID_LEN];
+    va_list ap;
 
-    if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
-        /* Early boot: time and process are unique enough for a log. */
-        uint64_t x = (uint64_t)clock_ms() * 1000003u + (uint64_t)getpid();
-        for (size_t i = 0; i < sizeof raw; i++) {
-            raw[i] = (unsigned char)(x >> 56);
-            x = x * 6364136223846793005u + 1;
-        }
+    va_start(ap, fmt);
+    log_lines(q, level, more, more_len, fmt, ap);
+    va_end(ap);
+}
+
+/* -- the id ------------------------------------------------------------------------ */
+
+static void
+choose_id(struct request *q)
+{
+    const struct param *p = params_get(&q->params, "HTTP_X_REQUEST_ID");
+
+    if (p != NULL && request_id_is_good(p->value, p->value_len)) {
+        memcpy(q->id, p->value, p->value_len);
+        q->id[p->value_len] = '\0';
     }
-    for (size_t i = 0; i < sizeof raw; i++) {
-        to[i] = digits[raw[i] % (sizeof digits - 1)];
+    else {
+        request_id_make(&q->ids, q->id);
     }
-    to[REQUEST_ID_LEN] = '\0';
 }
 
 const char *
 request_id(struct request *q)
 {
     if (q->id[0] == '\0') {
-        request_make_id(q->id);
+        choose_id(q);
     }
     return q->id;
+}
+
+static _Thread_local struct request *running;
+
+void
+request_set_running(struct request *q)
+{
+    running = q;
+}
+
+const char *
+request_running_id(void)
+{
+    return running == NULL ? NULL : request_id(running);
 }
 
 /* Bytes that could forge a log line or upset a terminal become "?". */
@@ -414,6 +496,7 @@ request_detach(struct request *q)
 
     request_line(q, line, sizeof line);
     memcpy(q->line, line, sizeof line);
-    q->errors_to_server = false;
+    (void)request_id(q); /* it may be one of them */
+    q->errors_to_server = 0;
     params_clear(&q->params); /* they are borrowed */
 }

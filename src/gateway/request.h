@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "conf/config.h"
 #include "gateway/params.h"
+#include "gateway/request_id.h"
 #include "gateway/response.h"
 
 #include <pthread.h>
@@ -49,8 +50,6 @@ struct cancel {
     _Atomic uint64_t told;   /* of the last one whose application was told */
 };
 
-#define REQUEST_ID_LEN 12
-
 struct request {
     const struct transport *transport;
     const struct config *config;
@@ -67,15 +66,16 @@ struct request {
     bool body_eof;               /* the end of STDIN has been handed out */
     bool input_terminated;       /* wsgi.input_terminated */
     bool is_cgi;                 /* run_once */
-    bool errors_to_server;       /* FCGI_STDERR, else fd 2 */
     bool used_write;             /* blocks were sent one by one */
     bool has_after;              /* the application has work left for when the
                                   * response is out */
+    int errors_to_server;        /* -1 until request_tells_server() */
     pthread_t owner;             /* the thread that runs it */
     uint64_t serial;             /* in its thread, from 1; 0 = no cancel */
     struct cancel *cancel;       /* NULL: nobody will; borrowed */
     int exit_status;             /* appStatus, or the CGI exit code */
-    char id[REQUEST_ID_LEN + 1]; /* "" until request_id() */
+    char id[REQUEST_ID_MAX + 1]; /* "" until request_id() */
+    struct request_ids ids;      /* where it comes from */
     char line[200];              /* request_line(), once it is detached */
 };
 
@@ -86,9 +86,9 @@ void request_fini(struct request *q);
 void request_clear(struct request *q);
 
 /* To be called when all params were added: mends them, sets content_length,
- * errors_to_server, response.is_head. 0; or the response has been given (400,
- * 404, 413) and the result is -EBADMSG: do not call the application. With
- * --doctor what cannot be mended is no reason to answer: it is looked at. */
+ * response.is_head. 0; or the response has been given (400, 404, 413) and the
+ * result is -EBADMSG: do not call the application. With --doctor what cannot be
+ * mended is no reason to answer: it is looked at. */
 CHECK_RESULT int request_prepare(struct request *q);
 
 /* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno
@@ -108,23 +108,34 @@ const char *request_read_strerror(int err);
 /* True when nobody will read the response any more. Never blocks. */
 bool request_peer_gone(struct request *q);
 
-/* Whole lines of the application (wsgi.errors, print, tracebacks) to where
- * --errors-to says. From a thread that is not the request's: to fd 2. */
+/* Where --errors-to sends what the application prints: true = to the web server
+ * (FCGI_STDERR), else to fd 2. */
+bool request_tells_server(struct request *q);
+
+/* What the application printed (wsgi.errors, print), in whole lines if it can be,
+ * there. From a thread that is not the request's: to fd 2. */
 void request_errors(struct request *q, const char *lines, size_t n);
 
 /* One log line about this request, "[id]" in front, by the same way. */
 void request_log(struct request *q, enum log_level level, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-/* A new id. */
-void request_make_id(char to[REQUEST_ID_LEN + 1]);
+/* The same with lines that belong to it, such as a traceback, each under the id
+ * as well. */
+void request_log_more(struct request *q, enum log_level level, const char *more,
+                      size_t more_len, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* The id shown on a 500 page and in the log; made at the first call. */
+/* The id that is in the log, on a 500 page and in the environ: the server's
+ * X-Request-ID where request_id_is_good(), else one made at the first call. */
 const char *request_id(struct request *q);
 
 /* Variables, body and response end here, the request still has lines to log: they
  * go to fd 2, with its id. */
 void request_detach(struct request *q);
+/* The transport tells what this thread runs, NULL at its end; so lines of this
+ * process can have the id of the request they belong to. NULL = none runs. */
+void request_set_running(struct request *q);
+const char *request_running_id(void);
 
 /* True where it is to end: what is ready is still taken and sent, but reads and
  * writes that would wait fail with -ECANCELED. Any thread. */

@@ -28,7 +28,9 @@ struct transport {
                      uint64_t count, uint64_t *ret_sent);
     void (*abort)(struct request *);
     bool (*peer_gone)(struct request *);
-    void (*errors)(struct request *, const char *lines, size_t n);
+    /* To the web server's log: how many bytes of the lines it got. NULL: it has
+     * none but fd 2. */
+    size_t (*errors)(struct request *, const char *lines, size_t n);
     /* The response has ended and its thread will not come back to say so: the
      * peer must see that nothing follows. NULL: nothing to do. */
     void (*hang_up)(struct request *);

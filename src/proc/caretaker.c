@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proc/handover.h"
+#include "proc/logs.h"
 #include "proc/notify.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
@@ -272,6 +273,9 @@ caretaker_main(void *arg)
         signals_wait(notify_wait_ms(now, least(r.watch_ms, round)), control);
         now = clock_ms();
         struct signals s = signals_get();
+        if (s.reloads != r.seen.reloads) {
+            logs_reopen(); /* first: the reload has something to say */
+        }
         watch(p, &r, now, s.dumps);
         if (r.end != 0) {
             pool_abandon_lost(p);

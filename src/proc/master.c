@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "proc/handover.h"
+#include "proc/logs.h"
 #include "proc/notify.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
@@ -132,6 +133,7 @@ spawn(struct master *m, unsigned i)
     }
     atomic_store(&m->board->workers[i].pid, pid);
     m->slots[i] = (struct slot){.pid = pid};
+    log_debug("worker %ld is forked", (long)pid);
 }
 
 static void
@@ -154,7 +156,8 @@ tell_to_leave(struct master *m, unsigned i, int signal_number)
 static void
 log_death(const struct master *m, unsigned i, int status)
 {
-    char line[SCORE_LINE] = "", how[64], doing[SCORE_LINE + 48] = "";
+    char line[SCORE_LINE] = "", how[64];
+    char id[REQUEST_ID_MAX + 1], doing[SCORE_LINE + sizeof id + 48] = "";
     int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
 
     if (WIFSIGNALED(status)) {
@@ -169,9 +172,10 @@ log_death(const struct master *m, unsigned i, int status)
     for (unsigned k = 0; k < m->board->nthreads; k++) {
         struct score_thread *t = scoreboard_thread(m->board, i, k);
         bool busy = atomic_load(&t->since_ms) != 0;
-        if ((busy || doing[0] == '\0') && score_line(t, line)) {
-            (void)snprintf(doing, sizeof doing, "; %s request: %s",
-                           busy ? "running" : "last", line);
+        if ((busy || doing[0] == '\0') && score_line(t, line) &&
+            score_id(t, id)) {
+            (void)snprintf(doing, sizeof doing, "; %s request: %s [%s]",
+                           busy ? "running" : "last", line, id);
         }
     }
     log_error("worker %ld %s after %lld.%03lld s and %llu requests%s",
@@ -231,6 +235,7 @@ bury(struct master *m, unsigned i, int status)
                 now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
         }
     }
+    log_debug("worker %ld has ended", (long)s->pid);
     *s = (struct slot){.pid = 0};
     scoreboard_release(m->board, i);
 }
@@ -419,6 +424,10 @@ obey(struct master *m, int64_t now)
 {
     struct signals s = signals_get();
 
+    if (s.reloads != m->seen.reloads) {
+        logs_reopen();
+        signal_all(m, SIGHUP); /* to workers it means just that */
+    }
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {
             begin_stop(m);

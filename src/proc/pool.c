@@ -119,10 +119,12 @@ run_after(struct thread *t)
     }
     t->after = NULL;
     score_after_begin(t->score);
+    request_set_running(q);
     handler_after(t->wsgi, q);
     if (child_is()) {
         _exit(q->exit_status);
     }
+    request_set_running(NULL);
     score_after_end(t->score);
 }
 
@@ -204,6 +206,7 @@ accept_conn(struct pool *p, int listen_fd, int *ret_fd)
         errno = EMFILE;
     }
     else if (check && !allow_peer(p->s.allow, &peer)) {
+        log_debug("a peer that --allow does not name is refused");
         conn_close(p->conns, c);
         c = NULL;
     }

@@ -98,8 +98,9 @@ scoreboard_sample(struct scoreboard *b)
 
 uint64_t
 score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
-            const struct request *q)
+            struct request *q)
 {
+    const char *id = request_id(q);
     uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_relaxed);
 
     (void)b;
@@ -107,6 +108,7 @@ score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
     atomic_store_explicit(&t->line_seq, seq + 1, memory_order_release);
     atomic_thread_fence(memory_order_release);
     request_line(q, t->line, sizeof t->line);
+    memcpy(t->id, id, strlen(id) + 1);
     atomic_store_explicit(&t->line_seq, seq + 2, memory_order_release);
     /* Whoever sees it sees as well that the last one has ended. */
     uint64_t serial =
@@ -153,22 +155,35 @@ score_is_busy(const struct score_thread *t)
            atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
 }
 
-bool
-score_line(const struct score_thread *t, char to[SCORE_LINE])
+/* A text of t, size bytes at from, that is not being written meanwhile. */
+static bool
+read_text(const struct score_thread *t, char *to, const char *from, size_t size)
 {
     for (int tries = 0; tries < 100; tries++) {
         uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_acquire);
         if ((seq & 1) != 0) {
             continue;
         }
-        memcpy(to, t->line, SCORE_LINE);
+        memcpy(to, from, size);
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&t->line_seq, memory_order_relaxed) == seq) {
-            to[SCORE_LINE - 1] = '\0';
+            to[size - 1] = '\0';
             return to[0] != '\0';
         }
     }
     return false;
+}
+
+bool
+score_line(const struct score_thread *t, char to[SCORE_LINE])
+{
+    return read_text(t, to, t->line, sizeof t->line);
+}
+
+bool
+score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1])
+{
+    return read_text(t, to, t->id, sizeof t->id);
 }
 
 static void

@@ -40,8 +40,9 @@ struct score_thread {
     atomic_ullong serial;  /* of the request in hand; changes with each */
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
-    _Atomic uint32_t line_seq; /* odd while line is being written */
+    _Atomic uint32_t line_seq; /* odd while these two are being written: */
     char line[SCORE_LINE];     /* "GET /path", of the request or the last one */
+    char id[REQUEST_ID_MAX + 1]; /* what the logs call it */
 };
 
 struct score_worker {
@@ -89,7 +90,7 @@ void scoreboard_release(struct scoreboard *b, unsigned worker);
 
 /* Around every request, by its thread. The request's serial. */
 uint64_t score_begin(struct scoreboard *b, unsigned worker,
-                     struct score_thread *t, const struct request *q);
+                     struct score_thread *t, struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 
@@ -103,6 +104,9 @@ bool score_is_busy(const struct score_thread *t);
 
 /* A consistent copy of the request line; true where one is there. */
 bool score_line(const struct score_thread *t, char to[SCORE_LINE]);
+
+/* The same of the id. */
+bool score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1]);
 
 /* Sums over all workers, those that have ended included. */
 struct score_totals {

@@ -110,36 +110,29 @@ observe(const struct watchdog *w, struct watched *t)
     return true;
 }
 
-/* "[id] GET /path" */
+/* "GET /path", and the id. */
 static void
-describe(const struct watchdog *w, const struct watched *t, char *to,
-         size_t size)
+describe(const struct watchdog *w, const struct watched *t,
+         char id[REQUEST_ID_MAX + 1], char line[SCORE_LINE])
 {
-    char line[SCORE_LINE] = "a request", id[REQUEST_ID_LEN + 1];
-
-    interrupt_id(t->id, t->serial, id);
-    (void)score_line(score_of(w, t), line);
-    (void)snprintf(to, size, "%s%s%s%s", id[0] != '\0' ? "[" : "", id,
-                   id[0] != '\0' ? "] " : "", line);
+    if (!score_id(score_of(w, t), id)) {
+        id[0] = '\0';
+    }
+    if (!score_line(score_of(w, t), line)) {
+        (void)snprintf(line, SCORE_LINE, "a request");
+    }
 }
 
-/* An own line about the request; log_error() would put another id in front. */
 static void
 say(const struct watchdog *w, const struct watched *t, const char *text)
 {
-    char request[SCORE_LINE + 32];
-    struct buf whole, line;
+    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
 
-    describe(w, t, request, sizeof request);
-    buf_init(&whole, 4096);
-    buf_init(&line, 16384);
-    if (buf_printf(&whole, "%s: %s", request, text) == 0 &&
-        buf_add(&whole, "", 1) == 0 &&
-        log_format(&line, LOG_LEVEL_ERROR, whole.data) == 0) {
-        log_raw(line.data, line.len);
-    }
-    buf_fini(&whole);
-    buf_fini(&line);
+    describe(w, t, id, line);
+    log_entry(&(struct log_entry){.level = LOG_LEVEL_ERROR,
+                                  .id = id[0] != '\0' ? id : NULL,
+                                  .request = line,
+                                  .text = text});
 }
 
 /* -- dumps ---------------------------------------------------------------------------------- */
@@ -161,14 +154,14 @@ static void
 say_why(const struct watchdog *w, const struct watched *t, int64_t now,
         const char *option)
 {
-    char request[SCORE_LINE + 32];
+    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
     int64_t age = now - t->since_ms;
 
-    describe(w, t, request, sizeof request);
-    stacks_say("%s: has run for %lld.%03lld s, longer than %s; stacks, "
+    describe(w, t, id, line);
+    stacks_say(id,
+               "%s: has run for %lld.%03lld s, longer than %s; stacks, "
                "most recent call first:",
-               request, (long long)(age / 1000), (long long)(age % 1000),
-               option);
+               line, (long long)(age / 1000), (long long)(age % 1000), option);
 }
 
 /* True where one has been begun. */
@@ -185,7 +178,8 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
         }
     }
     if (w->dump_wanted) {
-        stacks_say("SIGUSR2: stacks of all threads, most recent call first:");
+        stacks_say("",
+                   "SIGUSR2: stacks of all threads, most recent call first:");
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         if (w->threads[i].runs) {

@@ -172,10 +172,12 @@ environ_init(struct environ_cache *c, struct after *after,
     c->key_terminated = PyUnicode_InternFromString("wsgi.input_terminated");
     c->key_once = PyUnicode_InternFromString("wsgi.run_once");
     c->key_role = PyUnicode_InternFromString("wsgi_cgi.role");
+    c->key_request_id = PyUnicode_InternFromString("wsgi_cgi.request_id");
     if (c->constants == NULL || c->known == NULL || c->key_input == NULL ||
         c->key_after == NULL || c->key_data == NULL || c->key_scheme == NULL ||
         c->key_terminated == NULL || c->key_once == NULL ||
-        c->key_role == NULL || intern_known(c->known) < 0) {
+        c->key_role == NULL || c->key_request_id == NULL ||
+        intern_known(c->known) < 0) {
         return -1;
     }
     return add_constants(c->constants, types, facts);
@@ -210,6 +212,7 @@ environ_fini(struct environ_cache *c)
     Py_CLEAR(c->key_terminated);
     Py_CLEAR(c->key_once);
     Py_CLEAR(c->key_role);
+    Py_CLEAR(c->key_request_id);
 }
 
 /* -- a shape -------------------------------------------------------------------- */
@@ -245,7 +248,8 @@ add_facts(const struct environ_cache *c, PyObject *template,
         PyDict_SetItem(template, c->key_once, q->is_cgi ? Py_True : Py_False) <
             0 ||
         PyDict_SetItem(template, c->key_input, Py_None) < 0 ||
-        PyDict_SetItem(template, c->key_after, Py_None) < 0) {
+        PyDict_SetItem(template, c->key_after, Py_None) < 0 ||
+        PyDict_SetItem(template, c->key_request_id, Py_None) < 0) {
         return -1;
     }
     if (q->input_terminated &&
@@ -473,6 +477,20 @@ add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q,
     return 0;
 }
 
+static int
+set_request_id(PyObject *dict, const struct environ_cache *c, struct request *q)
+{
+    const char *id = request_id(q);
+    size_t n = strlen(id);
+    CLEANUP(py_clear) PyObject *value = PyUnicode_New((Py_ssize_t)n, 127);
+
+    if (value == NULL) {
+        return -1;
+    }
+    memcpy(PyUnicode_1BYTE_DATA(value), id, n);
+    return PyDict_SetItem(dict, c->key_request_id, value);
+}
+
 PyObject *
 environ_new(struct environ_cache *c, struct request *q, PyObject *input,
             PyObject *data)
@@ -483,7 +501,7 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
     PyObject *dict = s == NULL ? NULL : PyDict_Copy(s->template);
 
     if (dict == NULL || PyDict_SetItem(dict, c->key_input, input) < 0 ||
-        add_rest(dict, s, q, rest) < 0 ||
+        set_request_id(dict, c, q) < 0 || add_rest(dict, s, q, rest) < 0 ||
         (data != NULL && PyDict_SetItem(dict, c->key_data, data) < 0)) {
         return NULL;
     }

@@ -44,7 +44,7 @@ struct environ_cache {
     PyObject *constants; /* wsgi.*: in every environ */
     PyObject *known;     /* interned names */
     PyObject *key_input, *key_after, *key_data, *key_scheme, *key_terminated,
-        *key_once, *key_role;
+        *key_once, *key_role, *key_request_id;
     struct environ_shape shapes[ENVIRON_SHAPES];
     uint64_t clock;
 };

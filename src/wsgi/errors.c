@@ -40,7 +40,7 @@ line_destroy(void *thread_line)
 {
     struct buf *b = thread_line;
 
-    log_raw(b->data, b->len);
+    log_output(NULL, b->data, b->len);
     buf_fini(b);
 }
 
@@ -65,17 +65,19 @@ static void
 send_lines(const char *bytes, size_t n)
 {
     struct lease *l = lease_current();
+    const char *id;
 
     if (n == 0) {
         return;
     }
     /* On its way to fd 2 it must not keep the GIL: the reader may be slow. */
-    if (l != NULL && l->q->errors_to_server && lease_try(l)) {
+    if (l != NULL && request_tells_server(l->q) && lease_try(l)) {
         request_errors(l->q, bytes, n);
         lease_leave(l);
         return;
     }
-    Py_BEGIN_ALLOW_THREADS log_raw(bytes, n);
+    id = l != NULL ? request_id(l->q) : request_running_id();
+    Py_BEGIN_ALLOW_THREADS log_output(id, bytes, n);
     Py_END_ALLOW_THREADS
 }
 

@@ -20,9 +20,8 @@ static const char name[] = "the response";
 
 /* -- the log ---------------------------------------------------------------------- */
 
-/* The traceback as python3 prints it, causes included. NULL with an exception. */
-static PyObject *
-format_traceback(PyObject *exc)
+PyObject *
+failure_traceback(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("traceback");
     CLEANUP(py_clear) PyObject *frames = PyException_GetTraceback(exc);
@@ -46,8 +45,10 @@ format_traceback(PyObject *exc)
 static void
 log_exception(struct lease *l, PyObject *exc, const char *where)
 {
-    CLEANUP(py_clear) PyObject *text = format_traceback(exc);
+    CLEANUP(py_clear) PyObject *text = failure_traceback(exc);
     const char *missing = text == NULL ? " (no memory for its traceback)" : "";
+    const char *lines = text == NULL ? NULL : PyBytes_AS_STRING(text);
+    size_t n = text == NULL ? 0 : (size_t)PyBytes_GET_SIZE(text);
 
     PyErr_Clear();
     errors_end_line();
@@ -55,13 +56,9 @@ log_exception(struct lease *l, PyObject *exc, const char *where)
         PyErr_Clear();
         return;
     }
-    request_log(l->q, LOG_LEVEL_ERROR, "%s raised %s%s", where,
-                Py_TYPE(exc)->tp_name, missing);
+    request_log_more(l->q, LOG_LEVEL_ERROR, lines, n, "%s raised %s%s", where,
+                     Py_TYPE(exc)->tp_name, missing);
     lease_leave(l);
-    if (text != NULL) {
-        errors_write(PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
-        errors_end_line();
-    }
 }
 
 void

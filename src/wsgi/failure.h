@@ -25,4 +25,8 @@ void failure_gone(struct lease *l);
  * says what raised it. */
 void failure_note(struct lease *l, const char *where);
 
+/* The traceback as python3 prints it, causes included, in UTF-8. New reference;
+ * NULL with an exception. */
+PyObject *failure_traceback(PyObject *exc);
+
 #endif

@@ -188,18 +188,6 @@ leave(struct lease *l)
     (void)pthread_mutex_unlock(&list_lock);
 }
 
-void
-interrupt_id(pthread_t thread, uint64_t serial, char to[REQUEST_ID_LEN + 1])
-{
-    struct lease *l = enter(thread, serial);
-
-    to[0] = '\0';
-    if (l != NULL) {
-        memcpy(to, request_id(l->q), REQUEST_ID_LEN + 1);
-        leave(l);
-    }
-}
-
 bool
 interrupt_give_up(pthread_t thread, uint64_t serial)
 {

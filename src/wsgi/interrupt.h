@@ -44,10 +44,6 @@ CHECK_RESULT bool interrupt_main(void);
 /* The same for all cancelled requests, by the GIL. To be repeated. */
 void interrupt_others(void);
 
-/* The id of the request that this thread runs; "" where it cannot be told now. */
-void interrupt_id(pthread_t thread, uint64_t serial,
-                  char to[REQUEST_ID_LEN + 1]);
-
 /* Answers a cancelled request in its thread's place: 504, or a broken transfer.
  * False: the thread is sending or reading just now, or has ended it. */
 CHECK_RESULT bool interrupt_give_up(pthread_t thread, uint64_t serial);

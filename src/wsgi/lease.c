@@ -104,6 +104,7 @@ void
 lease_start(struct lease *l, struct request *q)
 {
     l->gone = 0;
+    (void)request_id(q); /* before another thread can ask for it */
     q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
     current = l;
     set_request(l, q, q->cancel != NULL);
@@ -200,7 +201,7 @@ void
 lease_set_gone(struct lease *l, int err)
 {
     l->gone = err;
-    l->q->errors_to_server = false;
+    l->q->errors_to_server = 0;
 }
 
 int

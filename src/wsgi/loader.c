@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "wsgi/apps.h"
+#include "wsgi/errors.h"
+#include "wsgi/failure.h"
 #include "wsgi/imports.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
@@ -164,14 +166,18 @@ static void
 print_failure(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *cause = PyException_GetCause(exc);
-    PyObject *shown = cause != NULL ? cause : exc;
-    CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(shown);
-    /* Not PyErr_Print(), which ends the process for SystemExit. */
-    PyErr_Display((PyObject *)Py_TYPE(shown), shown, traceback);
-
+    CLEANUP(py_clear)
+    PyObject *lines = failure_traceback(cause != NULL ? cause : exc);
+    PyErr_Clear();
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);
-    log_error("%s", utf8 != NULL ? utf8 : "the application cannot be loaded");
+
+    errors_end_line(); /* what it printed before stands before */
+    log_entry(&(struct log_entry){
+        .level = LOG_LEVEL_ERROR,
+        .text = utf8 != NULL ? utf8 : "the application cannot be loaded",
+        .more = lines == NULL ? NULL : PyBytes_AS_STRING(lines),
+        .more_len = lines == NULL ? 0 : (size_t)PyBytes_GET_SIZE(lines)});
     PyErr_Clear();
 }
 

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "gateway/request_id.h"
 #include "wsgi/errand.h"
 #include "wsgi/python.h"
 
@@ -42,7 +43,9 @@ struct name {
 static struct {
     enum log_level level;
     bool all;
-    struct buf text;
+    char id[REQUEST_ID_MAX + 1]; /* of the request it is about, if it is one */
+    unsigned nids;
+    struct buf text; /* lines, as they are */
     struct name *names;
     size_t n;
     bool begun;
@@ -55,9 +58,10 @@ static atomic_bool is_open;
 static void
 add_line(const char *text)
 {
-    if (log_format(&dump.text, dump.level, text) < 0) {
-        /* Too long, or no memory: what there is has to do. */
-        return;
+    size_t before = dump.text.len;
+
+    if (buf_add_str(&dump.text, text) < 0 || buf_add(&dump.text, "\n", 1) < 0) {
+        dump.text.len = before; /* no memory: what there is has to do */
     }
 }
 
@@ -188,11 +192,8 @@ add_others(PyObject *frames)
 /* In whole lines, as many as a pipe takes at once: nobody who watches over a
  * process may wait for the reader of its log. */
 static void
-log_text(void)
+log_pieces(const char *rest, size_t left)
 {
-    const char *rest = dump.text.data;
-    size_t left = dump.text.len;
-
     while (left > 0) {
         size_t n = left < PIPE_BUF ? left : PIPE_BUF;
         const char *end = memrchr(rest, '\n', n);
@@ -200,6 +201,50 @@ log_text(void)
         log_raw(rest, n);
         rest += n;
         left -= n;
+    }
+}
+
+/* Each line of a text log is one of ours. */
+static void
+log_lines(char *lines)
+{
+    struct log_entry e = {.level = dump.level};
+    struct buf out;
+    int r = 0;
+
+    buf_init(&out, LOG_LINE_MAX);
+    while (r == 0 && *lines != '\0') {
+        e.text = strsep(&lines, "\n");
+        r = log_format(&out, log_own_form(), &e);
+    }
+    log_pieces(out.data, out.len);
+    buf_fini(&out);
+}
+
+/* In a JSON log the dump is one object: the first line, and what stands below. */
+static void
+log_object(char *lines)
+{
+    struct log_entry e = {.level = dump.level,
+                          .id = dump.nids == 1 ? dump.id : NULL,
+                          .text = strsep(&lines, "\n"),
+                          .more = lines,
+                          .more_len = strlen(lines)};
+
+    log_entry(&e);
+}
+
+static void
+log_text(void)
+{
+    if (dump.text.len == 0 || buf_add(&dump.text, "", 1) < 0) {
+        return;
+    }
+    if (log_own_form() == LOG_JSON) {
+        log_object(dump.text.data);
+    }
+    else {
+        log_lines(dump.text.data);
     }
 }
 
@@ -402,17 +447,24 @@ stacks_prepare(enum log_level level, bool all)
     dump.all = all;
     dump.text.len = 0;
     dump.n = 0;
+    dump.nids = 0;
     return true;
 }
 
 void
-stacks_say(const char *fmt, ...)
+stacks_say(const char *id, const char *fmt, ...)
 {
     char text[LINE_TEXT];
+    size_t n = 0;
     va_list ap;
 
+    if (id[0] != '\0') {
+        dump.nids++;
+        (void)snprintf(dump.id, sizeof dump.id, "%s", id);
+        n = (size_t)snprintf(text, sizeof text, "[%s] ", id);
+    }
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)vsnprintf(text + n, sizeof text - n, fmt, ap);
     va_end(ap);
     add_line(text);
 }

@@ -34,8 +34,8 @@ void stacks_open(void);
  * False: none can be made now (Python has not started, another is being made). */
 CHECK_RESULT bool stacks_prepare(enum log_level level, bool all);
 
-/* A line on top, without its level and newline. */
-void stacks_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* A line on top, without its level and newline; id of the request, or "". */
+void stacks_say(const char *id, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* What stands above the stack of a thread that runs now. */
 void stacks_name(pthread_t id, pid_t tid, const char *fmt, ...)

@@ -36,6 +36,8 @@ SUSPECT = re.compile(r'error|warning|Traceback|Sanitizer|Fatal Python|assertion|
 # Reports that no test can declare: a bug in the program whatever the test is about.
 FATAL = re.compile(r'Sanitizer|runtime error:|Fatal Python error|smashing detected')
 PREFIX = re.compile(r'^wsgi-cgi(\[\d+\])?: (?:(?:error|warning|notice|info): )?')
+# In front of the lines of a request's traceback.
+ID = re.compile(r'^\[[\w-]{1,64}\] ')
 
 
 def base_env():
@@ -152,7 +154,7 @@ class Log:
         fatal = [line for line in text.splitlines() if FATAL.search(line)]
         assert not fatal, f'fatal report in the log: {fatal}\n{text}'
         known = self.required + self.allowed
-        lines, i, bad = text.splitlines(), 0, []
+        lines, i, bad = [ID.sub('', line) for line in text.splitlines()], 0, []
         while i < len(lines):
             block = [lines[i]]
             if 'Traceback (most recent call last)' in lines[i]:

@@ -107,7 +107,7 @@ def test_death_of_a_worker(two, number):
     """P3: it is replaced within a second; the log says how it died and what it did last; the other serves meanwhile."""
     if number == signal.SIGSEGV and SANITIZED:
         pytest.skip('the sanitizer takes SIGSEGV for a fault of the program')
-    two.expect_log(r'worker \d+ was killed by signal \d+ \((KILL|SEGV)\).* after .* last request: GET /')
+    two.expect_log(r'worker \d+ was killed by signal \d+ \((KILL|SEGV)\).* after .* last request: GET / \[\w{12}\]')
     for _ in range(3):
         before = workers(two)
         victim = answer(two)[1]

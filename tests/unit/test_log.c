@@ -54,6 +54,7 @@ static void
 expect(const char *level_and_text)
 {
     capture_end(&capture, line, sizeof(line));
+    log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
     (void)snprintf(want, sizeof(want), "wsgi-cgi[%ld]: %s\n", (long)getpid(),
                    level_and_text);
     assert_string_equal(line, want);
@@ -95,10 +96,142 @@ test_utf8_is_kept(void **state UNUSED)
 static void
 test_c1_controls_are_escaped(void **state UNUSED)
 {
-    /* U+009B is CSI, what ESC [ is; a cut sequence at the end is left. */
+    /* U+009B is CSI, what ESC [ is. */
     log_error("%s", "\xc2\x9b"
-                    "2J \xc2\x80 \xc2");
-    expect("error: \\xc2\\x9b2J \\xc2\\x80 \xc2");
+                    "2J \xc2\x80");
+    expect("error: \\xc2\\x9b2J \\xc2\\x80");
+}
+
+static void
+test_what_is_not_utf8_is_escaped(void **state UNUSED)
+{
+    /* 0x9b alone is CSI to a terminal that is not one of UTF-8. */
+    log_error("%s", "a\x9b"
+                    "2J \xff \xe2\x82 \xc2");
+    expect("error: a\\x9b2J \\xff \\xe2\\x82 \\xc2");
+}
+
+static void
+test_levels(void **state UNUSED)
+{
+    static const char *const names[] = {"error", "warning", "notice", "info",
+                                        "debug"};
+    for (int most = 0; most < LOG_LEVEL_MAX; most++) {
+        assert_string_equal(log_level_name((enum log_level)most), names[most]);
+        if (most > 0) {
+            capture_start(&capture);
+        }
+        log_set_up(LOG_PLAIN, (enum log_level)most);
+        log_error("0");
+        log_warning("1");
+        log_notice("2");
+        log_info("3");
+        log_debug("4");
+        log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
+        capture_end(&capture, line, sizeof(line));
+        size_t n = 0;
+        for (const char *s = line; (s = strchr(s, '\n')) != NULL; s++) {
+            n++;
+        }
+        assert_int_equal(n, most + 1);
+    }
+    assert_null(log_level_name(LOG_LEVEL_MAX));
+}
+
+/* Where the time stands nothing else is compared. */
+static void
+expect_stamped(const char *text)
+{
+    static const char shape[] = "dddd-dd-ddTdd:dd:dd.dddZ";
+    for (char *s = line; *s != '\0'; s++) {
+        size_t i = 0;
+        while (shape[i] != '\0' && (shape[i] == 'd' ? s[i] >= '0' && s[i] <= '9'
+                                                    : s[i] == shape[i])) {
+            i++;
+        }
+        if (shape[i] == '\0') {
+            memcpy(s, "TIME", 4);
+            memmove(s + 4, s + i, strlen(s + i) + 1);
+        }
+    }
+    assert_string_equal(line, text);
+}
+
+static const struct log_entry entry = {.level = LOG_LEVEL_ERROR,
+                                       .id = "i1",
+                                       .request = "GET /\x1b",
+                                       .text = "it \"raised\"",
+                                       .more = "Trace\n  x\x01\n",
+                                       .more_len = 11};
+
+static void
+test_stamped_lines(void **state UNUSED)
+{
+    log_set_up(LOG_STAMPED, LOG_LEVEL_INFO);
+    assert_true(log_is_own());
+    log_entry(&entry);
+    log_output("i1", "a\x1b\n\nb", 5);
+    log_output(NULL, "c\n", 2);
+    capture_end(&capture, line, sizeof(line));
+    log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
+    assert_false(log_is_own());
+    (void)snprintf(want, sizeof(want),
+                   "TIME wsgi-cgi[%ld]: error: [i1] GET /\\x1b: it \"raised\"\n"
+                   "[i1] Trace\n[i1]   x\\x01\n"
+                   "[i1] a\x1b\n[i1] \n[i1] b\nc\n",
+                   (long)getpid());
+    expect_stamped(want);
+    assert_int_equal(fake.calls, 3);
+}
+
+static void
+test_json_lines(void **state UNUSED)
+{
+    log_set_up(LOG_JSON, LOG_LEVEL_INFO);
+    log_entry(&entry);
+    log_notice("%s", "\xff");
+    log_output("i1", "a\x1b\n\nb\n", 6);
+    log_output(NULL, "c", 1);
+    capture_end(&capture, line, sizeof(line));
+    log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
+    long pid = (long)getpid();
+    (void)snprintf(
+        want, sizeof(want),
+        "{\"time\":\"TIME\",\"level\":\"error\",\"pid\":%ld,\"request_id\":"
+        "\"i1\",\"request\":\"GET /\\u001b\",\"message\":\"it \\\"raised\\\"\","
+        "\"traceback\":\"Trace\\n  x\\u0001\\n\"}\n"
+        "{\"time\":\"TIME\",\"level\":\"notice\",\"pid\":%ld,\"message\":"
+        "\"\\ufffd\"}\n"
+        "{\"time\":\"TIME\",\"stream\":\"stderr\",\"pid\":%ld,\"request_id\":"
+        "\"i1\",\"message\":\"a\\u001b\\n\\nb\"}\n"
+        "{\"time\":\"TIME\",\"stream\":\"stderr\",\"pid\":%ld,\"message\":"
+        "\"c\"}\n",
+        pid, pid, pid, pid);
+    expect_stamped(want);
+    assert_int_equal(fake.calls, 4);
+}
+
+/* However much is printed at once, each piece is whole lines, or at least whole
+ * characters. */
+static void
+test_output_in_pieces(void **state UNUSED)
+{
+    enum { PIECE = 64 * 1024 };
+    static char text[3 * PIECE];
+    memset(text, 'x', sizeof(text));
+    text[PIECE - 10] = '\n';
+    /* A character across the end of the second piece. */
+    memcpy(text + PIECE - 9 + PIECE - 1, "\xe2\x82\xac", 3);
+    log_set_up(LOG_STAMPED, LOG_LEVEL_INFO);
+    log_output("i", text, 2 * PIECE + 100);
+    log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
+    capture_end(&capture, line, sizeof(line));
+    assert_int_equal(fake.calls, 3);
+    const char *second = strchr(line, '\n') + 1;
+    const char *third = strchr(second, '\n') + 1;
+    assert_int_equal(second - line, 4 + PIECE - 9);
+    assert_int_equal(third - second, 4 + PIECE - 1 + 1);
+    assert_memory_equal(third, "[i] \xe2\x82\xac", 7);
 }
 
 static void
@@ -250,7 +383,9 @@ test_format_adds_whole_lines_or_nothing(void **state UNUSED)
         struct buf b;
         buf_init(&b, max + 1);
         assert_int_equal(buf_add(&b, ">", 1), 0);
-        int r = log_format(&b, LOG_LEVEL_NOTICE, "a\nb");
+        int r = log_format(
+            &b, LOG_PLAIN,
+            &(struct log_entry){.level = LOG_LEVEL_NOTICE, .text = "a\nb"});
         assert_int_equal(r, max < length ? -EMSGSIZE : 0);
         assert_int_equal(b.len, max < length ? 1 : 1 + length);
         assert_memory_equal(b.data + 1, want, b.len - 1);
@@ -296,30 +431,42 @@ __syslog_chk(int priority UNUSED, int flag UNUSED, const char *format, ...)
     va_end(ap);
 }
 
+static const char *current_id;
+
 static const char *
-give_prefix(void)
+give_id(void)
 {
-    return "[id] ";
+    return current_id;
 }
 
 static void
-test_a_prefix_for_every_line(void **state UNUSED)
+test_an_id_for_every_line(void **state UNUSED)
 {
-    log_set_prefix(give_prefix);
+    log_set_id(give_id);
+    current_id = "id";
     log_error("a\n%d", 1);
-    log_set_prefix(NULL);
+    log_set_id(NULL);
     expect("error: [id] a\\x0a1");
+    capture_start(&capture);
+    log_set_id(give_id);
+    current_id = NULL;
+    log_error("no request");
+    log_set_id(NULL);
+    expect("error: no request");
 }
 
-/* Last: there is no way back. */
 static void
 test_lines_go_to_syslog(void **state UNUSED)
 {
-    log_to_syslog();
+    log_to_syslog(true);
     log_raw("one\n\ntwo\nno end", 15);
     assert_int_equal(fake.calls, 0);
+    log_to_syslog(false);
+    log_raw("to fd 2\n", 8);
+    assert_int_equal(fake.calls, 1);
     assert_string_equal(to_syslog, "one|two|no end|");
     capture_end(&capture, line, sizeof(line));
+    assert_string_equal(line, "to fd 2\n");
 }
 
 int
@@ -342,7 +489,12 @@ main(void)
         cmocka_unit_test_setup(test_a_closed_stderr_is_no_error, setup),
         cmocka_unit_test_setup(test_a_full_nonblocking_pipe_loses_nothing,
                                setup),
-        cmocka_unit_test_setup(test_a_prefix_for_every_line, setup),
+        cmocka_unit_test_setup(test_an_id_for_every_line, setup),
+        cmocka_unit_test_setup(test_what_is_not_utf8_is_escaped, setup),
+        cmocka_unit_test_setup(test_levels, setup),
+        cmocka_unit_test_setup(test_stamped_lines, setup),
+        cmocka_unit_test_setup(test_json_lines, setup),
+        cmocka_unit_test_setup(test_output_in_pieces, setup),
         cmocka_unit_test_setup(test_format_adds_whole_lines_or_nothing, setup),
         cmocka_unit_test_setup(test_lines_go_to_syslog, setup),
     };

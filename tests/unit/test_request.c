@@ -19,6 +19,7 @@ static struct {
     const char *body; /* what is left of STDIN */
     const char *data; /* of DATA */
     size_t piece;     /* > 0: bytes one read gives */
+    size_t deaf;      /* > 0: bytes of errors from which on none are taken */
     int error;        /* after the body; 0 = its end */
     int reads;
     struct buf wire, errors;
@@ -63,10 +64,12 @@ fake_peer_gone(struct request *q UNUSED)
     return fake.error != 0;
 }
 
-static void
+static size_t
 fake_errors(struct request *q UNUSED, const char *lines, size_t n)
 {
+    n = fake.deaf > 0 && n > fake.deaf - 1 ? fake.deaf - 1 : n;
     assert_int_equal(buf_add(&fake.errors, lines, n), 0);
+    return n;
 }
 
 static const struct transport transport = {.name = "fake",
@@ -382,14 +385,91 @@ test_nothing_reaches_the_next_request(void **state UNUSED)
 static void
 test_ids(void **state UNUSED)
 {
-    char first[REQUEST_ID_LEN + 1];
-    memcpy(first, request_id(&q), sizeof(first));
-    assert_int_equal(strlen(first), REQUEST_ID_LEN);
-    assert_int_equal(strspn(first, "0123456789abcdefghijklmnopqrstuvwxyz"),
-                     REQUEST_ID_LEN);
-    assert_string_equal(request_id(&q), first); /* one for each request */
-    request_clear(&q);
-    assert_string_not_equal(request_id(&q), first);
+    enum { N = 2000 };
+    static char ids[N][REQUEST_ID_MADE + 1];
+    for (size_t i = 0; i < N; i++) {
+        request_clear(&q);
+        memcpy(ids[i], request_id(&q), sizeof(ids[i]));
+        assert_int_equal(strlen(ids[i]), REQUEST_ID_MADE);
+        assert_int_equal(strspn(ids[i], "23456789abcdefghjkmnpqrstuvwxyz"),
+                         REQUEST_ID_MADE);
+        assert_string_equal(request_id(&q), ids[i]); /* one for each request */
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(ids[i], ids[k]);
+        }
+    }
+}
+
+static void
+test_two_sources_begin_at_random(void **state UNUSED)
+{
+    struct request_ids a = {.text = ""}, b = {.text = ""};
+    char from_a[REQUEST_ID_MAX + 1], from_b[REQUEST_ID_MAX + 1];
+    request_id_make(&a, from_a);
+    request_id_make(&b, from_b);
+    assert_string_not_equal(from_a, from_b);
+}
+
+static void
+test_ids_carry_over(void **state UNUSED)
+{
+    struct request_ids s = {
+        .text = "zzzzzzzzzz2z",
+        .digit = {30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 0, 30}};
+    static const char *const want[] = {"zzzzzzzzzz2z", "zzzzzzzzzz32"};
+    char id[REQUEST_ID_MAX + 1];
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+        request_id_make(&s, id);
+        assert_string_equal(id, want[i]);
+    }
+    memset(s.digit, 30, sizeof(s.digit));
+    memset(s.text, 'z', sizeof(s.text));
+    request_id_make(&s, id);
+    request_id_make(&s, id);
+    assert_string_equal(id, "222222222222");
+}
+
+/* A server's own id is taken where it can do no harm to a log. */
+static void
+test_ids_of_the_server(void **state UNUSED)
+{
+    static const struct {
+        const char *sent;
+        bool good;
+    } cases[] = {
+        {"a", true},
+        {"0123456789abcdefABCDEF-_", true},
+        {"0123456789012345678901234567890123456789012345678901234567890123",
+         true},
+        {"01234567890123456789012345678901234567890123456789012345678901234",
+         false},
+        {"", false},
+        {"a b", false},
+        {"a, b", false}, /* sent twice */
+        {"a\nb", false},
+        {"a]", false},
+        {"\xc3\xa9", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        request_clear(&q);
+        add("HTTP_X_REQUEST_ID", cases[i].sent);
+        if (cases[i].good) {
+            assert_string_equal(request_id(&q), cases[i].sent);
+        }
+        else {
+            assert_int_equal(strlen(request_id(&q)), REQUEST_ID_MADE);
+        }
+    }
+}
+
+static void
+test_the_running_request(void **state UNUSED)
+{
+    assert_null(request_running_id());
+    request_set_running(&q);
+    assert_string_equal(request_running_id(), request_id(&q));
+    request_set_running(NULL);
+    assert_null(request_running_id());
 }
 
 static void
@@ -478,13 +558,65 @@ test_lines_of_other_threads_go_to_stderr(void **state UNUSED)
     struct capture capture;
     char text[100];
     assert_int_equal(prepare(NULL, NULL), 0);
-    assert_true(q.errors_to_server);
+    assert_true(request_tells_server(&q));
     capture_start(&capture);
     assert_int_equal(pthread_create(&other, NULL, log_from_elsewhere, NULL), 0);
     assert_int_equal(pthread_join(other, NULL), 0);
     capture_end(&capture, text, sizeof(text));
     assert_string_equal(text, "from another thread\n");
     assert_int_equal(fake.errors.len, 0);
+}
+
+static void
+test_lines_of_an_entry_have_the_id_each(void **state UNUSED)
+{
+    static const char more[] = "Traceback:\n  at\tx\x1b\nEnd";
+    char want[600];
+    assert_int_equal(prepare("REQUEST_URI", "/a"), 0);
+    const char *id = request_id(&q);
+    request_log_more(&q, LOG_LEVEL_ERROR, more, sizeof(more) - 1, "it raised");
+    assert_int_equal(buf_add(&fake.errors, "", 1), 0);
+    (void)snprintf(want, sizeof(want),
+                   "wsgi-cgi[%ld]: error: [%s] POST /a: it raised\n"
+                   "[%s] Traceback:\n[%s]   at\tx\\x1b\n[%s] End\n",
+                   (long)getpid(), id, id, id, id);
+    assert_string_equal(fake.errors.data, want);
+}
+
+/* A log of our own gets it all, unless --errors-to says otherwise; what the
+ * server does not take is not lost. */
+static void
+test_a_log_of_our_own(void **state UNUSED)
+{
+    struct capture capture;
+    char text[600], want[600];
+    for (int i = 0; i < 3; i++) {
+        request_clear(&q);
+        fake.errors.len = 0;
+        config.errors_to = i == 0 ? ERRORS_TO_AUTO : ERRORS_TO_SERVER;
+        fake.deaf = i == 2 ? 1 : 0;
+        log_set_up(LOG_JSON, LOG_LEVEL_NOTICE);
+        add("HTTP_X_REQUEST_ID", "theirs");
+        assert_int_equal(prepare("REQUEST_URI", "/a"), 0);
+        capture_start(&capture);
+        request_log(&q, LOG_LEVEL_NOTICE, "seen");
+        request_log(&q, LOG_LEVEL_INFO, "not seen");
+        request_errors(&q, "printed\n", 8);
+        capture_end(&capture, text, sizeof(text));
+        log_set_up(LOG_PLAIN, LOG_LEVEL_INFO);
+        assert_int_equal(buf_add(&fake.errors, "", 1), 0);
+        (void)snprintf(want, sizeof(want),
+                       "wsgi-cgi[%ld]: notice: [theirs] POST /a: seen\n"
+                       "printed\n",
+                       (long)getpid());
+        assert_string_equal(fake.errors.data, i == 1 ? want : "");
+        assert_null(strstr(text, "not seen"));
+        assert_true(
+            (strstr(text, "\"request_id\":\"theirs\",\"request\":\"POST "
+                          "/a\",\"message\":\"seen\"}\n") != NULL) == (i != 1));
+        assert_true((strstr(text, "\"request_id\":\"theirs\",\"message\":"
+                                  "\"printed\"}\n") != NULL) == (i != 1));
+    }
 }
 
 /* -- waiting --------------------------------------------------------------------- */
@@ -550,6 +682,12 @@ main(void)
         TEST(test_the_data_of_a_filter),
         TEST(test_nothing_reaches_the_next_request),
         TEST(test_ids),
+        TEST(test_two_sources_begin_at_random),
+        TEST(test_ids_carry_over),
+        TEST(test_ids_of_the_server),
+        TEST(test_the_running_request),
+        TEST(test_lines_of_an_entry_have_the_id_each),
+        TEST(test_a_log_of_our_own),
         TEST(test_request_lines),
         TEST(test_where_lines_go),
         TEST(test_lines_of_other_threads_go_to_stderr),

@@ -85,9 +85,10 @@ fake_peer_gone(struct request *q UNUSED)
     return false;
 }
 
-static void
-fake_errors(struct request *q UNUSED, const char *lines UNUSED, size_t n UNUSED)
+static size_t
+fake_errors(struct request *q UNUSED, const char *lines UNUSED, size_t n)
 {
+    return n;
 }
 
 static ssize_t

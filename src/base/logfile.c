@@ -1,0 +1,139 @@
+#include "base/logfile.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A pipe nobody reads is an error and not a wait: O_NONBLOCK, and only here. */
+static int
+open_path(const char *path)
+{
+    int fd = open(
+        path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+        0640);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+        int e = -errno;
+        fd_close(&fd);
+        return e;
+    }
+    return fd;
+}
+
+static char *
+absolute(const char *path)
+{
+    char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *all = NULL;
+
+    if (path[0] == '/') {
+        return strdup(path);
+    }
+    if (folder != NULL && asprintf(&all, "%s/%s", folder, path) < 0) {
+        all = NULL;
+        errno = ENOMEM;
+    }
+    free(folder);
+    return all;
+}
+
+int
+logfile_open(struct logfile *f, const char *path)
+{
+    *f = (struct logfile){.path = absolute(path), .fd = -1};
+    if (f->path == NULL) {
+        return -errno;
+    }
+    int fd = open_path(f->path);
+    if (fd < 0) {
+        return fd;
+    }
+    f->fd = fd;
+    return 0;
+}
+
+void
+logfile_fini(struct logfile *f)
+{
+    fd_close(&f->fd);
+    free(f->path);
+    f->path = NULL;
+}
+
+/* Points the number to at what from is, without a moment in between; a number
+ * that was none yet just takes over. from is closed. */
+static int
+move_fd(int *from, int *to)
+{
+    if (*to < 0) {
+        *to = *from;
+        *from = -1;
+        return 0;
+    }
+    while (dup3(*from, *to, *to > STDERR_FILENO ? O_CLOEXEC : 0) < 0) {
+        if (errno != EINTR && errno != EBUSY) {
+            int e = -errno;
+            fd_close(from);
+            return e;
+        }
+    }
+    fd_close(from);
+    return 0;
+}
+
+/* What prints to fd 1 belongs where fd 2 goes, unless somebody has put something
+ * else there. */
+static int
+replace(struct logfile *f, int *fd)
+{
+    bool both = f->fd == STDERR_FILENO && fd_same(STDOUT_FILENO, STDERR_FILENO);
+    int e = move_fd(fd, &f->fd);
+
+    return e == 0 && both ? fd_redirect(STDERR_FILENO, STDOUT_FILENO) : e;
+}
+
+int
+logfile_take_stderr(struct logfile *f)
+{
+    int fd = f->fd;
+
+    f->fd = STDERR_FILENO;
+    return fd < 0 ? 0 : replace(f, &fd);
+}
+
+/* A pipe or terminal is not renamed; and /dev/stdout means another thing by now
+ * than it did at the start. */
+static bool
+is_rotated(const struct logfile *f)
+{
+    struct stat st;
+
+    return f->fd < 0 || fstat(f->fd, &st) < 0 || S_ISREG(st.st_mode);
+}
+
+int
+logfile_reopen(struct logfile *f)
+{
+    if (!is_rotated(f)) {
+        return 0;
+    }
+    int fd = open_path(f->path);
+    return fd < 0 ? fd : replace(f, &fd);
+}
+
+bool
+logfile_has_moved(const struct logfile *f)
+{
+    struct stat at_path, at_fd;
+
+    return is_rotated(f) &&
+           (stat(f->path, &at_path) < 0 || fstat(f->fd, &at_fd) < 0 ||
+            at_path.st_dev != at_fd.st_dev || at_path.st_ino != at_fd.st_ino);
+}

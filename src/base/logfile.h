@@ -1,0 +1,39 @@
+/*
+ * logfile.h - a file that lines are appended to, and that may be rotated
+ *
+ * What:      whoever rotates renames the file and asks for it to be opened again:
+ *            a new one then takes the place of the old, on the same descriptor, so
+ *            that writers in other threads lose nothing and need not know.
+ * Owner:     the caller's struct; logfile_fini() for a half-made one too.
+ * Threads:   one at a time, besides writers to fd.               GIL: not used.
+ * Errors:    0 or -errno; logs nothing.            Blocks: on the file system.
+ */
+#ifndef BASE_LOGFILE_H
+#define BASE_LOGFILE_H
+
+#include "base/compiler.h"
+
+#include <stdbool.h>
+
+struct logfile {
+    char *path; /* absolute: the folder may change later */
+    int fd;     /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
+};
+
+#define LOGFILE_NONE ((struct logfile){.fd = -1})
+
+/* Opens or makes (mode 0640, less the umask) the file. After a failure that was
+ * the file's, f is good for logfile_reopen() all the same. */
+CHECK_RESULT int logfile_open(struct logfile *f, const char *path);
+void logfile_fini(struct logfile *f);
+
+/* From here on fd 2 is the file, and fd 1 where it was the same as fd 2. */
+CHECK_RESULT int logfile_take_stderr(struct logfile *f);
+
+/* Opens the path again, if it is a file. On failure all stays as it was. */
+CHECK_RESULT int logfile_reopen(struct logfile *f);
+
+/* True where the path names another file by now, or none. */
+bool logfile_has_moved(const struct logfile *f);
+
+#endif

@@ -1,0 +1,64 @@
+#include "gateway/request_id.h"
+
+#include "base/clock.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+bool
+request_id_is_good(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = s[i], lower = (char)(c | 0x20);
+        if (!(c >= '0' && c <= '9') && !(lower >= 'a' && lower <= 'z') &&
+            c != '-' && c != '_') {
+            return false;
+        }
+    }
+    return n >= 1 && n <= REQUEST_ID_MAX;
+}
+
+/* Letters and digits that are not mistaken for one another. */
+static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
+
+static void
+start(struct request_ids *s)
+{
+    unsigned char raw[REQUEST_ID_MADE];
+
+    if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
+        /* Early boot: time, process and thread are unique enough for a log. */
+        uint64_t x = (uint64_t)clock_us() * 1000003u + (uint64_t)getpid();
+        x = x * 1000003u + (uint64_t)(uintptr_t)s;
+        for (size_t i = 0; i < sizeof raw; i++) {
+            x = x * 6364136223846793005u + 1;
+            raw[i] = (unsigned char)(x >> 56);
+        }
+    }
+    for (size_t i = 0; i < sizeof raw; i++) {
+        s->digit[i] = raw[i] % (sizeof digits - 1);
+        s->text[i] = digits[s->digit[i]];
+    }
+}
+
+/* Every request has an id, so it must cost next to nothing: a random number of 59
+ * bits for each thread, and then one more each time. */
+void
+request_id_make(struct request_ids *s, char to[REQUEST_ID_MAX + 1])
+{
+    if (s->text[0] == '\0') {
+        start(s);
+    }
+    memcpy(to, s->text, REQUEST_ID_MADE);
+    for (size_t i = REQUEST_ID_MADE; i-- > 0;) {
+        if (++s->digit[i] < sizeof digits - 1) {
+            s->text[i] = digits[s->digit[i]];
+            break;
+        }
+        s->digit[i] = 0;
+        s->text[i] = digits[0];
+    }
+    to[REQUEST_ID_MADE] = '\0';
+}

@@ -1,0 +1,101 @@
+#include "proc/logs.h"
+
+#include "base/log.h"
+#include "base/logfile.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sysexits.h>
+
+static const struct config *config;
+static struct logfile log_file = LOGFILE_NONE;
+static bool has_file;
+/* The caretaker and the main thread of a process may both open anew; the older
+ * file must not win. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void
+logs_set_up(const struct config *c)
+{
+    enum log_form form = c->log_format == LOG_FORMAT_JSON ? LOG_JSON
+                         : c->log_file != NULL            ? LOG_STAMPED
+                                                          : LOG_PLAIN;
+
+    log_set_up(form, c->log_level);
+}
+
+/* 0 where the start may go on. */
+static int
+judge(int err, const char *option, const char *path, bool restarted)
+{
+    if (err == 0) {
+        return 0;
+    }
+    log_error("--%s %s: cannot be opened for writing: %s%s", option, path,
+              strerror(-err), restarted ? "; tried again at SIGHUP" : "");
+    return restarted ? 0 : EX_CANTCREAT;
+}
+
+static void
+complain(int err, const char *option, const char *path)
+{
+    if (err < 0) {
+        log_error("--%s %s: cannot be opened again: %s; the old file goes on",
+                  option, path, strerror(-err));
+    }
+}
+
+int
+logs_open(const struct config *c, bool restarted)
+{
+    int status = 0;
+
+    config = c;
+    has_file = c->log_file != NULL && strcmp(c->log_file, "-") != 0;
+    if (has_file) {
+        status = judge(logfile_open(&log_file, c->log_file), "log-file",
+                       c->log_file, restarted);
+    }
+    return status;
+}
+
+bool
+logs_take_stderr(void)
+{
+    int e = has_file ? logfile_take_stderr(&log_file) : -ENOENT;
+
+    if (has_file && e < 0) {
+        log_error("--log-file %s: %s", config->log_file, strerror(-e));
+    }
+    if (e == 0) {
+        log_to_syslog(false);
+    }
+    return e == 0;
+}
+
+static void
+reopen(bool moved_only)
+{
+    int e = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    if (has_file && (!moved_only || logfile_has_moved(&log_file))) {
+        e = logfile_reopen(&log_file);
+    }
+    (void)pthread_mutex_unlock(&lock);
+    complain(e, "log-file", config->log_file);
+}
+
+void
+logs_reopen(void)
+{
+    reopen(false);
+    log_debug("the log files are open anew");
+}
+
+void
+logs_look(void)
+{
+    reopen(true);
+}

@@ -1,0 +1,213 @@
+/*
+ * test_logfile.c - base/logfile: opening, renaming, opening anew
+ */
+#include "unit.h"
+
+#include "base/logfile.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/stat.h>
+
+static char folder[] = "/tmp/wsgi-cgi-unit.XXXXXX";
+static char home[PATH_MAX];
+
+static int
+setup(void **state UNUSED)
+{
+    (void)strcpy(folder + sizeof(folder) - 7, "XXXXXX");
+    assert_non_null(getcwd(home, sizeof(home)));
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chdir(folder), 0);
+    return 0;
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    static const char *const names[] = {"log", "log.1", "pipe"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        (void)unlink(names[i]);
+    }
+    (void)rmdir("sub");
+    assert_int_equal(chdir(home), 0);
+    assert_int_equal(rmdir(folder), 0);
+    return 0;
+}
+
+static void
+say(int fd, const char *text)
+{
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+}
+
+static void
+expect(const char *path, const char *want)
+{
+    char got[200];
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    ssize_t n = read(fd, got, sizeof(got) - 1);
+    assert_true(n >= 0);
+    got[n] = '\0';
+    assert_string_equal(got, want);
+    (void)close(fd);
+}
+
+static int
+flags_of(int fd)
+{
+    return fcntl(fd, F_GETFL) & (O_APPEND | O_NONBLOCK | O_ACCMODE);
+}
+
+static void
+test_rotation(void **state UNUSED)
+{
+    struct logfile f;
+    struct stat st;
+    mode_t mask = umask(0);
+    assert_int_equal(logfile_open(&f, "log"), 0);
+    (void)umask(mask);
+    assert_int_equal(fstat(f.fd, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
+    assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
+    say(f.fd, "one\n");
+    assert_false(logfile_has_moved(&f));
+    assert_int_equal(rename("log", "log.1"), 0);
+    assert_true(logfile_has_moved(&f));
+    say(f.fd, "two\n");
+    int fd = f.fd;
+    /* A relative path is one of the start's folder, wherever we are by now. */
+    assert_int_equal(mkdir("sub", 0700), 0);
+    assert_int_equal(chdir("sub"), 0);
+    assert_int_equal(logfile_reopen(&f), 0);
+    assert_int_equal(chdir(".."), 0);
+    assert_int_equal(f.fd, fd); /* for writers that know the number only */
+    assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
+    assert_false(logfile_has_moved(&f));
+    say(fd, "three\n");
+    expect("log.1", "one\ntwo\n");
+    expect("log", "three\n");
+    logfile_fini(&f);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(f.fd, -1);
+}
+
+static void
+test_a_path_that_cannot_be_opened_again(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(mkdir("sub", 0700), 0);
+    assert_int_equal(logfile_open(&f, "sub/log"), 0);
+    assert_int_equal(rename("sub/log", "log.1"), 0);
+    assert_int_equal(rmdir("sub"), 0);
+    assert_int_equal(logfile_reopen(&f), -ENOENT);
+    say(f.fd, "goes on\n");
+    expect("log.1", "goes on\n");
+    logfile_fini(&f);
+}
+
+static void
+test_a_path_that_is_no_file(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(logfile_open(&f, "."), -EISDIR);
+    assert_int_equal(f.fd, -1);
+    logfile_fini(&f);
+    /* What could not be opened may be later. */
+    assert_int_equal(logfile_open(&f, "sub/log"), -ENOENT);
+    assert_true(logfile_has_moved(&f));
+    assert_int_equal(mkdir("sub", 0700), 0);
+    assert_int_equal(logfile_reopen(&f), 0);
+    say(f.fd, "at last\n");
+    expect("sub/log", "at last\n");
+    assert_int_equal(unlink("sub/log"), 0);
+    logfile_fini(&f);
+}
+
+static void
+test_a_pipe(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    assert_int_equal(logfile_open(&f, "pipe"), -ENXIO); /* and no wait */
+    logfile_fini(&f);
+    int reader = open("pipe", O_RDONLY | O_NONBLOCK);
+    assert_int_equal(logfile_open(&f, "pipe"), 0);
+    assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
+    assert_int_equal(unlink("pipe"), 0);
+    assert_false(logfile_has_moved(&f));
+    assert_int_equal(logfile_reopen(&f), 0);
+    assert_int_not_equal(access("pipe", F_OK), 0); /* nothing was made */
+    logfile_fini(&f);
+    (void)close(reader);
+}
+
+/* fd 2 and what follows it, in place of the test's own. */
+static void
+take_stderr(bool together)
+{
+    struct logfile f;
+    int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
+    (void)fflush(stdout);
+    assert_true(dup2(together ? err : out, STDOUT_FILENO) >= 0);
+    int null = open("/dev/null", O_RDWR);
+    assert_true(dup2(null, STDERR_FILENO) >= 0);
+    if (together) {
+        assert_true(dup2(null, STDOUT_FILENO) >= 0);
+    }
+    (void)close(null);
+
+    int e = logfile_open(&f, "log");
+    e = e == 0 ? logfile_take_stderr(&f) : e;
+    bool cloexec = (fcntl(STDERR_FILENO, F_GETFD) & FD_CLOEXEC) != 0;
+    say(STDERR_FILENO, "one\n");
+    if (together) {
+        say(STDOUT_FILENO, "out\n");
+    }
+    (void)rename("log", "log.1");
+    e = e == 0 ? logfile_reopen(&f) : e;
+    say(STDERR_FILENO, "two\n");
+    if (together) {
+        say(STDOUT_FILENO, "out\n");
+    }
+    (void)dup2(out, STDOUT_FILENO);
+    (void)dup2(err, STDERR_FILENO);
+    (void)close(out);
+    (void)close(err);
+    f.fd = -1;
+    logfile_fini(&f);
+    assert_int_equal(e, 0);
+    assert_false(cloexec); /* children have it, too */
+    expect("log.1", together ? "one\nout\n" : "one\n");
+    expect("log", together ? "two\nout\n" : "two\n");
+}
+
+static void
+test_stderr_and_what_follows_it(void **state UNUSED)
+{
+    take_stderr(true);
+}
+
+static void
+test_stdout_of_its_own_stays(void **state UNUSED)
+{
+    take_stderr(false);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_rotation),
+        TEST(test_a_path_that_cannot_be_opened_again),
+        TEST(test_a_path_that_is_no_file),
+        TEST(test_a_pipe),
+        TEST(test_stderr_and_what_follows_it),
+        TEST(test_stdout_of_its_own_stays),
+    };
+    return cmocka_run_group_tests_name("logfile", tests, NULL, NULL);
+}

@@ -40,9 +40,9 @@ SUBMAKE = $(MAKE) --no-print-directory
 SRC_base    := account buf clock fd json log logfile num sheet stamp utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener migrate poller
-SRC_gateway := cgi doctor doctor_advice doctor_page fcgi fcgi_body fcgi_gate \
-               fcgi_os fcgi_out params path request request_id response spool \
-               x_sendfile
+SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
+               fcgi_gate fcgi_os fcgi_out params path request request_id \
+               response spool x_sendfile
 SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
                file_wrapper handler imports input interp interrupt lease \
                loader module page reach scripts stacks start_response target \

@@ -227,6 +227,10 @@ static const struct option_row table[] = {
      .set = value_log_level, FIELD(log_level),
      .allowed = "error, warning, notice, info or debug",
      .help = "no lines of the program itself below this"},
+    {.name = "access-log", .arg = "FILE", .set = value_string,
+     FIELD(access_log), .allowed = "a file, or - for the log",
+     .help = "one line for each request that has ended;\n"
+             "- is the log"},
 
     HEADING("Errors and questions"),
     {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "gateway/access_log.h"
 #include "gateway/spool.h"
 #include "gateway/transport.h"
 
@@ -435,6 +436,7 @@ begin(struct cgi *c, const struct config *config, char **environment,
     c->out_is_socket = fstat(io->out_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     spool_init(&c->spool);
     request_set_running(&c->q);
+    access_log_begin(&c->q);
     return add_params(c, environment);
 }
 
@@ -479,6 +481,7 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
     else {
         fd_close(&c->io->out_fd);
     }
+    access_log_end(&c->q);
     c->q.serial = 0; /* what is drained now is no part of the request */
     drain(c);
     /* For a server that takes the end of the output for the end of the request,

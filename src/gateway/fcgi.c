@@ -1,6 +1,7 @@
 #include "gateway/fcgi.h"
 
 #include "base/clock.h"
+#include "gateway/access_log.h"
 #include "gateway/fcgi_os.h"
 #include "gateway/fcgi_worker.h"
 
@@ -185,6 +186,7 @@ run_request(struct fcgi_worker *w)
     w->used_stderr = w->broken = w->cut_off = false;
     fcgi_body_begin(w);
     request_set_running(q);
+    access_log_begin(q);
     int r = add_params(w);
     w->head_used = true;
     fcgi_body_look(w);
@@ -201,6 +203,7 @@ run_request(struct fcgi_worker *w)
             w->cut_off = fcgi_send(q, NULL, 0, SEND_END) < 0;
         }
     }
+    access_log_end(q);
     request_set_running(NULL);
     if (q->has_after) {
         request_detach(q); /* its variables may go with this call */

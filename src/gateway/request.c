@@ -22,6 +22,7 @@ request_init(struct request *q, const struct transport *transport,
     memset(q, 0, sizeof *q);
     q->transport = transport;
     q->config = config;
+    q->pid = getpid();
     params_init(&q->params);
     q->params.keep_raw = config->doctor;
     response_init(&q->response);

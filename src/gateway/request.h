@@ -74,6 +74,8 @@ struct request {
     uint64_t serial;             /* in its thread, from 1; 0 = no cancel */
     struct cancel *cancel;       /* NULL: nobody will; borrowed */
     int exit_status;             /* appStatus, or the CGI exit code */
+    int64_t start_us;            /* clock_us(), for the access log only */
+    pid_t pid;                   /* the process that serves it */
     char id[REQUEST_ID_MAX + 1]; /* "" until request_id() */
     struct request_ids ids;      /* where it comes from */
     char line[200];              /* request_line(), once it is detached */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/logfile.h"
+#include "gateway/access_log.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -57,6 +58,10 @@ logs_open(const struct config *c, bool restarted)
         status = judge(logfile_open(&log_file, c->log_file), "log-file",
                        c->log_file, restarted);
     }
+    if (status == 0 && c->access_log != NULL) {
+        status =
+            judge(access_log_open(c), "access-log", c->access_log, restarted);
+    }
     return status;
 }
 
@@ -77,14 +82,16 @@ logs_take_stderr(void)
 static void
 reopen(bool moved_only)
 {
-    int e = 0;
+    int e = 0, access_e = 0;
 
     (void)pthread_mutex_lock(&lock);
     if (has_file && (!moved_only || logfile_has_moved(&log_file))) {
         e = logfile_reopen(&log_file);
     }
+    access_e = access_log_reopen(moved_only);
     (void)pthread_mutex_unlock(&lock);
     complain(e, "log-file", config->log_file);
+    complain(access_e, "access-log", config->access_log);
 }
 
 void

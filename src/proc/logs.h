@@ -1,8 +1,8 @@
 /*
- * logs.h - where this process logs to: --log-file
+ * logs.h - where this process logs to: --log-file and --access-log
  *
- * What:      the file from its opening to the end, the opening anew at SIGHUP in
- *            between.
+ * What:      both files from their opening to the end, the opening anew at SIGHUP
+ *            in between.
  * Owner:     the process; a forked worker has its own descriptors from then on.
  * Threads:   logs_reopen(), logs_look() any; the rest at start only.
  * GIL:       not used.

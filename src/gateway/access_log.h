@@ -1,0 +1,31 @@
+/*
+ * access_log.h - --access-log: one line for each request that has ended
+ *
+ * What:      the Combined form of web servers with the duration, pid and id behind
+ *            it, or a JSON object; in a file of its own, or in the log ("-").
+ * Owner:     the process.
+ * Threads:   any; a line is one write(2).      GIL: not held: the write may block.
+ * Errors:    0 or -errno where it says so; a line that cannot be written is lost.
+ * Blocks:    as the file does.
+ */
+#ifndef GATEWAY_ACCESS_LOG_H
+#define GATEWAY_ACCESS_LOG_H
+
+#include "base/compiler.h"
+#include "conf/config.h"
+#include "gateway/request.h"
+
+#include <stdbool.h>
+
+/* Start only. Without it the functions below do nothing. */
+CHECK_RESULT int access_log_open(const struct config *config);
+
+/* At SIGHUP; moved_only: only where the path names another file by now. On
+ * failure the old file goes on. */
+CHECK_RESULT int access_log_reopen(bool moved_only);
+
+/* Around a request: its parameters are there when it ends, too. */
+void access_log_begin(struct request *q);
+void access_log_end(struct request *q);
+
+#endif

@@ -48,8 +48,8 @@ SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
                loader module page reach scripts stacks start_response target \
                timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker cgi_watch child control handover logs master notify \
-               pid_file pool privs restart scoreboard signals status \
+SRC_proc    := caretaker cgi_watch child control handover logs master memory \
+               notify pid_file pool privs restart scoreboard signals status \
                status_html status_json status_metrics status_shot status_text \
                touched watchdog
 

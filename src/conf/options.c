@@ -158,6 +158,11 @@ static const struct option_row table[] = {
      .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
      .allowed = "a number",
      .help = "up to so many more, different in each worker"},
+    {.name = "max-memory", .arg = "SIZE", .preset = "0", .set = value_size,
+     FIELD(max_memory), .max = INT64_MAX,
+     .allowed = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .help = "a new process after a request that leaves it\n"
+             "with more; 0 is no limit"},
     {.name = "reload", .arg = "script|modules|off",
      .preset = "script",
      .set = value_reload, FIELD(reload),

@@ -8,6 +8,7 @@
 #include "net/poller.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
+#include "proc/memory.h"
 #include "proc/notify.h"
 #include "proc/pid_file.h"
 #include "proc/restart.h"
@@ -17,6 +18,7 @@
 #include "wsgi/loader.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -49,12 +51,30 @@ struct thread {
     atomic_bool abandoned; /* nobody waits for its end */
 };
 
-/* A limit has been reached: somebody has to put a new process in our place. */
-static void
+/* A limit has been reached: somebody has to put a new process in our place. True
+ * for who was the first to say so. */
+static bool
 wear_out(struct pool *p)
 {
-    if (!atomic_exchange(&p->worn, true)) {
+    bool first = !atomic_exchange(&p->worn, true);
+
+    if (first) {
         signals_wake();
+    }
+    return first;
+}
+
+static void
+check_memory(struct pool *p)
+{
+    struct score_worker *w = &p->s.board->workers[p->s.worker];
+    uint64_t kib = memory_kib(&p->memory);
+
+    atomic_store_explicit(&w->rss_kib, (long long)kib, memory_order_relaxed);
+    if (kib > p->memory.limit_kib && wear_out(p)) {
+        log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
+                   "(%" PRIu64 " KiB): a new process takes over",
+                   kib, p->memory.limit_kib);
     }
 }
 
@@ -103,7 +123,10 @@ run_request(void *arg, struct request *q)
     if (p->request_limit > 0 &&
         atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
                              memory_order_relaxed) >= p->request_limit) {
-        wear_out(p);
+        (void)wear_out(p);
+    }
+    if (p->memory.fd >= 0) {
+        check_memory(p);
     }
 }
 
@@ -140,6 +163,7 @@ in_child(void *arg)
     migrate_close(p->s.migrate);
     poller_close(&p->poller);
     notify_forget();
+    memory_close(&p->memory);
 }
 
 /* -- listeners ------------------------------------------------------------------- */
@@ -689,6 +713,9 @@ pool_open(const struct pool_setup *setup, struct pool **ret_pool)
     int e;
 
     pool.s = *setup;
+    if ((e = memory_open(&pool.memory, setup->config->max_memory)) != 0) {
+        return e;
+    }
     e = prepare(&pool);
     if (e == 0) {
         e = caretaker_start(&pool);
@@ -760,8 +787,8 @@ pool_join(struct pool *p)
 int
 pool_run(struct pool *p, bool loaded, bool *ret_restart)
 {
+    memory_check_limit(&p->memory);
     int e = start_threads(p);
-
     if (e < 0) {
         log_error("starting the request threads: %s", strerror(-e));
         return EX_OSERR; /* whatever has started ends with the process */
@@ -775,6 +802,7 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     /* The caretaker first: until its end it may send signals to the others. */
     (void)pthread_join(p->caretaker, NULL);
     if (pool_join(p)) {
+        memory_close(&p->memory);
         poller_close(&p->poller);
         conn_table_free(&p->conns);
         free(p->threads);

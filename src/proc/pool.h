@@ -23,6 +23,7 @@
 #include "net/migrate.h"
 #include "net/poller.h"
 #include "proc/control.h"
+#include "proc/memory.h"
 #include "proc/scoreboard.h"
 #include "proc/watchdog.h"
 
@@ -59,6 +60,7 @@ struct pool {
     struct watchdog watchdog; /* the caretaker's */
     pthread_t caretaker;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
+    struct memory memory;   /* --max-memory */
     int64_t finish_ms;      /* when stopping: idle connections end then */
     int64_t share_ms;       /* since when all workers stop; 0 = they do not */
     atomic_bool started;    /* requests may be running */

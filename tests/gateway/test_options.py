@@ -23,7 +23,7 @@ TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '999999999999
 
 WRONG = {
     '--threads': NUMBERS + ['100000'], '--backlog': NUMBERS,
-    '--limit-head': SIZES + ['1', '100g'], '--limit-body': SIZES,
+    '--limit-head': SIZES + ['1', '100g'], '--limit-body': SIZES, '--max-memory': SIZES,
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
     '--keepalive-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],

@@ -1,6 +1,7 @@
 """Processes: master and workers, their deaths, new code, limits; the same without a master by executing again.
 P2, P3, P4, P5, P20."""
 
+import json
 import os
 import pathlib
 import signal
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from fcgi import wait_for
+from harness import rss
 from settings import SANITIZED, SLOW
 
 VERSIONED = '''
@@ -255,6 +257,49 @@ def test_max_requests(serve):
     assert not load.failures, (len(load.answers), load.failures[:3])
 
 
+LEAKING = '''
+    import os, time
+    born, kept = time.time_ns(), []
+    def application(environ, start_response):
+        if len(kept) < 300:         # 60 MB
+            kept.append(b'x' * 200_000)
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'%d %d' % (born, os.getpid())]
+'''
+
+
+def some_memory(serve):
+    """For --max-memory, in bytes: 20 MB more than a process takes that has leaked nothing yet."""
+    server = serve(LEAKING, '--processes', '1')
+    pid = answer(server)[1]
+    size = rss(pid)
+    assert server.stop(timeout=10) == 0
+    return str(size + (20 << 20))
+
+
+def test_max_memory(serve):
+    """P2: a worker that has grown too large is replaced, the log says why, and no request is lost."""
+    server = serve(LEAKING, '--processes', '2', '--max-memory', some_memory(serve), '--status-path', '/status')
+    with Load(server) as load:
+        wait_for(lambda: len({pid for _, pid in load.answers}) >= 6, 40, 'new workers')
+    assert not load.failures, (len(load.answers), load.failures[:3])
+    assert server.log.matches(r'notice: \d+ KiB of memory are more than --max-memory \(\d+ KiB\)')
+
+    def is_known():
+        """A worker that has answered has said how large it is, unless it has left since."""
+        pid = int(answer(server)[1])
+        status = json.loads(server.request(path='/status', query='json&full').body)
+        return [p for p in status['processes'] if p['pid'] == pid and p.get('memory', 0) > 1 << 20]
+    wait_for(is_known, 10, 'the memory of a worker on the status page')
+
+
+def test_max_memory_too_low(serve):
+    """P2: a limit below what the application takes from the start would replace a worker after each request."""
+    server = serve(VERSIONED % 'one', '--processes', '1', '--max-memory', '1m')
+    server.expect_log(r'error: --max-memory \(1024 KiB\) is less than .* \(\d+ KiB\): it has no effect')
+    assert len({answer(server)[1] for _ in range(20)}) == 1
+
+
 # --- without a master: the same pid, for spawners that must not see it end --------------------------------------------
 
 def test_same_pid_hup(fcgi_unix):
@@ -335,3 +380,11 @@ def test_same_pid_with_a_thread_that_never_ends(fcgi_unix):
     rewrite(server, app % 'two')
     server.process.signal(signal.SIGHUP)
     wait_for(lambda: answer(server) == ('two', server.pid), 20, 'the new code')
+def test_same_pid_max_memory(fcgi_unix, serve):
+    """P2: --max-memory without a master: executed again, the same pid, no request lost."""
+    server = fcgi_unix(LEAKING, '--max-memory', some_memory(serve))
+    server.check_fds = False
+    with Load(server) as load:
+        wait_for(lambda: len({born for born, _ in load.answers}) >= 3, 40, 'three lives')
+    assert not load.failures, (len(load.answers), load.failures[:3])
+    assert {int(pid) for _, pid in load.answers} == {server.pid}

@@ -1,0 +1,62 @@
+#include "proc/memory.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+int
+memory_open(struct memory *m, uint64_t limit_bytes)
+{
+    *m = (struct memory){.fd = -1, .limit_kib = limit_bytes / 1024};
+    if (limit_bytes > 0) {
+        m->fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+        if (m->fd < 0) {
+            log_error("--max-memory: /proc/self/statm: %s", strerror(errno));
+            return EX_OSERR;
+        }
+    }
+    return 0;
+}
+
+void
+memory_close(struct memory *m)
+{
+    fd_close(&m->fd);
+}
+
+uint64_t
+memory_kib(const struct memory *m)
+{
+    char text[128]; /* "SIZE RESIDENT ...", in pages */
+    ssize_t n = pread(m->fd, text, sizeof text - 1, 0);
+    uint64_t pages;
+
+    text[n > 0 ? n : 0] = '\0';
+    const char *resident = strchr(text, ' ');
+    if (resident == NULL || num_parse(resident + 1, strcspn(resident + 1, " "),
+                                      INT64_MAX, &pages) < 0) {
+        return 0;
+    }
+    return pages * ((uint64_t)sysconf(_SC_PAGESIZE) / 1024);
+}
+
+void
+memory_check_limit(struct memory *m)
+{
+    uint64_t kib = m->fd < 0 ? 0 : memory_kib(m);
+
+    if (kib > m->limit_kib) {
+        log_error("--max-memory (%" PRIu64 " KiB) is less than the application "
+                  "takes before its first request (%" PRIu64
+                  " KiB): it has no effect",
+                  m->limit_kib, kib);
+        m->limit_kib = UINT64_MAX;
+    }
+}

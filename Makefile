@@ -44,14 +44,14 @@ SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
                response spool x_sendfile
 SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
-               file_wrapper handler imports input interp interrupt lease \
+               file_wrapper fork handler imports input interp interrupt lease \
                loader module page reach scripts stacks start_response target \
                timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker cgi_watch child control handover logs master memory \
-               notify pid_file pool privs restart scoreboard signals status \
-               status_html status_json status_metrics status_shot status_text \
-               touched watchdog
+SRC_proc    := caretaker cgi_watch child control handover logs master \
+               master_zygotes memory notify nursery pid_file pool privs \
+               restart scoreboard signals status status_html status_json \
+               status_metrics status_shot status_text touched watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 # What needs no Python: linked into every unit test as one archive.

@@ -47,11 +47,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum {
-    LISTEN_FDS_START = 3,
-    LISTENERS_MAX = RESTART_LISTENERS_MAX,
-    TELL_MS = 1000
-};
+enum { LISTEN_FDS_START = 3, LISTENERS_MAX = RESTART_LISTENERS_MAX };
 
 extern char **environ;
 
@@ -249,8 +245,9 @@ examine(const struct start *s, unsigned was_closed)
     doctor.python = interp_version();
     doctor.executable = python;
     doctor.python_said = said;
-    /* There is no Python to be interrupted. */
+    /* There is no Python to be interrupted, or to be shared. */
     config.request_timeout_ms = config.slow_ms = 0;
+    config.preload = false;
     if (s->mode == MODE_FASTCGI) {
         log_notice(
             "--doctor is on: whoever can reach it sees what the web server "
@@ -354,14 +351,20 @@ prepare(bool is_cgi)
     return config.chdir == NULL ? 0 : enter_folder(config.chdir);
 }
 
+/* In the process that serves, where Python runs. */
+static int
+open_watch(void)
+{
+    return config.request_timeout_ms > 0 && interrupt_open() < 0 ? EX_SOFTWARE
+                                                                 : 0;
+}
+
 static int
 start_python(void)
 {
     int status = interp_start(&config, loader_script());
 
-    return status == 0 && config.request_timeout_ms > 0 && interrupt_open() < 0
-               ? EX_SOFTWARE
-               : status;
+    return status != 0 ? status : open_watch();
 }
 
 /* -- CGI ------------------------------------------------------------------------------- */
@@ -609,17 +612,37 @@ close_listeners(void)
     }
 }
 
-/* Before whoever watches the files takes the application for loaded, or sees this
- * process end: which files took part. -1: nobody asks. */
-static void
-tell_imports(int fd)
+/* Starts Python and loads the application, where the zygote has not done so. 0,
+ * also where it does not load, or a sysexits code. */
+static int
+start_application(const struct pool_setup *setup, bool *ret_loaded)
 {
-    struct imports_file *list = fd < 0 ? NULL : imports_take();
+    bool is_first = setup->preload == PRELOAD_NONE;
+    int status = is_first ? start_python() : open_watch();
 
-    handover_send(fd, &list, TELL_MS);
-    while (list != NULL) {
-        list = imports_free(list);
+    if (status != 0) {
+        return status;
     }
+    stacks_open();
+    *ret_loaded = setup->preload == PRELOAD_LOADED;
+    if (is_first) {
+        /* An application that cannot be loaded answers 500 until its file is
+         * mended: exiting here would make a spawner's loop of it. But where
+         * others serve the old code, their answers are better. */
+        int64_t start = clock_ms();
+        *ret_loaded = loader_load() == 0;
+        log_debug("loading the application took %lld ms",
+                  (long long)(clock_ms() - start));
+        handover_tell(setup->imports_fd);
+        if (!*ret_loaded && master_has_ready_workers(setup->board)) {
+            interp_finish();
+            return EX_SOFTWARE;
+        }
+    }
+    if (!*ret_loaded) {
+        log_warning("serving error pages until the application loads");
+    }
+    return 0;
 }
 
 /* Everything between the sockets and the first request, in the one process or in
@@ -628,39 +651,20 @@ static int
 serve(const struct pool_setup *setup)
 {
     struct pool *pool = NULL;
-    bool restart = false, loaded = false;
+    bool restart = false, loaded = config.doctor; /* it needs no application */
     int status = pool_open(setup, &pool);
 
     if (status == 0) {
         logs_look();
     }
-    if (status == 0 && config.doctor) {
-        status = pool_run(pool, true, &restart);
-    }
-    else if (status == 0) {
-        status = start_python();
-    }
     if (status == 0 && !config.doctor) {
-        stacks_open();
-        /* An application that cannot be loaded answers 500 until its file is
-         * mended: exiting here would make a spawner's loop of it. But where
-         * others serve the old code, their answers are better. */
-        int64_t start = clock_ms();
-        loaded = loader_load() == 0;
-        log_debug("loading the application took %lld ms",
-                  (long long)(clock_ms() - start));
-        tell_imports(setup->imports_fd);
-        if (!loaded && master_has_ready_workers(setup->board)) {
-            interp_finish();
-            return EX_SOFTWARE;
-        }
-        if (!loaded) {
-            log_warning("serving error pages until the application loads");
-        }
+        status = start_application(setup, &loaded);
+    }
+    if (status == 0) {
         status = pool_run(pool, loaded, &restart);
     }
     if (status == 0) {
-        caretaker_guard_end(pool);
+        caretaker_guard_end(&config, pool);
         interp_finish();
     }
     if (restart && signals_get().stop == STOP_NONE) {
@@ -818,7 +822,7 @@ check(void)
             (void)fflush(stdout);
         }
         else {
-            tell_imports(tell_fd);
+            handover_tell(tell_fd);
         }
         interp_finish();
     }

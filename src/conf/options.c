@@ -150,6 +150,9 @@ static const struct option_row table[] = {
      .help = "workers under a master process; auto: as many\n"
              "as there are processors; without it one\n"
              "process and no master"},
+    {.name = "preload", .set = value_true, FIELD(preload),
+     .help = "import APP once, before the workers are\n"
+             "forked: they share its memory"},
     {.name = "max-requests", .arg = "N", .preset = "0", .set = value_unsigned,
      FIELD(max_requests), .max = UINT32_MAX,
      .allowed = "a number; 0 is no limit",
@@ -480,6 +483,25 @@ parse_presets(struct config *c)
     return 0;
 }
 
+/* What only makes sense with something else. */
+static int
+check_together(const struct config *c)
+{
+    bool runs = c->action == ACTION_RUN || c->action == ACTION_CHECK ||
+                c->action == ACTION_EXPLAIN;
+    if (runs && c->preload && c->processes == 0) {
+        log_error("--preload: it needs workers to share the application; give "
+                  "--processes N, or leave --preload out");
+        return EX_USAGE;
+    }
+    if (runs && c->preload && c->app == NULL && c->scripts_in != NULL) {
+        log_error("--preload: it needs APP; scripts of --scripts-in are loaded "
+                  "when they are asked for");
+        return EX_USAGE;
+    }
+    return 0;
+}
+
 int
 options_parse(int argc, char **argv, bool request_in_env,
               struct config *ret_config)
@@ -508,6 +530,7 @@ options_parse(int argc, char **argv, bool request_in_env,
         log_error("--request: behind the address METHOD and PATH are missing");
         r = EX_USAGE;
     }
+    r = r == 0 ? check_together(c) : r;
     if (r != 0) {
         config_fini(c);
     }

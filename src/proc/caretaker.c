@@ -322,11 +322,16 @@ caretaker_start(struct pool *p)
     return -e;
 }
 
+/* What the guard has to know. */
+static struct {
+    const struct config *config;
+    struct pool *pool;
+} guarded;
+
 static void *
-guard_main(void *arg)
+guard_main(UNUSED void *arg)
 {
-    struct pool *p = arg;
-    int64_t end = clock_ms() + p->s.config->graceful_timeout_ms;
+    int64_t end = clock_ms() + guarded.config->graceful_timeout_ms;
 
     log_be_impatient();
     while (clock_ms() < end && signals_get().stop != STOP_NOW) {
@@ -339,20 +344,24 @@ guard_main(void *arg)
         }
     }
     log_warning("threads of the application have not ended: left behind");
-    start_again(p);
-    pool_close(p);
+    if (guarded.pool != NULL) {
+        start_again(guarded.pool);
+        pool_close(guarded.pool);
+    }
     _exit(EX_OK);
 }
 
 void
-caretaker_guard_end(struct pool *p)
+caretaker_guard_end(const struct config *config, struct pool *p)
 {
     sigset_t all, old;
     pthread_t id;
 
+    guarded.config = config;
+    guarded.pool = p;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (pthread_create(&id, NULL, guard_main, p) == 0) {
+    if (pthread_create(&id, NULL, guard_main, NULL) == 0) {
         (void)pthread_detach(id);
     }
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);

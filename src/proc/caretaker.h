@@ -18,7 +18,8 @@ CHECK_RESULT int caretaker_start(struct pool *p);
 
 /* All requests are done; what is left is Python's end. Where it does not come (a
  * thread of the application that never ends) the process ends without it when
- * --graceful-timeout has passed once more, or at a second signal. */
-void caretaker_guard_end(struct pool *p);
+ * --graceful-timeout has passed once more, or at a second signal. p: to be closed
+ * then, or NULL. */
+void caretaker_guard_end(const struct config *config, struct pool *p);
 
 #endif

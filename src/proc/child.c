@@ -8,7 +8,7 @@
 
 static void (*birth_fn)(void *arg);
 static void *birth_arg;
-static bool is_child;
+static bool is_child, is_watching, is_paused;
 static _Thread_local sigset_t mask; /* of the thread that forks */
 
 /* A TERM that reaches the child while our handler is still in place would be
@@ -31,9 +31,11 @@ in_parent(void)
 static void
 in_child(void)
 {
-    is_child = true;
-    signals_close();
-    birth_fn(birth_arg);
+    if (!is_paused) {
+        is_child = true;
+        signals_close();
+        birth_fn(birth_arg);
+    }
     (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
@@ -42,7 +44,17 @@ child_watch(void (*at_birth)(void *arg), void *arg)
 {
     birth_fn = at_birth;
     birth_arg = arg;
+    if (is_watching) {
+        return 0;
+    }
+    is_watching = true;
     return -pthread_atfork(before_fork, in_parent, in_child);
+}
+
+void
+child_pause(bool paused)
+{
+    is_paused = paused;
 }
 
 bool

@@ -6,7 +6,8 @@
  *            takes the default signal handlers (or terminate() would not end
  *            it); should it come back from the application, it must leave.
  * Owner:     the process; the callback and its argument are kept.
- * Threads:   child_watch() at start.             GIL: not used.
+ * Threads:   child_watch() at start; child_pause() the one that forks then.
+ * GIL:       not used.
  * Errors:    0 or -errno.                        Blocks: never.
  */
 #ifndef PROC_CHILD_H
@@ -17,8 +18,11 @@
 #include <stdbool.h>
 
 /* From now on every fork() calls at_birth(arg) in the child, where only
- * async-signal-safe things may be done. Once. */
+ * async-signal-safe things may be done. Again: in the place of the former. */
 CHECK_RESULT int child_watch(void (*at_birth)(void *arg), void *arg);
+
+/* What is forked while paused is the program's own, no child in this sense. */
+void child_pause(bool paused);
 
 /* True in a child of the process that called child_watch(). */
 bool child_is(void);

@@ -19,7 +19,8 @@
 enum {
     CAPACITY = 1 << 20,    /* some thousand names; Linux' limit for everybody */
     RECORD_MAX = PIPE_BUF, /* what is written whole */
-    READ_SIZE = 1 << 16
+    READ_SIZE = 1 << 16,
+    TELL_MS = 1000
 };
 
 int
@@ -82,6 +83,17 @@ handover_send(int fd, struct imports_file **list, int64_t patience_ms)
 
     while (*list != NULL && send_one(fd, *list, deadline)) {
         *list = imports_free(*list);
+    }
+}
+
+void
+handover_tell(int fd)
+{
+    struct imports_file *list = fd < 0 ? NULL : imports_take();
+
+    handover_send(fd, &list, TELL_MS);
+    while (list != NULL) {
+        list = imports_free(list);
     }
 }
 

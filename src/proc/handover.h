@@ -31,6 +31,11 @@ void handover_close(struct handover *h);
  * is left in *list. */
 void handover_send(int fd, struct imports_file **list, int64_t patience_ms);
 
+/* Sends what has been imported since the last time, at the end of a load: before
+ * whoever watches the files takes the application for loaded, or sees this process
+ * end. What the pipe does not take within a second is dropped. fd -1: nobody asks. */
+void handover_tell(int fd);
+
 /* All that has come goes to t. */
 void handover_receive(struct handover *h, struct touched *t);
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "proc/handover.h"
 #include "proc/logs.h"
+#include "proc/master_state.h"
 #include "proc/notify.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
@@ -26,30 +27,6 @@ enum {
     BACKOFF_MAX_MS = 10000,
     HEALTHY_MS = 5000,   /* a worker that lived so long did not die at start */
     KILL_AFTER_MS = 2000 /* after --graceful-timeout */
-};
-
-/* What the master knows of a slot beyond the board. */
-struct slot {
-    pid_t pid;       /* 0 = free */
-    bool leaving;    /* told to go */
-    int64_t kill_at; /* clock_ms(); 0 = not told to go */
-};
-
-struct master {
-    struct pool_setup *s;
-    struct scoreboard *board;
-    struct slot *slots;
-    unsigned target;       /* how many workers there should be */
-    unsigned generation;   /* of the code that new workers load */
-    bool reloading;        /* no worker of this generation has been ready yet */
-    unsigned early_deaths; /* one after the other */
-    int64_t not_before;    /* clock_ms(): no fork until then */
-    struct signals seen;
-    struct touched touched;
-    struct handover told;       /* by workers: imported files to watch, too */
-    enum notify_state notified; /* systemd */
-    bool stopping;
-    bool became_worker;
 };
 
 unsigned
@@ -90,16 +67,22 @@ master_has_ready_workers(struct scoreboard *b)
 
 /* -- births and deaths ---------------------------------------------------------------- */
 
-/* In the child: what the master has is not the worker's. */
-static void
-become_worker(struct master *m, unsigned i, pid_t master_pid)
+void
+master_leave(struct master *m)
 {
-    m->became_worker = true;
-    m->s->worker = i;
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
     notify_forget();
     fd_close(&m->told.read_fd);
+    nursery_forget(&m->nursery);
+}
+
+void
+master_become_worker(struct master *m, unsigned i, pid_t master_pid)
+{
+    m->role = ROLE_WORKER;
+    m->s->worker = i;
+    atomic_store(&m->board->workers[i].pid, getpid());
     /* Without a master nobody would ever stop it. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master_pid) {
@@ -107,33 +90,79 @@ become_worker(struct master *m, unsigned i, pid_t master_pid)
     }
 }
 
+void
+master_pause_births(struct master *m, int err)
+{
+    log_error("a worker cannot be forked: %s", strerror(err));
+    m->not_before = clock_ms() + 1000;
+}
+
+void
+master_free_slot(struct master *m, unsigned i)
+{
+    m->slots[i] = (struct slot){.pid = 0};
+    scoreboard_release(m->board, i);
+}
+
 static void
-spawn(struct master *m, unsigned i)
+fork_worker(struct master *m, unsigned i)
 {
     pid_t me = getpid();
 
-    scoreboard_take(m->board, i, 0, m->generation);
     /* In the child they wait for its own signals_open(): a TERM before that would
      * be the master's, and forgotten. */
     signals_hold();
     pid_t pid = fork();
+    int err = errno;
     if (pid != 0) {
         signals_release();
     }
     if (pid == 0) {
-        atomic_store(&m->board->workers[i].pid, getpid());
-        become_worker(m, i, me);
+        master_leave(m);
+        master_become_worker(m, i, me);
         return;
     }
     if (pid < 0) {
-        log_error("a worker cannot be forked: %s", strerror(errno));
-        scoreboard_release(m->board, i);
-        m->not_before = clock_ms() + 1000;
+        master_free_slot(m, i);
+        master_pause_births(m, err);
         return;
     }
     atomic_store(&m->board->workers[i].pid, pid);
     m->slots[i] = (struct slot){.pid = pid};
     log_debug("worker %ld is forked", (long)pid);
+}
+
+static void
+ask_for_worker(struct master *m, const struct zygote *z, unsigned i)
+{
+    int e = zygote_ask(z, i);
+
+    if (e < 0) {
+        master_free_slot(m, i);
+        master_pause_births(m, -e);
+        return;
+    }
+    m->slots[i] = (struct slot){.mother = z->pid};
+}
+
+static bool
+can_spawn(struct master *m)
+{
+    const struct zygote *z = master_zygote(m);
+
+    return !m->s->config->preload || (z != NULL && zygote_is_able(z));
+}
+
+static void
+spawn(struct master *m, unsigned i)
+{
+    scoreboard_take(m->board, i, 0, m->generation);
+    if (m->s->config->preload) {
+        ask_for_worker(m, master_zygote(m), i);
+    }
+    else {
+        fork_worker(m, i);
+    }
 }
 
 static void
@@ -149,7 +178,25 @@ tell_to_leave(struct master *m, unsigned i, int signal_number)
         s->kill_at =
             clock_ms() + m->s->config->graceful_timeout_ms + KILL_AFTER_MS;
     }
+    if (slot_is_unborn(s)) {
+        s->farewell = signal_number;
+        return;
+    }
     (void)kill(s->pid, signal_number);
+}
+
+const char *
+master_how_it_ended(int status, char *to, size_t size)
+{
+    if (WIFSIGNALED(status)) {
+        (void)snprintf(to, size, "was killed by signal %d (%s)%s",
+                       WTERMSIG(status), sigabbrev_np(WTERMSIG(status)),
+                       WCOREDUMP(status) ? ", core dumped" : "");
+    }
+    else {
+        (void)snprintf(to, size, "exited with code %d", WEXITSTATUS(status));
+    }
+    return to;
 }
 
 /* One line for whoever looks why: signal or exit code, age, last request. */
@@ -160,15 +207,6 @@ log_death(const struct master *m, unsigned i, int status)
     char id[REQUEST_ID_MAX + 1], doing[SCORE_LINE + sizeof id + 48] = "";
     int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
 
-    if (WIFSIGNALED(status)) {
-        (void)snprintf(how, sizeof how, "was killed by signal %d (%s)%s",
-                       WTERMSIG(status), sigabbrev_np(WTERMSIG(status)),
-                       WCOREDUMP(status) ? ", core dumped" : "");
-    }
-    else {
-        (void)snprintf(how, sizeof how, "exited with code %d",
-                       WEXITSTATUS(status));
-    }
     for (unsigned k = 0; k < m->board->nthreads; k++) {
         struct score_thread *t = scoreboard_thread(m->board, i, k);
         bool busy = atomic_load(&t->since_ms) != 0;
@@ -179,19 +217,28 @@ log_death(const struct master *m, unsigned i, int status)
         }
     }
     log_error("worker %ld %s after %lld.%03lld s and %llu requests%s",
-              (long)m->slots[i].pid, how, (long long)(age / 1000),
-              (long long)(age % 1000),
+              (long)m->slots[i].pid,
+              master_how_it_ended(status, how, sizeof how),
+              (long long)(age / 1000), (long long)(age % 1000),
               atomic_load(&m->board->workers[i].requests), doing);
 }
 
-/* New code that does not load: those who serve the old one go on. */
-static void
-give_up_reload(struct master *m)
+void
+master_give_up_reload(struct master *m)
 {
+    struct zygote *former = nursery_former(&m->nursery, m->generation);
+    struct zygote *failed = master_zygote(m);
+
     log_error("the new code does not load (see above); the old one goes on");
+    if (failed != NULL) {
+        zygote_dismiss(failed);
+    }
+    if (former != NULL) {
+        former->generation = m->generation;
+    }
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         struct score_worker *w = &m->board->workers[i];
-        if (m->slots[i].pid == 0) {
+        if (slot_is_free(&m->slots[i])) {
             continue;
         }
         if (generation_of(m, i) == m->generation) {
@@ -205,13 +252,25 @@ give_up_reload(struct master *m)
     m->reloading = false;
 }
 
+void
+master_back_off(struct master *m, bool at_start, int64_t age_ms)
+{
+    unsigned k = m->early_deaths < 7 ? m->early_deaths : 7;
+    int64_t wait = (int64_t)BACKOFF_FIRST_MS << k;
+
+    if (at_start || age_ms < HEALTHY_MS) {
+        m->early_deaths++;
+        m->not_before =
+            clock_ms() + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+    }
+}
+
 static void
 bury(struct master *m, unsigned i, int status)
 {
     struct slot *s = &m->slots[i];
     enum score_state state = state_of(m, i);
-    int64_t now = clock_ms();
-    int64_t age = now - atomic_load(&m->board->workers[i].started_ms);
+    int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
     bool old_code = generation_of(m, i) != m->generation;
 
     if (!s->leaving && !m->stopping) {
@@ -221,37 +280,46 @@ bury(struct master *m, unsigned i, int status)
         atomic_fetch_add(&m->board->deaths, 1);
         log_death(m, i, status);
         if (m->reloading && !old_code && no_load) {
-            s->pid = 0;
-            scoreboard_release(m->board, i);
-            give_up_reload(m);
+            master_free_slot(m, i);
+            master_give_up_reload(m);
             return;
         }
-        /* One that dies at start would die again at once. */
-        if (state == SCORE_STARTING || age < HEALTHY_MS) {
-            unsigned k = m->early_deaths < 7 ? m->early_deaths : 7;
-            int64_t wait = (int64_t)BACKOFF_FIRST_MS << k;
-            m->early_deaths++;
-            m->not_before =
-                now + (wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+        master_back_off(m, state == SCORE_STARTING, age);
+    }
+    log_debug("worker %ld has ended", (long)m->slots[i].pid);
+    master_free_slot(m, i);
+}
+
+static void
+bury_pid(struct master *m, pid_t pid, int status)
+{
+    struct zygote *z = nursery_of_pid(&m->nursery, pid);
+
+    if (z != NULL) {
+        master_bury_zygote(m, z, status);
+        return;
+    }
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (m->slots[i].pid == pid) {
+            bury(m, i, status);
         }
     }
-    log_debug("worker %ld has ended", (long)s->pid);
-    *s = (struct slot){.pid = 0};
-    scoreboard_release(m->board, i);
 }
 
 static void
 reap(struct master *m)
 {
+    siginfo_t dead = {.si_pid = 0};
     int status;
-    pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        for (unsigned i = 0; i < m->board->nworkers; i++) {
-            if (m->slots[i].pid == pid) {
-                bury(m, i, status);
-            }
+    /* Looked at first: whose death it is may have been said in between. */
+    while (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           dead.si_pid != 0) {
+        master_hear_zygotes(m);
+        if (waitpid(dead.si_pid, &status, WNOHANG) == dead.si_pid) {
+            bury_pid(m, dead.si_pid, status);
         }
+        dead.si_pid = 0;
     }
 }
 
@@ -272,7 +340,7 @@ count(const struct master *m)
 
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         enum score_state s = state_of(m, i);
-        if (m->slots[i].pid == 0) {
+        if (slot_is_free(&m->slots[i])) {
             continue;
         }
         c.alive++;
@@ -293,7 +361,7 @@ count(const struct master *m)
 static int
 rank(const struct master *m, unsigned i)
 {
-    if (m->slots[i].pid == 0 || m->slots[i].leaving) {
+    if (slot_is_free(&m->slots[i]) || m->slots[i].leaving) {
         return 0;
     }
     if (generation_of(m, i) != m->generation) {
@@ -320,14 +388,24 @@ dismiss_one(struct master *m)
 }
 
 static int
-free_slot(const struct master *m)
+find_slot(const struct master *m)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        if (m->slots[i].pid == 0) {
+        if (slot_is_free(&m->slots[i])) {
             return (int)i;
         }
     }
     return -1;
+}
+
+/* Or needs none. */
+static bool
+has_healthy_zygote(struct master *m, int64_t now)
+{
+    const struct zygote *z = master_zygote(m);
+
+    return !m->s->config->preload ||
+           (z != NULL && zygote_is_able(z) && now - z->born_ms >= HEALTHY_MS);
 }
 
 /* As many workers of the present code as there should be; the others leave as
@@ -345,7 +423,7 @@ reconcile(struct master *m, int64_t now)
             log_notice("the new code is loaded");
         }
     }
-    if (c.ready >= m->target) {
+    if (c.ready >= m->target && has_healthy_zygote(m, now)) {
         m->early_deaths = 0;
     }
     for (; c.serving > m->target; c.serving--) {
@@ -358,13 +436,16 @@ reconcile(struct master *m, int64_t now)
     }
     /* New code is tried with one worker first. */
     unsigned wanted = m->reloading ? 1 : m->target;
-    while (c.current < wanted && now >= m->not_before &&
-           (slot = free_slot(m)) >= 0) {
+    while (c.current < wanted && now >= m->not_before && can_spawn(m) &&
+           (slot = find_slot(m)) >= 0) {
         spawn(m, (unsigned)slot);
-        if (m->became_worker) {
+        if (m->role != ROLE_MASTER) {
             return;
         }
         c.current++;
+    }
+    if (m->s->config->preload) {
+        master_tend_zygotes(m, now);
     }
 }
 
@@ -402,7 +483,7 @@ reload(struct master *m, const char *why)
     m->reloading = count(m).serving > 0;
     m->not_before = 0;
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        if (m->slots[i].pid != 0 && state_of(m, i) == SCORE_STARTING) {
+        if (!slot_is_free(&m->slots[i]) && state_of(m, i) == SCORE_STARTING) {
             tell_to_leave(m, i, SIGTERM); /* what it loads is old already */
         }
     }
@@ -432,8 +513,9 @@ obey(struct master *m, int64_t now)
         if (!m->stopping) {
             begin_stop(m);
         }
+        master_stop_zygotes(m, s.stop == STOP_NOW);
         for (unsigned i = 0; i < m->board->nworkers; i++) {
-            if (m->slots[i].pid != 0) {
+            if (!slot_is_free(&m->slots[i])) {
                 tell_to_leave(m, i, s.stop == STOP_NOW ? SIGQUIT : SIGTERM);
             }
         }
@@ -504,20 +586,22 @@ loop(struct master *m)
     for (;;) {
         int64_t now = clock_ms();
         reap(m);
+        master_hear_zygotes(m);
         obey(m, now);
         tell(m, now);
         if (m->stopping) {
-            if (count(m).alive == 0) {
+            if (count(m).alive == 0 && master_dismiss_zygotes(m)) {
                 return;
             }
         }
         else {
             reconcile(m, now);
-            if (m->became_worker) {
+            if (m->role != ROLE_MASTER) {
                 return;
             }
         }
         kill_overdue(m, now);
+        master_watch_zygotes(m, now);
         scoreboard_sample(m->board);
         if (m->s->control != NULL) {
             control_run(m->s->control);
@@ -551,6 +635,10 @@ set_up(struct master *m)
         }
         m->s->imports_fd = m->told.write_fd;
     }
+    if (c->preload && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
+        log_error("--preload: %s", strerror(errno));
+        return EX_OSERR;
+    }
     return 0;
 }
 
@@ -566,8 +654,8 @@ master_run(struct pool_setup *setup)
     free(m.slots);
     touched_fini(&m.touched);
     buf_fini(&m.told.rest);
-    if (m.became_worker) {
-        return MASTER_IS_WORKER;
+    if (m.role != ROLE_MASTER) {
+        return m.role == ROLE_WORKER ? MASTER_IS_WORKER : m.status;
     }
     for (size_t i = 0; i < setup->nlisteners; i++) {
         listener_close(&setup->listeners[i], true);

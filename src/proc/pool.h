@@ -34,6 +34,13 @@
 
 struct thread; /* a request thread */
 
+/* What the process that forked this one has done already (--preload). */
+enum pool_preload {
+    PRELOAD_NONE,   /* nothing */
+    PRELOAD_LOADED, /* Python runs, the application is loaded */
+    PRELOAD_BROKEN  /* Python runs, the application could not be loaded */
+};
+
 /* What a process gets from whoever made it; borrowed for its life. */
 struct pool_setup {
     const struct config *config;
@@ -46,6 +53,7 @@ struct pool_setup {
     int imports_fd;     /* --reload=modules: where the master hears of files */
     struct migrate *migrate; /* between the workers of a master, or from one run
                               * of the program to the next on the same pid */
+    enum pool_preload preload;
     struct control *control; /* to be served here, or NULL */
     const struct doctor_facts
         *doctor; /* --doctor: there is no Python; or NULL */

@@ -17,6 +17,7 @@ static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
 static atomic_int stop; /* enum signals_stop */
 static atomic_uint reloads, dumps, more, less;
 static int wake_fd = -1;
+static bool handlers_set;
 
 void
 signals_hold(void)
@@ -108,14 +109,32 @@ signals_close(void)
             (void)sigaction(numbers[i], &sa, NULL);
         }
     }
+    handlers_set = false;
     fd_close(&wake_fd);
+}
+
+static int
+set_handlers(bool with_children)
+{
+    /* SA_RESTART: system calls of the application are not to fail by it. */
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        if (numbers[i] == SIGCHLD && !with_children) {
+            continue; /* the application's */
+        }
+        if (sigaction(numbers[i], &sa, NULL) < 0) {
+            return -errno;
+        }
+    }
+    handlers_set = true;
+    return 0;
 }
 
 int
 signals_open(bool with_children)
 {
-    /* SA_RESTART: system calls of the application are not to fail by it. */
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    int e;
 
     if (wake_fd >= 0) {
         return 0; /* since the sockets were made */
@@ -129,13 +148,10 @@ signals_open(bool with_children)
     if (wake_fd < 0) {
         return -errno;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        if (numbers[i] == SIGCHLD && !with_children) {
-            continue; /* the application's */
-        }
-        if (sigaction(numbers[i], &sa, NULL) < 0) {
-            return -errno;
-        }
+    /* A worker has inherited them, or what the application has put in their place
+     * when it was imported before the fork. */
+    if (!handlers_set && (e = set_handlers(with_children)) < 0) {
+        return e;
     }
     signals_release();
     return 0;

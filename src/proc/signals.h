@@ -42,7 +42,8 @@ void signals_release(void);
 
 /* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
  * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. Again: nothing.
- * In a forked worker it starts anew, with nothing having come. */
+ * In a forked worker it starts anew, with nothing having come; the handlers are
+ * there already. */
 CHECK_RESULT int signals_open(bool with_children);
 
 /* Back to the default handlers, where ours are still in place; closes what

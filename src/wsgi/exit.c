@@ -131,6 +131,14 @@ flush_standard(void)
 }
 
 void
+exit_flush(void)
+{
+    ASSERT_GIL();
+    flush_standard();
+    flush_writers();
+}
+
+void
 exit_python(void)
 {
     ASSERT_GIL();
@@ -139,6 +147,5 @@ exit_python(void)
     call_if_imported("atexit", "_run_exitfuncs");
     /* Frozen objects are not listed before 3.13; sys.stdout may be one. */
     call_if_imported("gc", "unfreeze");
-    flush_standard();
-    flush_writers();
+    exit_flush();
 }

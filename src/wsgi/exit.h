@@ -13,4 +13,8 @@
 /* Afterwards no Python code may run. */
 void exit_python(void);
 
+/* The last step alone: writes what waits in the standard streams and in every
+ * open file that the garbage collector knows. Python goes on. */
+void exit_flush(void);
+
 #endif

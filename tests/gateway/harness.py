@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 import fcgi
 from fcgi import Response, Timeout, wait_for
-from settings import BINARY, SANITIZED, SLOW
+from settings import BINARY, ROOT, SANITIZED, SLOW
 
 # Words that no line of any log may hold unless the test declared it.
 SUSPECT = re.compile(r'error|warning|Traceback|Sanitizer|Fatal Python|assertion|smashing|core dumped', re.IGNORECASE)
@@ -50,6 +50,7 @@ def base_env():
         env.setdefault('ASAN_OPTIONS', 'detect_leaks=1:fast_unwind_on_malloc=0:max_free_fill_size=4096:'
                                        'free_fill_byte=219:exitcode=99')
         env.setdefault('UBSAN_OPTIONS', 'print_stacktrace=1:halt_on_error=1')
+        env.setdefault('LSAN_OPTIONS', f'suppressions={ROOT}/tools/lsan-suppressions.txt:print_suppressions=0')
     return env
 
 

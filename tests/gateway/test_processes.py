@@ -121,16 +121,18 @@ def test_death_of_a_worker(two, number):
             break
 
 
-def test_death_in_a_loop(serve):
-    """P3: workers that die while they start are tried again at growing intervals, not in a tight loop."""
+@pytest.mark.parametrize('who, options', [('worker', []), ('zygote', ['--preload'])])
+def test_death_in_a_loop(serve, who, options):
+    """P3: workers that die while they start, or with --preload the zygote that forks them, are tried again at growing
+    intervals, not in a tight loop."""
     server = serve('''
         import os
         with open(os.environ['STARTS'], 'a') as f:
             f.write('x')
         os._exit(3)
-    ''', '--processes', '2', env={'STARTS': '/dev/null'}, ready=False)
+    ''', '--processes', '2', *options, env={'STARTS': '/dev/null'}, ready=False)
     server.check_fds = False
-    server.allow_log(r'worker \d+ exited with code 3')
+    server.allow_log(rf'{who} \d+ exited with code 3')
     server.wait_log('exited with code 3', 10)
     start = time.monotonic()
     wait_for(lambda: time.monotonic() - start > 3, 10, 'three seconds')

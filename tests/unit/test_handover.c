@@ -24,6 +24,17 @@ imports_free(struct imports_file *first)
     return next;
 }
 
+static struct imports_file *imported;
+
+struct imports_file *
+imports_take(void)
+{
+    struct imports_file *all = imported;
+
+    imported = NULL;
+    return all;
+}
+
 static void
 push(struct imports_file **list, const char *path, struct stamp stamp)
 {
@@ -121,6 +132,23 @@ test_too_long_and_no_reader(void **state UNUSED)
     handover_receive(&h, &t);
 }
 
+/* At the end of a load, once; where nobody asks, nothing is taken. */
+static void
+test_tell(void **state UNUSED)
+{
+    static const struct stamp none;
+
+    push(&imported, "/srv/app.py", none);
+    push(&imported, "/srv/urls.py", none);
+    handover_tell(-1);
+    assert_non_null(imported);
+    handover_tell(h.write_fd);
+    assert_null(imported);
+    handover_tell(h.write_fd);
+    handover_receive(&h, &t);
+    assert_int_equal(t.own.n, 2);
+}
+
 static void
 test_nonsense(void **state UNUSED)
 {
@@ -145,6 +173,7 @@ main(void)
         TEST(test_stamp),
         TEST(test_full_pipe),
         TEST(test_too_long_and_no_reader),
+        TEST(test_tell),
         TEST(test_nonsense),
     };
     struct sigaction ignore = {.sa_handler = SIG_IGN};

@@ -1,0 +1,164 @@
+#include "proc/nursery.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "proc/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct zygote *
+find_room(struct nursery *n)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        if (n->v[i].state == ZYGOTE_NONE) {
+            return &n->v[i];
+        }
+    }
+    return NULL;
+}
+
+pid_t
+nursery_fork(struct nursery *n, unsigned generation, int *ret_fd)
+{
+    struct zygote *z = find_room(n);
+    int ends[2];
+
+    if (z == NULL) {
+        return -EAGAIN;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        return -errno;
+    }
+    signals_hold();
+    pid_t pid = fork();
+    int err = errno;
+    if (pid == 0) {
+        fd_close(&ends[0]);
+        *ret_fd = ends[1];
+        return 0;
+    }
+    signals_release();
+    fd_close(&ends[1]);
+    if (pid < 0) {
+        fd_close(&ends[0]);
+        return -err;
+    }
+    *z = (struct zygote){.state = ZYGOTE_LOADING,
+                         .pid = pid,
+                         .fd = ends[0],
+                         .generation = generation,
+                         .born_ms = clock_ms()};
+    return pid;
+}
+
+void
+nursery_forget(struct nursery *n)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        if (n->v[i].state != ZYGOTE_NONE) {
+            zygote_bury(&n->v[i]);
+        }
+    }
+}
+
+struct zygote *
+nursery_find(struct nursery *n, unsigned generation)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        struct zygote *z = &n->v[i];
+        if (z->state != ZYGOTE_NONE && z->state != ZYGOTE_LEAVING &&
+            z->generation == generation) {
+            return z;
+        }
+    }
+    return NULL;
+}
+
+struct zygote *
+nursery_former(struct nursery *n, unsigned generation)
+{
+    struct zygote *best = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        struct zygote *z = &n->v[i];
+        if (z->state == ZYGOTE_LOADED && z->generation != generation &&
+            (best == NULL || z->generation > best->generation)) {
+            best = z;
+        }
+    }
+    return best;
+}
+
+struct zygote *
+nursery_of_pid(struct nursery *n, pid_t pid)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        if (n->v[i].state != ZYGOTE_NONE && n->v[i].pid == pid) {
+            return &n->v[i];
+        }
+    }
+    return NULL;
+}
+
+bool
+zygote_is_able(const struct zygote *z)
+{
+    return z->state == ZYGOTE_LOADED || z->state == ZYGOTE_BROKEN;
+}
+
+int
+zygote_ask(const struct zygote *z, unsigned slot)
+{
+    return send(z->fd, &slot, sizeof slot, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
+               ? -errno
+               : 0;
+}
+
+bool
+zygote_hear(struct zygote *z, struct zygote_report *ret)
+{
+    ssize_t n = -1;
+
+    if (z->state == ZYGOTE_NONE) {
+        return false;
+    }
+    do {
+        n = recv(z->fd, ret, sizeof *ret, MSG_DONTWAIT);
+        /* Reset: it has died without hearing us out. Its own words, if there are
+         * any, come after that. */
+    } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+    return n == (ssize_t)sizeof *ret;
+}
+
+void
+zygote_dismiss(struct zygote *z)
+{
+    if (z->state == ZYGOTE_LOADING) {
+        zygote_kill(z); /* it has promised nothing yet */
+    }
+    else if (zygote_is_able(z)) {
+        /* It sees the end of the connection, but can still be heard. */
+        (void)shutdown(z->fd, SHUT_WR);
+        z->state = ZYGOTE_LEAVING;
+    }
+}
+
+void
+zygote_kill(struct zygote *z)
+{
+    if (z->state != ZYGOTE_NONE) {
+        (void)kill(z->pid, SIGKILL);
+        z->state = ZYGOTE_LEAVING;
+    }
+}
+
+void
+zygote_bury(struct zygote *z)
+{
+    fd_close(&z->fd);
+    *z = (struct zygote){.state = ZYGOTE_NONE, .fd = -1};
+}

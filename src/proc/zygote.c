@@ -1,0 +1,257 @@
+#include "proc/zygote.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "proc/caretaker.h"
+#include "proc/child.h"
+#include "proc/handover.h"
+#include "proc/signals.h"
+#include "wsgi/fork.h"
+#include "wsgi/interp.h"
+#include "wsgi/loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+struct zygote_self {
+    struct pool_setup *s;
+    int fd; /* to the master */
+};
+
+/* In a child that the application forks while it is imported. */
+static void
+in_child(void *arg)
+{
+    struct zygote_self *z = arg;
+
+    for (size_t i = 0; i < z->s->nlisteners; i++) {
+        fd_close(&z->s->listeners[i].fd);
+    }
+    migrate_close(z->s->migrate);
+    fd_close(&z->fd);
+}
+
+static void
+tell(const struct zygote_self *z, struct zygote_report r)
+{
+    const uint64_t one = 1;
+
+    if (send(z->fd, &r, sizeof r, MSG_NOSIGNAL) < 0 ||
+        write(z->s->master_wake_fd, &one, sizeof one) < 0) {
+        /* It has gone, which the next recv() shows; or is awake already. */
+    }
+}
+
+/* -- birth ------------------------------------------------------------------------- */
+
+/* The pipes between the three processes of a birth. */
+struct cords {
+    int report[2]; /* the pid, from the middle one */
+    int go[2];     /* one byte, for the worker */
+};
+
+static void
+cords_close(struct cords *c)
+{
+    for (int i = 0; i < 2; i++) {
+        fd_close(&c->report[i]);
+        fd_close(&c->go[i]);
+    }
+}
+
+static int
+cords_open(struct cords *c)
+{
+    *c = (struct cords){{-1, -1}, {-1, -1}};
+    if (pipe2(c->report, O_CLOEXEC) < 0 || pipe2(c->go, O_CLOEXEC) < 0) {
+        int e = -errno;
+        cords_close(c);
+        return e;
+    }
+    return 0;
+}
+
+/* In the worker: it may look for its parent only when the middle process has
+ * ended. Where the zygote ends first, nobody knows of this worker. */
+static void
+await_go(struct cords *c)
+{
+    char byte;
+
+    fd_close(&c->report[1]);
+    fd_close(&c->go[1]);
+    if (TEMP_FAILURE_RETRY(read(c->go[0], &byte, 1)) != 1) {
+        _exit(EX_OK);
+    }
+    cords_close(c);
+}
+
+/* The worker is to be the master's child. So a process in the middle forks it and
+ * ends; an orphan goes to the next process above that takes orphans, and that is
+ * the master. True in the worker. */
+static bool
+fork_twice(struct cords *c, pid_t *ret_middle)
+{
+    *ret_middle = fork();
+    if (*ret_middle != 0) {
+        return false;
+    }
+    pid_t worker = fork();
+    if (worker == 0) {
+        return true;
+    }
+    worker = worker < 0 ? -errno : worker;
+    if (write(c->report[1], &worker, sizeof worker) < 0) {
+        /* The zygote has died. */
+    }
+    _exit(EX_OK);
+}
+
+/* What the middle one has to say, and its end. */
+static pid_t
+await_middle(struct cords *c, pid_t middle)
+{
+    pid_t worker = -ECHILD; /* killed before it could say anything */
+
+    fd_close(&c->report[1]);
+    if (TEMP_FAILURE_RETRY(read(c->report[0], &worker, sizeof worker)) < 0) {
+        worker = -errno;
+    }
+    (void)TEMP_FAILURE_RETRY(waitpid(middle, NULL, 0));
+    return worker;
+}
+
+/* True in the worker. */
+static bool
+bear(struct zygote_self *z, unsigned slot)
+{
+    struct zygote_report r = {.word = ZYGOTE_HAS_BORNE, .slot = slot};
+    struct cords c;
+    pid_t middle;
+
+    r.pid = cords_open(&c);
+    if (r.pid < 0) {
+        tell(z, r);
+        return false;
+    }
+    fork_begin();
+    signals_hold(); /* the worker's are its own from its first moment on */
+    child_pause(true);
+    if (fork_twice(&c, &middle)) {
+        await_go(&c);
+        child_pause(false);
+        fork_in_child();
+        return true;
+    }
+    int err = errno;
+    child_pause(false);
+    fork_in_parent();
+    r.pid = middle < 0 ? -err : await_middle(&c, middle);
+    signals_release();
+    /* In this order: the worker cannot die before the master knows of it. */
+    tell(z, r);
+    if (write(c.go[1], "", 1) < 0) {
+        /* It has been killed, and the master will find it so. */
+    }
+    cords_close(&c);
+    return false;
+}
+
+/* -- all of it ---------------------------------------------------------------------- */
+
+static int
+set_up(struct zygote_self *z, pid_t master)
+{
+    int e = signals_open(false);
+
+    if (e == 0) {
+        e = child_watch(in_child, z);
+    }
+    if (e < 0) {
+        log_error("--preload: setting up the process: %s", strerror(-e));
+        return EX_OSERR;
+    }
+    /* While it imports it does not hear of the master's end. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return getppid() == master ? 0 : EX_OSERR;
+}
+
+static int
+load(struct zygote_self *z)
+{
+    int status = interp_start(z->s->config, loader_script());
+
+    if (status != 0) {
+        return status;
+    }
+    bool loaded = loader_load() == 0;
+    handover_tell(z->s->imports_fd);
+    if (child_is()) {
+        log_error("a child process that the application forked came back into "
+                  "the gateway; it must end with os._exit()");
+        return EX_SOFTWARE;
+    }
+    fork_prepare();
+    (void)prctl(PR_SET_PDEATHSIG, 0);
+    z->s->preload = loaded ? PRELOAD_LOADED : PRELOAD_BROKEN;
+    tell(z, (struct zygote_report){.word = loaded ? ZYGOTE_HAS_LOADED
+                                                  : ZYGOTE_HAS_FAILED});
+    return 0;
+}
+
+/* What has come so far is forgotten; the worker's pool opens its own. */
+static void
+close_signals(void)
+{
+    int wake_fd = signals_keep_wake_fd();
+
+    fd_close(&wake_fd);
+}
+
+int
+zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
+{
+    static struct zygote_self self; /* child_watch() keeps it */
+    int status;
+
+    self = (struct zygote_self){.s = setup, .fd = fd};
+    status = set_up(&self, master);
+    if (status == 0) {
+        status = load(&self);
+    }
+    if (status != 0) {
+        return status;
+    }
+    for (;;) {
+        /* Signals are the master's to act upon. */
+        signals_wait(-1, self.fd);
+        ssize_t n = recv(self.fd, ret_slot, sizeof *ret_slot, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            continue;
+        }
+        if (n != (ssize_t)sizeof *ret_slot) {
+            break; /* the master has gone, or has no use for us any more */
+        }
+        if (bear(&self, *ret_slot)) {
+            close_signals();
+            fd_close(&self.fd);
+            return ZYGOTE_IS_WORKER;
+        }
+    }
+    close_signals();
+    if (signals_open(false) < 0) {
+        /* Then no signal hastens the end. */
+    }
+    caretaker_guard_end(setup->config, NULL);
+    interp_finish();
+    return EX_OK;
+}

@@ -1,0 +1,122 @@
+/*
+ * fork.c - Python around a fork(): one process imports, others go on from there
+ */
+#include "wsgi/fork.h"
+
+#include "base/log.h"
+#include "wsgi/errors.h"
+#include "wsgi/exit.h"
+#include "wsgi/python.h"
+
+#include <stdio.h>
+
+static PyGILState_STATE gil;
+
+/* "Thread-1 (poll), flusher": all but the current one; NULL is none, or an
+ * exception. */
+static PyObject *
+names_of_others(PyObject *threading)
+{
+    CLEANUP(py_clear)
+    PyObject *all = PyObject_CallMethod(threading, "enumerate", NULL);
+    CLEANUP(py_clear)
+    PyObject *me = PyObject_CallMethod(threading, "current_thread", NULL);
+    CLEANUP(py_clear) PyObject *names = PyList_New(0);
+    CLEANUP(py_clear) PyObject *comma = PyUnicode_FromString(", ");
+
+    if (all == NULL || me == NULL || names == NULL || comma == NULL ||
+        !PyList_Check(all)) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(all); i++) {
+        PyObject *t = PyList_GET_ITEM(all, i); /* borrowed */
+        CLEANUP(py_clear) PyObject *name = PyObject_GetAttrString(t, "name");
+        if (name == NULL || (t != me && PyList_Append(names, name) < 0)) {
+            return NULL;
+        }
+    }
+    return PyList_GET_SIZE(names) == 0 ? NULL : PyUnicode_Join(comma, names);
+}
+
+static void
+warn_of_threads(void)
+{
+    /* Borrowed; nobody has imported it: there are no threads. */
+    PyObject *threading =
+        PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+    CLEANUP(py_clear)
+    PyObject *names = threading == NULL ? NULL : names_of_others(threading);
+    const char *text = names == NULL ? NULL : PyUnicode_AsUTF8(names);
+
+    if (text != NULL) {
+        log_warning("--preload: threads that the application has started while "
+                    "it was imported do not run in the workers: %s",
+                    text);
+    }
+    PyErr_Clear();
+}
+
+static void
+call_gc(const char *name)
+{
+    CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
+    CLEANUP(py_clear)
+    PyObject *r = gc == NULL ? NULL : PyObject_CallMethod(gc, name, NULL);
+
+    if (r == NULL) {
+        PyErr_WriteUnraisable(gc);
+    }
+}
+
+void
+fork_prepare(void)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+
+    warn_of_threads();
+    call_gc("collect");
+    exit_flush(); /* frozen objects would not be found any more */
+    call_gc("freeze");
+    PyGILState_Release(state);
+}
+
+void
+fork_begin(void)
+{
+    gil = PyGILState_Ensure();
+    errors_end_line();
+    (void)fflush(NULL);
+    PyOS_BeforeFork();
+}
+
+void
+fork_in_parent(void)
+{
+    PyOS_AfterFork_Parent();
+    PyGILState_Release(gil);
+}
+
+/* Processes that multiprocessing has started are the parent's. At its end a child
+ * would terminate them as its own; multiprocessing lets its own children forget
+ * them in this way, too. */
+static void
+disown_processes(void)
+{
+    PyObject *m = /* borrowed */
+        PyDict_GetItemString(PyImport_GetModuleDict(),
+                             "multiprocessing.process");
+    CLEANUP(py_clear) PyObject *none = m == NULL ? NULL : PySet_New(NULL);
+
+    if (none != NULL && PyObject_SetAttrString(m, "_children", none) < 0) {
+        PyErr_WriteUnraisable(m);
+    }
+    PyErr_Clear();
+}
+
+void
+fork_in_child(void)
+{
+    PyOS_AfterFork_Child();
+    disown_processes();
+    PyGILState_Release(gil);
+}

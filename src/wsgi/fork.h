@@ -1,0 +1,29 @@
+/*
+ * fork.h - Python around a fork(): one process imports, others go on from there
+ *
+ * What:      what os.fork() does besides the fork, for workers that a process
+ *            with a loaded application forks (--preload): hooks of the application
+ *            and of the standard library run, locks and thread states are mended,
+ *            and what can be shared stays shared.
+ * Owner:     the process; the thread that called interp_start().
+ * Threads:   that one.
+ * GIL:       not held by the caller; held from fork_begin() to fork_in_parent() or
+ *            fork_in_child().
+ * Errors:    none: what fails is reported by Python.
+ * Blocks:    until the import lock and the GIL are free; hooks may.
+ */
+#ifndef WSGI_FORK_H
+#define WSGI_FORK_H
+
+/* Once, when all that is to be shared has been imported. Writes what waits in
+ * open files, which otherwise each child would write; takes all objects there are
+ * out of the garbage collector's sight, so that its marks do not unshare them;
+ * warns of threads, which do not live on in a child. */
+void fork_prepare(void);
+
+/* Around fork(), also where it fails: one of the two follows. */
+void fork_begin(void);
+void fork_in_parent(void);
+void fork_in_child(void);
+
+#endif

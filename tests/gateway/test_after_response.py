@@ -568,7 +568,8 @@ def test_term_waits(serve_fcgi, notes, gate, threads, keep):
     if keep:
         conn.wait_eof()
     else:
-        assert server.connect().silent(0.3)         # nobody answers any more
+        # Nobody answers any more, as soon as the signal has been seen.
+        wait_for(lambda: server.connect().silent(0.3), 5, 'no answer')
     assert server.running()
     gate.touch()
     assert server.wait(5) == 0

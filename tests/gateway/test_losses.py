@@ -213,8 +213,19 @@ def application(environ, start_response):
         time.sleep(3600)
     time.sleep(0.01)
     start_response('200 OK', [('Content-Type', 'text/plain')])
-    return [b'hello']
+    return [str(os.getpid()).encode() if environ['PATH_INFO'] == '/pid' else b'hello']
 '''
+
+
+def ask_pids(path):
+    """The workers that answer some requests at once."""
+    clients = [fcgi.Connection(path) for _ in range(6)]
+    for client in clients:
+        client.send(fcgi.request_bytes(cgi_params(path='/pid')))
+    pids = {int(client.response().text) for client in clients}
+    for client in clients:
+        client.close()
+    return pids
 
 
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGTERM])
@@ -223,7 +234,7 @@ def test_queue_behind_a_long_request(world, number):
     behind a request that takes long while another worker has nothing to do."""
     process, path = bound(world, HANGING, '--processes', '2', '--reload', 'off')
     process.allow_log('SIGHUP|new code')
-    assert whole(connect(path))
+    wait_for(lambda: ask_pids(path) == workers(process), 10, 'both workers')
     hanging = fcgi.connect(path)
     hanging.sendall(fcgi.request_bytes(cgi_params(path='/hang')))
     process.wait_log('hangs', 10)

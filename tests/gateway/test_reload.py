@@ -254,7 +254,7 @@ def test_hup_counts_for_what_was_touched(serve):
     put(server, 'helper.py', 'version = "two"\n')
     server.process.signal(signal.SIGHUP)
     comes(server, 'two')
-    assert version(server, '/born') != before
+    wait_for(lambda: version(server, '/born') != before, 20, 'the end of the old code')
     looks(3)
     assert 'touched' not in server.logged
 

@@ -285,7 +285,7 @@ def test_max_memory(serve):
     with Load(server) as load:
         wait_for(lambda: len({pid for _, pid in load.answers}) >= 6, 40, 'new workers')
     assert not load.failures, (len(load.answers), load.failures[:3])
-    assert server.log.matches(r'notice: \d+ KiB of memory are more than --max-memory \(\d+ KiB\)')
+    assert server.log.matches(r'notice: \[\w+\] \d+ KiB of memory are more than --max-memory \(\d+ KiB\)')
 
     def is_known():
         """A worker that has answered has said how large it is, unless it has left since."""

@@ -111,11 +111,13 @@ def test_environ_may_be_changed(fcgi_server):
     """W5: whatever an application does to its environ, the next request gets a whole fresh one."""
     server = fcgi_server(RUIN)
     conn = server.connect()
-    seen = []
+    seen, ids = [], set()
     for _ in range(3):
         shown = server.request('POST', '/a/b', 'q=1', {'X-Long': 'v' * 1000, 'Cookie': 'c=1'}, b'x', conn=conn,
                                keep=True).json
+        ids.add(shown.pop('wsgi_cgi.request_id'))
         seen.append({k: v for k, v in shown.items() if ' object at ' not in v})
+    assert len(ids) == 3 and 'ruined' not in ids
     assert seen[0] == seen[1] == seen[2]
     assert seen[0]['HTTP_X_LONG'] == 'v' * 1000 and seen[0]['PATH_INFO'] == '/a/b'
 

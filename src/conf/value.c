@@ -306,8 +306,8 @@ int
 value_log_format(const struct option_row *row UNUSED, void *field,
                  const char *value)
 {
-    static const char *const names[] = {[LOG_FORMAT_TEXT] = "text",
-                                        [LOG_FORMAT_JSON] = "json"};
+    static const char *const names[] = {
+        [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json"};
     int i = find_word(names, ARRAY_SIZE(names), value);
     if (i >= 0) {
         *(enum config_log_format *)field = (enum config_log_format)i;

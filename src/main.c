@@ -758,6 +758,9 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
                   "FCGI=static");
         return EX_SOFTWARE;
     }
+    if (privs.wanted && !privs.already) {
+        logs_give(privs.uid, privs.gid);
+    }
     status = privs_drop(&privs);
     /* As the user that will run it: what he cannot read is told now. */
     return status != 0 ? status : prepare(false);

@@ -12,11 +12,27 @@
 
 /* A pipe nobody reads is an error and not a wait: O_NONBLOCK, and only here. */
 static int
-open_path(const char *path)
+try_open(const char *path, int more)
 {
-    int fd = open(
-        path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-        0640);
+    return open(path,
+                O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | more,
+                0640);
+}
+
+static int
+open_path(const char *path, bool *ret_made)
+{
+    int fd = try_open(path, 0);
+
+    *ret_made = false;
+    if (fd < 0 && errno == ENOENT) {
+        fd = try_open(path, O_CREAT | O_EXCL);
+        *ret_made = fd >= 0;
+    }
+    if (fd < 0 && errno == EEXIST) {
+        /* Somebody else has made it, or it is a link to what is not there. */
+        fd = try_open(path, O_CREAT);
+    }
     int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
 
     if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
@@ -51,7 +67,7 @@ logfile_open(struct logfile *f, const char *path)
     if (f->path == NULL) {
         return -errno;
     }
-    int fd = open_path(f->path);
+    int fd = open_path(f->path, &f->is_made);
     if (fd < 0) {
         return fd;
     }
@@ -108,6 +124,12 @@ logfile_take_stderr(struct logfile *f)
     return fd < 0 ? 0 : replace(f, &fd);
 }
 
+int
+logfile_give(const struct logfile *f, uid_t uid, gid_t gid)
+{
+    return f->is_made && fchown(f->fd, uid, gid) < 0 ? -errno : 0;
+}
+
 /* A pipe or terminal is not renamed; and /dev/stdout means another thing by now
  * than it did at the start. */
 static bool
@@ -124,7 +146,7 @@ logfile_reopen(struct logfile *f)
     if (!is_rotated(f)) {
         return 0;
     }
-    int fd = open_path(f->path);
+    int fd = open_path(f->path, &f->is_made);
     return fd < 0 ? fd : replace(f, &fd);
 }
 

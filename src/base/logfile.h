@@ -14,10 +14,12 @@
 #include "base/compiler.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct logfile {
-    char *path; /* absolute: the folder may change later */
-    int fd;     /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
+    char *path;   /* absolute: the folder may change later */
+    int fd;       /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
+    bool is_made; /* it did not exist */
 };
 
 #define LOGFILE_NONE ((struct logfile){.fd = -1})
@@ -29,6 +31,10 @@ void logfile_fini(struct logfile *f);
 
 /* From here on fd 2 is the file, and fd 1 where it was the same as fd 2. */
 CHECK_RESULT int logfile_take_stderr(struct logfile *f);
+
+/* A file that was made here becomes that user's, who can then open it again. 0 or
+ * -errno. */
+CHECK_RESULT int logfile_give(const struct logfile *f, uid_t uid, gid_t gid);
 
 /* Opens the path again, if it is a file. On failure all stays as it was. */
 CHECK_RESULT int logfile_reopen(struct logfile *f);

@@ -42,6 +42,12 @@ access_log_open(const struct config *config)
 }
 
 int
+access_log_give(uid_t uid, gid_t gid)
+{
+    return logfile_give(&access_log.file, uid, gid);
+}
+
+int
 access_log_reopen(bool moved_only)
 {
     if (!access_log.is_on || access_log.in_log ||

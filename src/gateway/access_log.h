@@ -16,9 +16,13 @@
 #include "gateway/request.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Start only. Without it the functions below do nothing. */
 CHECK_RESULT int access_log_open(const struct config *config);
+
+/* logfile_give() of its file, if it has one. */
+CHECK_RESULT int access_log_give(uid_t uid, gid_t gid);
 
 /* At SIGHUP; moved_only: only where the path names another file by now. On
  * failure the old file goes on. */

@@ -65,6 +65,18 @@ logs_open(const struct config *c, bool restarted)
     return status;
 }
 
+void
+logs_give(uid_t uid, gid_t gid)
+{
+    int e = logfile_give(&log_file, uid, gid);
+
+    e = e == 0 ? access_log_give(uid, gid) : e;
+    if (e < 0) {
+        log_warning("the log files cannot be given to --user: %s",
+                    strerror(-e));
+    }
+}
+
 bool
 logs_take_stderr(void)
 {

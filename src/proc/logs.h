@@ -17,6 +17,7 @@
 #include "conf/config.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* The form and levels of the log; before anything that may log. */
 void logs_set_up(const struct config *config);
@@ -24,6 +25,10 @@ void logs_set_up(const struct config *config);
 /* Opens the files, in the folder of the start. restarted: the program before us
  * was this one and had them open: then no file is worth an end. */
 CHECK_RESULT int logs_open(const struct config *config, bool restarted);
+
+/* What was made becomes the user's that we are about to be (--user), so that it
+ * can be opened again then. */
+void logs_give(uid_t uid, gid_t gid);
 
 /* The start has gone well: from here on fd 2 is the log file, if there is one:
  * true. Until then whoever started us is told what is wrong. */

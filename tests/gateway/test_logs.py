@@ -18,6 +18,7 @@ from fcgi import wait_for
 from harness import count_fds, settled
 from settings import BINARY
 from test_processes import Load, rewrite, serve, workers      # noqa: F401 (serve is a fixture)
+from test_starting import OTHER, as_root, become, identity, public     # noqa: F401 (fixtures, too)
 from test_syscalls import Trace, plain, traced
 
 STAMP = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
@@ -349,6 +350,42 @@ def test_file_that_cannot_be_opened_again(serve, tmp_path, options):      # noqa
     server.process.signal(signal.SIGHUP)
     wait_for(lambda: ask(server, 'c') and any('query c of 2' in line for line in lines(log)), 20, 'the new file')
     wait_for(lambda: ask(server, 'd') and any('?d ' in line for line in lines(access)), 20, 'the new access log')
+    if options:
+        renewed(server, pids, 1)
+
+
+@as_root
+@pytest.mark.parametrize('options', [[], ['--processes', '2']], ids=['alone', 'master'])
+def test_rotation_as_another_user(become, public, options):      # noqa: F811
+    """P6, P15: files made by root are those of --user, which opens them again; where it may not make a new one, the old
+    one goes on, until somebody makes it, as logrotate's "create" does."""
+    uid, gid, _ = identity(OTHER)
+    folder = public / 'log'
+    folder.mkdir()
+    log, access = folder / 'log', folder / 'access'
+    server = become(QUIET % 1, '--user', OTHER, '--log-file', log, '--access-log', access, *options)
+    server.check_fds = False
+    for path in log, access:
+        assert (path.stat().st_uid, path.stat().st_gid) == (uid, gid)
+    wait_for(lambda: len(ask(server, 'a', len(options) or 1)) == (len(options) or 1), 20, 'all processes')
+    pids = workers(server)
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: ask(server, 'a') and any('SIGHUP' in line for line in lines(log)), 20, 'the reload')
+    if options:
+        renewed(server, pids, 1)
+    assert 'cannot be opened' not in log.read_text()
+    pids = workers(server)
+    old = rotate(log, server.process)
+    wait_for(lambda: f'error: --log-file {log}: cannot be opened again: Permission denied; the old file goes on'
+             in old.read_text(), 20, 'the reason in the old file')
+    if options:
+        renewed(server, pids, 1)
+    assert not log.exists()
+    log.touch(0o640)
+    os.chown(log, uid, gid)
+    pids = workers(server)
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: ask(server, 'b') and any('query b ' in line for line in lines(log)), 20, 'the new file')
     if options:
         renewed(server, pids, 1)
 
@@ -908,8 +945,10 @@ def test_threads_of_the_application(fcgi_unix, tmp_path):
             return [environ['wsgi_cgi.request_id'].encode()]
     ''', '--log-file', log, '--log-format', 'json')
     name = server.request().text
-    assert [(e['message'], e.get('request_id')) for e in objects(log)] == \
-        [('from a thread', None), ('unfinished', None), ('from a child', name)]
+    # What a thread has not finished comes when it is gone, a moment after its join().
+    wait_for(lambda: len(lines(log)) == 3, 5, 'three lines')
+    assert {(e['message'], e.get('request_id')) for e in objects(log)} == \
+        {('from a thread', None), ('unfinished', None), ('from a child', name)}
 
 
 def test_work_after_the_response(transport, tmp_path):

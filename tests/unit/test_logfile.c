@@ -70,6 +70,8 @@ test_rotation(void **state UNUSED)
     (void)umask(mask);
     assert_int_equal(fstat(f.fd, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
+    assert_true(f.is_made);
+    assert_int_equal(logfile_give(&f, getuid(), getgid()), 0);
     assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
     assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
     say(f.fd, "one\n");
@@ -92,6 +94,32 @@ test_rotation(void **state UNUSED)
     logfile_fini(&f);
     assert_int_equal(fcntl(fd, F_GETFD), -1);
     assert_int_equal(f.fd, -1);
+}
+
+static void
+test_what_was_there_is_not_given_away(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(close(open("log", O_CREAT | O_WRONLY, 0600)), 0);
+    assert_int_equal(logfile_open(&f, "log"), 0);
+    assert_false(f.is_made);
+    assert_int_equal(logfile_give(&f, getuid() + 1, getgid()), 0);
+    struct stat st;
+    assert_int_equal(stat("log", &st), 0);
+    assert_int_equal(st.st_uid, getuid());
+    logfile_fini(&f);
+}
+
+static void
+test_a_link_to_what_is_not_there(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(symlink("log.1", "log"), 0);
+    assert_int_equal(logfile_open(&f, "log"), 0);
+    assert_false(f.is_made); /* whoever made the link has said where */
+    say(f.fd, "there\n");
+    expect("log.1", "there\n");
+    logfile_fini(&f);
 }
 
 static void
@@ -203,6 +231,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_rotation),
+        TEST(test_what_was_there_is_not_given_away),
+        TEST(test_a_link_to_what_is_not_there),
         TEST(test_a_path_that_cannot_be_opened_again),
         TEST(test_a_path_that_is_no_file),
         TEST(test_a_pipe),

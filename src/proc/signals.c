@@ -18,6 +18,8 @@ static atomic_int stop; /* enum signals_stop */
 static atomic_uint reloads, dumps, more, less;
 static int wake_fd = -1;
 static bool handlers_set;
+/* In a worker: systemd sends TERM to all of a service, and so does the master. */
+static atomic_bool is_patient;
 
 void
 signals_hold(void)
@@ -72,8 +74,12 @@ on_signal(int number)
     switch (number) {
     case SIGTERM:
     case SIGUSR1:
-        atomic_store(&stop, atomic_load(&stop) == STOP_NONE ? STOP_GRACEFUL
-                                                            : STOP_NOW);
+        if (atomic_load(&stop) == STOP_NONE) {
+            atomic_store(&stop, STOP_GRACEFUL);
+        }
+        else if (!atomic_load(&is_patient)) {
+            atomic_store(&stop, STOP_NOW);
+        }
         break;
     case SIGINT:
     case SIGQUIT:
@@ -187,6 +193,7 @@ signals_keep_wake_fd(void)
 {
     int fd = wake_fd;
 
+    atomic_store(&is_patient, true);
     wake_fd = -1;
     return fd;
 }

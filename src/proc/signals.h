@@ -60,7 +60,8 @@ void signals_wait(int timeout_ms, int fd);
 /* Makes signals_wait() return. */
 void signals_wake(void);
 
-/* In a forked worker, before its own signals_open(): the descriptor that wakes
+/* In a forked worker, before its own signals_open(): from here on a second TERM
+ * is as good as one (the master's means of force is QUIT). The descriptor that wakes
  * the master's signals_wait() when 8 bytes are written; it stays open. */
 int signals_keep_wake_fd(void);
 

@@ -224,6 +224,30 @@ def test_term_in_a_reload(serve):
     assert server.wait(10) == 0
 
 
+def test_term_to_all_at_once(serve):
+    """P4: systemd sends TERM to every process of a service, and so does the master: the worker takes both for one."""
+    server = serve('''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [environ['wsgi.input'].read()]
+    ''', '--processes', '2')
+    server.allow_log(r'worker \d+ exited with code 0')      # told by the test, not by its master
+    wait_for(lambda: len(workers(server)) == 2, 5, 'two workers')
+    slow = server.start('POST', body=b'whole')
+    wait_for(lambda: server.request('POST', body=b'x').text == 'x', 5, 'the other worker')
+    before = workers(server)
+    for pid in before:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: len(workers(server) & before) == 1, 10, 'the end of the idle worker')
+    server.process.signal(signal.SIGTERM)
+    wait_for(lambda: workers(server) <= before, 10, 'the end of all that came after')
+    slow.write(b'whole')
+    slow.finish_body()
+    response = slow.response()
+    assert response.complete and response.text == 'whole'
+    assert server.wait(10) == 0
+
+
 def test_more_and_less(two):
     """TTIN and TTOU add and remove a worker."""
     two.process.signal(signal.SIGTTIN)

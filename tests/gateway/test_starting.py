@@ -510,9 +510,14 @@ def application(environ, start_response):
 
 @pytest.fixture
 def public(world):
-    """Files that other users can reach."""
+    """Files that other users can reach; their sanitizer's reports, if any, are found at the end."""
     world.public_binary()
-    return world.run_dir
+    reports = world.run_dir / 'reports'
+    reports.mkdir()
+    reports.chmod(0o777)
+    yield world.run_dir
+    for report in reports.iterdir():
+        report.rename(world.run_dir / report.name)
 
 
 @pytest.fixture
@@ -524,8 +529,10 @@ def become(world, public):
         script = public / 'app.py'
         script.write_text(app)
         path = path or world.new_path('sock')
+        sanitizer = {name: value.replace('/sanitizer', '/reports/sanitizer') for name, value in world.env().items()
+                     if name.endswith('SAN_OPTIONS')}
         process = world.spawn('--bind', str(path), *options, str(script), binary=public / 'wsgi-cgi', cwd=cwd,
-                              env={'HOME': '/root', 'USER': 'root', **(env or {})}, **keywords)
+                              env={'HOME': '/root', 'USER': 'root', **sanitizer, **(env or {})}, **keywords)
         server = FcgiServer(world, process, str(path))
         server.script = str(script)
         server.check_fds = False

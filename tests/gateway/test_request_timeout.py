@@ -253,32 +253,33 @@ def test_other_thread(patient):
 
 def test_the_next_request_is_never_hit(patient):
     """P7: requests that end just when their time is over: the next one on the same thread has nothing of it."""
-    server = patient('--threads', '2', '--request-timeout', '60ms', app='''
+    server = patient('--threads', '2', '--request-timeout', f'{int(60 * SLOW)}ms', app='''
         import time
-        seen = []
         def application(environ, start_response):
-            try:
-                end = time.monotonic() + float(environ['QUERY_STRING'] or 0)
-                while time.monotonic() < end:
+            end = time.monotonic() + float(environ['QUERY_STRING'] or 0)
+            while time.monotonic() < end:
+                pass
+            start_response('200 OK', [])
+            if not environ['QUERY_STRING']:
+                for i in range(2000):
                     pass
-                start_response('200 OK', [])
-                if not environ['QUERY_STRING']:
-                    for i in range(2000):
-                        pass
-                return [b'fine']
-            except BaseException as error:
-                seen.append(environ['QUERY_STRING'])
-                raise
+            return [b'fine']
     ''')
     conn = server.connect(timeout=10)
     ended = 0
     for i in range(60):
-        edge = conn.request(server.params(query=f'{0.050 + i % 30 * 0.001:.3f}'), keep=True)
+        edge = conn.request(server.params(query=f'{(0.050 + i % 30 * 0.001) * SLOW:.3f}'), keep=True)
         assert edge.status in (200, 504)
         ended += edge.status == 504
         for _ in range(3):
             quick = conn.request(server.params(), keep=True)
-            assert quick.status == 200 and quick.body == b'fine', (i, quick)
+            if quick.status == 504:
+                # A machine under load may keep it waiting so long itself; then its own line says so.
+                assert_gateway_timeout(server, quick)
+                page_id = re.search(r'<code>(\w{12})</code>', quick.text)[1]
+                assert f'[{page_id}] GET /: has run for' in server.logged
+            else:
+                assert quick.status == 200 and quick.body == b'fine', (i, quick)
     assert ended > 0 or SLOW > 1
     assert 'its process has to go' not in server.logged
 

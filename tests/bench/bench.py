@@ -1,0 +1,309 @@
+"""The benchmark: `make bench` and `make bench-smoke`.
+
+Starts each contender on this machine, loads them in turn in one run, prints tables, writes the figures as JSON, and says which
+goals are met. Ratios within a table are what counts: the machine's speed drifts, and all of a table drift alike.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import contenders as who
+from measure import load, process, rounds, wrk
+from report import print_goals, print_table, save
+
+GET = {'GATEWAY_INTERFACE': 'CGI/1.1', 'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
+       'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'REMOTE_ADDR': '127.0.0.1',
+       'PATH': '/usr/bin:/bin', 'HTTP_HOST': 'localhost', 'REDIRECT_STATUS': '200'}
+
+
+class Bench:
+    """One run."""
+
+    def __init__(self, place, args):
+        self.place, self.args = place, args
+        self.results = {}
+
+    def table(self, name, turns, count=None):
+        """Measure; keep and print the medians."""
+        if self.args.only and not re.search(self.args.only, name):
+            return
+        started = time.monotonic()
+        self.results[name] = rounds(turns, count or self.args.rounds, warm_up=not self.args.smoke)
+        print_table(name, self.results[name], time.monotonic() - started)
+
+    def wanted(self, *names):
+        return not self.args.only or any(re.search(self.args.only, name) for name in names)
+
+    def direct(self, name, work, starters, **how):
+        """The same load for each of `starters`, by FastCGI."""
+        if not self.wanted(name):
+            return
+        running = [start(self.place, work) for start in starters]
+        how.setdefault('seconds', self.args.seconds)
+        self.table(name, {r.name: lambda r=r: load(self.place, r, **how) for r in running})
+        self.place.stop()
+
+
+# --- the plan ---------------------------------------------------------------------------------------------------------
+
+def fastcgi(b):
+    """Asked directly."""
+    everyone = [who.wsgi_cgi, who.uwsgi, who.stock, who.floor, who.php_fpm]
+    python = [who.wsgi_cgi, who.uwsgi]
+    for connections in (8, 1, 64):
+        b.direct(f'hello, new connections, {connections} clients', 'hello', everyone, connections=connections)
+    # uWSGI and the bare server close every connection: their best is without.
+    for connections in (8, 64):
+        b.direct(f'hello, kept connections, {connections} clients', 'hello', [who.wsgi_cgi, who.php_fpm],
+                 connections=connections, keep=True) if not b.args.smoke else None
+    kept_and_new(b)
+    b.direct('headers: 30 read, 10 set', 'headers', python)
+    b.direct('Python-heavy request', 'heavy', python, connections=2)
+    for size in '64k', '1m':
+        b.direct(f'list of {size}', f'list_{size}', [*python, who.floor])
+        b.direct(f'generator of {size}', f'generator_{size}', python)
+    b.direct('file of 100 MiB', 'file_100m', [*python, who.floor], connections=2,
+             seconds=max(b.args.seconds, 0.2))
+    b.direct('upload of 1 MiB, read', 'upload_read', python, method='POST', upload=1 << 20)
+    b.direct('upload of 1 MiB, not read', 'upload_ignored', python, method='POST', upload=1 << 20)
+    processes_and_threads(b)
+
+
+def kept_and_new(b):
+    """Our own two ways, and uWSGI's one, in the same rounds."""
+    name = 'hello, kept against new, 8 clients'
+    if b.wanted(name):
+        ours, other = who.wsgi_cgi(b.place, 'hello'), who.uwsgi(b.place, 'hello')
+        b.table(name, {'wsgi-cgi, kept': lambda: load(b.place, ours, b.args.seconds, keep=True),
+                       'wsgi-cgi, new': lambda: load(b.place, ours, b.args.seconds),
+                       'uWSGI, new': lambda: load(b.place, other, b.args.seconds)})
+        b.place.stop()
+
+
+def processes_and_threads(b):
+    for processes in (2, 4):
+        b.direct(f'hello, {processes} processes', 'hello',
+                 [lambda place, work, start=start: start(place, work, processes=processes)
+                  for start in (who.wsgi_cgi, who.uwsgi)])
+    for threads in (1, 4, 16):
+        b.direct(f'waits 5 ms, {threads} threads', 'wait_5ms',
+                 [lambda place, work, start=start: start(place, work, threads=threads)
+                  for start in (who.wsgi_cgi, who.uwsgi)], connections=2 * threads)
+    beside_a_busy_thread(b)
+
+
+def beside_a_busy_thread(b):
+    """Short requests while another thread computes for two seconds."""
+    name = 'a short request beside one that computes'
+    if not b.wanted(name):
+        return
+    running = [start(b.place, 'compute_or_hello', threads=2) for start in (who.wsgi_cgi, who.uwsgi)]
+
+    def turn(r):
+        argv = [b.place.programs / 'load', '-c', '1', '-n', '1', '-u', '/compute', r.address]
+        with subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL) as busy:
+            who.select_wait(0.2)
+            figures = load(b.place, r, 1.0, connections=1)
+            assert busy.wait() == 0
+        return figures
+    b.table(name, {r.name: lambda r=r: turn(r) for r in running}, 2 if not b.args.smoke else 1)
+    b.place.stop()
+
+
+def through_nginx(b):
+    """wrk over nginx: what a visitor gets. mod_wsgi is its own web server."""
+    works = {'hello through nginx': 'hello', 'Flask JSON through nginx': 'flask_work:app',
+             'Django page through nginx': 'django_work:application'}
+    for name, work in works.items():
+        if not b.wanted(name):
+            continue
+        nginx, place = who.Nginx(b.place), b.place
+        fronts = {}
+        for label, start, kind in (
+                ('wsgi-cgi, kept', who.wsgi_cgi, 'fastcgi-kept'), ('wsgi-cgi, new', who.wsgi_cgi, 'fastcgi'),
+                ('uWSGI, uwsgi_pass', who.uwsgi_for_nginx, 'uwsgi'),
+                ('uWSGI, HTTP', lambda *a: who.uwsgi_for_nginx(*a, protocol='http'), 'http'),
+                ('gunicorn', who.gunicorn, 'http'), ('waitress', who.waitress, 'http')):
+            running = start(place, work)
+            fronts[label] = running, nginx.add(running, kind)
+        if work == 'hello':
+            running = who.php_fpm(place, work)
+            fronts['php-fpm'] = running, nginx.add(running, 'fastcgi')
+        nginx.start()
+        for daemon in (True, False):
+            running = who.mod_wsgi(place, work, daemon=daemon)
+            fronts[running.name] = running, running.url
+        b.table(name, {label: lambda r=r, url=url: wrk(r, url, b.args.seconds) for label, (r, url) in fronts.items()},
+                min(b.args.rounds, 5))
+        place.stop()
+
+
+def cgi(b):
+    """A process for each request."""
+    place, here = b.place, who.HERE
+    hello = place.path('hello.py')
+    hello.write_text('def application(environ, start_response):\n'
+                     '    start_response("200 OK", [("Content-Type", "text/plain")])\n    return [b"Hello world\\n"]\n')
+
+    def script(stem, imported):
+        path = place.path(stem + '.py')
+        path.write_text(f'import sys\nsys.path[:0] = [{str(here)!r}, {str(who.TREE / "examples")!r}]\n{imported}\n'
+                        'if __name__ == "__main__":\n    from wsgiref.handlers import CGIHandler\n'
+                        '    CGIHandler().run(application)\n')
+        return path
+    plain, embedded = place.path('plain.py'), place.path('embedded.py')
+    plain.write_text(hello.read_text() + 'from wsgiref.handlers import CGIHandler\nCGIHandler().run(application)\n')
+    embedded.write_text(hello.read_text() + 'print("Status: 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\nHello world")\n')
+    env = {**GET, 'HOME': str(place.folder), 'BENCH_FILE': ''}
+
+    def turn(argv, expected=b'Hello world'):
+        argv = [str(a) for a in argv]
+        return lambda: process(argv, {**env, 'SCRIPT_FILENAME': argv[-1]}, expected, place.folder)
+    count = 4 * b.args.rounds if not b.args.smoke else 1
+    php = {**env, 'SCRIPT_FILENAME': str(place.folder / 'hello.php')}
+    b.table('CGI hello', {
+        'wsgi-cgi': turn([place.wsgi_cgi, hello]), 'embedder, init and exit': turn([place.programs / 'embed', embedded]),
+        'python3, CGIHandler': turn([who.PYTHON, plain]), 'python3 -c pass': turn([who.PYTHON, '-c', 'pass'], b''),
+        'php-cgi': lambda: process(['/usr/bin/php-cgi'], php, b'Hello world', place.folder),
+        'C program': turn([place.programs / 'cgi'])}, count)
+    for name, imported in (('Flask', 'from flask_work import app as application'),
+                           ('Django', 'from django_work import application')):
+        path = script(name.lower(), imported)
+        b.table(f'CGI {name} hello', {'wsgi-cgi': turn([place.wsgi_cgi, path], b'ello'),
+                                      'python3, CGIHandler': turn([who.PYTHON, path], b'ello')}, max(1, count // 2))
+
+
+def memory(b):
+    """RSS and PSS of a worker, start to first response, idle connections."""
+    place = b.place
+    if b.wanted('memory of a worker, KiB'):
+        sleeper = who.Running(place, 'python3 that sleeps', [who.PYTHON, '-c', 'import time; time.sleep(99)'],
+                              url='http://127.0.0.1:1/')
+        figures = {}
+        ours = who.wsgi_cgi(place, 'hello')
+        load(place, ours, requests=2000)
+        for r in (ours, who.uwsgi(place, 'hello'), sleeper):
+            figures[r.name] = {'rss_kib': r.memory('Rss'), 'pss_kib': r.memory('Pss')}
+        for label, options in (('Django, 4 workers', ()), ('Django, 4 workers, --preload', ('--preload',))):
+            r = who.wsgi_cgi(place, 'django_work:application', 4, options=options)
+            load(place, r, requests=400)
+            figures[label] = {'rss_kib': r.memory('Rss'), 'pss_kib': r.memory('Pss')}
+        place.stop()
+        b.results['memory of a worker, KiB'] = figures
+        print_table('memory of a worker, KiB', figures, 0)
+
+    def first_response(start):
+        began = time.monotonic()
+        r = start(place, 'hello')
+        load(place, r, requests=1, connections=1)
+        elapsed = time.monotonic() - began
+        place.stop()
+        return {'ms': elapsed * 1000}
+    b.table('start to first response', {name: lambda s=s: first_response(s) for name, s in
+                                        (('wsgi-cgi', who.wsgi_cgi), ('uWSGI', who.uwsgi))})
+    if b.wanted('idle connections'):
+        idle_connections(b)
+
+
+def idle_connections(b):
+    """What 10,000 connections that say nothing cost: memory, and the time of a request beside them."""
+    running = who.wsgi_cgi(b.place, 'hello', threads=2)
+    load(b.place, running, requests=2000)
+    few, many = 10, 10000 if not b.args.smoke else 200
+    figures, held = {}, []
+    for count in (few, many):
+        while len(held) < count:
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(running.address[5:])
+            held.append(s)
+        load(b.place, running, requests=500)
+        figures[f'{count} idle connections'] = {'rss_kib': running.memory('Rss'),
+                                                **load(b.place, running, b.args.seconds, connections=1)}
+    for s in held:
+        s.close()
+    b.place.stop()
+    figures = {name: {k: v for k, v in f.items() if not isinstance(v, str)} for name, f in figures.items()}
+    b.results['idle connections'] = figures
+    print_table('idle connections', figures, 0)
+
+
+def instructions(b):
+    """In user space, everything included, of a hello request with 32 variables on a kept connection."""
+    if not b.wanted('instructions') or b.args.smoke:
+        return
+    counts = []
+    for requests in (200, 1200):
+        out = b.place.path('callgrind')
+        path = b.place.path('s')
+        argv = ['valgrind', '--tool=callgrind', f'--callgrind-out-file={out}', b.place.wsgi_cgi, '--bind', f'unix:{path}',
+                '--python-path', who.HERE, 'work:hello']
+        running = who.Running(b.place, 'callgrind', argv, f'unix:{path}', cwd=who.HERE).wait()
+        load(b.place, running, requests=requests, connections=1, keep=True)
+        b.place.stop()
+        counts.append(int(re.search(r'Collected : (\d+)', running.log.read_text())[1]))
+    b.results['instructions'] = {'wsgi-cgi': {'instructions': (counts[1] - counts[0]) / 1000}}
+    print_table('instructions', b.results['instructions'], 0)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------------
+
+def versions(wsgi_cgi):
+    def first_line(*argv):
+        try:
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        except OSError:
+            return 'not found'
+        return done.stdout.strip().splitlines()[0]
+    return {'wsgi-cgi': first_line(wsgi_cgi, '--version'), 'uWSGI': first_line('uwsgi', '--version'),
+            'gunicorn': first_line('/usr/bin/gunicorn', '--version'), 'nginx': first_line('/usr/sbin/nginx', '-v'),
+            'Apache': first_line('/usr/sbin/apache2', '-v'), 'PHP': first_line('/usr/bin/php-cgi', '-v'),
+            'waitress': first_line('dpkg-query', '-Wf', '${Version}', 'python3-waitress'),
+            'mod_wsgi': first_line('dpkg-query', '-Wf', '${Version}', 'libapache2-mod-wsgi-py3'),
+            'libfcgi': first_line('dpkg-query', '-Wf', '${Version}', 'libfcgi-dev'),
+            'Python': first_line(who.PYTHON, '--version'), 'kernel': platform.release(), 'cpus': os.cpu_count(),
+            'cpu': next((line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
+                         if line.startswith('model name')), '?')}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('wsgi_cgi', type=Path)
+    parser.add_argument('programs', type=Path, help='folder of load, stock, floor, cgi and embed')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--seconds', type=float, default=1.0, help='of one turn')
+    parser.add_argument('--only', help='regular expression: these tables')
+    parser.add_argument('--smoke', action='store_true', help='each once and short: does it run?')
+    parser.add_argument('--save', type=Path, help='folder for the JSON file and the plots')
+    args = parser.parse_args()
+    if args.smoke:
+        args.rounds, args.seconds = 1, 0.05
+    with tempfile.TemporaryDirectory(prefix='bench-') as folder:
+        place = who.Place(folder, args.wsgi_cgi.resolve(), args.programs.resolve())
+        with open(place.big_file, 'wb') as f:
+            f.truncate(100 << 20)
+        b = Bench(place, args)
+        print(json.dumps(versions(args.wsgi_cgi), indent=2))
+        try:
+            for part in (instructions, memory, fastcgi, through_nginx, cgi):
+                part(b)
+        finally:
+            place.stop()
+    missed = print_goals(b.results)
+    if args.save:
+        save(args.save, b.results, versions(args.wsgi_cgi))
+    if args.smoke:
+        print(f'\n{len(b.results)} passed, 0 failed')
+    return 0 if args.smoke or not missed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Tables, goals, plots."""
+
+import json
+import time
+
+COLUMNS = [('rps', 'requests/s', '.0f'), ('p50_us', 'p50 µs', '.0f'), ('p99_us', 'p99 µs', '.0f'),
+           ('p999_us', 'p99.9 µs', '.0f'), ('cpu_us', 'CPU µs/request', '.1f'), ('ms', 'ms', '.2f'), ('cpu_ms', 'CPU ms', '.2f'),
+           ('rss_kib', 'RSS KiB', '.0f'), ('pss_kib', 'PSS KiB', '.0f'), ('instructions', 'instructions', '.0f')]
+MAIN = ('rps', 'ms', 'pss_kib', 'instructions')
+
+
+def main_figure(figures):
+    return next(f for f in MAIN if f in figures)
+
+
+def print_table(name, rows, seconds):
+    """The first row is ours; the ratio is ours to the row's."""
+    columns = [c for c in COLUMNS if any(c[0] in figures for figures in rows.values())]
+    first = next(iter(rows.values()))
+    key = main_figure(first)
+    print(f'\n{name}  ({seconds:.0f} s)')
+    print(f'  {"":28}' + ''.join(f'{title:>15}' for _, title, _ in columns) + f'{"ours / its":>12}')
+    for label, figures in rows.items():
+        cells = ''.join(f'{format(figures[f], spec) if f in figures else "-":>15}' for f, _, spec in columns)
+        print(f'  {label:28}{cells}{first[key] / figures[key]:12.2f}', flush=True)
+
+
+class Goal:
+    """`figure` of `ours` to that of `other` in a table: at least or at most `bound`."""
+
+    def __init__(self, text, table, ours, other, figure, bound, at_least=True):
+        self.text, self.table, self.ours, self.other = text, table, ours, other
+        self.figure, self.bound, self.at_least = figure, bound, at_least
+
+    def measure(self, results):
+        try:
+            rows = results[self.table]
+            value = rows[self.ours][self.figure]
+            return value / rows[self.other][self.figure] if self.other else value
+        except KeyError:
+            return None
+
+    def is_met(self, value):
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+NEW8, KEPT8 = 'hello, new connections, 8 clients', 'hello, kept against new, 8 clients'
+NGINX = 'hello through nginx'
+GOALS = [
+    Goal('hello, new connections: requests/s to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'rps', 1.8),
+    Goal('... to the C program on stock libfcgi', NEW8, 'wsgi-cgi', 'stock libfcgi, C', 'rps', 1.0),
+    Goal('... CPU time to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'cpu_us', 0.5, False),
+    Goal("hello, kept connections: requests/s to uWSGI's best", KEPT8, 'wsgi-cgi, kept', 'uWSGI, new', 'rps', 2.0),
+    Goal('... CPU time to our own on new connections', KEPT8, 'wsgi-cgi, kept', 'wsgi-cgi, new', 'cpu_us', 0.6, False),
+    Goal('Python-heavy request: to uWSGI', 'Python-heavy request', 'wsgi-cgi', 'uWSGI', 'rps', 1.2),
+    *(Goal(f'hello through nginx: to {other}', NGINX, 'wsgi-cgi, kept', other, 'rps', 1.0) for other in
+      ('uWSGI, uwsgi_pass', 'uWSGI, HTTP', 'gunicorn', 'waitress', 'mod_wsgi, daemon', 'mod_wsgi, embedded')),
+    Goal('... to php-fpm', NGINX, 'wsgi-cgi, kept', 'php-fpm', 'rps', 0.9),
+    Goal('list of 1 MiB: to uWSGI', 'list of 1m', 'wsgi-cgi', 'uWSGI', 'rps', 2.0),
+    Goal('file of 100 MiB: to uWSGI', 'file of 100 MiB', 'wsgi-cgi', 'uWSGI', 'rps', 2.0),
+    Goal('... to the bare C server (sendfile)', 'file of 100 MiB', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
+    Goal('instructions of a hello request', 'instructions', 'wsgi-cgi', None, 'instructions', 30000, False),
+    Goal('CGI hello: time to CGIHandler', 'CGI hello', 'wsgi-cgi', 'python3, CGIHandler', 'ms', 0.45, False),
+    Goal('... to an embedder that only starts Python', 'CGI hello', 'wsgi-cgi', 'embedder, init and exit', 'ms', 1.1, False),
+    *(Goal(f'CGI {name} hello: time to CGIHandler', f'CGI {name} hello', 'wsgi-cgi', 'python3, CGIHandler', 'ms', 0.8, False)
+      for name in ('Flask', 'Django')),
+    Goal('RSS of a worker beyond a sleeping python3, MiB', 'memory of a worker, KiB', 'wsgi-cgi', 'python3 that sleeps',
+         'rss_kib', 3.0, False),
+    Goal('16 threads that wait 5 ms: share of 3,200/s', 'waits 5 ms, 16 threads', 'wsgi-cgi', None, 'rps', 0.95 * 3200),
+    Goal('a short request beside one that computes: p50, µs', 'a short request beside one that computes', 'wsgi-cgi', None,
+         'p50_us', 2000, False),
+]
+
+
+def measured(goal, results):
+    if goal.figure == 'rss_kib':        # a difference, not a ratio
+        rows = results.get(goal.table, {})
+        if goal.ours not in rows:
+            return None
+        return (rows[goal.ours]['rss_kib'] - rows[goal.other]['rss_kib']) / 1024
+    return goal.measure(results)
+
+
+def print_goals(results):
+    """The table of goals; how many are missed."""
+    missed = 0
+    print(f'\n{"goal":62}{"bound":>12}{"measured":>12}')
+    for goal in GOALS:
+        value = measured(goal, results)
+        if value is None:
+            continue
+        met = goal.is_met(value)
+        missed += not met
+        bound = ('>= ' if goal.at_least else '<= ') + f'{goal.bound:g}'
+        print(f'{goal.text:62}{bound:>12}{value:12.2f}  {"met" if met else "MISSED"}')
+    return missed
+
+
+def save(folder, results, versions):
+    """FOLDER/history/TIME.json, and the plots beside it."""
+    history = folder / 'history'
+    history.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())
+    (history / f'{stamp}.json').write_text(json.dumps({'versions': versions, 'results': results}, indent=1) + '\n')
+    plot(folder / 'plots', results)
+
+
+def plot(folder, results):
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, names in (('fastcgi', (NEW8, KEPT8)), ('nginx', (NGINX,)), ('cgi', ('CGI hello', 'CGI Flask hello'))):
+        names = [n for n in names if n in results]
+        if not names:
+            continue
+        fig, axes = plt.subplots(1, len(names), figsize=(6 * len(names), 3.2), squeeze=False)
+        for ax, name in zip(axes[0], names):
+            rows = results[name]
+            key = main_figure(next(iter(rows.values())))
+            labels, values = list(rows), [figures[key] for figures in rows.values()]
+            bars = ax.barh(labels[::-1], values[::-1], color=['#2a6f97' if n.startswith('wsgi-cgi') else '#b0b7bd'
+                                                              for n in labels[::-1]])
+            ax.bar_label(bars, fmt='%.0f' if key == 'rps' else '%.1f', padding=3, fontsize=8)
+            ax.set_title(name + (' (requests/s)' if key == 'rps' else ' (ms)'), fontsize=10)
+            ax.spines[['top', 'right']].set_visible(False)
+            ax.margins(x=0.15)
+        fig.tight_layout()
+        for kind in 'png', 'svg':
+            fig.savefig(folder / f'{stem}.{kind}', dpi=110, metadata={'Date': None} if kind == 'svg' else None)
+        plt.close(fig)

@@ -1,0 +1,91 @@
+"""The work of the benchmark, one WSGI application for each kind."""
+
+import json
+import os
+import time
+
+TEXT = [('Content-Type', 'text/plain')]
+KIB64, MIB = b'x' * (64 << 10), b'x' * (1 << 20)
+BIG_FILE = os.environ.get('BENCH_FILE', '/nonexistent')
+
+
+def hello(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', '12')])
+    return [b'Hello world\n']
+
+
+application = hello     # for servers that know no other name
+
+
+def headers(environ, start_response):
+    """Reads every header, sets ten."""
+    seen = sum(len(value) for name, value in environ.items() if name.startswith('HTTP_'))
+    start_response('200 OK', TEXT + [('X-Header-%d' % i, 'value %d' % (seen * 0 + i)) for i in range(9)])
+    return [b'Hello world\n']
+
+
+def heavy(environ, start_response):
+    """Some milliseconds of Python: objects, strings, dictionaries, calls, JSON."""
+    rows = [{'id': i, 'name': 'row %d' % i, 'tags': [str(j) for j in range(5)]} for i in range(400)]
+    rows.sort(key=lambda row: (-len(row['name']), row['id'] % 7))
+    text = json.dumps(rows)
+    total = sum(fibonacci(n) for n in range(14))
+    start_response('200 OK', TEXT)
+    return [('%d %d\n' % (len(text), total)).encode()]
+
+
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+
+def list_64k(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', str(len(KIB64)))])
+    return [KIB64]
+
+
+def list_1m(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', str(len(MIB)))])
+    return [MIB]
+
+
+def generator_64k(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', str(len(KIB64)))])
+    return (KIB64[:8192] for _ in range(8))
+
+
+def generator_1m(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', str(len(MIB)))])
+    return (KIB64 for _ in range(16))
+
+
+def file_100m(environ, start_response):
+    start_response('200 OK', TEXT + [('Content-Length', str(os.path.getsize(BIG_FILE)))])
+    return environ['wsgi.file_wrapper'](open(BIG_FILE, 'rb'), 65536)
+
+
+def upload_read(environ, start_response):
+    size = 0
+    while block := environ['wsgi.input'].read(65536):
+        size += len(block)
+    start_response('200 OK', TEXT)
+    return [b'%d\n' % size]
+
+
+def upload_ignored(environ, start_response):
+    start_response('200 OK', TEXT)
+    return [b'not read\n']
+
+
+def wait_5ms(environ, start_response):
+    time.sleep(0.005)
+    start_response('200 OK', TEXT)
+    return [b'waited\n']
+
+
+def compute_or_hello(environ, start_response):
+    """/compute works for two seconds; anything else is a short request."""
+    if environ.get('PATH_INFO') == '/compute':
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            fibonacci(12)
+    return hello(environ, start_response)

@@ -79,7 +79,8 @@ PROGRAM  := $(BUILD)/wsgi-cgi
 # These goals must work on a machine that has nothing but make: they look for
 # no Python and no compiler, and start a second make where they build.
 BARE := help clean dist uninstall deps deps-test deps-lint demo check \
-        check-servers check-asan check-tsan lint lint-light lint-layers lint-banned \
+        check-servers bench bench-smoke bench-compare deps-bench check-asan \
+        check-tsan lint lint-light lint-layers lint-banned \
         lint-length lint-man lint-shell lint-selftest lint-cppcheck \
         format format-check
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
@@ -303,6 +304,44 @@ sanitized = reports=$(abspath $(call variant_build,$(1)))/reports; \
     for report in $$reports/*; do \
         [ ! -f "$$report" ] || { cat "$$report" >&2; status=1; }; \
     done; exit $$status
+
+# --- benchmark ------------------------------------------------------------------
+
+.PHONY: bench bench-smoke bench-compare bench-programs
+BENCH_ARGS ?=
+BENCH := tests/bench
+run_bench = $(TEST_PYTHON) $(BENCH)/bench.py $(BENCH_ARGS)
+
+bench: deps-bench ## measure against what else there is: tables, goals, plots
+	@$(SUBMAKE) $(JOBS) all bench-programs
+	@$(run_bench) --save $(BENCH) \
+	    $(abspath $(PROGRAM)) $(abspath $(BUILD)/bench)
+
+bench-smoke: deps-bench ## does the benchmark run? under a minute
+	@$(SUBMAKE) $(JOBS) all bench-programs
+	@$(run_bench) --smoke $(abspath $(PROGRAM)) $(abspath $(BUILD)/bench)
+
+bench-compare: deps-bench ## BASE=rev: this tree against that one
+	@$(SUBMAKE) $(JOBS) all bench-programs
+	@$(BENCH)/compare '$(BASE)' $(abspath $(PROGRAM)) $(abspath $(BUILD)/bench)
+
+deps-bench:
+	@tools/need build bench
+
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,load stock floor cgi embed)
+bench-programs: $(BENCH_PROGRAMS)
+
+# The flags that their manuals would have; the program's own warnings.
+$(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BENCH)/%.c $(BUILD)/settings
+	@echo '  CC      $<'
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O2 -D_GNU_SOURCE $(WARNINGS) $(bench_flags) $< -o $@ \
+	    $(bench_libs)
+$(BUILD)/bench/stock: bench_libs = -lfcgi
+# With whatever way of libpython the program itself has.
+$(BUILD)/bench/embed: bench_flags = $(PYTHON_CFLAGS) $(PIE_CFLAGS) $(PIE_LDFLAGS)
+$(BUILD)/bench/embed: bench_libs = $(if $(PYTHON_STUB),$(PYTHON_STUB)) \
+    $(PYTHON_LIBS) $(LDLIBS)
 
 # --- lint ---------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import contenders as who
 from measure import load, process, rounds, wrk
-from report import print_goals, print_table, save
+from report import print_goals, print_table, save, write_readme
 
 GET = {'GATEWAY_INTERFACE': 'CGI/1.1', 'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
        'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'REMOTE_ADDR': '127.0.0.1',
@@ -283,6 +283,7 @@ def main():
     parser.add_argument('--only', help='regular expression: these tables')
     parser.add_argument('--smoke', action='store_true', help='each once and short: does it run?')
     parser.add_argument('--save', type=Path, help='folder for the JSON file and the plots')
+    parser.add_argument('--readme', type=Path, help='file whose table of figures is to be written anew')
     args = parser.parse_args()
     if args.smoke:
         args.rounds, args.seconds = 1, 0.05
@@ -300,6 +301,8 @@ def main():
     missed = print_goals(b.results)
     if args.save:
         save(args.save, b.results, versions(args.wsgi_cgi))
+    if args.readme and not args.only:
+        write_readme(args.readme, b.results, versions(args.wsgi_cgi))
     if args.smoke:
         print(f'\n{len(b.results)} passed, 0 failed')
     return 0 if args.smoke or not missed else 1

@@ -129,3 +129,27 @@ def plot(folder, results):
         for kind in 'png', 'svg':
             fig.savefig(folder / f'{stem}.{kind}', dpi=110, metadata={'Date': None} if kind == 'svg' else None)
         plt.close(fig)
+
+
+MARKS = '<!-- bench: figures from here -->', '<!-- bench: to here -->'
+
+
+def write_readme(path, results, versions):
+    """The table between the two marks: goals, bounds, what was measured."""
+    text = path.read_text()
+    before, _, rest = text.partition(MARKS[0])
+    _, found, after = rest.partition(MARKS[1])
+    if not found:
+        raise SystemExit(f'{path}: the marks {MARKS} are missing')
+    rows = []
+    for goal in GOALS:
+        value = measured(goal, results)
+        if value is not None:
+            text = f'{goal.table}: {goal.text[4:]}' if goal.text.startswith('... ') else goal.text
+            rows.append(f'| {text} | {value:.2f} | {"at least" if goal.at_least else "at most"} {goal.bound:g}'
+                        f'{"" if goal.is_met(value) else ", **missed**"} |')
+    table = '\n'.join(['| Ratio, in one run on one machine | measured | goal |', '|---|---|---|', *rows])
+    line = (f'{time.strftime("%B %Y", time.gmtime())}, {versions["cpus"]} processors ({versions["cpu"]}), {versions["Python"]}, '
+            f'uWSGI {versions["uWSGI"]}, {versions["nginx"].split(": ")[-1]}, {versions["Apache"].split(": ")[-1]}, '
+            f'{versions["PHP"].split(" (")[0]}.')
+    path.write_text(f'{before}{MARKS[0]}\n\n{line}\n\n{table}\n\n{MARKS[1]}{after}')

@@ -80,11 +80,10 @@ def of_each(server, processes, threads=1):
     second word is the pid."""
     def ask():
         held = [server.start('POST', body=b'x') for _ in range(processes * threads)]
-        texts = []
-        for exchange in held:
+        for exchange in held:           # all: two may have come to one worker, which then waits for the body of one
             exchange.write(b'x')
             exchange.finish_body()
-            texts.append(exchange.response().text.split())
+        texts = [exchange.response().text.split() for exchange in held]
         pids = collections.Counter(text[1] for text in texts)
         return texts if set(pids.values()) == {threads} else None
     return wait_for(ask, 20, f'{processes} x {threads} request threads')

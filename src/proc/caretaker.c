@@ -212,7 +212,8 @@ feed_watchdog(struct pool *p, struct round *r, int64_t now)
     }
     r->stuck = false;
     notify_watchdog(now);
-    if (atomic_load(&p->started) && errand_begin(&pulse, do_nothing) < 0) {
+    if (p->s.doctor == NULL && atomic_load(&p->started) &&
+        errand_begin(&pulse, do_nothing) < 0) {
         return; /* no thread to be had: asked the next time */
     }
 }
@@ -287,6 +288,10 @@ caretaker_main(void *arg)
         renew(p, &r, now, s.reloads);
         tell(p, &r, now, s);
         obey(p, &r, now, s);
+        /* Also while the last requests run: it would stay readable. */
+        if (p->s.control != NULL) {
+            control_run(p->s.control);
+        }
         if (r.end != 0) {
             pool_finish(p);
             continue;
@@ -295,9 +300,6 @@ caretaker_main(void *arg)
             pool_resume(p);
         }
         conn_sweep(p->conns, now, SWEEP_OVERDUE);
-        if (p->s.control != NULL) {
-            control_run(p->s.control);
-        }
         if (p->s.master_wake_fd < 0) {
             scoreboard_sample(p->s.board);
         }

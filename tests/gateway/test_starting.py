@@ -319,6 +319,18 @@ def test_watchdog(serve, systemd, mode, usec):
     assert len(systemd.senders()) == 1
 
 
+def test_watchdog_of_the_doctor(world, systemd):
+    """--doctor has no Python that the watchdog could ask."""
+    path = world.new_path('sock')
+    process = world.spawn('--doctor', '--bind', str(path), env={**systemd.env, 'WATCHDOG_USEC': '100000'})
+    process.allow_log('doctor')
+    systemd.wait('READY')
+    for _ in range(3):
+        systemd.wait('WATCHDOG')
+    process.signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
 @MODES
 def test_watchdog_across_a_reload(serve, systemd, mode):
     """It goes on after execve(): the variables survive it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import current_user, example
+from harness import current_user, example, wait_until
 
 # --- nginx --------------------------------------------------------------------
 
@@ -110,8 +110,15 @@ def apache(place, name, *modules, extra="", **pairs):
 
     # At its end mpm_prefork sends TERM to its whole process group, which must
     # not be ours.
-    return place.start_on_port("apache2", command, "Address already in use",
+    port = place.start_on_port("apache2", command, "Address already in use",
                                start_new_session=True)[1]
+    if "cgid" in modules and os.geteuid() == 0:
+        # Its daemon gives the socket away a moment after it listens; until
+        # then requests are answered 503.
+        wait_until(lambda: any(path.stat().st_uid != 0 for path in
+                               place.run_dir.glob("cgid.sock*")),
+                   "mod_cgid's socket is www-data's")
+    return port
 
 
 # --- the others -----------------------------------------------------------------

@@ -280,8 +280,6 @@ LOGGED = [
     "upstream sent too big header", "aborting with incomplete response",
     "AH01075: Error dispatching request .*reading input brigade",
     "AH012(70|25): Error reading request entity data",
-    # mod_cgid gives a program whose client went away 3 seconds to end.
-    r"AH012(59|60): CGI process \d+ didn't exit",
     r'"http.log.error","msg":"unexpected EOF".*"uri":"[^"]*/-/upload"',
 ]
 

@@ -382,7 +382,7 @@ lint-cppcheck:
 	    --enable=warning,style,performance,portability $(SRC)
 
 lint-shell:
-	$(Q)shellcheck -s sh tools/need tools/demo tools/python-probe
+	$(Q)shellcheck -s sh tools/need tools/demo tools/python-probe $(BENCH)/compare
 	$(Q)shellcheck .ci/run
 
 # --- packages, demo, format -----------------------------------------------------

@@ -68,9 +68,9 @@ doctor_page_words(struct doctor_page *p, const char *text)
 void
 doctor_page_bytes(struct doctor_page *p, const char *s, size_t n)
 {
-    size_t shown = n < SHOWN_MAX ? n : SHOWN_MAX;
+    size_t len;
 
-    for (size_t i = 0, len; i < shown; i += len) {
+    for (size_t i = 0; i < n && i < SHOWN_MAX; i += len) {
         unsigned char c = (unsigned char)s[i];
         char piece[8];
         len = utf8_char(s + i, n - i);
@@ -86,7 +86,7 @@ doctor_page_bytes(struct doctor_page *p, const char *s, size_t n)
         }
         doctor_page_words(p, piece);
     }
-    if (shown < n) {
+    if (n > SHOWN_MAX) {
         sheet_printf(&p->sheet, " ... (%zu bytes)", n);
     }
 }

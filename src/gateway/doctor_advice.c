@@ -35,7 +35,8 @@ raw(const struct doctor_case *c, const char *name)
 static bool
 begins(struct path_part v, const char *word)
 {
-    return v.n >= strlen(word) && memcmp(v.s, word, strlen(word)) == 0;
+    return v.s != NULL && v.n >= strlen(word) &&
+           memcmp(v.s, word, strlen(word)) == 0;
 }
 
 static bool

@@ -52,7 +52,8 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
         return NULL;
     }
-    if (lease_check(a == NULL ? NULL : a->lease, after_name) < 0) {
+    /* An expired one has no `a`: lease_check() has raised then. */
+    if (lease_check(a == NULL ? NULL : a->lease, after_name) < 0 || a == NULL) {
         return NULL;
     }
     CLEANUP(py_clear) PyObject *call = make_call(args, n, names);

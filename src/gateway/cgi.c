@@ -123,34 +123,43 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
 
 /* -- the response --------------------------------------------------------------------- */
 
+/* poll() between the hooks: what is ready, 0 where a signal came, or -errno,
+ * -ECANCELED for a request that is to end. */
+static int
+poll_hooked(struct request *q, struct pollfd *p, nfds_t np)
+{
+    bool cancelled = request_is_cancelled(q);
+
+    if (q->hooks.enter != NULL) {
+        q->hooks.enter(q->hooks.arg);
+    }
+    int n = poll(p, np, cancelled ? 0 : -1);
+    int err = errno;
+    if (q->hooks.leave != NULL) {
+        q->hooks.leave(q->hooks.arg);
+    }
+    if (n < 0) {
+        return err == EINTR ? 0 : -err;
+    }
+    return n == 0 && cancelled ? -ECANCELED : n;
+}
+
 /* RFC 3875 lets a server write all of the body before it reads anything: take it
  * while we wait for room, or both wait for ever. */
 static int
 wait_writable(struct cgi *c)
 {
-    struct request *q = &c->q;
     char piece[16 << 10];
 
     for (;;) {
         struct pollfd p[2] = {
             {.fd = c->io->out_fd, .events = POLLOUT},
             {.fd = left_to_take(c) > 0 ? c->io->in_fd : -1, .events = POLLIN}};
-        bool cancelled = request_is_cancelled(q);
-        if (q->hooks.enter != NULL) {
-            q->hooks.enter(q->hooks.arg);
+        int n = poll_hooked(&c->q, p, ARRAY_SIZE(p));
+        if (n < 0) {
+            return n;
         }
-        int n = poll(p, 2, cancelled ? 0 : -1);
-        int err = errno;
-        if (q->hooks.leave != NULL) {
-            q->hooks.leave(q->hooks.arg);
-        }
-        if (n < 0 && err != EINTR) {
-            return -err;
-        }
-        if (n == 0 && cancelled) {
-            return -ECANCELED;
-        }
-        if (n <= 0) {
+        if (n == 0) {
             continue;
         }
         if (p[1].revents != 0) {
@@ -334,10 +343,9 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         if (k > 0) {
             *ret_sent += (uint64_t)k;
         }
-        else if (errno == EAGAIN || (errno == EINVAL && nothing_yet)) {
-            waits = true; /* made non-blocking by somebody; O_APPEND */
-        }
-        else if (errno == EINTR && request_is_cancelled(q)) {
+        /* Made non-blocking by somebody; O_APPEND; the request is to end. */
+        else if (errno == EAGAIN || (errno == EINVAL && nothing_yet) ||
+                 (errno == EINTR && request_is_cancelled(q))) {
             waits = true;
         }
         else if (errno != EINTR) {
@@ -488,7 +496,7 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
      * whatever is still done. */
     fd_close(&c->io->out_fd);
     fd_close(&c->io->in_fd);
-    if (c->q.has_after) {
+    if (after != NULL && c->q.has_after) {
         outlive_term(c->q.config);
         request_detach(&c->q);
         after(arg, &c->q);

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import contenders as who
-from measure import load, process, rounds, wrk
+from measure import load, loop, process, rounds, wrk
 from report import print_goals, print_table, save, write_readme
 
 GET = {'GATEWAY_INTERFACE': 'CGI/1.1', 'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
@@ -57,7 +57,7 @@ class Bench:
 
 def fastcgi(b):
     """Asked directly."""
-    everyone = [who.wsgi_cgi, who.uwsgi, who.stock, who.floor, who.php_fpm]
+    everyone = [who.wsgi_cgi, who.uwsgi, who.stock, who.floor, who.php_fpm, who.php_cgi]
     python = [who.wsgi_cgi, who.uwsgi]
     for connections in (8, 1, 64):
         b.direct(f'hello, new connections, {connections} clients', 'hello', everyone, connections=connections)
@@ -67,7 +67,7 @@ def fastcgi(b):
                  connections=connections, keep=True) if not b.args.smoke else None
     kept_and_new(b)
     b.direct('headers: 30 read, 10 set', 'headers', python)
-    b.direct('Python-heavy request', 'heavy', python, connections=2)
+    heavy(b)
     for size in '64k', '1m':
         b.direct(f'list of {size}', f'list_{size}', [*python, who.floor])
         b.direct(f'generator of {size}', f'generator_{size}', python)
@@ -76,6 +76,21 @@ def fastcgi(b):
     b.direct('upload of 1 MiB, read', 'upload_read', python, method='POST', upload=1 << 20)
     b.direct('upload of 1 MiB, not read', 'upload_ignored', python, method='POST', upload=1 << 20)
     processes_and_threads(b)
+
+
+def heavy(b):
+    """A few milliseconds of Python: who hosts which interpreter. Two clients, so that the one thread always has work."""
+    name = 'Python-heavy request'
+    if not b.wanted(name):
+        return
+    running = [start(b.place, 'heavy') for start in (who.wsgi_cgi, who.uwsgi)]
+    turns = {r.name: lambda r=r: load(b.place, r, b.args.seconds, connections=2) for r in running}
+    for daemon in (True, False):
+        r = who.mod_wsgi(b.place, 'heavy', daemon=daemon)
+        turns[r.name] = lambda r=r: wrk(r, r.url, b.args.seconds, connections=2)
+    turns['python3, no server'] = lambda: loop([who.PYTHON, who.HERE / 'work.py', 'heavy', str(b.args.seconds)])
+    b.table(name, turns)
+    b.place.stop()
 
 
 def kept_and_new(b):
@@ -119,32 +134,47 @@ def beside_a_busy_thread(b):
     b.place.stop()
 
 
-def through_nginx(b):
-    """wrk over nginx: what a visitor gets. mod_wsgi is its own web server."""
-    works = {'hello through nginx': 'hello', 'Flask JSON through nginx': 'flask_work:app',
-             'Django page through nginx': 'django_work:application'}
-    for name, work in works.items():
-        if not b.wanted(name):
-            continue
-        nginx, place = who.Nginx(b.place), b.place
-        fronts = {}
-        for label, start, kind in (
-                ('wsgi-cgi, kept', who.wsgi_cgi, 'fastcgi-kept'), ('wsgi-cgi, new', who.wsgi_cgi, 'fastcgi'),
-                ('uWSGI, uwsgi_pass', who.uwsgi_for_nginx, 'uwsgi'),
-                ('uWSGI, HTTP', lambda *a: who.uwsgi_for_nginx(*a, protocol='http'), 'http'),
-                ('gunicorn', who.gunicorn, 'http'), ('waitress', who.waitress, 'http')):
-            running = start(place, work)
-            fronts[label] = running, nginx.add(running, kind)
-        if work == 'hello':
-            running = who.php_fpm(place, work)
-            fronts['php-fpm'] = running, nginx.add(running, 'fastcgi')
-        nginx.start()
-        for daemon in (True, False):
-            running = who.mod_wsgi(place, work, daemon=daemon)
-            fronts[running.name] = running, running.url
-        b.table(name, {label: lambda r=r, url=url: wrk(r, url, b.args.seconds) for label, (r, url) in fronts.items()},
-                min(b.args.rounds, 5))
-        place.stop()
+def through_a_web_server(b):
+    """wrk over nginx and lighttpd: what a visitor gets. mod_wsgi is its own web server."""
+    for work, target in (('hello', 'hello'), ('Flask JSON', 'flask_work:app'), ('Django page', 'django_work:application')):
+        if b.wanted(f'{work} through nginx'):
+            through_nginx(b, f'{work} through nginx', target)
+    for processes in () if b.args.smoke else (2, 4):
+        through_nginx(b, f'hello through nginx, {processes} processes', 'hello', processes)
+    name = 'hello through lighttpd'
+    if b.wanted(name):
+        backends = [start(b.place, 'hello') for start in (who.wsgi_cgi, who.uwsgi, who.php_fpm)]
+        fronts = [(r, who.lighttpd(b.place, r)) for r in backends]
+        b.table(name, {r.name: lambda r=r, f=f: wrk(r, f.url, b.args.seconds) for r, f in fronts})
+        b.place.stop()
+
+
+def through_nginx(b, name, work, processes=1):
+    if not b.wanted(name):
+        return
+    nginx, place = who.Nginx(b.place), b.place
+    fronts = {}
+    for label, start, kind in (
+            ('wsgi-cgi, kept', who.wsgi_cgi, 'fastcgi-kept'), ('wsgi-cgi, new', who.wsgi_cgi, 'fastcgi'),
+            ('uWSGI, uwsgi_pass', who.uwsgi_for_nginx, 'uwsgi'),
+            ('uWSGI, HTTP', lambda *a: who.uwsgi_for_nginx(*a, protocol='http'), 'http'),
+            ('gunicorn', who.gunicorn, 'http'), ('waitress', who.waitress, 'http')):
+        if processes > 1 and start is who.waitress:
+            continue    # has one process
+        running = start(place, work, processes)
+        fronts[label] = running, nginx.add(running, kind)
+    if work == 'hello':
+        running = who.php_fpm(place, work, processes)
+        # A kept connection takes a whole process of it, as many as nginx cares to keep: without.
+        fronts[running.name] = running, nginx.add(running, 'fastcgi')
+    nginx.start()
+    for daemon in (True, False):
+        running = who.mod_wsgi(place, work, processes, daemon=daemon)
+        fronts[running.name] = running, running.url
+    connections = max(8, 8 * processes)
+    b.table(name, {label: lambda r=r, url=url: wrk(r, url, b.args.seconds, connections)
+                   for label, (r, url) in fronts.items()})
+    place.stop()
 
 
 def cgi(b):
@@ -268,6 +298,7 @@ def versions(wsgi_cgi):
             'Apache': first_line('/usr/sbin/apache2', '-v'), 'PHP': first_line('/usr/bin/php-cgi', '-v'),
             'waitress': first_line('dpkg-query', '-Wf', '${Version}', 'python3-waitress'),
             'mod_wsgi': first_line('dpkg-query', '-Wf', '${Version}', 'libapache2-mod-wsgi-py3'),
+            'lighttpd': first_line('/usr/sbin/lighttpd', '-v').split(' (')[0],
             'libfcgi': first_line('dpkg-query', '-Wf', '${Version}', 'libfcgi-dev'),
             'Python': first_line(who.PYTHON, '--version'), 'kernel': platform.release(), 'cpus': os.cpu_count(),
             'cpu': next((line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
@@ -294,7 +325,7 @@ def main():
         b = Bench(place, args)
         print(json.dumps(versions(args.wsgi_cgi), indent=2))
         try:
-            for part in (instructions, memory, fastcgi, through_nginx, cgi):
+            for part in (instructions, memory, fastcgi, through_a_web_server, cgi):
                 part(b)
         finally:
             place.stop()

@@ -125,13 +125,13 @@ def select_wait(seconds):
     select.select([], [], [], seconds)
 
 
-def on_fd_0(place, name, argv):
+def on_fd_0(place, name, argv, **env):
     """A program that takes its listening socket on descriptor 0."""
     path = place.path('s')
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(str(path))
         s.listen(1024)
-        return Running(place, name, argv, address=f'unix:{path}', stdin=s)
+        return Running(place, name, argv, address=f'unix:{path}', stdin=s, env=dict(place.env, **env))
 
 
 # --- FastCGI, asked directly ------------------------------------------------------------------------------------------
@@ -182,6 +182,11 @@ pm.max_children = {processes}
     return Running(place, 'php-fpm', [program, '--allow-to-run-as-root', '-y', conf], f'unix:{path}').wait()
 
 
+def php_cgi(place, work, processes=1, threads=1):
+    # After 500 requests it would end.
+    return on_fd_0(place, 'php-cgi', ['/usr/bin/php-cgi'], PHP_FCGI_MAX_REQUESTS='0')
+
+
 # --- HTTP: behind nginx, or a web server of its own -------------------------------------------------------------------
 
 class Nginx:
@@ -217,6 +222,22 @@ class Nginx:
 
     def url(self):
         return 'http://127.0.0.1:' + self.servers[0].split('listen 127.0.0.1:')[1].split()[0] + '/'
+
+
+def lighttpd(place, running):
+    """A lighttpd of its own in front of `running`."""
+    port, conf, php = free_port(), place.path('lighttpd.conf'), running.name == 'php-fpm'
+    conf.write_text(f'''server.modules = ( "mod_fastcgi" )
+server.document-root = "{place.folder}"
+server.bind = "127.0.0.1"
+server.port = {port}
+server.errorlog = "{place.path('lighttpd.log')}"
+server.max-keep-alive-requests = 100000
+fastcgi.server = ( "{'.php' if php else '/'}" => (( "socket" => "{running.address[5:]}", "check-local" => "disable",
+                   "fix-root-scriptname" => "enable" )) )
+''')
+    url = f'http://127.0.0.1:{port}/' + ('hello.php' if php else '')
+    return Running(place, 'lighttpd', ['/usr/sbin/lighttpd', '-D', '-f', conf], url=url).wait()
 
 
 def uwsgi_for_nginx(place, work, processes=1, threads=1, protocol='uwsgi'):

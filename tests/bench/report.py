@@ -52,11 +52,14 @@ GOALS = [
     Goal('... CPU time to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'cpu_us', 0.5, False),
     Goal("hello, kept connections: requests/s to uWSGI's best", KEPT8, 'wsgi-cgi, kept', 'uWSGI, new', 'rps', 2.0),
     Goal('... CPU time to our own on new connections', KEPT8, 'wsgi-cgi, kept', 'wsgi-cgi, new', 'cpu_us', 0.6, False),
-    Goal('Python-heavy request: to uWSGI', 'Python-heavy request', 'wsgi-cgi', 'uWSGI', 'rps', 1.2),
+    *(Goal(f'Python-heavy request: to {other}', 'Python-heavy request', 'wsgi-cgi', other, 'rps', 1.2) for other in
+      ('uWSGI', 'mod_wsgi, daemon', 'mod_wsgi, embedded')),
+    Goal('... to /usr/bin/python3 alone', 'Python-heavy request', 'wsgi-cgi', 'python3, no server', 'rps', 0.95),
     *(Goal(f'hello through nginx: to {other}', NGINX, 'wsgi-cgi, kept', other, 'rps', 1.0) for other in
       ('uWSGI, uwsgi_pass', 'uWSGI, HTTP', 'gunicorn', 'waitress', 'mod_wsgi, daemon', 'mod_wsgi, embedded')),
     Goal('... to php-fpm', NGINX, 'wsgi-cgi, kept', 'php-fpm', 'rps', 0.9),
     Goal('list of 1 MiB: to uWSGI', 'list of 1m', 'wsgi-cgi', 'uWSGI', 'rps', 2.0),
+    Goal('... to the bare C server', 'list of 1m', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
     Goal('file of 100 MiB: to uWSGI', 'file of 100 MiB', 'wsgi-cgi', 'uWSGI', 'rps', 2.0),
     Goal('... to the bare C server (sendfile)', 'file of 100 MiB', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
     Goal('instructions of a hello request', 'instructions', 'wsgi-cgi', None, 'instructions', 30000, False),

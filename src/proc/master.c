@@ -500,6 +500,19 @@ begin_stop(struct master *m)
     atomic_store(&m->board->stopping, true);
 }
 
+/* TTIN and TTOU: how many workers are wanted. */
+static void
+count_again(struct master *m, unsigned more, unsigned less)
+{
+    unsigned most = m->board->nworkers / 2;
+
+    m->target += more;
+    m->target = m->target > less ? m->target - less : 1;
+    if (m->target > most) {
+        m->target = most;
+    }
+}
+
 static void
 obey(struct master *m, int64_t now)
 {
@@ -527,12 +540,7 @@ obey(struct master *m, int64_t now)
         if (s.reloads != m->seen.reloads || touched) {
             reload(m, touched ? "touched" : "SIGHUP");
         }
-        unsigned more = s.more - m->seen.more, less = s.less - m->seen.less;
-        m->target += more;
-        m->target = m->target > less ? m->target - less : 1;
-        if (m->target > m->board->nworkers / 2) {
-            m->target = m->board->nworkers / 2;
-        }
+        count_again(m, s.more - m->seen.more, s.less - m->seen.less);
     }
     if (s.dumps != m->seen.dumps) {
         signal_all(m, SIGUSR2);

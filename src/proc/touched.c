@@ -43,6 +43,7 @@ append(struct touched_list *l, struct touched_file *f)
 {
     if (l->n == l->cap) {
         size_t cap = l->cap == 0 ? 64 : l->cap * 2;
+        /* Of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
         struct touched_file **v = reallocarray(l->v, cap, sizeof(*v));
         if (v == NULL) {
             return false;

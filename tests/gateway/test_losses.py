@@ -233,7 +233,7 @@ def test_queue_behind_a_long_request(world, number):
     """P4, P5: a worker that leaves, or all that do, take from the queue only what they have threads for: nobody waits
     behind a request that takes long while another worker has nothing to do."""
     process, path = bound(world, HANGING, '--processes', '2', '--reload', 'off')
-    process.allow_log('SIGHUP|new code')
+    process.allow_log('SIGHUP|new code|left behind')
     wait_for(lambda: ask_pids(path) == workers(process), 10, 'both workers')
     hanging = fcgi.connect(path)
     hanging.sendall(fcgi.request_bytes(cgi_params(path='/hang')))

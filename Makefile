@@ -44,9 +44,9 @@ SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
                response spool x_sendfile
 SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
-               file_wrapper fork handler imports input interp interrupt lease \
-               loader module page reach scripts stacks start_response target \
-               timeout venv watch
+               file_wrapper fork frozen handler imports input interp interrupt \
+               lease loader module page reach scripts stacks start_response \
+               target timeout venv watch
 SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker cgi_watch child control handover logs master \
                master_zygotes memory notify nursery pid_file pool privs \
@@ -202,6 +202,11 @@ $(BUILD)/config.h: $(BUILD)/python.mk Makefile
 	    '#define WSGI_CGI_PYTHON_EXE "$(PYTHON_EXE)"' \
 	    '#define WSGI_CGI_LINK_STATIC $(link_static)' '#endif' >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# Bytecode of that very Python.
+$(BUILD)/frozen_encodings.h: tools/freeze-encodings $(BUILD)/settings
+	$(Q)$(PYTHON_EXE) -I tools/freeze-encodings $@
+$(BUILD)/obj/wsgi/frozen.o: $(BUILD)/frozen_encodings.h
 
 FORCE:
 .PHONY: FORCE all objects install uninstall clean dist help

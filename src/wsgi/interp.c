@@ -7,6 +7,7 @@
 #include "config.h"
 #include "wsgi/errors.h"
 #include "wsgi/exit.h"
+#include "wsgi/frozen.h"
 #include "wsgi/loader.h"
 #include "wsgi/module.h"
 #include "wsgi/python.h"
@@ -217,6 +218,7 @@ interp_start(const struct config *config, const char *script)
         log_error("Python could not be started: out of memory");
         return EX_SOFTWARE;
     }
+    frozen_register();
     PyStatus s = preinit();
     if (!PyStatus_Exception(s)) {
         s = init(config, script);

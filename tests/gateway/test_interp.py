@@ -56,6 +56,22 @@ def test_version(run, cgi):
     assert ('libpython' in linked) == (found.group(4) == 'shared')
 
 
+ENCODINGS = ('[list(e.__path__), e.__file__, e.utf_8.__file__, sorted(e.aliases.aliases.items()), e.cp1252.__name__,'
+             ' "\u00fc".encode("idna").decode(), e.__spec__.origin]')
+
+
+def test_frozen_encodings(run, cgi):
+    """Modules that are part of the program look as python3's own do, and the others of their package are found."""
+    version = run('--version').stdout.decode()
+    frozen = 'static libpython' in version and int(re.search(r'Python 3\.(\d+)', version)[1]) >= 11
+    executable = show(cgi, 'sys.executable')
+    names = 'import json, encodings as e, encodings.cp1252, encodings.utf_8'
+    ours = show(cgi, f'(exec({names!r}, globals()), {ENCODINGS})[1]')
+    theirs = json.loads(subprocess.check_output([executable, '-c', f'{names}\nprint(json.dumps({ENCODINGS}))'], text=True))
+    assert ours[:-1] == theirs[:-1]
+    assert (ours[-1] == 'frozen') == frozen
+
+
 def test_environment_is_honoured(cgi, tmp_path):
     """As python3 does."""
     seen = show(cgi, '[sys.path, sys.flags.hash_randomization, sys.dont_write_bytecode, sys.flags.optimize]',

@@ -1,0 +1,21 @@
+/*
+ * frozen.c - modules of the standard library that are part of the program
+ */
+#include "wsgi/frozen.h"
+
+#include "config.h"
+#include "wsgi/python.h"
+
+#if WSGI_CGI_LINK_STATIC
+#include "frozen_encodings.h"
+#endif
+
+void
+frozen_register(void)
+{
+#ifdef FROZEN_MODULES
+    static const struct _frozen modules[] = {FROZEN_MODULES{.name = NULL}};
+
+    PyImport_FrozenModules = modules;
+#endif
+}

@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -40,6 +41,8 @@ EXAMPLE_BREAKAGE_LOG = "/var/log/lighttpd/app.log"
 EXAMPLE_APP_LOG = "/var/log/wsgi-cgi.log"
 EXAMPLE_BACKEND_PORT = "9000"
 EXAMPLE_FCGIWRAP = "/run/fcgiwrap.socket"
+EXAMPLE_ADMIN = "/run/haproxy/admin.sock"
+EXAMPLE_HOSTS = ("10.0.0.11:9000", "10.0.0.12:9000", "10.0.0.13:9000")
 EXAMPLE_CERTIFICATE = "/etc/ssl/certs/app.pem"
 EXAMPLE_KEY = "/etc/ssl/private/app.key"
 EXAMPLE_CERTIFICATE_AND_KEY = "/etc/ssl/private/app-both.pem"
@@ -108,12 +111,13 @@ def example(name, **pairs):
         "breakage_log": EXAMPLE_BREAKAGE_LOG,
         "backend_port": EXAMPLE_BACKEND_PORT, "fcgiwrap": EXAMPLE_FCGIWRAP,
         "certificate": EXAMPLE_CERTIFICATE, "key": EXAMPLE_KEY,
-        "both": EXAMPLE_CERTIFICATE_AND_KEY,
+        "both": EXAMPLE_CERTIFICATE_AND_KEY, "admin": EXAMPLE_ADMIN,
     }
+    names.update(zip(("host1", "host2", "host3"), EXAMPLE_HOSTS))
     text = substitute("".join(lines), {names[k]: v for k, v in pairs.items()})
     left = re.findall(
-        r"/(?:srv|run/(?:wsgi-cgi|fcgiwrap)|usr/local|var/log|etc/ssl)\b\S*",
-        text)
+        r"/(?:srv|run/(?:wsgi-cgi|fcgiwrap|haproxy)|usr/local|var/log|etc/ssl)"
+        r"\b\S*", text)
     left = [word for word in left
             if not any(word.startswith(str(v)) for v in pairs.values())]
     assert not left, "%s: not replaced: %s" % (name, left)
@@ -234,16 +238,18 @@ def free_port():
             return port
 
 
-def listens(pid, port):
-    """Process pid has the listening socket of that loopback port. Seen in
-    /proc: a connection just to try would be a request to some."""
-    wanted = "0100007F:%04X" % port
+def listens(pid, port, address="127.0.0.1"):
+    """Process pid has the listening socket of that port. Seen in /proc, where
+    each process has its own network: a connection just to try would be a
+    request to some."""
+    wanted = "%08X:%04X" % (
+        struct.unpack("=I", socket.inet_aton(address))[0], port)
     inodes = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        words = line.split()
-        if words[1] == wanted and words[3] == "0A":
-            inodes.add("socket:[%s]" % words[9])
     try:
+        for line in Path("/proc/%d/net/tcp" % pid).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[1] == wanted and words[3] == "0A":
+                inodes.add("socket:[%s]" % words[9])
         fds = os.listdir("/proc/%d/fd" % pid)
         return any(os.readlink("/proc/%d/fd/%s" % (pid, fd)) in inodes
                    for fd in fds)

@@ -18,24 +18,31 @@ from harness import DEADLINE, wait_until
 
 class Http:
     """with Http(site) as load: clients that ask until its end, each on a new
-    connection, every second one by POST, which no web server tries again.
-    answers: [(time, text)] of statuses 200, failures: the rest."""
+    connection, by the methods in turn: no web server tries a POST again.
+    answers: [(time, text)] of statuses 200, failures: the rest; took: the
+    seconds of each."""
 
-    def __init__(self, site, clients=4, path="/"):
-        self.site, self.path = site, path
-        self.answers, self.failures = [], []
+    def __init__(self, site, clients=4, path="/", methods=("GET", "POST")):
+        self.site, self.path, self.methods = site, path, methods
+        self.answers, self.failures, self.took = [], [], []
+        self.ended = [0] * clients  # requests of each
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self.run, args=(number,))
                         for number in range(clients)]
 
     def run(self, number):
-        method, body = ("POST", b"body") if number % 2 else ("GET", None)
+        method = self.methods[number % len(self.methods)]
+        body = b"body" if method == "POST" else None
         while not self.stopping.is_set():
+            begun = time.monotonic()
             try:
                 got = self.site.ask(self.path, method, body)
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 continue
+            finally:
+                self.took.append(time.monotonic() - begun)
+                self.ended[number] += 1
             if got.status == 200:
                 self.answers.append((time.monotonic(), got.text))
             else:
@@ -58,6 +65,13 @@ class Http:
                                in self.answers[-50:] if when > begun),
                    lambda: "%r is answered; last: %s, failed: %s" % (
                        text, self.answers[-3:], self.failures[:3]))
+
+    def wait_for_each(self):
+        """Until each client has got over what it has sent so far, and more."""
+        begun = list(self.ended)
+        wait_until(lambda: all(now >= then + 2 for now, then
+                               in zip(self.ended, begun)),
+                   lambda: "each client goes on: %s, %s" % (begun, self.ended))
 
     def check(self):
         assert not self.failures, "%d of %d failed: %s" % (

@@ -2,7 +2,8 @@
 
 A test of test_matrix.py records a cell: ("cell", [row, column, text]), the text
 "ok" or the deviation that it has just seen and that is documented. This plugin
-gathers them, from the workers of pytest-xdist too.
+gathers them, from the workers of pytest-xdist too. A "figure" of any test is a
+line below the table.
 """
 
 import textwrap
@@ -64,9 +65,12 @@ def mark(n):
 class Plugin:
     def __init__(self):
         self.table = Table()
+        self.figures = []
 
     def pytest_runtest_logreport(self, report):
         for name, value in report.user_properties:
+            if name == "figure" and report.when == "call":
+                self.figures.append(value)
             if name != "cell":
                 continue
             row, column, text = value
@@ -82,4 +86,8 @@ class Plugin:
         if self.table.rows:
             terminalreporter.section("servers x cases")
             for line in self.table.lines():
+                terminalreporter.write_line(line)
+        if self.figures:
+            terminalreporter.section("figures")
+            for line in self.figures:
                 terminalreporter.write_line(line)

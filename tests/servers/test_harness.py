@@ -145,3 +145,16 @@ def test_table_of_cases():
         "one    a FAILED",
         "two    a FAILED",
         "a = left: 404"]
+
+
+def test_figures():
+    """Each once, though setup and teardown report it as well."""
+    class Report:
+        user_properties = [("figure", "so many requests")]
+        failed = skipped = False
+
+    plugin = table.Plugin()
+    for Report.when in ("setup", "call", "teardown"):
+        plugin.pytest_runtest_logreport(Report)
+    assert plugin.figures == ["so many requests"]
+    assert not plugin.table.rows

@@ -37,7 +37,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := account buf clock fd json log logfile num sheet stamp utf8
+SRC_base    := account buf clock fd json log logfile num place sheet stamp utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener migrate poller
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \

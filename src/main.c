@@ -486,7 +486,7 @@ run_cgi(unsigned was_closed)
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
     if ((status = refuse_options()) != 0 ||
-        (status = logs_open(&config, false)) != 0 ||
+        (status = logs_open(&config, false, -1)) != 0 ||
         (status = prepare(true)) != 0) {
         return fail_cgi(&io, status);
     }
@@ -738,7 +738,7 @@ start_fastcgi(const struct start *s, struct pool_setup *setup)
         log_error("out of descriptors");
         return EX_OSERR;
     }
-    int status = logs_open(&config, restarted);
+    int status = logs_open(&config, restarted, inherited.access_fd);
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }

@@ -1,6 +1,7 @@
 #include "base/logfile.h"
 
 #include "base/fd.h"
+#include "base/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,33 +13,50 @@
 
 /* A pipe nobody reads is an error and not a wait: O_NONBLOCK, and only here. */
 static int
-try_open(const char *path, int more)
+try_open(const struct place *p, int more)
 {
-    return open(path,
-                O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | more,
-                0640);
+    return place_open(
+        p, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | more,
+        0640);
 }
 
 static int
-open_path(const char *path, bool *ret_made)
+open_place(const struct place *p, bool *ret_made)
 {
-    int fd = try_open(path, 0);
+    int fd = try_open(p, 0);
 
     *ret_made = false;
-    if (fd < 0 && errno == ENOENT) {
-        fd = try_open(path, O_CREAT | O_EXCL);
-        *ret_made = fd >= 0;
+    if (fd == -ENOENT) {
+        fd = try_open(p, O_CREAT | O_EXCL);
+        *ret_made = fd >= 0 && !p->is_linked;
     }
-    if (fd < 0 && errno == EEXIST) {
+    if (fd == -EEXIST) {
         /* Somebody else has made it, or it is a link to what is not there. */
-        fd = try_open(path, O_CREAT);
+        fd = try_open(p, O_CREAT);
     }
-    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    if (fd < 0) {
+        return fd;
+    }
+    int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
         int e = -errno;
         fd_close(&fd);
         return e;
+    }
+    return fd;
+}
+
+static int
+open_path(struct logfile *f)
+{
+    struct place p;
+    int fd = place_find(&p, f->path);
+
+    if (fd == 0) {
+        f->is_descriptor = p.is_descriptor;
+        fd = open_place(&p, &f->is_made);
+        place_close(&p);
     }
     return fd;
 }
@@ -67,11 +85,27 @@ logfile_open(struct logfile *f, const char *path)
     if (f->path == NULL) {
         return -errno;
     }
-    int fd = open_path(f->path, &f->is_made);
+    int fd = open_path(f);
     if (fd < 0) {
         return fd;
     }
     f->fd = fd;
+    return 0;
+}
+
+int
+logfile_adopt(struct logfile *f, const char *path, int fd)
+{
+    struct place p;
+
+    *f = (struct logfile){.path = absolute(path), .fd = fd};
+    if (f->path == NULL) {
+        return -errno;
+    }
+    if (place_find(&p, f->path) == 0) {
+        f->is_descriptor = p.is_descriptor;
+        place_close(&p);
+    }
     return 0;
 }
 
@@ -121,7 +155,7 @@ logfile_take_stderr(struct logfile *f)
     int fd = f->fd;
 
     f->fd = STDERR_FILENO;
-    return fd < 0 ? 0 : replace(f, &fd);
+    return fd < 0 || fd == STDERR_FILENO ? 0 : replace(f, &fd);
 }
 
 int
@@ -131,13 +165,14 @@ logfile_give(const struct logfile *f, uid_t uid, gid_t gid)
 }
 
 /* A pipe or terminal is not renamed; and /dev/stdout means another thing by now
- * than it did at the start. */
+ * than it did at the start, be it a file or not. */
 static bool
 is_rotated(const struct logfile *f)
 {
     struct stat st;
 
-    return f->fd < 0 || fstat(f->fd, &st) < 0 || S_ISREG(st.st_mode);
+    return f->fd < 0 || (!f->is_descriptor &&
+                         (fstat(f->fd, &st) < 0 || S_ISREG(st.st_mode)));
 }
 
 int
@@ -146,7 +181,7 @@ logfile_reopen(struct logfile *f)
     if (!is_rotated(f)) {
         return 0;
     }
-    int fd = open_path(f->path, &f->is_made);
+    int fd = open_path(f);
     return fd < 0 ? fd : replace(f, &fd);
 }
 
@@ -155,7 +190,14 @@ logfile_has_moved(const struct logfile *f)
 {
     struct stat at_path, at_fd;
 
-    return is_rotated(f) &&
-           (stat(f->path, &at_path) < 0 || fstat(f->fd, &at_fd) < 0 ||
-            at_path.st_dev != at_fd.st_dev || at_path.st_ino != at_fd.st_ino);
+    if (!is_rotated(f)) {
+        return false;
+    }
+    if (f->fd < 0 || fstat(f->fd, &at_fd) < 0) {
+        return true;
+    }
+    if (stat(f->path, &at_path) < 0) {
+        return errno == ENOENT; /* else we may not look: nothing is known */
+    }
+    return at_path.st_dev != at_fd.st_dev || at_path.st_ino != at_fd.st_ino;
 }

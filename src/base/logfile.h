@@ -6,7 +6,8 @@
  *            that writers in other threads lose nothing and need not know.
  * Owner:     the caller's struct; logfile_fini() for a half-made one too.
  * Threads:   one at a time, besides writers to fd.               GIL: not used.
- * Errors:    0 or -errno; logs nothing.            Blocks: on the file system.
+ * Errors:    0 or -errno, for place_strerror(); logs nothing.
+ * Blocks:    on the file system.
  */
 #ifndef BASE_LOGFILE_H
 #define BASE_LOGFILE_H
@@ -17,9 +18,10 @@
 #include <sys/types.h>
 
 struct logfile {
-    char *path;   /* absolute: the folder may change later */
-    int fd;       /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
-    bool is_made; /* it did not exist */
+    char *path;         /* absolute: the folder may change later */
+    int fd;             /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
+    bool is_made;       /* it did not exist */
+    bool is_descriptor; /* the path names one of a process, as /dev/stdout */
 };
 
 #define LOGFILE_NONE ((struct logfile){.fd = -1})
@@ -28,6 +30,10 @@ struct logfile {
  * the file's, f is good for logfile_reopen() all the same. */
 CHECK_RESULT int logfile_open(struct logfile *f, const char *path);
 void logfile_fini(struct logfile *f);
+
+/* The file is open already, as fd (which becomes f's), and was at that path once. 0
+ * or -ENOMEM, -errno. */
+CHECK_RESULT int logfile_adopt(struct logfile *f, const char *path, int fd);
 
 /* From here on fd 2 is the file, and fd 1 where it was the same as fd 2. */
 CHECK_RESULT int logfile_take_stderr(struct logfile *f);
@@ -39,7 +45,8 @@ CHECK_RESULT int logfile_give(const struct logfile *f, uid_t uid, gid_t gid);
 /* Opens the path again, if it is a file. On failure all stays as it was. */
 CHECK_RESULT int logfile_reopen(struct logfile *f);
 
-/* True where the path names another file by now, or none. */
+/* True where the path names another file by now, or none; false where we may not
+ * look there. */
 bool logfile_has_moved(const struct logfile *f);
 
 #endif

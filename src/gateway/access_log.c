@@ -30,15 +30,23 @@ static struct {
 } access_log = {.file = LOGFILE_NONE};
 
 int
-access_log_open(const struct config *config)
+access_log_open(const struct config *config, int fd)
 {
     access_log.is_on = true;
     access_log.is_json = config->log_format == LOG_FORMAT_JSON;
     access_log.in_log = strcmp(config->access_log, "-") == 0;
     access_log.opened_us = clock_us();
-    return access_log.in_log
-               ? 0
-               : logfile_open(&access_log.file, config->access_log);
+    if (access_log.in_log) {
+        return 0;
+    }
+    return fd < 0 ? logfile_open(&access_log.file, config->access_log)
+                  : logfile_adopt(&access_log.file, config->access_log, fd);
+}
+
+int
+access_log_fd(void)
+{
+    return access_log.file.fd;
 }
 
 int

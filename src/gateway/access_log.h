@@ -18,8 +18,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Start only. Without it the functions below do nothing. */
-CHECK_RESULT int access_log_open(const struct config *config);
+/* Start only. Without it the functions below do nothing. fd: the file is open
+ * already, by the program before us; -1 = it is not. */
+CHECK_RESULT int access_log_open(const struct config *config, int fd);
+
+/* Of its file, for the program after us; -1 = it has none. */
+CHECK_RESULT int access_log_fd(void);
 
 /* logfile_give() of its file, if it has one. */
 CHECK_RESULT int access_log_give(uid_t uid, gid_t gid);

@@ -2,12 +2,14 @@
 
 #include "base/log.h"
 #include "base/logfile.h"
+#include "base/place.h"
 #include "gateway/access_log.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 static const struct config *config;
 static struct logfile log_file = LOGFILE_NONE;
@@ -34,8 +36,16 @@ judge(int err, const char *option, const char *path, bool restarted)
         return 0;
     }
     log_error("--%s %s: cannot be opened for writing: %s%s", option, path,
-              strerror(-err), restarted ? "; tried again at SIGHUP" : "");
+              place_strerror(err), restarted ? "; tried again at SIGHUP" : "");
     return restarted ? 0 : EX_CANTCREAT;
+}
+
+/* The program before us has made it fd 2. */
+static int
+open_log_file(const char *path, bool restarted)
+{
+    return restarted ? logfile_adopt(&log_file, path, STDERR_FILENO)
+                     : logfile_open(&log_file, path);
 }
 
 static void
@@ -43,24 +53,24 @@ complain(int err, const char *option, const char *path)
 {
     if (err < 0) {
         log_error("--%s %s: cannot be opened again: %s; the old file goes on",
-                  option, path, strerror(-err));
+                  option, path, place_strerror(err));
     }
 }
 
 int
-logs_open(const struct config *c, bool restarted)
+logs_open(const struct config *c, bool restarted, int access_fd)
 {
     int status = 0;
 
     config = c;
     has_file = c->log_file != NULL && strcmp(c->log_file, "-") != 0;
     if (has_file) {
-        status = judge(logfile_open(&log_file, c->log_file), "log-file",
+        status = judge(open_log_file(c->log_file, restarted), "log-file",
                        c->log_file, restarted);
     }
     if (status == 0 && c->access_log != NULL) {
-        status =
-            judge(access_log_open(c), "access-log", c->access_log, restarted);
+        status = judge(access_log_open(c, access_fd), "access-log",
+                       c->access_log, restarted);
     }
     return status;
 }

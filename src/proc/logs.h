@@ -23,8 +23,10 @@
 void logs_set_up(const struct config *config);
 
 /* Opens the files, in the folder of the start. restarted: the program before us
- * was this one and had them open: then no file is worth an end. */
-CHECK_RESULT int logs_open(const struct config *config, bool restarted);
+ * was this one and had them open: as fd 2, and as access_fd (else -1), and they are
+ * taken as they are; no file is worth an end then. logs_look() comes later. */
+CHECK_RESULT int logs_open(const struct config *config, bool restarted,
+                           int access_fd);
 
 /* What was made becomes the user's that we are about to be (--user), so that it
  * can be opened again then. */
@@ -38,7 +40,7 @@ bool logs_take_stderr(void);
 void logs_reopen(void);
 
 /* In a worker when its signals are open: whoever forked it may have had files
- * that have been renamed since. */
+ * that have been renamed since. The same after a restart. */
 void logs_look(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "gateway/access_log.h"
 #include "gateway/fcgi.h"
 #include "net/conn.h"
 #include "net/poller.h"
@@ -814,8 +815,10 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
 int
 pool_restart(struct pool *p)
 {
-    struct restart_fds fds = {
-        .control_fd = -1, .notify_fd = notify_fd(), .migrate = *p->s.migrate};
+    struct restart_fds fds = {.control_fd = -1,
+                              .notify_fd = notify_fd(),
+                              .migrate = *p->s.migrate,
+                              .access_fd = access_log_fd()};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
         fds.listeners[fds.nlisteners] = p->s.listeners[fds.nlisteners].fd;

@@ -19,8 +19,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE", with the ends of a struct
- * migrate; all but the first two may be empty. Ours only if the pid is the same. */
+/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS", with the ends of a
+ * struct migrate; all but the first two may be empty. Ours only if the pid is the
+ * same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 /* For the checker: where to say which files took part in a failure. */
@@ -102,8 +103,10 @@ restart_inherited(struct restart_fds *ret)
 {
     char *value = getenv(variable), *word, *list;
 
-    *ret = (struct restart_fds){
-        .control_fd = -1, .notify_fd = -1, .migrate = {-1, -1}};
+    *ret = (struct restart_fds){.control_fd = -1,
+                                .notify_fd = -1,
+                                .migrate = {-1, -1},
+                                .access_fd = -1};
     if (value == NULL) {
         return;
     }
@@ -120,9 +123,11 @@ restart_inherited(struct restart_fds *ret)
         ret->control_fd = read_fd(strsep(&rest, ":"));
         ret->notify_fd = read_fd(strsep(&rest, ":"));
         ret->migrate.send_fd = read_fd(strsep(&rest, ":"));
-        ret->migrate.receive_fd = read_fd(rest);
+        ret->migrate.receive_fd = read_fd(strsep(&rest, ":"));
+        ret->access_fd = read_fd(rest);
         (void)fcntl(ret->migrate.send_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->migrate.receive_fd, F_SETFD, FD_CLOEXEC);
+        (void)fcntl(ret->access_fd, F_SETFD, FD_CLOEXEC);
     }
     free(value);
 }
@@ -164,6 +169,9 @@ add_variable(const struct restart_fds *fds)
     }
     if (e == 0) {
         e = add_descriptor(&b, ":", fds->migrate.receive_fd);
+    }
+    if (e == 0) {
+        e = add_descriptor(&b, ":", fds->access_fd);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);

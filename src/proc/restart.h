@@ -41,6 +41,7 @@ struct restart_fds {
     int control_fd;         /* the socket of --control, -1 = none */
     int notify_fd;          /* the connection to systemd, -1 = none */
     struct migrate migrate; /* idle connections wait in it */
+    int access_fd;          /* the file of --access-log, -1 = none */
 };
 
 /* What the program before us handed over. Call once. */

@@ -14,6 +14,7 @@ import time
 import pytest
 
 import fcgi
+from apps import HELLO
 from fcgi import wait_for
 from harness import count_fds, settled
 from settings import BINARY
@@ -388,6 +389,139 @@ def test_rotation_as_another_user(become, public, options):      # noqa: F811
     wait_for(lambda: ask(server, 'b') and any('query b ' in line for line in lines(log)), 20, 'the new file')
     if options:
         renewed(server, pids, 1)
+
+
+@as_root
+@pytest.mark.parametrize('options', [[], ['--processes', '2']], ids=['alone', 'master'])
+def test_folder_that_the_user_may_not_enter(become, public, options):      # noqa: F811
+    """P6, P15: the files that root has opened go on as long as nobody asks for new ones, in new workers and in a program
+    that executes itself again alike; who may not look at the path does not take the files for moved."""
+    folder = public / 'log'
+    folder.mkdir(mode=0o700)
+    log, access = folder / 'log', folder / 'access'
+    server = become(QUIET % 1, '--user', OTHER, '--log-file', log, '--access-log', access, '--max-requests', '5',
+                    '--max-requests-jitter', '0', *options)
+    seen, count = set(), 0
+    while len(seen) < 4:
+        ask(server, f'n{count}')
+        count += 1
+        seen = {line.split()[-1] for line in lines(log) if 'query n' in line} if options else set(range(count // 5))
+    wait_for(lambda: [line for line in lines(access) if f'?n{count - 1} ' in line], 5, 'the last line')
+    assert [f'?n{i} ' in line for i, line in enumerate(lines(access))] == [True] * count
+    assert 'cannot be opened' not in log.read_text() and server.logged.strip() == ''
+    # A new file is asked for: it cannot be had, and that is said.
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: 'cannot be opened again: Permission denied; the old file goes on' in log.read_text(), 20, 'the reason')
+    wait_for(lambda: 'the new code' in log.read_text(), 20, 'the reload')
+    ask(server, 'last')
+    wait_for(lambda: [line for line in lines(access) if '?last ' in line], 5, 'a line in the old file')
+    assert 'for writing' not in log.read_text()
+
+
+@pytest.fixture
+def foreign(public):                                                        # noqa: F811
+    """A folder of root's, and one in it that belongs to OTHER, who can write there what he likes."""
+    folder = public / 'foreign'
+    folder.mkdir()
+    uid, gid, _ = identity(OTHER)
+    os.chown(folder, uid, gid)
+    (public / 'victim').write_text('precious\n')
+    (public / 'folder').mkdir()
+    return folder
+
+
+LEADS_ASTRAY = {
+    'link': lambda here, root: (here / 'log').symlink_to(root / 'victim') or here / 'log',
+    'link to nothing': lambda here, root: (here / 'log').symlink_to(root / 'new') or here / 'log',
+    'folder': lambda here, root: (here / 'way').symlink_to(root / 'folder') or here / 'way' / 'log',
+    'second name': lambda here, root: os.link(root / 'victim', here / 'log') or here / 'log',
+    'link below': lambda here, root: (here / 'sub').mkdir() or (here / 'sub' / 'log').symlink_to(root / 'victim') or
+    here / 'sub' / 'log',
+}
+
+
+@as_root
+@pytest.mark.parametrize('user', [['--user', OTHER], []], ids=['user', 'root'])
+@pytest.mark.parametrize('way', LEADS_ASTRAY)
+@pytest.mark.parametrize('option', ['--log-file', '--access-log'])
+def test_led_astray(run, public, foreign, option, way, user):      # noqa: F811
+    """P15: root writes to no file that a link in somebody else's folder leads to, nor makes one: exit code 73."""
+    path = LEADS_ASTRAY[way](foreign, public)
+    (public / 'app.py').write_text(HELLO)
+    before = sorted(public.rglob('*'))
+    finished = run(*user, '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
+    why = 'it has a second name' if way == 'second name' else 'a symbolic link on the way'
+    assert finished.code == 73 and f'error: {option} {path}: cannot be opened for writing: {why}' in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+    assert (public / 'victim').read_text() == 'precious\n' and sorted(public.rglob('*')) == before
+
+
+LEADS_ON = {
+    'file': lambda here, root: (here / 'log', here / 'log'),
+    'link of root': lambda here, root: ((root / 'log').symlink_to(root / 'victim') or root / 'log', root / 'victim'),
+    'link of root to nothing': lambda here, root: ((root / 'log').symlink_to('folder/new') or root / 'log',
+                                                   root / 'folder' / 'new'),
+    'folder of root': lambda here, root: ((root / 'way').symlink_to(root / 'folder') or root / 'way' / 'log',
+                                          root / 'folder' / 'log'),
+    'to the other': lambda here, root: ((root / 'way').symlink_to(here) or root / 'way' / 'log', here / 'log'),
+    'dots': lambda here, root: (f'{here}/../folder/.//log', root / 'folder' / 'log'),
+    'descriptor': lambda here, root: ('/dev/stdout', None),
+    'process': lambda here, root: ('/proc/self/fd/1', None),
+}
+
+
+@as_root
+@pytest.mark.parametrize('way', LEADS_ON)
+def test_not_led_astray(become, public, foreign, way):      # noqa: F811
+    """P6, P15: links that only root can have made are followed, so are those to descriptors; what is a file in somebody
+    else's folder is one."""
+    path, target = LEADS_ON[way](foreign, public)
+    target = target or public / 'out'
+    with open(public / 'out', 'wb') as out:
+        server = become(HELLO, '--user', OTHER, '--access-log', path, stdout=out)
+    server.request(query='here')
+    wait_for(lambda: [line for line in lines(target) if '?here ' in line], 5, 'the line')
+
+
+@as_root
+def test_null(become):      # noqa: F811
+    """P6: a device is no file to be afraid of."""
+    assert become(HELLO, '--user', OTHER, '--access-log', '/dev/null', '--log-file', '/dev/null').request().status == 200
+
+
+@pytest.mark.parametrize('name, kind', [('/dev/stdout', 'fifo'), ('/proc/self/fd/1', 'file'), ('fifo', 'fifo')])
+def test_log_of_a_program_that_starts_again(serve, tmp_path, name, kind):      # noqa: F811
+    """P6: /dev/stdout, be it a pipe or a file, is another thing as soon as the program runs, and a pipe need not be there
+    any more: the access log stays what it was, also when the program executes itself again."""
+    fifo, text = tmp_path / 'fifo', bytearray()
+    if kind == 'fifo':
+        os.mkfifo(fifo)
+        read = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    write = os.open(fifo, os.O_WRONLY | os.O_CREAT)
+    if kind == 'file':
+        read = os.open(fifo, os.O_RDONLY)
+
+    def arrived(query):
+        try:
+            text.extend(os.read(read, 1 << 16))
+        except BlockingIOError:
+            pass
+        return f' /?{query} '.encode() in text
+    try:
+        server = serve(QUIET % 'one', '--access-log', fifo if name == 'fifo' else name, stdout=write)
+        server.check_fds = False
+        fifo.unlink()
+        for word, following in ('one', 'two'), ('two', 'three'), ('three', None):
+            wait_for(lambda: ask(server, 'x') and f'query x of {word} ' in server.logged, 20, 'the new code')
+            ask(server, word)
+            wait_for(lambda: arrived(word), 10, 'a line in the pipe')
+            if following:
+                rewrite(server, QUIET % following)
+                server.process.signal(signal.SIGHUP)
+        assert 'cannot be opened' not in server.logged
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def test_pipes_stay(world, tmp_path):

@@ -137,6 +137,31 @@ test_a_path_that_cannot_be_opened_again(void **state UNUSED)
 }
 
 static void
+test_a_file_that_is_open_already(void **state UNUSED)
+{
+    struct logfile f;
+    assert_int_equal(mkdir("sub", 0700), 0);
+    int fd = open("sub/log", O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    assert_int_equal(logfile_adopt(&f, "sub/log", fd), 0);
+    assert_false(f.is_made);
+    assert_false(logfile_has_moved(&f));
+    assert_int_equal(rename("sub/log", "log.1"), 0);
+    assert_true(logfile_has_moved(&f));
+    /* Where it cannot be looked at nothing is known. */
+    assert_int_equal(rmdir("sub"), 0);
+    assert_int_equal(symlink("sub", "sub"), 0);
+    assert_false(logfile_has_moved(&f));
+    assert_int_equal(unlink("sub"), 0);
+    assert_int_equal(mkdir("sub", 0700), 0);
+    assert_int_equal(logfile_reopen(&f), 0);
+    say(f.fd, "new\n");
+    expect("sub/log", "new\n");
+    assert_int_equal(f.fd, fd);
+    assert_int_equal(unlink("sub/log"), 0);
+    logfile_fini(&f);
+}
+
+static void
 test_a_path_that_is_no_file(void **state UNUSED)
 {
     struct logfile f;
@@ -234,6 +259,7 @@ main(void)
         TEST(test_what_was_there_is_not_given_away),
         TEST(test_a_link_to_what_is_not_there),
         TEST(test_a_path_that_cannot_be_opened_again),
+        TEST(test_a_file_that_is_open_already),
         TEST(test_a_path_that_is_no_file),
         TEST(test_a_pipe),
         TEST(test_stderr_and_what_follows_it),

@@ -1,0 +1,42 @@
+/*
+ * place.h - where a file stands: its folder, open, and its name there
+ *
+ * What:      root opens a file in a folder that is somebody else's: who may put a
+ *            symbolic link there, or a second name of another file, must not
+ *            choose what root writes to. Links are followed where only root could
+ *            have made them. For everybody else this is open().
+ * Owner:     the caller's struct; place_close() after a failure is not needed.
+ * Threads:   any.                                                GIL: not used.
+ * Errors:    0 or -errno, for place_strerror().    Blocks: on the file system.
+ */
+#ifndef BASE_PLACE_H
+#define BASE_PLACE_H
+
+#include "base/compiler.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct place {
+    int folder_fd; /* AT_FDCWD: name is the whole path */
+    char name[PATH_MAX];
+    int nofollow;       /* O_NOFOLLOW, or 0 */
+    bool is_exposed;    /* others than root may have put there what is there */
+    bool is_linked;     /* the path's own last name is a link to here */
+    bool is_descriptor; /* as /dev/stdout: of a process, and of a moment */
+};
+
+/* path is absolute. */
+CHECK_RESULT int place_find(struct place *ret, const char *path);
+
+/* open() there: a descriptor or -errno. -EXDEV: a link that somebody else may have
+ * made. -EMLINK: a file that has another name as well, likewise. */
+CHECK_RESULT int place_open(const struct place *p, int flags, mode_t mode);
+
+void place_close(struct place *p);
+
+/* strerror() that knows what the two mean here. */
+const char *place_strerror(int err);
+
+#endif

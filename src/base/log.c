@@ -265,26 +265,22 @@ log_be_impatient(void)
 
 /* A full pipe whose reader is stuck must not stop the thread that ends us. */
 static bool
-would_wait(void)
+would_wait(int fd)
 {
-    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
 
     return impatient && poll(&p, 1, 0) <= 0;
 }
 
 void
-log_raw(const char *bytes, size_t n)
+log_write(int fd, const char *bytes, size_t n)
 {
     int saved = errno;
-    if (is_syslog) {
-        syslog_lines(bytes, n);
-        errno = saved;
-        return;
-    }
-    while (n > 0 && !would_wait()) {
+
+    while (n > 0 && !would_wait(fd)) {
         /* A pipe that is said to be writable takes so much. */
         size_t piece = impatient && n > PIPE_BUF ? PIPE_BUF : n;
-        ssize_t written = write(STDERR_FILENO, bytes, piece);
+        ssize_t written = write(fd, bytes, piece);
         if (written >= 0) {
             bytes += written;
             n -= (size_t)written;
@@ -292,7 +288,7 @@ log_raw(const char *bytes, size_t n)
         else if (errno == EAGAIN) {
             /* Inherited as non-blocking: whoever shares it wanted that, we
              * want our line. */
-            struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+            struct pollfd p = {.fd = fd, .events = POLLOUT};
             (void)poll(&p, 1, -1);
         }
         else if (errno != EINTR) {
@@ -300,6 +296,18 @@ log_raw(const char *bytes, size_t n)
         }
     }
     errno = saved;
+}
+
+void
+log_raw(const char *bytes, size_t n)
+{
+    if (is_syslog) {
+        int saved = errno;
+        syslog_lines(bytes, n);
+        errno = saved;
+        return;
+    }
+    log_write(STDERR_FILENO, bytes, n);
 }
 
 /* -- lines ----------------------------------------------------------------------- */

@@ -87,14 +87,18 @@ void log_set_id(const char *(*fn)(void));
  * only. */
 void log_copy_to(struct buf *copy);
 
-/* This thread would rather lose a line than wait for whoever reads fd 2. */
+/* This thread would rather lose a line than wait for whoever reads it. */
 void log_be_impatient(void);
 
 /* Lines go to syslog(3): where fd 2 is the response's own pipe (mini_httpd), they
  * would destroy the head or be read by the client. */
 void log_to_syslog(bool yes);
 
-/* Writes bytes as they are to fd 2. Retries EINTR and partial writes. */
+/* Writes bytes as they are to the file or pipe. Retries EINTR and partial writes;
+ * -1: to nowhere. */
+void log_write(int fd, const char *bytes, size_t n);
+
+/* The same to fd 2, or whatever log_to_syslog() has put in its place. */
 void log_raw(const char *bytes, size_t n);
 
 #endif

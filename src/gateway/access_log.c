@@ -8,9 +8,7 @@
 #include "base/num.h"
 #include "base/utf8.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     FIELD_MAX = 8 << 10, /* of one text; the rest is cut, and says so */
@@ -325,20 +323,6 @@ access_log_begin(struct request *q)
     }
 }
 
-/* O_APPEND: a line is whole beside those of other processes. */
-static void
-write_line(const char *line, size_t n)
-{
-    while (n > 0 && access_log.file.fd >= 0) {
-        ssize_t k = write(access_log.file.fd, line, n);
-        if (k < 0 && errno != EINTR) {
-            return;
-        }
-        line += k > 0 ? k : 0;
-        n -= k > 0 ? (size_t)k : 0;
-    }
-}
-
 /* Apart: its buffers are not to cost anything where nothing is logged. */
 __attribute__((noinline)) static void
 log_request(struct request *q)
@@ -358,7 +342,8 @@ log_request(struct request *q)
             log_raw(line.data, line.len);
         }
         else if (e == 0) {
-            write_line(line.data, line.len);
+            /* O_APPEND: it is whole beside those of other processes. */
+            log_write(access_log.file.fd, line.data, line.len);
         }
     }
     buf_fini(&request);
@@ -368,7 +353,8 @@ log_request(struct request *q)
 void
 access_log_end(struct request *q)
 {
-    if (access_log.is_on) {
+    if (q->start_us != 0) {
         log_request(q);
+        q->start_us = 0;
     }
 }

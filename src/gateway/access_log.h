@@ -32,7 +32,8 @@ CHECK_RESULT int access_log_give(uid_t uid, gid_t gid);
  * failure the old file goes on. */
 CHECK_RESULT int access_log_reopen(bool moved_only);
 
-/* Around a request: its parameters are there when it ends, too. */
+/* Around a request: its parameters are there when it ends, too. Only the first end
+ * is logged. */
 void access_log_begin(struct request *q);
 void access_log_end(struct request *q);
 

@@ -74,7 +74,8 @@ struct request {
     uint64_t serial;             /* in its thread, from 1; 0 = no cancel */
     struct cancel *cancel;       /* NULL: nobody will; borrowed */
     int exit_status;             /* appStatus, or the CGI exit code */
-    int64_t start_us;            /* clock_us(), for the access log only */
+    int64_t start_us;            /* clock_us(), for the access log only; 0 =
+                                  * it gets no line, or has it already */
     pid_t pid;                   /* the process that serves it */
     char id[REQUEST_ID_MAX + 1]; /* "" until request_id() */
     struct request_ids ids;      /* where it comes from */

@@ -4,6 +4,7 @@
 #include "wsgi/interrupt.h"
 
 #include "base/log.h"
+#include "gateway/access_log.h"
 #include "wsgi/errand.h"
 #include "wsgi/lease.h"
 #include "wsgi/python.h"
@@ -198,6 +199,8 @@ interrupt_give_up(pthread_t thread, uint64_t serial)
     }
     response_give_up(l->q, INTERRUPT_STATUS, INTERRUPT_SENTENCE,
                      request_id(l->q));
+    /* Here, since its thread will hardly come to it. */
+    access_log_end(l->q);
     leave(l);
     return true;
 }

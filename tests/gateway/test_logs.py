@@ -17,7 +17,7 @@ import fcgi
 from apps import HELLO
 from fcgi import wait_for
 from harness import count_fds, settled
-from settings import BINARY
+from settings import BINARY, SLOW
 from test_processes import Load, rewrite, serve, workers      # noqa: F401 (serve is a fixture)
 from test_starting import OTHER, as_root, become, identity, public     # noqa: F401 (fixtures, too)
 from test_syscalls import Trace, plain, traced
@@ -898,6 +898,74 @@ def test_aborted_requests(fcgi_server, tmp_path, form):
     assert found['/before']['status'] is None and found['/before']['bytes'] == 0
     assert [found[path]['status'] for path in ('/cut', '/short', '/gone')] == [200] * 3
     assert found['/cut']['bytes'] == found['/short']['bytes'] == 3 <= found['/gone']['bytes']
+
+
+# Does not let go, whatever is raised, until there is a file of that name.
+STUBBORN = '''
+import os, time
+def application(environ, start_response):
+    gate = environ['QUERY_STRING']
+    if environ['PATH_INFO'] == '/begun':
+        start_response('200 OK', [('Content-Type', 'text/plain')])(b'begun')
+    open(gate + '.waiting', 'w').close()
+    while not os.path.exists(gate):
+        try:
+            while not os.path.exists(gate):
+                time.sleep(0.005)
+        except BaseException:
+            if environ['PATH_INFO'] != '/waits':
+                pass
+    if environ['PATH_INFO'] != '/begun':
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'%d' % os.getpid()]
+'''
+
+
+@pytest.mark.parametrize('way, status', [('/lost', 504), ('/begun', 200)])
+def test_lost_requests(transport, tmp_path, way, status):
+    """P7, P9: a request whose thread is left behind by --request-timeout has its line: 504, or aborted where the head is
+    out."""
+    access = tmp_path / 'access'
+    server = transport.serve(STUBBORN, '--access-log', access, '--request-timeout', '200ms')
+    server.allow_log('.*')
+    server.exit_codes, server.check_fds = {0, 1}, False
+    response = server.request(path=way, query=str(tmp_path / 'never'))
+    assert response.status == status
+    wait_for(lambda: lines(access), 10, 'the line')
+    if transport.is_fcgi:
+        (tmp_path / 'now').touch()
+        assert server.request(query=str(tmp_path / 'now'), timeout=20).status == 200
+    found = entry(lines(access)[0])
+    assert found['status'] == status and found['aborted'] == (status == 200)
+    assert found['duration_us'] >= 2_200_000 and found['request'].startswith(f'GET {way}?')
+    assert len(lines(access)) == (2 if transport.is_fcgi else 1)
+
+
+def test_lost_request_that_ends_after_all(serve, tmp_path):      # noqa: F811
+    """P7, P9: its line is there already when its thread comes to the end: it gets no second one."""
+    access = tmp_path / 'access'
+    server = serve(STUBBORN, '--access-log', access, '--request-timeout', f'{int(2000 * SLOW)}ms', '--threads', '2')
+    server.allow_log('.*')
+    server.check_fds = False
+
+    def start(name):
+        exchange = server.start(path=f'/{name}', query=str(tmp_path / name))
+        exchange.finish_body()
+        wait_for((tmp_path / f'{name}.waiting').exists, 10, 'the request')
+        return exchange
+    lost = start('lost')
+    server.wait_log('longer than --request-timeout', 20)
+    other = start('other')
+    assert lost.response(20).status == 504
+    (tmp_path / 'lost').touch()
+    assert entry(lines(access)[0])['status'] == 504
+    # The process starts again when both threads have ended.
+    (tmp_path / 'other').touch()
+    assert other.response(20).status == 200
+    (tmp_path / 'after').touch()
+    server.wait_log('starting again', 20)
+    wait_for(lambda: server.request(path='/after', query=str(tmp_path / 'after')).status == 200, 20, 'the new program')
+    assert sum('/lost?' in line for line in lines(access)) == 1
 
 
 def test_aborted_cgi(cgi, tmp_path):

@@ -1,0 +1,158 @@
+#include "proc/cgi_process.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "gateway/cgi.h"
+#include "proc/cgi_watch.h"
+#include "proc/child.h"
+#include "proc/logs.h"
+#include "proc/prelude.h"
+#include "wsgi/handler.h"
+#include "wsgi/interp.h"
+#include "wsgi/stacks.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static bool shares_stderr; /* still: where the log is, the response may be */
+
+static void
+watch_begin(struct request *q)
+{
+    if (q->config->request_timeout_ms == 0 && q->config->slow_ms == 0) {
+        return;
+    }
+    stacks_open();
+    if (cgi_watch_begin(q->config, q) < 0) {
+        log_warning("--request-timeout and --slow: out of memory or threads; "
+                    "this request is not watched");
+    }
+}
+
+static void
+run_doctor(void *arg, struct request *q)
+{
+    doctor_answer(arg, q);
+}
+
+static void
+run_request(void *arg, struct request *q)
+{
+    watch_begin(q);
+    handler_run(arg, q);
+    if (child_is()) {
+        _exit(q->exit_status); /* the request is its parent's */
+    }
+    cgi_watch_end(q);
+}
+
+/* Where both are one pipe the server waits for the last one to let go of it. */
+static void
+let_go_of_stderr(void)
+{
+    CLEANUP(fd_close) int null = fd_open_null();
+
+    if (null < 0 || fd_redirect(null, STDOUT_FILENO) < 0 ||
+        fd_redirect(null, STDERR_FILENO) < 0) {
+        log_warning("out of descriptors: the client waits for the work after "
+                    "its response");
+    }
+}
+
+static void
+run_after(void *arg, struct request *q)
+{
+    if (shares_stderr) {
+        let_go_of_stderr();
+    }
+    handler_after(arg, q);
+    if (child_is()) {
+        _exit(q->exit_status);
+    }
+}
+
+/* A child that goes on in the background must not keep the server waiting. */
+static void
+close_io(void *arg)
+{
+    struct cgi_io *io = arg;
+
+    fd_close(&io->in_fd);
+    fd_close(&io->out_fd);
+}
+
+/* Whatever stops us before the application runs, the client gets a page with the
+ * id that the log has; the exit code is the cause's. */
+static int
+fail(const struct config *config, struct cgi_io *io, int status)
+{
+    cgi_fail(config, environ, io);
+    return status;
+}
+
+/* The web server has decided who runs a script, and for how long. */
+static int
+refuse_options(const struct config *config)
+{
+    const char *option = config->user != NULL       ? "user"
+                         : config->group != NULL    ? "group"
+                         : config->pid_file != NULL ? "pid-file"
+                                                    : NULL;
+
+    if (option == NULL) {
+        return 0;
+    }
+    log_error("--%s is for FastCGI: the web server decides who runs a CGI "
+              "script",
+              option);
+    return EX_USAGE;
+}
+
+int
+cgi_process_run(const struct config *config, const struct start *s,
+                struct doctor_facts *doctor)
+{
+    const struct wsgi_facts facts = {.multiprocess = true};
+    struct cgi_io io = {.in_fd = -1, .out_fd = -1};
+    struct wsgi_thread *t;
+    int status;
+
+    if (prelude_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
+        child_watch(close_io, &io) < 0) {
+        log_error("out of descriptors or memory");
+        return EX_OSERR;
+    }
+    if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
+        /* /dev/null stands there now and would swallow the response; a write
+         * must fail, so that the exit code tells. */
+        fd_close(&io.out_fd);
+        io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    if (doctor != NULL) {
+        return cgi_run(config, environ, &io, run_doctor, NULL, doctor);
+    }
+    /* httpoxy: libraries take it for the operator's proxy setting. */
+    (void)unsetenv("HTTP_PROXY");
+    if ((status = refuse_options(config)) != 0 ||
+        (status = logs_open(config, false, -1)) != 0 ||
+        (status = prelude_prepare(config, true)) != 0) {
+        return fail(config, &io, status);
+    }
+    shares_stderr = !logs_take_stderr() && s->shares_stderr;
+    if ((status = prelude_start_python(config)) != 0) {
+        return fail(config, &io, status);
+    }
+    t = wsgi_thread_new(config, facts, true);
+    if (t == NULL) {
+        log_error("out of memory");
+        return fail(config, &io, EX_OSERR);
+    }
+    status = cgi_run(config, environ, &io, run_request, run_after, t);
+    wsgi_thread_free(&t);
+    interp_finish();
+    return status;
+}

@@ -1,0 +1,228 @@
+#include "proc/fcgi_process.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/fcgi_os.h"
+#include "proc/caretaker.h"
+#include "proc/handover.h"
+#include "proc/logs.h"
+#include "proc/master.h"
+#include "proc/notify.h"
+#include "proc/pid_file.h"
+#include "proc/pool.h"
+#include "proc/prelude.h"
+#include "proc/privs.h"
+#include "proc/restart.h"
+#include "proc/signals.h"
+#include "proc/sockets.h"
+#include "wsgi/interp.h"
+#include "wsgi/loader.h"
+#include "wsgi/stacks.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Threads may outlive their caller. */
+static struct sockets sockets;
+static struct migrate migrate = {-1, -1};
+static struct privs privs;
+
+/* Starts Python and loads the application, where the zygote has not done so. 0,
+ * also where it does not load, or a sysexits code. */
+static int
+start_application(const struct pool_setup *setup, bool *ret_loaded)
+{
+    bool is_first = setup->preload == PRELOAD_NONE;
+    int status = is_first ? prelude_start_python(setup->config)
+                          : prelude_open_watch(setup->config);
+
+    if (status != 0) {
+        return status;
+    }
+    stacks_open();
+    *ret_loaded = setup->preload == PRELOAD_LOADED;
+    if (is_first) {
+        /* An application that cannot be loaded answers 500 until its file is
+         * mended: exiting here would make a spawner's loop of it. But where
+         * others serve the old code, their answers are better. */
+        int64_t start = clock_ms();
+        *ret_loaded = loader_load() == 0;
+        log_debug("loading the application took %lld ms",
+                  (long long)(clock_ms() - start));
+        handover_tell(setup->imports_fd);
+        if (!*ret_loaded && master_has_ready_workers(setup->board)) {
+            interp_finish();
+            return EX_SOFTWARE;
+        }
+    }
+    if (!*ret_loaded) {
+        log_warning("serving error pages until the application loads");
+    }
+    return 0;
+}
+
+/* Everything between the sockets and the first request, in the one process or in
+ * a worker. */
+static int
+serve(const struct pool_setup *setup)
+{
+    struct pool *pool = NULL;
+    bool restart = false,
+         loaded = setup->config->doctor; /* it needs no application */
+    int status = pool_open(setup, &pool);
+
+    if (status == 0) {
+        logs_look();
+    }
+    if (status == 0 && !setup->config->doctor) {
+        status = start_application(setup, &loaded);
+    }
+    if (status == 0) {
+        status = pool_run(pool, loaded, &restart);
+    }
+    if (status == 0) {
+        caretaker_guard_end(setup->config, pool);
+        interp_finish();
+    }
+    if (restart && signals_get().stop == STOP_NONE) {
+        int e = pool_restart(pool);
+        if (e != -EINTR) {
+            log_error("starting again: %s", strerror(-e));
+            status = EX_OSERR;
+        }
+    }
+    if (pool != NULL) {
+        pool_close(pool);
+    }
+    if (pool != NULL && atomic_load(&pool->lost) > 0) {
+        /* What a thread still holds that was left behind is no leak. */
+        (void)fflush(NULL);
+        _exit(status);
+    }
+    return status;
+}
+
+static int
+run_processes(struct pool_setup *setup)
+{
+    if (setup->config->processes > 0) {
+        /* Returns in every worker, and in the master at the end. */
+        int status = master_run(setup);
+        return status != MASTER_IS_WORKER ? status : serve(setup);
+    }
+    scoreboard_take(setup->board, 0, getpid(), 1);
+    return serve(setup);
+}
+
+/* What a user without rights could not: all sockets, and the pid file. */
+static int
+open_all(const struct start *s, const struct restart_fds *inherited,
+         struct pool_setup *setup)
+{
+    int status = sockets_open(&sockets, setup->config, s, inherited);
+
+    setup->nlisteners = sockets.n;
+    if (status != 0) {
+        return status;
+    }
+    setup->board = scoreboard_new(
+        setup->config->processes > 0 ? master_slots(setup->config) : 1,
+        setup->config->threads);
+    if (setup->board == NULL) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    if (setup->config->control != NULL) {
+        status = control_open(setup->config, setup->board,
+                              inherited->control_fd, &setup->control);
+    }
+    if (status == 0 && setup->config->pid_file != NULL) {
+        status =
+            pid_file_write(setup->config->pid_file, inherited->nlisteners > 0);
+    }
+    return status;
+}
+
+/* Everything until the sockets are open and Python may start. */
+static int
+set_up(const struct start *s, struct pool_setup *setup)
+{
+    struct restart_fds inherited;
+    bool restarted = restart_is_one();
+
+    restart_inherited(&inherited);
+    notify_open(inherited.notify_fd);
+    migrate = inherited.migrate;
+    if (migrate.receive_fd < 0 && migrate_open(&migrate) < 0) {
+        log_error("out of descriptors");
+        return EX_OSERR;
+    }
+    int status = logs_open(setup->config, restarted, inherited.access_fd);
+    if (status == 0) {
+        status = open_all(s, &inherited, setup);
+    }
+    /* A child of the application is not the one they were meant for. */
+    (void)unsetenv("LISTEN_FDS");
+    (void)unsetenv("LISTEN_PID");
+    (void)unsetenv("LISTEN_FDNAMES");
+    if (status != 0) {
+        return status;
+    }
+    if (prelude_take_stdio(NULL, NULL) < 0) {
+        log_error("out of descriptors");
+        return EX_OSERR;
+    }
+    if (fcgi_os_start() < 0) {
+        log_error("this libfcgi does not use wsgi-cgi's I/O layer; build with "
+                  "FCGI=static");
+        return EX_SOFTWARE;
+    }
+    if (privs.wanted && !privs.already) {
+        logs_give(privs.uid, privs.gid);
+    }
+    status = privs_drop(&privs);
+    /* As the user that will run it: what he cannot read is told now. */
+    return status != 0 ? status : prelude_prepare(setup->config, false);
+}
+
+int
+fcgi_process_run(const struct config *config, const struct start *s,
+                 char **argv, const struct doctor_facts *doctor)
+{
+    struct pool_setup setup = {.config = config,
+                               .listeners = sockets.v,
+                               .allow = &sockets.allow,
+                               .master_wake_fd = -1,
+                               .imports_fd = -1,
+                               .migrate = &migrate,
+                               .doctor = doctor};
+    int status = privs_find(config, &privs);
+
+    if (status != 0) {
+        return status;
+    }
+    log_set_id(request_running_id);
+    /* Before the first socket: from then on a TERM must not just kill us. */
+    if (restart_remember(argv, environ) < 0 ||
+        signals_open(config->processes > 0) < 0) {
+        log_error("out of memory or descriptors");
+        return EX_OSERR;
+    }
+    status = set_up(s, &setup);
+    if (status == 0) {
+        (void)logs_take_stderr();
+        status = run_processes(&setup);
+    }
+    else {
+        sockets_close(&sockets);
+        control_close(&setup.control);
+    }
+    sockets_fini(&sockets);
+    return status;
+}

@@ -1,0 +1,108 @@
+#include "proc/prelude.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "wsgi/imports.h"
+#include "wsgi/interp.h"
+#include "wsgi/interrupt.h"
+#include "wsgi/loader.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+int
+prelude_take_stdio(int *ret_in, int *ret_out)
+{
+    CLEANUP(fd_close) int null = -1;
+    int e = 0;
+
+    if (ret_in != NULL) {
+        *ret_in = fd_dup_high(STDIN_FILENO);
+        *ret_out = fd_dup_high(STDOUT_FILENO);
+        if (*ret_in < 0 || *ret_out < 0) {
+            return -EMFILE;
+        }
+    }
+    null = fd_open_null();
+    if (null < 0) {
+        return null;
+    }
+    if ((e = fd_redirect(null, STDIN_FILENO)) < 0 ||
+        (e = fd_redirect(STDERR_FILENO, STDOUT_FILENO)) < 0) {
+        return e;
+    }
+    return 0;
+}
+
+static int
+enter_folder(const char *dir)
+{
+    if (chdir(dir) == 0) {
+        return 0;
+    }
+    log_error("cannot change to folder %s: %s", dir, strerror(errno));
+    return EX_NOINPUT;
+}
+
+/* RFC 3875, 7.2: a script's working folder is its own. */
+static int
+enter_script_folder(const struct config *config)
+{
+    char path[PATH_MAX];
+    const char *script = loader_script();
+
+    if (config->chdir != NULL) {
+        return enter_folder(config->chdir);
+    }
+    if (script == NULL || strlen(script) >= sizeof path) {
+        return 0;
+    }
+    memcpy(path, script, strlen(script) + 1);
+    return enter_folder(dirname(path));
+}
+
+static int
+no_application(void)
+{
+    log_error("no application: give APP (a file or MODULE:CALLABLE) or "
+              "--scripts-in=DIR");
+    return EX_USAGE;
+}
+
+int
+prelude_prepare(const struct config *config, bool is_cgi)
+{
+    int e;
+
+    if (config->app == NULL && config->scripts_in == NULL && !config->doctor) {
+        return no_application();
+    }
+    if (!config->doctor && ((e = loader_prepare(config)) != 0 ||
+                            (e = interp_check(config)) != 0)) {
+        return e;
+    }
+    if (is_cgi) {
+        return enter_script_folder(config);
+    }
+    imports_watch(config->reload == RELOAD_MODULES);
+    return config->chdir == NULL ? 0 : enter_folder(config->chdir);
+}
+
+int
+prelude_open_watch(const struct config *config)
+{
+    return config->request_timeout_ms > 0 && interrupt_open() < 0 ? EX_SOFTWARE
+                                                                  : 0;
+}
+
+int
+prelude_start_python(const struct config *config)
+{
+    int status = interp_start(config, loader_script());
+
+    return status != 0 ? status : prelude_open_watch(config);
+}

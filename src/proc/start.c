@@ -1,0 +1,187 @@
+#include "proc/start.h"
+
+#include "base/buf.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "proc/restart.h"
+#include "wsgi/interp.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+/* systemd's protocol: the descriptors are ours only if the pid says so. */
+static int
+inherited_listeners(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    uint64_t p, n;
+
+    if (pid == NULL || fds == NULL ||
+        num_parse(pid, strlen(pid), INT_MAX, &p) < 0 ||
+        num_parse(fds, strlen(fds), RESTART_LISTENERS_MAX, &n) < 0 ||
+        (pid_t)p != getpid()) {
+        return 0;
+    }
+    return (int)n;
+}
+
+void
+start_detect(struct start *s, const struct config *config)
+{
+    s->inherited = inherited_listeners();
+    s->fd0_listens = fd_is_listening(STDIN_FILENO);
+    s->mode = MODE_FASTCGI;
+    if (config->mode != MODE_AUTO) {
+        s->mode = config->mode;
+        s->why = "--mode says so";
+    }
+    else if (restart_is_one()) {
+        s->why = "the program executed itself again with its sockets";
+    }
+    else if (config->bind.n > 0) {
+        s->why = "--bind names a socket to listen on";
+    }
+    else if (s->inherited > 0) {
+        s->why = "LISTEN_FDS and LISTEN_PID hand over listening sockets";
+    }
+    else if (s->fd0_listens) {
+        s->why = "descriptor 0 is a listening socket";
+    }
+    else if (s->request_in_env) {
+        s->mode = MODE_CGI;
+        s->why = "REQUEST_METHOD or GATEWAY_INTERFACE is in the environment";
+    }
+    else {
+        s->mode = MODE_AUTO;
+        s->why = "there is neither a socket to listen on nor a CGI request";
+    }
+}
+
+static const char *
+kind_of_fd(int fd, char *to, size_t size)
+{
+    struct stat st;
+
+    if (fd_is_listening(fd)) {
+        return "listening socket";
+    }
+    if (fstat(fd, &st) < 0) {
+        return "closed";
+    }
+    switch (st.st_mode & S_IFMT) {
+    case S_IFSOCK:
+        return "connected socket";
+    case S_IFIFO:
+        return "pipe";
+    case S_IFREG:
+        return "file";
+    case S_IFCHR:
+        return isatty(fd) ? "terminal" : "character device";
+    default:
+        (void)snprintf(to, size, "file of mode %o", (unsigned)st.st_mode);
+        return to;
+    }
+}
+
+static const char *const mode_names[] = {
+    [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
+
+/* What it was at the start: closed ones have been filled. */
+static const char *
+kind_at_start(const struct start *s, int fd, char *to, size_t size)
+{
+    return s->was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
+}
+
+int
+start_explain(const struct start *s, const struct config *config)
+{
+    char python[PATH_MAX], other[64];
+
+    if (s->request_in_env && !s->fd0_listens) {
+        (void)printf("Status: 200 OK\r\n"
+                     "Content-Type: text/plain; charset=utf-8\r\n\r\n");
+    }
+    (void)printf("mode: %s\nbecause: %s\n", mode_names[s->mode], s->why);
+    for (int fd = 0; fd <= 2; fd++) {
+        (void)printf("descriptor %d: %s\n", fd,
+                     kind_at_start(s, fd, other, sizeof other));
+    }
+    (void)printf("REQUEST_METHOD: %s\n", getenv("REQUEST_METHOD") != NULL
+                                             ? getenv("REQUEST_METHOD")
+                                             : "(not set)");
+    (void)printf("GATEWAY_INTERFACE: %s\n", getenv("GATEWAY_INTERFACE") != NULL
+                                                ? getenv("GATEWAY_INTERFACE")
+                                                : "(not set)");
+    (void)printf("LISTEN_FDS for this process: %d\n", s->inherited);
+    for (size_t i = 0; i < config->bind.n; i++) {
+        (void)printf("bind: %s\n", config->bind.v[i]);
+    }
+    (void)printf("application: %s\n", config->app != NULL ? config->app
+                                      : config->scripts_in != NULL
+                                          ? "the request's SCRIPT_FILENAME"
+                                          : "(none given)");
+    if (config->scripts_in != NULL) {
+        (void)printf("scripts below: %s\n", config->scripts_in);
+    }
+    (void)printf("mount: %s\n", config->mount == NULL
+                                    ? "(the server's split, mended)"
+                                : config->mount[0] == '\0' ? "/"
+                                                           : config->mount);
+    (void)printf("python: %s\n", interp_version());
+    if (interp_executable(config, python, sizeof python) == 0) {
+        (void)printf("python executable: %s\n", python);
+    }
+    return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
+}
+
+/* Python is only asked whether it could start: the page is also for finding out
+ * why it cannot. */
+void
+start_examine(const struct start *s, struct config *config,
+              struct doctor_facts *ret)
+{
+    static char python[PATH_MAX], said[1024];
+    struct buf reasons;
+    char other[64];
+
+    ret->mode = mode_names[s->mode];
+    ret->why = s->why;
+    for (int fd = 0; fd <= 2; fd++) {
+        (void)snprintf(ret->fd[fd], sizeof ret->fd[fd], "%s",
+                       kind_at_start(s, fd, other, sizeof other));
+    }
+    buf_init(&reasons, sizeof said - 1);
+    log_copy_to(&reasons);
+    ret->python_status = interp_check(config);
+    log_copy_to(NULL);
+    if (reasons.len > 0) {
+        (void)snprintf(said, sizeof said, "%.*s", (int)reasons.len - 1,
+                       reasons.data);
+    }
+    for (char *end = said; (end = strchr(end, '\n')) != NULL;) {
+        *end = ';';
+    }
+    buf_fini(&reasons);
+    if (interp_executable(config, python, sizeof python) < 0) {
+        python[0] = '\0';
+    }
+    ret->python = interp_version();
+    ret->executable = python;
+    ret->python_said = said;
+    /* There is no Python to be interrupted, or to be shared. */
+    config->request_timeout_ms = config->slow_ms = 0;
+    config->preload = false;
+    if (s->mode == MODE_FASTCGI) {
+        log_notice(
+            "--doctor is on: whoever can reach it sees what the web server "
+            "sends");
+    }
+}

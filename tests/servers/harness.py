@@ -152,13 +152,19 @@ def processes():
     return table
 
 
+# Processes that outlive a test, as a browser does: nobody looks at them and at
+# what is below them. Each is a subreaper, or an orphan of theirs would be ours.
+GUESTS = set()
+
+
 def descendants(pid=None):
     """{pid: (parent, state, command)} of all below pid (default: us)."""
     table = processes()
     found = {}
     border = {pid or os.getpid()}
     while border:
-        border = {p for p, (parent, _, _) in table.items() if parent in border}
+        border = {p for p, (parent, _, _) in table.items()
+                  if parent in border} - GUESTS
         found.update((p, table[p]) for p in border)
     return found
 

@@ -251,13 +251,26 @@ class Place:
     def is_right(self, name, code):
         return code == 0 or code in self.right_codes.get(name, ())
 
+    def stop(self, server):
+        """Its exit code. Orphans are waited for all the while, as init does:
+        a worker of Apache looks for 6 seconds whether the CGI process of its
+        last request is still there, and a zombie is."""
+        def has_ended():
+            self.orphans.look(self.own_ids() | {server.pid})
+            return not server.is_running()
+
+        server.send_signal(signal.SIGTERM)
+        wait_until(has_ended, lambda: "%s ends:\n%s" % (server.name,
+                                                        self.logs.all()))
+        return server.wait()
+
     def stop_all(self):
         """Stops the servers, the last one first, and waits for all below them.
         Everything must end, and with 0."""
         wrong = []
         for server in reversed(self.servers):
             self.orphans.look(self.own_ids())
-            code = server.stop()
+            code = self.stop(server)
             if not self.is_right(server.name, code):
                 wrong.append((server.name, code))
         wait_until(lambda: not self.orphans.look(self.own_ids()),

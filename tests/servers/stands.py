@@ -7,6 +7,7 @@ changes its mind, the test fails.
 
 import dataclasses
 import subprocess
+from pathlib import Path
 from typing import Callable
 
 import fronts
@@ -48,6 +49,7 @@ class Stand:
     variant: str = ""
     scheme: str = "http"
     gateway: bool = False     # we start the application: it can be restarted
+    app: Path = APP
 
     @property
     def name(self):
@@ -76,7 +78,7 @@ change = dataclasses.replace
 
 def run_gateway(place, stand):
     """The application on its own: the pairs for the example that lead to it."""
-    script = place.copy_app(APP)
+    script = place.copy_app(stand.app)
     return script, connect_gateway(place, stand, script, stand.options)
 
 
@@ -122,9 +124,9 @@ def tls_pairs(place, stand):
             if stand.scheme == "https" else {})
 
 
-def shebang(place, folder):
+def shebang(place, stand, folder):
     folder.mkdir(exist_ok=True)
-    return place.copy_app(APP, [], folder)
+    return place.copy_app(stand.app, [], folder)
 
 
 def lighttpd_socket(place, stand):
@@ -134,20 +136,20 @@ def lighttpd_socket(place, stand):
 
 
 def lighttpd_bin_path(place, stand):
-    script = place.copy_app(APP)
+    script = place.copy_app(stand.app)
     return script, place.lighttpd(
         stand.file, binary=place.binary, socket=place.socket, app=script,
         breakage_log=place.logs.path("app.log"))
 
 
 def lighttpd_cgi(place, stand):
-    script = shebang(place, place.root / "cgi-bin")
+    script = shebang(place, stand, place.root / "cgi-bin")
     return script, place.lighttpd(stand.file,
                                   breakage_log=place.logs.path("app.log"))
 
 
 def lighttpd_cgi_root(place, stand):
-    script = shebang(place, place.app_dir)
+    script = shebang(place, stand, place.app_dir)
     return script, place.lighttpd(stand.file, app=script,
                                   breakage_log=place.logs.path("app.log"))
 
@@ -159,7 +161,7 @@ def nginx(place, stand):
 
 
 def nginx_fcgiwrap(place, stand):
-    script = shebang(place, place.root / "cgi-bin")
+    script = shebang(place, stand, place.root / "cgi-bin")
     return script, fronts.nginx(place, stand.file,
                                 fcgiwrap=fronts.fcgiwrap(place))
 
@@ -176,7 +178,7 @@ def apache_proxy(place, stand):
 
 def apache_script(module):
     def start(place, stand):
-        script = shebang(place, place.app_dir)
+        script = shebang(place, stand, place.app_dir)
         pairs = {"app": script, "app_dir": '"%s"' % place.app_dir}
         if stand.file == "apache/fcgid.conf":
             pairs["binary"] = place.binary
@@ -187,7 +189,7 @@ def apache_script(module):
 def apache_folder(*modules):
     """Scripts that are not executable, and have no first line."""
     def start(place, stand):
-        script = place.copy_app(APP, None, place.root)
+        script = place.copy_app(stand.app, None, place.root)
         return script, fronts.apache(place, stand.file, *modules,
                                      binary=place.binary)
     return start
@@ -207,7 +209,7 @@ def caddy(place, stand):
 
 def small_server(front):
     def start(place, stand):
-        script = shebang(place, place.root / "cgi-bin")
+        script = shebang(place, stand, place.root / "cgi-bin")
         # Scripts whose client has gone, and that nobody waits for.
         place.right_codes["orphan"] = (1,)
         return script, front(place, stand.file)

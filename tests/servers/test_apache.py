@@ -91,3 +91,32 @@ def test_mod_cgid(place, apache):
     check(Site(apache("apache/cgi.conf", "cgid", app=script,
                       app_dir='"%s"' % place.app_dir), "/app"),
           place, "error.log")
+
+
+ENDS_AS_ORPHAN = """
+import atexit, os, pathlib, time
+
+def wait(parent=os.getppid()):
+    while os.getppid() == parent:
+        time.sleep(0.005)
+    pathlib.Path(__file__).with_name("ended").touch()
+
+atexit.register(wait)
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"answered\\n"]
+"""
+
+
+def test_mod_cgid_ends_before_its_script(place, apache):
+    """C23: the script's atexit functions run, SIGTERM or not, and then it ends:
+    Apache has nobody to kill (AH01259 in its log)."""
+    source = place.folder / "source.py"
+    source.write_text(ENDS_AS_ORPHAN)
+    script = place.copy_app(source, [])
+    site = Site(apache("apache/cgi.conf", "cgid", app=script,
+                       app_dir='"%s"' % place.app_dir), "/app")
+    assert site.ask().text == "answered\n"
+    assert place.stop(place.servers[-1]) == 0
+    assert (place.app_dir / "ended").exists()

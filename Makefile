@@ -249,10 +249,10 @@ export WSGI_CGI_VARIANT := $(VARIANT)
 run_pytest = WSGI_CGI=$(abspath $(PROGRAM)) $(TEST_PYTHON) -m pytest \
     $(PYTEST_ARGS) $(1)
 
-check: deps-test ## install what is missing, build, run all tests and light lint
+check: deps-test ## install what is missing, build, run all tests, light lint
 	@$(SUBMAKE) $(JOBS) all unit
 	@status=0; for suite in lint-light check-unit check-gateway \
-	    $(if $(wildcard tests/servers),check-servers); do \
+	    $(if $(wildcard tests/servers),check-servers) bench-smoke; do \
 	    echo "== $$suite"; $(SUBMAKE) $$suite || status=1; \
 	done; exit $$status
 
@@ -320,7 +320,7 @@ run_bench = $(TEST_PYTHON) $(BENCH)/bench.py $(BENCH_ARGS)
 
 bench: deps-bench ## measure against what else there is: tables, goals, plots
 	@$(SUBMAKE) $(JOBS) all bench-programs
-	@$(run_bench) --save $(BENCH) \
+	@$(run_bench) --save $(BENCH) --readme README.md \
 	    $(abspath $(PROGRAM)) $(abspath $(BUILD)/bench)
 
 bench-smoke: deps-bench ## does the benchmark run? under a minute

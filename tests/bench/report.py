@@ -37,7 +37,7 @@ class Goal:
             rows = results[self.table]
             value = rows[self.ours][self.figure]
             return value / rows[self.other][self.figure] if self.other else value
-        except KeyError:
+        except (KeyError, ZeroDivisionError):    # not measured; CPU time is counted in ticks
             return None
 
     def is_met(self, value):
@@ -97,6 +97,12 @@ def print_goals(results):
         bound = ('>= ' if goal.at_least else '<= ') + f'{goal.bound:g}'
         print(f'{goal.text:62}{bound:>12}{value:12.2f}  {"met" if met else "MISSED"}')
     return missed
+
+
+def unmeasured(results, known):
+    """Goals that no table answers, but for those of `known`: a name was misspelt."""
+    return [goal.text for goal in GOALS if measured(goal, results) is None and goal.table not in known
+            and goal.figure != 'cpu_us']
 
 
 def save(folder, results, versions):

@@ -314,8 +314,8 @@ params_is_secret(const struct param *e)
 
 /* -- mending ---------------------------------------------------------------- */
 
-static void
-drop(struct params *p, const char *name)
+void
+params_drop(struct params *p, const char *name)
 {
     struct param *e = find(p, name);
     if (e != NULL) {
@@ -368,16 +368,13 @@ mend_length(struct params *p)
         }
         e = find(p, "CONTENT_LENGTH");
     }
-    drop(p, "HTTP_CONTENT_LENGTH");
+    params_drop(p, "HTTP_CONTENT_LENGTH");
     if (e == NULL) {
         return 0;
     }
     if (num_parse(e->value, e->value_len, INT64_MAX, &n) < 0) {
-        drop(p, "CONTENT_LENGTH"); /* "", "-1" (Caddy), "5abc" */
-        return 0;
+        params_drop(p, "CONTENT_LENGTH"); /* "", "-1" (Caddy), "5abc" */
     }
-    /* The server has decoded the body already. */
-    drop(p, "HTTP_TRANSFER_ENCODING");
     return 0;
 }
 
@@ -399,7 +396,7 @@ mend_authorization(struct params *p)
             }
         }
     }
-    drop(p, "Authorization");
+    params_drop(p, "Authorization");
     return 0;
 }
 
@@ -568,11 +565,11 @@ params_mend(struct params *p, const struct config *config)
     }
     /* The client's "Proxy:" header must never look like a proxy setting
      * (httpoxy). The HTTP_ copies of length and type are not PEP 3333's. */
-    drop(p, "HTTP_PROXY");
+    params_drop(p, "HTTP_PROXY");
     if ((r = add_settings(p, &config->set)) < 0) {
         return r;
     }
-    drop(p, "HTTP_CONTENT_TYPE");
+    params_drop(p, "HTTP_CONTENT_TYPE");
     drop_if_empty(p, "CONTENT_TYPE");
     drop_if_empty(p, "REMOTE_USER");
     drop_if_empty(p, "AUTH_TYPE");

@@ -60,6 +60,9 @@ CHECK_RESULT int params_add(struct params *p, const char *name, size_t nname,
 /* NULL where absent or dropped. */
 const struct param *params_get(const struct params *p, const char *name);
 
+/* From now on it is absent. */
+void params_drop(struct params *p, const char *name);
+
 /* True where the name says that the value is nobody's business: pages with it
  * get into screenshots. */
 bool params_is_secret(const struct param *e);

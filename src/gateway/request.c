@@ -130,6 +130,17 @@ check_framing(struct request *q)
     return -EBADMSG;
 }
 
+/* A body that reaches the application is decoded, whether or not its length is
+ * known; dulwich takes the header for a sign that it is not. */
+static int
+prepare_body(struct request *q)
+{
+    int r = check_framing(q);
+
+    params_drop(&q->params, "HTTP_TRANSFER_ENCODING");
+    return r;
+}
+
 int
 request_prepare(struct request *q)
 {
@@ -166,7 +177,7 @@ request_prepare(struct request *q)
                        NULL);
         return -EBADMSG;
     }
-    return check_framing(q);
+    return prepare_body(q);
 }
 
 /* -- the body ----------------------------------------------------------------- */

@@ -261,3 +261,19 @@ def test_transfer_encoding_beside_a_length(transport):
     """W73: nginx sets CONTENT_LENGTH and leaves HTTP_TRANSFER_ENCODING: the body is not chunked any more."""
     shown = transport.serve(DUMP).request('POST', body=b'abc', headers={'Transfer-Encoding': 'chunked'}).json
     assert shown['CONTENT_LENGTH'] == '3' and 'HTTP_TRANSFER_ENCODING' not in shown
+
+
+@pytest.mark.parametrize('length', ['', '-1'])
+def test_transfer_encoding_without_a_length(fcgi_server, length):
+    """W73, W28: nginx without buffering, and Apache with a large body, decode it and cannot say its length. dulwich.web
+    took the header for chunks to be decoded."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            seen = [environ.get(name) for name in ('HTTP_TRANSFER_ENCODING', 'CONTENT_LENGTH', 'wsgi.input_terminated')]
+            return [repr(seen).encode(), environ['wsgi.input'].read()]
+    ''')
+    exchange = server.start('POST', headers={'Transfer-Encoding': 'chunked'}, content_length=length)
+    exchange.write(b'5\r\nhello\r\n')
+    exchange.finish_body()
+    assert exchange.response().body == b'[None, None, True]5\r\nhello\r\n'

@@ -115,7 +115,7 @@ class Place:
             shutil.copytree(source, target, dirs_exist_ok=True)
             script = target / "wsgi.py"
         else:
-            for file in source.parent.glob("*.py"):
+            for file in {source, *source.parent.glob("*.py")}:
                 shutil.copy(file, target)
             script = target / source.name
         if shebang is not None:

@@ -126,7 +126,7 @@ def tls_pairs(place, stand):
 
 def shebang(place, stand, folder):
     folder.mkdir(exist_ok=True)
-    return place.copy_app(stand.app, [], folder)
+    return place.copy_app(stand.app, stand.options, folder)
 
 
 def lighttpd_socket(place, stand):

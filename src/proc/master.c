@@ -25,8 +25,8 @@ enum {
     TICK_MS = 500,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
-    HEALTHY_MS = 5000,   /* a worker that lived so long did not die at start */
-    KILL_AFTER_MS = 2000 /* after --graceful-timeout */
+    HEALTHY_MS = 5000, /* a worker that lived so long did not die at start */
+    STOPPING_MS = 100  /* a round while deadlines pass */
 };
 
 unsigned
@@ -231,7 +231,7 @@ master_give_up_reload(struct master *m)
 
     log_error("the new code does not load (see above); the old one goes on");
     if (failed != NULL) {
-        zygote_dismiss(failed);
+        master_dismiss_zygote(m, failed);
     }
     if (former != NULL) {
         former->generation = m->generation;
@@ -398,6 +398,21 @@ find_slot(const struct master *m)
     return -1;
 }
 
+/* -1 until one of those that leave has gone. */
+static int
+take_slot(struct master *m)
+{
+    int slot = find_slot(m);
+
+    if (slot < 0 && !m->lacks_slot) {
+        log_warning("no new worker until one that still finishes requests has "
+                    "ended: there are %u",
+                    m->board->nworkers);
+    }
+    m->lacks_slot = slot < 0;
+    return slot;
+}
+
 /* Or needs none. */
 static bool
 has_healthy_zygote(struct master *m, int64_t now)
@@ -437,7 +452,7 @@ reconcile(struct master *m, int64_t now)
     /* New code is tried with one worker first. */
     unsigned wanted = m->reloading ? 1 : m->target;
     while (c.current < wanted && now >= m->not_before && can_spawn(m) &&
-           (slot = find_slot(m)) >= 0) {
+           (slot = take_slot(m)) >= 0) {
         spawn(m, (unsigned)slot);
         if (m->role != ROLE_MASTER) {
             return;
@@ -491,9 +506,10 @@ reload(struct master *m, const char *why)
 
 /* Nobody can connect any more; who has connected is served by the workers. */
 static void
-begin_stop(struct master *m)
+begin_stop(struct master *m, int64_t now)
 {
     m->stopping = true;
+    m->stop_end = now + m->s->config->graceful_timeout_ms;
     for (size_t i = 0; i < m->s->nlisteners; i++) {
         listener_unlink(&m->s->listeners[i]);
     }
@@ -524,7 +540,7 @@ obey(struct master *m, int64_t now)
     }
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {
-            begin_stop(m);
+            begin_stop(m, now);
         }
         master_stop_zygotes(m, s.stop == STOP_NOW);
         for (unsigned i = 0; i < m->board->nworkers; i++) {
@@ -614,9 +630,10 @@ loop(struct master *m)
         if (m->s->control != NULL) {
             control_run(m->s->control);
         }
-        int64_t wait = m->not_before > now && m->not_before - now < TICK_MS
-                           ? m->not_before - now
-                           : TICK_MS;
+        int64_t wait = m->stopping ? STOPPING_MS : TICK_MS;
+        if (m->not_before > now && m->not_before - now < wait) {
+            wait = m->not_before - now;
+        }
         int pause = touched_pause(&m->touched, now, (int)wait);
         signals_wait(notify_wait_ms(now, pause), control);
     }

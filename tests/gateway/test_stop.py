@@ -257,6 +257,27 @@ def test_a_thread_that_never_ends(fcgi_unix):
     stop(server, signal.SIGTERM, 8)
 
 
+def test_one_graceful_timeout_for_all(fcgi_unix):
+    """F29: what the last request has used of --graceful-timeout is gone for threads of the application that never
+    end: the stop does not take it twice."""
+    server = fcgi_unix('''
+        import os, threading, time
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/slow':
+                threading.Thread(target=threading.Event().wait).start()
+                os.write(2, b'begun\\n')
+                time.sleep(3)
+            start_response('200 OK', [])
+            return [b'x']
+    ''', '--graceful-timeout', '4s')
+    server.expect_log('left behind')
+    exchange = server.start(path='/slow')
+    exchange.finish_body()
+    server.wait_log('begun')
+    code, seconds = stop(server, signal.SIGTERM, 30)
+    assert code == 0 and exchange.response().body == b'x' and seconds < 6 * SLOW
+
+
 def test_term_during_start(world):
     """F29: SIGTERM while the application is still being imported ends the start; no socket file is left."""
     path, started = world.new_path('sock'), world.new_path('started')

@@ -100,11 +100,11 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 {
     bool started = atomic_load(&p->started);
 
-    if (s.stop == STOP_NOW || (s.stop != STOP_NONE && !started)) {
-        end_now(p, NULL);
-    }
     if (s.stop != STOP_NONE) {
         restart_cancel(&r->restart);
+        if (s.stop == STOP_NOW || !started) {
+            end_now(p, NULL);
+        }
         if (atomic_exchange(&p->restart, false)) {
             /* A stop is for good, also for who waits to connect. */
             p->end_ms = 0;

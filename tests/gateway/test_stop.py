@@ -386,8 +386,9 @@ def test_parent_that_dies(world):
     wait_for(lambda: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().split()[2] == 'Z', 5, 'its end')
 
 
-def test_term_during_a_reload_check(world):
-    """F29: a touched script is tried by a child process; SIGTERM meanwhile ends that child, too. (That nothing is left
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGQUIT])
+def test_term_during_a_reload_check(world, number):
+    """F29: a touched script is tried by a child process; SIGTERM meanwhile ends that child, too, and so does SIGQUIT. (That nothing is left
     is checked after every test; here it is made likely.)"""
     started = world.new_path('started')
     app = world.tmp_path / 'app.py'
@@ -401,4 +402,4 @@ def test_term_during_a_reload_check(world):
     assert server.request().body == b'hello'
     app.write_text(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(20)\n{HELLO}")
     wait_for(started.exists, 10, 'the check of the touched script')
-    assert server.stop() == 0
+    assert server.stop(number) == 0

@@ -269,7 +269,7 @@ caretaker_main(void *arg)
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     restart_init(&r.restart, p->s.config);
-    log_be_impatient();
+    log_set_patience(0);
     for (;;) {
         int64_t now = clock_ms();
         int round = p->end_ms != 0 ? STOPPING_MS
@@ -337,7 +337,7 @@ static struct {
 static void *
 guard_main(UNUSED void *arg)
 {
-    log_be_impatient();
+    log_set_patience(0);
     while (clock_ms() < guarded.end_ms && signals_get().stop != STOP_NOW) {
         int64_t now = clock_ms();
         int64_t left = guarded.end_ms - now;

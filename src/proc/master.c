@@ -26,6 +26,7 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
     HEALTHY_MS = 5000, /* a worker that lived so long did not die at start */
+    LOG_MS = 1000,     /* for a line of the log, where its reader is stuck */
     STOPPING_MS = 100  /* a round while deadlines pass */
 };
 
@@ -70,6 +71,7 @@ master_has_ready_workers(struct scoreboard *b)
 void
 master_leave(struct master *m)
 {
+    log_set_patience(-1);
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
     notify_forget();
@@ -508,6 +510,7 @@ reload(struct master *m, const char *why)
 static void
 begin_stop(struct master *m, int64_t now)
 {
+    log_set_patience(0);
     m->stopping = true;
     m->stop_end = now + m->s->config->graceful_timeout_ms;
     for (size_t i = 0; i < m->s->nlisteners; i++) {
@@ -607,6 +610,7 @@ loop(struct master *m)
 {
     int control = m->s->control == NULL ? -1 : control_fd(m->s->control);
 
+    log_set_patience(LOG_MS);
     for (;;) {
         int64_t now = clock_ms();
         reap(m);

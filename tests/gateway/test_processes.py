@@ -248,6 +248,26 @@ def test_term_to_all_at_once(serve):
     assert server.wait(10) == 0
 
 
+def test_log_that_nobody_reads(fcgi_unix):
+    """P3, P4, P5: the master waits for a full pipe a moment only: it reloads, replaces a worker that dies, stops."""
+    reader, writer = os.pipe()
+    with open(reader), open(writer, 'wb', 0) as log:
+        server = fcgi_unix(VERSIONED % 'one', '--processes', '1', stderr=log)
+        server.check_fds = False
+        assert answer(server)[0] == 'one'
+        os.set_blocking(writer, False)
+        while log.write(b'x' * 4096):
+            pass
+        os.set_blocking(writer, True)
+        rewrite(server, 'two')
+        server.process.signal(signal.SIGHUP)
+        wait_for(lambda: answer(server)[0] == 'two', 20, 'the new code')
+        pid = answer(server)[1]
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: workers(server) - {pid}, 20, 'another worker')
+        assert answer(server)[0] == 'two' and server.stop(timeout=10) == 0
+
+
 def test_more_and_less(two):
     """TTIN and TTOU add and remove a worker."""
     two.process.signal(signal.SIGTTIN)

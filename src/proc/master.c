@@ -171,14 +171,17 @@ static void
 tell_to_leave(struct master *m, unsigned i, int signal_number)
 {
     struct slot *s = &m->slots[i];
+    int64_t kill_at = clock_ms() + KILL_AFTER_MS;
 
     if (s->leaving && signal_number == SIGTERM) {
         return; /* a second TERM would cut its requests off */
     }
-    if (!s->leaving) {
+    if (signal_number == SIGTERM) {
+        kill_at += m->s->config->graceful_timeout_ms;
+    }
+    if (!s->leaving || kill_at < s->kill_at) {
         s->leaving = true;
-        s->kill_at =
-            clock_ms() + m->s->config->graceful_timeout_ms + KILL_AFTER_MS;
+        s->kill_at = kill_at;
     }
     if (slot_is_unborn(s)) {
         s->farewell = signal_number;
@@ -470,10 +473,11 @@ static void
 kill_overdue(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        const struct slot *s = &m->slots[i];
+        struct slot *s = &m->slots[i];
         if (s->pid != 0 && s->kill_at != 0 && now >= s->kill_at) {
             log_warning("worker %ld does not leave: killed", (long)s->pid);
             (void)kill(s->pid, SIGKILL);
+            s->kill_at = 0;
         }
     }
 }

@@ -29,13 +29,13 @@ struct slot {
     pid_t mother;    /* the zygote that was asked for it; 0 = ourselves */
     bool leaving;    /* told to go */
     int farewell;    /* the signal for one that was told before its birth */
-    int64_t kill_at; /* clock_ms(); 0 = not told to go */
+    int64_t kill_at; /* clock_ms(); 0 = not told to go, or killed */
 };
 
 /* What a process is when it comes out of the loop. */
 enum role { ROLE_MASTER, ROLE_WORKER, ROLE_ZYGOTE };
 
-enum { KILL_AFTER_MS = 2000 /* after --graceful-timeout */ };
+enum { KILL_AFTER_MS = 2000 /* after --graceful-timeout, or SIGQUIT */ };
 
 struct master {
     struct pool_setup *s;

@@ -255,12 +255,12 @@ syslog_lines(const char *bytes, size_t n)
     }
 }
 
-static _Thread_local bool impatient;
+static _Thread_local int patience_ms = -1;
 
 void
-log_be_impatient(void)
+log_set_patience(int ms)
 {
-    impatient = true;
+    patience_ms = ms;
 }
 
 /* A full pipe whose reader is stuck must not stop the thread that ends us. */
@@ -269,7 +269,7 @@ would_wait(int fd)
 {
     struct pollfd p = {.fd = fd, .events = POLLOUT};
 
-    return impatient && poll(&p, 1, 0) <= 0;
+    return patience_ms >= 0 && poll(&p, 1, patience_ms) <= 0;
 }
 
 void
@@ -279,7 +279,7 @@ log_write(int fd, const char *bytes, size_t n)
 
     while (n > 0 && !would_wait(fd)) {
         /* A pipe that is said to be writable takes so much. */
-        size_t piece = impatient && n > PIPE_BUF ? PIPE_BUF : n;
+        size_t piece = patience_ms >= 0 && n > PIPE_BUF ? PIPE_BUF : n;
         ssize_t written = write(fd, bytes, piece);
         if (written >= 0) {
             bytes += written;
@@ -289,7 +289,7 @@ log_write(int fd, const char *bytes, size_t n)
             /* Inherited as non-blocking: whoever shares it wanted that, we
              * want our line. */
             struct pollfd p = {.fd = fd, .events = POLLOUT};
-            (void)poll(&p, 1, -1);
+            (void)poll(&p, 1, patience_ms);
         }
         else if (errno != EINTR) {
             break;

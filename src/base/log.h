@@ -87,8 +87,9 @@ void log_set_id(const char *(*fn)(void));
  * only. */
 void log_copy_to(struct buf *copy);
 
-/* This thread would rather lose a line than wait for whoever reads it. */
-void log_be_impatient(void);
+/* How long this thread waits for whoever reads the log, before it rather loses a
+ * line; -1 = as long as it takes, as at first. A fork() inherits it. */
+void log_set_patience(int ms);
 
 /* Lines go to syslog(3): where fd 2 is the response's own pipe (mini_httpd), they
  * would destroy the head or be read by the client. */

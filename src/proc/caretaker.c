@@ -18,7 +18,6 @@
 /* What it remembers from one round to the next. */
 struct round {
     struct signals seen; /* signals that have been dealt with */
-    int64_t end;         /* clock_ms() when --graceful-timeout passes; 0 = no */
     int watch_ms;        /* when the watchdog wants to look again */
     struct restart restart;
     struct imports_file *imports; /* still to be handed over */
@@ -28,7 +27,10 @@ struct round {
 /* Asked for the GIL now and then: does it come? */
 static struct errand pulse;
 
-enum { STOPPING_MS = 10 /* a round while the last requests run */ };
+enum {
+    STOPPING_MS = 10, /* a round while the last requests run */
+    LAST_MS = 500     /* for the end of Python, however late it begins */
+};
 
 static int
 least(int a, int b)
@@ -98,21 +100,22 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 {
     bool started = atomic_load(&p->started);
 
-    if (s.stop == STOP_NOW || (s.stop != STOP_NONE && !started)) {
-        end_now(p, NULL);
-    }
     if (s.stop != STOP_NONE) {
         restart_cancel(&r->restart);
+        if (s.stop == STOP_NOW || !started) {
+            end_now(p, NULL);
+        }
         if (atomic_exchange(&p->restart, false)) {
-            r->end = 0; /* a stop is for good, also for who waits to connect */
+            /* A stop is for good, also for who waits to connect. */
+            p->end_ms = 0;
         }
     }
-    if (s.stop == STOP_GRACEFUL && r->end == 0) {
-        r->end = now + p->s.config->graceful_timeout_ms;
+    if (s.stop == STOP_GRACEFUL && p->end_ms == 0) {
+        p->end_ms = now + p->s.config->graceful_timeout_ms;
         atomic_store(&p->s.board->workers[p->s.worker].state, SCORE_DRAINING);
         pool_stop(p);
     }
-    if (r->end != 0 && now >= r->end) {
+    if (p->end_ms != 0 && now >= p->end_ms) {
         end_now(p, "--graceful-timeout has passed");
     }
     r->seen = s;
@@ -141,7 +144,7 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     /* Nobody serves: no new code can be worse. */
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
-    if (r->end != 0) {
+    if (p->end_ms != 0) {
         return;
     }
     if (p->s.master_wake_fd >= 0) {
@@ -154,7 +157,7 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
                        reloads != r->seen.reloads, worn) ||
         all_lost) {
         restart_cancel(&r->restart);
-        r->end = now + p->s.config->graceful_timeout_ms;
+        p->end_ms = now + p->s.config->graceful_timeout_ms;
         atomic_store(&p->restart, true);
         pool_stop(p);
     }
@@ -266,11 +269,11 @@ caretaker_main(void *arg)
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     restart_init(&r.restart, p->s.config);
-    log_be_impatient();
+    log_set_patience(0);
     for (;;) {
         int64_t now = clock_ms();
-        int round =
-            r.end != 0 ? STOPPING_MS : restart_pause(&r.restart, now, interval);
+        int round = p->end_ms != 0 ? STOPPING_MS
+                                   : restart_pause(&r.restart, now, interval);
         signals_wait(notify_wait_ms(now, least(r.watch_ms, round)), control);
         now = clock_ms();
         struct signals s = signals_get();
@@ -278,7 +281,7 @@ caretaker_main(void *arg)
             logs_reopen(); /* first: the reload has something to say */
         }
         watch(p, &r, now, s.dumps);
-        if (r.end != 0) {
+        if (p->end_ms != 0) {
             pool_abandon_lost(p);
         }
         if (is_over(p)) {
@@ -292,7 +295,7 @@ caretaker_main(void *arg)
         if (p->s.control != NULL) {
             control_run(p->s.control);
         }
-        if (r.end != 0) {
+        if (p->end_ms != 0) {
             pool_finish(p);
             continue;
         }
@@ -326,19 +329,18 @@ caretaker_start(struct pool *p)
 
 /* What the guard has to know. */
 static struct {
-    const struct config *config;
+    int64_t end_ms; /* clock_ms() */
     struct pool *pool;
+    int status;
 } guarded;
 
 static void *
 guard_main(UNUSED void *arg)
 {
-    int64_t end = clock_ms() + guarded.config->graceful_timeout_ms;
-
-    log_be_impatient();
-    while (clock_ms() < end && signals_get().stop != STOP_NOW) {
+    log_set_patience(0);
+    while (clock_ms() < guarded.end_ms && signals_get().stop != STOP_NOW) {
         int64_t now = clock_ms();
-        int64_t left = end - now;
+        int64_t left = guarded.end_ms - now;
         int wait = left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
         signals_wait(notify_wait_ms(now, wait), -1);
         if (notify_watchdog_is_due(now)) {
@@ -350,17 +352,29 @@ guard_main(UNUSED void *arg)
         start_again(guarded.pool);
         pool_close(guarded.pool);
     }
-    _exit(EX_OK);
+    _exit(guarded.status);
+}
+
+int64_t
+caretaker_end_ms(const struct pool *p)
+{
+    int64_t now = clock_ms();
+
+    if (p->end_ms == 0) { /* nobody has asked for the end */
+        return now + p->s.config->graceful_timeout_ms;
+    }
+    return p->end_ms > now + LAST_MS ? p->end_ms : now + LAST_MS;
 }
 
 void
-caretaker_guard_end(const struct config *config, struct pool *p)
+caretaker_guard_end(int64_t end_ms, struct pool *p, int status)
 {
     sigset_t all, old;
     pthread_t id;
 
-    guarded.config = config;
+    guarded.end_ms = end_ms;
     guarded.pool = p;
+    guarded.status = status;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     if (pthread_create(&id, NULL, guard_main, NULL) == 0) {

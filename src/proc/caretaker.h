@@ -13,13 +13,18 @@
 #include "base/compiler.h"
 #include "proc/pool.h"
 
+#include <stdint.h>
+
 /* 0 or -errno. */
 CHECK_RESULT int caretaker_start(struct pool *p);
 
+/* After pool_run(): until when (of clock_ms()) the end of Python may take. What is
+ * left of --graceful-timeout, and a moment in any case. */
+int64_t caretaker_end_ms(const struct pool *p);
+
 /* All requests are done; what is left is Python's end. Where it does not come (a
- * thread of the application that never ends) the process ends without it when
- * --graceful-timeout has passed once more, or at a second signal. p: to be closed
- * then, or NULL. */
-void caretaker_guard_end(const struct config *config, struct pool *p);
+ * thread of the application that never ends) the process ends without it at
+ * end_ms, or at a second signal, with this status. p: to be closed then, or NULL. */
+void caretaker_guard_end(int64_t end_ms, struct pool *p, int status);
 
 #endif

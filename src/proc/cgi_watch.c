@@ -45,7 +45,7 @@ watch_main(void *unused)
     int64_t now = clock_ms();
 
     (void)unused;
-    log_be_impatient();
+    log_set_patience(0);
     while (wait_until(now + watchdog_run(&watch.dog, now))) {
         now = clock_ms();
         if (watch.dog.lost > 0) {

@@ -1,5 +1,7 @@
 #include "proc/check.h"
 
+#include "base/clock.h"
+#include "proc/caretaker.h"
 #include "proc/handover.h"
 #include "proc/notify.h"
 #include "proc/prelude.h"
@@ -9,6 +11,28 @@
 #include "wsgi/loader.h"
 
 #include <stdio.h>
+
+enum { END_MS = 5000 /* for functions of atexit, when all is said */ };
+
+static int
+load(const struct config *config, int tell_fd)
+{
+    int status = loader_load();
+
+    if (status == 0) {
+        (void)printf("wsgi-cgi: %s loads with Python %s\n",
+                     config->app != NULL ? config->app : config->scripts_in,
+                     interp_version());
+        (void)fflush(stdout);
+        handover_tell_loads(tell_fd);
+    }
+    else {
+        handover_tell(tell_fd);
+    }
+    caretaker_guard_end(clock_ms() + END_MS, NULL, status);
+    interp_leave();
+    return status;
+}
 
 int
 check_run(const struct config *config)
@@ -27,18 +51,9 @@ check_run(const struct config *config)
     if (config->doctor) {
         return status; /* there is nothing to load */
     }
-    if (status == 0 && (status = interp_start(config, loader_script())) == 0) {
-        status = loader_load();
-        if (status == 0) {
-            (void)printf("wsgi-cgi: %s loads with Python %s\n",
-                         config->app != NULL ? config->app : config->scripts_in,
-                         interp_version());
-            (void)fflush(stdout);
-        }
-        else {
-            handover_tell(tell_fd);
-        }
-        interp_finish();
+    if (status == 0) {
+        restart_check_bind(tell_fd);
+        status = interp_start(config, loader_script());
     }
-    return status;
+    return status != 0 ? status : load(config, tell_fd);
 }

@@ -87,7 +87,7 @@ serve(const struct pool_setup *setup)
         status = pool_run(pool, loaded, &restart);
     }
     if (status == 0) {
-        caretaker_guard_end(setup->config, pool);
+        caretaker_guard_end(caretaker_end_ms(pool), pool, EX_OK);
         interp_finish();
     }
     if (restart && signals_get().stop == STOP_NONE) {

@@ -30,6 +30,7 @@ handover_open(struct handover *h)
 
     buf_init(&h->rest, RECORD_MAX + READ_SIZE);
     h->read_fd = h->write_fd = -1;
+    h->loads = false;
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0) {
         return -errno;
     }
@@ -46,6 +47,8 @@ handover_close(struct handover *h)
     fd_close(&h->write_fd);
     buf_fini(&h->rest);
 }
+
+static const char loads[] = "loads";
 
 /* -- sending ------------------------------------------------------------------- */
 
@@ -97,6 +100,14 @@ handover_tell(int fd)
     }
 }
 
+void
+handover_tell_loads(int fd)
+{
+    if (fd >= 0 && write(fd, loads, sizeof loads) < 0) {
+        /* Nobody reads any more. */
+    }
+}
+
 /* -- receiving ------------------------------------------------------------------- */
 
 static void
@@ -118,12 +129,18 @@ take_record(char *record, struct touched *t)
 }
 
 static void
-take_records(struct buf *b, struct touched *t)
+take_records(struct handover *h, struct touched *t)
 {
+    struct buf *b = &h->rest;
     char *at = b->data, *end;
 
     while ((end = memchr(at, '\0', (size_t)(b->data + b->len - at))) != NULL) {
-        take_record(at, t);
+        if (strcmp(at, loads) == 0) {
+            h->loads = true;
+        }
+        else {
+            take_record(at, t);
+        }
         at = end + 1;
     }
     buf_consume(b, (size_t)(at - b->data));
@@ -138,7 +155,7 @@ handover_receive(struct handover *h, struct touched *t)
             break;
         }
         h->rest.len += (size_t)n;
-        take_records(&h->rest, t);
+        take_records(h, t);
     }
     if (h->rest.len == 0) {
         buf_fini(&h->rest);

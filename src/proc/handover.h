@@ -1,8 +1,8 @@
 /*
  * handover.h - names of imported files, from who has Python to who watches
  *
- * What:      a pipe of records "device inode size mtime path", each written
- *            whole; several processes may write.
+ * What:      a pipe of records "device inode size mtime path", or "loads", each
+ *            written whole; several processes may write.
  * Owner:     the reader's process makes it; descriptors are the caller's.
  * Threads:   one at each end of a process.                       GIL: not used.
  * Errors:    0 or -errno; what cannot be sent is dropped or kept, as said.
@@ -16,11 +16,13 @@
 #include "proc/touched.h"
 #include "wsgi/imports.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct handover {
     int read_fd, write_fd; /* -1 = none */
     struct buf rest;       /* the beginning of a record */
+    bool loads;            /* somebody has said so */
 };
 
 /* Both ends are non-blocking and CLOEXEC. */
@@ -36,7 +38,10 @@ void handover_send(int fd, struct imports_file **list, int64_t patience_ms);
  * end. What the pipe does not take within a second is dropped. fd -1: nobody asks. */
 void handover_tell(int fd);
 
-/* All that has come goes to t. */
+/* The application has been loaded. fd -1: nobody asks. */
+void handover_tell_loads(int fd);
+
+/* All that has come goes to t, and to h->loads. */
 void handover_receive(struct handover *h, struct touched *t);
 
 #endif

@@ -25,8 +25,9 @@ enum {
     TICK_MS = 500,
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
-    HEALTHY_MS = 5000,   /* a worker that lived so long did not die at start */
-    KILL_AFTER_MS = 2000 /* after --graceful-timeout */
+    HEALTHY_MS = 5000, /* a worker that lived so long did not die at start */
+    LOG_MS = 1000,     /* for a line of the log, where its reader is stuck */
+    STOPPING_MS = 100  /* a round while deadlines pass */
 };
 
 unsigned
@@ -70,6 +71,7 @@ master_has_ready_workers(struct scoreboard *b)
 void
 master_leave(struct master *m)
 {
+    log_set_patience(-1);
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
     notify_forget();
@@ -169,14 +171,17 @@ static void
 tell_to_leave(struct master *m, unsigned i, int signal_number)
 {
     struct slot *s = &m->slots[i];
+    int64_t kill_at = clock_ms() + KILL_AFTER_MS;
 
     if (s->leaving && signal_number == SIGTERM) {
         return; /* a second TERM would cut its requests off */
     }
-    if (!s->leaving) {
+    if (signal_number == SIGTERM) {
+        kill_at += m->s->config->graceful_timeout_ms;
+    }
+    if (!s->leaving || kill_at < s->kill_at) {
         s->leaving = true;
-        s->kill_at =
-            clock_ms() + m->s->config->graceful_timeout_ms + KILL_AFTER_MS;
+        s->kill_at = kill_at;
     }
     if (slot_is_unborn(s)) {
         s->farewell = signal_number;
@@ -231,7 +236,7 @@ master_give_up_reload(struct master *m)
 
     log_error("the new code does not load (see above); the old one goes on");
     if (failed != NULL) {
-        zygote_dismiss(failed);
+        master_dismiss_zygote(m, failed);
     }
     if (former != NULL) {
         former->generation = m->generation;
@@ -398,6 +403,21 @@ find_slot(const struct master *m)
     return -1;
 }
 
+/* -1 until one of those that leave has gone. */
+static int
+take_slot(struct master *m)
+{
+    int slot = find_slot(m);
+
+    if (slot < 0 && !m->lacks_slot) {
+        log_warning("no new worker until one that still finishes requests has "
+                    "ended: there are %u",
+                    m->board->nworkers);
+    }
+    m->lacks_slot = slot < 0;
+    return slot;
+}
+
 /* Or needs none. */
 static bool
 has_healthy_zygote(struct master *m, int64_t now)
@@ -437,7 +457,7 @@ reconcile(struct master *m, int64_t now)
     /* New code is tried with one worker first. */
     unsigned wanted = m->reloading ? 1 : m->target;
     while (c.current < wanted && now >= m->not_before && can_spawn(m) &&
-           (slot = find_slot(m)) >= 0) {
+           (slot = take_slot(m)) >= 0) {
         spawn(m, (unsigned)slot);
         if (m->role != ROLE_MASTER) {
             return;
@@ -453,10 +473,11 @@ static void
 kill_overdue(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        const struct slot *s = &m->slots[i];
+        struct slot *s = &m->slots[i];
         if (s->pid != 0 && s->kill_at != 0 && now >= s->kill_at) {
             log_warning("worker %ld does not leave: killed", (long)s->pid);
             (void)kill(s->pid, SIGKILL);
+            s->kill_at = 0;
         }
     }
 }
@@ -491,9 +512,11 @@ reload(struct master *m, const char *why)
 
 /* Nobody can connect any more; who has connected is served by the workers. */
 static void
-begin_stop(struct master *m)
+begin_stop(struct master *m, int64_t now)
 {
+    log_set_patience(0);
     m->stopping = true;
+    m->stop_end = now + m->s->config->graceful_timeout_ms;
     for (size_t i = 0; i < m->s->nlisteners; i++) {
         listener_unlink(&m->s->listeners[i]);
     }
@@ -524,7 +547,7 @@ obey(struct master *m, int64_t now)
     }
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {
-            begin_stop(m);
+            begin_stop(m, now);
         }
         master_stop_zygotes(m, s.stop == STOP_NOW);
         for (unsigned i = 0; i < m->board->nworkers; i++) {
@@ -591,6 +614,7 @@ loop(struct master *m)
 {
     int control = m->s->control == NULL ? -1 : control_fd(m->s->control);
 
+    log_set_patience(LOG_MS);
     for (;;) {
         int64_t now = clock_ms();
         reap(m);
@@ -614,9 +638,10 @@ loop(struct master *m)
         if (m->s->control != NULL) {
             control_run(m->s->control);
         }
-        int64_t wait = m->not_before > now && m->not_before - now < TICK_MS
-                           ? m->not_before - now
-                           : TICK_MS;
+        int64_t wait = m->stopping ? STOPPING_MS : TICK_MS;
+        if (m->not_before > now && m->not_before - now < wait) {
+            wait = m->not_before - now;
+        }
         int pause = touched_pause(&m->touched, now, (int)wait);
         signals_wait(notify_wait_ms(now, pause), control);
     }

@@ -29,11 +29,13 @@ struct slot {
     pid_t mother;    /* the zygote that was asked for it; 0 = ourselves */
     bool leaving;    /* told to go */
     int farewell;    /* the signal for one that was told before its birth */
-    int64_t kill_at; /* clock_ms(); 0 = not told to go */
+    int64_t kill_at; /* clock_ms(); 0 = not told to go, or killed */
 };
 
 /* What a process is when it comes out of the loop. */
 enum role { ROLE_MASTER, ROLE_WORKER, ROLE_ZYGOTE };
+
+enum { KILL_AFTER_MS = 2000 /* after --graceful-timeout, or SIGQUIT */ };
 
 struct master {
     struct pool_setup *s;
@@ -43,6 +45,7 @@ struct master {
     unsigned target;        /* how many workers there should be */
     unsigned generation;    /* of the code that new workers load */
     bool reloading;        /* no worker of this generation has been ready yet */
+    bool lacks_slot;       /* none can be born, which the log says */
     unsigned early_deaths; /* one after the other */
     int64_t not_before;    /* clock_ms(): no fork until then */
     struct signals seen;
@@ -50,6 +53,7 @@ struct master {
     struct handover told;       /* by workers: imported files to watch, too */
     enum notify_state notified; /* systemd */
     bool stopping;
+    int64_t stop_end; /* clock_ms() when --graceful-timeout passes */
     enum role role;
     int status; /* ROLE_ZYGOTE: its exit code */
 };
@@ -101,10 +105,13 @@ void master_hear_zygotes(struct master *m);
  * in a zygote, and in the workers that it forks. */
 void master_tend_zygotes(struct master *m, int64_t now);
 
+/* One that is not needed any more: it leaves within --graceful-timeout. */
+void master_dismiss_zygote(struct master *m, struct zygote *z);
+
 /* Its process has ended. */
 void master_bury_zygote(struct master *m, struct zygote *z, int status);
 
-/* Kills one that does not do what it was asked for. */
+/* Kills those that do not do what they were asked for. */
 void master_watch_zygotes(struct master *m, int64_t now);
 
 /* At a stop: ends those that only load, or all. The others wait for the workers. */

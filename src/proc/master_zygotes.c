@@ -13,7 +13,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { BIRTH_MS = 30000 /* a zygote that takes longer to fork is stuck */ };
+enum {
+    BIRTH_MS = 30000, /* a zygote that takes longer to fork is stuck */
+    LAST_MS = 500     /* to leave in, however late it is told to */
+};
 
 /* -- births, and what they say --------------------------------------------------- */
 
@@ -21,6 +24,21 @@ struct zygote *
 master_zygote(struct master *m)
 {
     return nursery_find(&m->nursery, m->generation);
+}
+
+/* Each of the others has a worker that still finishes requests. The zygote should
+ * outlive it, but new code must not wait for that. */
+static void
+make_room(struct master *m)
+{
+    struct zygote *z = nursery_surplus(&m->nursery, m->generation);
+
+    if (z != NULL) {
+        log_warning("%d zygotes have workers that still finish requests: %ld, "
+                    "the oldest, ends before its workers",
+                    NURSERY_ROOM, (long)z->pid);
+        master_dismiss_zygote(m, z);
+    }
 }
 
 static void
@@ -31,7 +49,10 @@ start_zygote(struct master *m)
     int fd;
 
     pid_t pid = nursery_fork(&m->nursery, m->generation, &fd);
-    if (pid < 0 && pid != -EAGAIN) {
+    if (pid == -EAGAIN) {
+        make_room(m);
+    }
+    else if (pid < 0) {
         master_pause_births(m, -pid);
     }
     if (pid != 0) {
@@ -104,7 +125,7 @@ judge_failure(struct master *m, struct zygote *z)
         log_error("the application does not load (see above); the workers that "
                   "are left go on");
         z->state = ZYGOTE_BROKEN;
-        zygote_dismiss(z);
+        master_dismiss_zygote(m, z);
         master_back_off(m, true, 0);
     }
 }
@@ -169,15 +190,30 @@ master_bury_zygote(struct master *m, struct zygote *z, int status)
 }
 
 void
+master_dismiss_zygote(struct master *m, struct zygote *z)
+{
+    int64_t now = clock_ms();
+    int64_t end =
+        now + m->s->config->graceful_timeout_ms + (int64_t)KILL_AFTER_MS;
+
+    if (m->stopping) {
+        end = m->stop_end > now + LAST_MS ? m->stop_end : now + LAST_MS;
+    }
+    zygote_dismiss(z, end);
+}
+
+void
 master_tend_zygotes(struct master *m, int64_t now)
 {
+    /* In a reload it may be needed again. */
+    const struct zygote *former =
+        m->reloading ? nursery_former(&m->nursery, m->generation) : NULL;
+
     for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
         struct zygote *z = &m->nursery.v[i];
-        /* In a reload the former one may be needed again. */
         if (z->state != ZYGOTE_NONE && z->generation != m->generation &&
-            (z->state == ZYGOTE_LOADING ||
-             (!m->reloading && !has_workers(m, z)))) {
-            zygote_dismiss(z);
+            z != former && (z->state == ZYGOTE_LOADING || !has_workers(m, z))) {
+            master_dismiss_zygote(m, z);
         }
     }
     if (master_zygote(m) == NULL && now >= m->not_before) {
@@ -191,7 +227,7 @@ master_dismiss_zygotes(struct master *m)
     bool gone = true;
 
     for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        zygote_dismiss(&m->nursery.v[i]);
+        master_dismiss_zygote(m, &m->nursery.v[i]);
         gone = gone && m->nursery.v[i].state == ZYGOTE_NONE;
     }
     return gone;
@@ -214,10 +250,20 @@ master_watch_zygotes(struct master *m, int64_t now)
         const struct slot *s = &m->slots[i];
         struct zygote *z =
             slot_is_unborn(s) ? nursery_of_pid(&m->nursery, s->mother) : NULL;
-        if (z != NULL && z->state != ZYGOTE_LEAVING &&
-            now >= atomic_load(&m->board->workers[i].started_ms) + BIRTH_MS) {
+        if (z == NULL || zygote_is_killed(z) ||
+            (z->state == ZYGOTE_LEAVING && !m->stopping)) {
+            continue;
+        }
+        int64_t end = atomic_load(&m->board->workers[i].started_ms) + BIRTH_MS;
+        if (m->stopping && m->stop_end < end) {
+            end = m->stop_end;
+        }
+        if (now >= end) {
             log_error("zygote %ld does not fork: killed", (long)z->pid);
             zygote_kill(z);
         }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
+        zygote_press(&m->nursery.v[i], now);
     }
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "proc/signals.h"
 
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { HURRY_MS = 500 /* between SIGQUIT and SIGKILL */ };
 
 static struct zygote *
 find_room(struct nursery *n)
@@ -94,6 +97,25 @@ nursery_former(struct nursery *n, unsigned generation)
 }
 
 struct zygote *
+nursery_surplus(struct nursery *n, unsigned generation)
+{
+    const struct zygote *former = nursery_former(n, generation);
+    struct zygote *oldest = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
+        struct zygote *z = &n->v[i];
+        if (z->state == ZYGOTE_NONE || z->state == ZYGOTE_LEAVING) {
+            return NULL;
+        }
+        if (z != former && z->generation != generation &&
+            (oldest == NULL || z->generation < oldest->generation)) {
+            oldest = z;
+        }
+    }
+    return oldest;
+}
+
+struct zygote *
 nursery_of_pid(struct nursery *n, pid_t pid)
 {
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
@@ -135,7 +157,7 @@ zygote_hear(struct zygote *z, struct zygote_report *ret)
 }
 
 void
-zygote_dismiss(struct zygote *z)
+zygote_dismiss(struct zygote *z, int64_t kill_at)
 {
     if (z->state == ZYGOTE_LOADING) {
         zygote_kill(z); /* it has promised nothing yet */
@@ -144,7 +166,28 @@ zygote_dismiss(struct zygote *z)
         /* It sees the end of the connection, but can still be heard. */
         (void)shutdown(z->fd, SHUT_WR);
         z->state = ZYGOTE_LEAVING;
+        z->kill_at = kill_at;
     }
+    else if (kill_at < z->kill_at) {
+        z->kill_at = kill_at;
+    }
+}
+
+void
+zygote_press(struct zygote *z, int64_t now_ms)
+{
+    if (z->state != ZYGOTE_LEAVING || zygote_is_killed(z) ||
+        now_ms < z->kill_at) {
+        return;
+    }
+    if (!z->hurried) {
+        z->hurried = true;
+        z->kill_at = now_ms + HURRY_MS;
+        (void)kill(z->pid, SIGQUIT);
+        return;
+    }
+    log_warning("zygote %ld does not leave: killed", (long)z->pid);
+    zygote_kill(z);
 }
 
 void
@@ -153,7 +196,14 @@ zygote_kill(struct zygote *z)
     if (z->state != ZYGOTE_NONE) {
         (void)kill(z->pid, SIGKILL);
         z->state = ZYGOTE_LEAVING;
+        z->kill_at = 0;
     }
+}
+
+bool
+zygote_is_killed(const struct zygote *z)
+{
+    return z->state == ZYGOTE_LEAVING && z->kill_at == 0;
 }
 
 void

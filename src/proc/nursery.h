@@ -34,6 +34,8 @@ struct zygote {
     int fd;              /* to it; open unless NONE */
     unsigned generation; /* of the code it has */
     int64_t born_ms;     /* clock_ms() */
+    int64_t kill_at;     /* LEAVING: clock_ms(); 0 = killed already */
+    bool hurried;        /* ... asked to be quick before that */
 };
 
 /* Zeroed is empty. */
@@ -57,6 +59,10 @@ struct zygote *nursery_find(struct nursery *n, unsigned generation);
 /* The newest that has loaded and is of an older generation; NULL = none. */
 struct zygote *nursery_former(struct nursery *n, unsigned generation);
 
+/* Without room for another: the oldest that is neither of this generation nor the
+ * former one. NULL = there is room, or will be: one is leaving. */
+struct zygote *nursery_surplus(struct nursery *n, unsigned generation);
+
 struct zygote *nursery_of_pid(struct nursery *n, pid_t pid);
 
 /* True where it can be asked for workers. */
@@ -68,12 +74,18 @@ CHECK_RESULT int zygote_ask(const struct zygote *z, unsigned slot);
 /* The next thing it has said; false = nothing. */
 bool zygote_hear(struct zygote *z, struct zygote_report *ret);
 
-/* Lets it end: at once while it loads, else by running what Python runs at exit.
- * Again: nothing. */
-void zygote_dismiss(struct zygote *z);
+/* Lets it end: at once while it loads, else by running what Python runs at exit,
+ * until kill_at (clock_ms()). Again: only kill_at counts, where it is earlier. */
+void zygote_dismiss(struct zygote *z, int64_t kill_at);
+
+/* One that should have left by now: is asked to leave its threads behind, then
+ * killed. */
+void zygote_press(struct zygote *z, int64_t now_ms);
 
 /* Ends it now, whatever it does. */
 void zygote_kill(struct zygote *z);
+
+bool zygote_is_killed(const struct zygote *z);
 
 /* Its process has ended: room for another. */
 void zygote_bury(struct zygote *z);

@@ -69,9 +69,10 @@ struct pool {
     pthread_t caretaker;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
     struct memory memory;   /* --max-memory */
-    int64_t finish_ms;      /* when stopping: idle connections end then */
-    int64_t share_ms;       /* since when all workers stop; 0 = they do not */
-    atomic_bool started;    /* requests may be running */
+    int64_t end_ms;      /* when stopping: --graceful-timeout passes; else 0 */
+    int64_t finish_ms;   /* when stopping: idle connections end then */
+    int64_t share_ms;    /* since when all workers stop; 0 = they do not */
+    atomic_bool started; /* requests may be running */
     _Atomic(enum fcgi_stop) stop;
     atomic_bool restart; /* ... because the program is to start again */
     atomic_bool broken;  /* the application has not been loaded */

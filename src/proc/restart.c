@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,8 +26,15 @@
  * same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
-/* For the checker: where to say which files took part in a failure. */
-enum { CHECK_FD = 3, CHECKING_MS = 50 };
+enum {
+    CHECKING_MS = 50,      /* between two looks at the checker */
+    RETRY_FIRST_MS = 1000, /* after a check that failed */
+    RETRY_DOUBLED = 6      /* times, at most: a good minute */
+};
+
+/* For the checker: where to say that it loads, or which files took part in a
+ * failure. */
+enum { CHECK_FD = 3 };
 static const char check_name[] = "WSGI_CGI_CHECK_FD";
 static char check_variable[] = "WSGI_CGI_CHECK_FD=3";
 
@@ -258,22 +267,22 @@ checking_environment(struct buf *options, bool with_fd)
 }
 
 /* The program with --check, in the folder it was started in. The caretaker
- * blocks all signals; its child must not. */
-static pid_t
-spawn_checker(int tell_fd)
+ * blocks all signals; its child must not. 0 or -errno. */
+static int
+spawn_checker(int tell_fd, pid_t *ret_pid)
 {
     struct buf options;
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t files;
     sigset_t none;
-    pid_t pid = -1;
+    int e = ENOMEM;
 
     buf_init(&options, 1 << 20);
     char **env = checking_environment(&options, tell_fd >= 0);
     if (env == NULL || posix_spawnattr_init(&attr) != 0) {
         free(env);
         buf_fini(&options);
-        return -1;
+        return -e;
     }
     (void)sigemptyset(&none);
     (void)posix_spawnattr_setsigmask(&attr, &none);
@@ -289,16 +298,13 @@ spawn_checker(int tell_fd)
         if (tell_fd >= 0) {
             (void)posix_spawn_file_actions_adddup2(&files, tell_fd, CHECK_FD);
         }
-        if (posix_spawn(&pid, origin.exe, &files, &attr, origin.argv, env) !=
-            0) {
-            pid = -1;
-        }
+        e = posix_spawn(ret_pid, origin.exe, &files, &attr, origin.argv, env);
         (void)posix_spawn_file_actions_destroy(&files);
     }
     (void)posix_spawnattr_destroy(&attr);
     free(env);
     buf_fini(&options);
-    return pid;
+    return -e;
 }
 
 int
@@ -315,6 +321,20 @@ restart_check_fd(void)
 }
 
 void
+restart_check_bind(int check_fd)
+{
+    struct pollfd p = {.fd = check_fd, .events = POLLOUT};
+
+    if (check_fd < 0) {
+        return;
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0) {
+        (void)raise(SIGKILL); /* it had ended before */
+    }
+}
+
+void
 restart_init(struct restart *r, const struct config *config)
 {
     memset(r, 0, sizeof *r);
@@ -325,11 +345,12 @@ restart_init(struct restart *r, const struct config *config)
 void
 restart_cancel(struct restart *r)
 {
-    if (r->checker > 0) {
+    /* Where it is not ours any more the number may be somebody else's. */
+    if (r->checker > 0 && waitpid(r->checker, NULL, WNOHANG) == 0) {
         (void)kill(r->checker, SIGKILL);
         (void)waitpid(r->checker, NULL, 0);
-        r->checker = 0;
     }
+    r->checker = 0;
     handover_close(&r->told);
 }
 
@@ -344,12 +365,22 @@ int
 restart_pause(const struct restart *r, int64_t now_ms, int max_ms)
 {
     int pause = touched_pause(&r->touched, now_ms, max_ms);
+    int64_t mine = pause;
 
-    return r->checker > 0 && pause > CHECKING_MS ? CHECKING_MS : pause;
+    if (r->checker > 0) {
+        mine = CHECKING_MS;
+    }
+    else if (r->due) {
+        mine = r->next_ms > now_ms ? r->next_ms - now_ms : 0;
+    }
+    return mine < pause ? (int)mine : pause;
 }
 
-/* 1 = the new code loads, 0 = not known yet, -1 = it does not. */
-static int
+enum verdict { CHECK_RUNS, CHECK_LOADS, CHECK_FAILS };
+
+/* The application may ignore SIGCHLD, or wait for any child: then nobody gets the
+ * exit status, and what the checker has said before counts. */
+static enum verdict
 verdict(struct restart *r)
 {
     int status = 0;
@@ -357,26 +388,71 @@ verdict(struct restart *r)
 
     handover_receive(&r->told, &r->touched);
     if (pid == 0) {
-        return 0;
+        return CHECK_RUNS;
     }
+    bool loads = r->told.loads;
     handover_close(&r->told);
     r->checker = 0;
-    return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 1 : -1;
+    if (pid < 0) {
+        if (!loads) {
+            log_warning("the application has taken the exit status of the "
+                        "process that checks the new code: it ignores SIGCHLD, "
+                        "or waits for any child");
+        }
+        return loads ? CHECK_LOADS : CHECK_FAILS;
+    }
+    if (WIFSIGNALED(status)) {
+        log_error("the process that checks the new code was killed by signal "
+                  "%d (%s)",
+                  WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? CHECK_LOADS
+                                                         : CHECK_FAILS;
+}
+
+/* At growing intervals. */
+static void
+try_again(struct restart *r, int64_t now_ms, const char *what, const char *why)
+{
+    unsigned k = r->failures < RETRY_DOUBLED ? r->failures : RETRY_DOUBLED;
+    int64_t wait = (int64_t)RETRY_FIRST_MS << k;
+
+    r->failures++;
+    r->due = true;
+    r->next_ms = now_ms + wait;
+    log_error("the new code %s%s; the old one goes on, the next try is in "
+              "%lld s",
+              what, why, (long long)(wait / 1000));
 }
 
 static void
-check(struct restart *r, const struct config *config)
+check(struct restart *r, int64_t now_ms)
 {
-    if (config->reload == RELOAD_MODULES && handover_open(&r->told) < 0) {
-        log_warning("what the new code imports cannot be watched: %s",
-                    strerror(errno));
+    int e = handover_open(&r->told);
+    if (e < 0) {
+        log_warning("the new code cannot tell what it imports: %s",
+                    strerror(-e));
     }
-    r->checker = spawn_checker(r->told.write_fd);
-    if (r->checker < 0) {
-        log_error("the new code cannot be checked: %s", strerror(errno));
-        handover_close(&r->told);
+    e = spawn_checker(r->told.write_fd, &r->checker);
+    fd_close(&r->told.write_fd);
+    if (e < 0) {
         r->checker = 0;
+        handover_close(&r->told);
+        try_again(r, now_ms, "cannot be checked: ", strerror(-e));
     }
+}
+
+/* A limit that was reached stays so: what does not load now may later. New code
+ * has to be touched first. */
+static void
+fail(struct restart *r, int64_t now_ms)
+{
+    r->new_code = false;
+    if (r->worn > 0) {
+        try_again(r, now_ms, "does not load", " (see above)");
+        return;
+    }
+    log_error("the new code does not load (see above); the old one goes on");
 }
 
 bool
@@ -387,31 +463,30 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         config->reload != RELOAD_OFF && touched_look(&r->touched, now_ms);
 
     if (asked || touched) {
-        r->wanted++;
-        r->new_code = true;
+        restart_cancel(r); /* what it has loaded is old already */
+        r->due = r->new_code = true;
+        r->failures = 0;
+        r->next_ms = 0;
         touched_refresh(&r->touched);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
-    else if (worn != r->worn) {
-        r->wanted++;
+    else if (worn != r->worn && r->checker == 0) {
+        r->due = true;
     }
     r->worn = worn;
     if (r->checker > 0) {
-        int v = verdict(r);
-        if (v < 0) {
-            log_error("the new code does not load (see above); the old one "
-                      "goes on");
-            r->new_code = r->tried != r->wanted;
-        }
-        if (v > 0 && r->tried == r->wanted) {
+        enum verdict v = verdict(r);
+        if (v == CHECK_LOADS) {
             log_notice("the new code loads: starting again");
-            return true;
         }
-        return false;
+        else if (v == CHECK_FAILS) {
+            fail(r, now_ms);
+        }
+        return v == CHECK_LOADS;
     }
-    if (r->tried != r->wanted) {
-        r->tried = r->wanted;
-        check(r, config);
+    if (r->due && now_ms >= r->next_ms) {
+        r->due = false;
+        check(r, now_ms);
     }
     return false;
 }

@@ -50,19 +50,23 @@ void restart_inherited(struct restart_fds *ret);
 /* Executes the program again with these. Returns only if it cannot: -errno. */
 CHECK_RESULT int restart_exec(const struct restart_fds *fds);
 
-/* In the child that tries new code: where to say which files took part in a
- * failure, -1 = nobody asks. Call once, before Python starts. */
+/* In the child that tries new code: where to say that it loads, or which files
+ * took part in a failure; -1 = nobody asks. Call once, before Python starts. */
 CHECK_RESULT int restart_check_fd(void);
+
+/* In that child, once it is the user it will be: it ends with its parent. */
+void restart_check_bind(int check_fd);
 
 /* The caretaker's view. */
 struct restart {
     struct touched touched;
-    struct handover told; /* by the checker: files to watch, too */
-    unsigned wanted;      /* times a restart was asked for */
-    unsigned tried;       /* ... and a check was begun */
-    unsigned worn;        /* times worn has changed */
+    struct handover told; /* by the checker: that it loads, files to watch */
     pid_t checker;        /* the child that tries the new code, 0 = none */
+    bool due;             /* a check is to begin ... */
+    int64_t next_ms;      /* ... at this time of clock_ms() */
     bool new_code;        /* it is about new code, not about a limit */
+    unsigned worn;        /* limits that were reached */
+    unsigned failures;    /* checks, one after the other */
 };
 
 void restart_init(struct restart *r, const struct config *config);

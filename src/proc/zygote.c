@@ -1,5 +1,6 @@
 #include "proc/zygote.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "proc/caretaker.h"
@@ -251,7 +252,8 @@ zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
     if (signals_open(false) < 0) {
         /* Then no signal hastens the end. */
     }
-    caretaker_guard_end(setup->config, NULL);
+    caretaker_guard_end(clock_ms() + setup->config->graceful_timeout_ms, NULL,
+                        EX_OK);
     interp_finish();
     return EX_OK;
 }

@@ -21,7 +21,7 @@ errand_main(void *arg)
 {
     struct errand *e = arg;
 
-    log_be_impatient();
+    log_set_patience(0);
     PyGILState_STATE gil = PyGILState_Ensure();
     if (move(e, ERRAND_WAITING, ERRAND_RUNNING)) {
         e->fn();

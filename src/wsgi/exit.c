@@ -139,11 +139,13 @@ exit_flush(void)
 }
 
 void
-exit_python(void)
+exit_python(bool with_threads)
 {
     ASSERT_GIL();
     PyErr_Clear();
-    call_if_imported("threading", "_shutdown");
+    if (with_threads) {
+        call_if_imported("threading", "_shutdown");
+    }
     call_if_imported("atexit", "_run_exitfuncs");
     /* Frozen objects are not listed before 3.13; sys.stdout may be one. */
     call_if_imported("gc", "unfreeze");

@@ -240,14 +240,26 @@ interp_start(const struct config *config, const char *script)
 
 /* -- end ---------------------------------------------------------------------- */
 
-void
-interp_finish(void)
+static void
+finish(bool with_threads)
 {
     if (main_state == NULL) {
         return;
     }
     PyEval_RestoreThread(main_state);
     main_state = NULL;
-    exit_python();
+    exit_python(with_threads);
     (void)fflush(NULL);
+}
+
+void
+interp_finish(void)
+{
+    finish(true);
+}
+
+void
+interp_leave(void)
+{
+    finish(false);
 }

@@ -33,6 +33,9 @@ CHECK_RESULT int interp_start(const struct config *config, const char *script);
  * caller leaves by _exit(); Python must not be used again. */
 void interp_finish(void);
 
+/* The same, but threads are not waited for. */
+void interp_leave(void);
+
 /* "3.11.2, static libpython" for --version and --explain. */
 const char *interp_version(void);
 

@@ -243,19 +243,47 @@ def test_client_that_leaves(control):
     wait_for(lambda: len(os.listdir(f'/proc/{server.pid}/fd')) <= fds, 5, 'closed descriptors')
 
 
+def ticks(server):
+    """Processor time so far, in hundredths of a second."""
+    with open(f'/proc/{server.pid}/stat') as file:
+        fields = file.read().rpartition(')')[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize('processes', [0, 1])
+def test_while_the_last_request_runs(control, tmp_path, processes):
+    """P4, P8: after SIGTERM, until the last request has ended, the socket answers, a connection that is open, or has
+    just come, keeps no thread spinning, and the request is finished."""
+    gate = tmp_path / 'gate'
+    server = control.serve('--threads', '1', *(['--processes', str(processes)] if processes else []), app=WAIT)
+    server.check_fds = False
+    exchange = server.start(query=str(gate))
+    exchange.finish_body()
+    wait_for(lambda: control.get('/', 'json').json['active requests'] == 1, 5, 'the request')
+    kept = control.connect()
+    assert control.get(conn=kept, keep=True).body == b'pong'
+    server.signal(signal.SIGTERM)
+    silent = control.connect()
+    before = ticks(server)
+    assert exchange.silent(3) and silent.silent(0) and kept.silent(0)
+    assert ticks(server) - before <= 10, 'it spins'
+    assert control.get(conn=kept, keep=True).body == control.get().body == b'pong'
+    process, = control.get('/', 'json&full').json['processes']
+    assert process['state'] == 'draining'
+    gate.touch()
+    assert exchange.response().body == b'done'
+    assert server.wait(10) == 0
+
+
 def test_idle_costs_nothing(control):
     """No timer ticks while nobody is connected, nor while a kept connection is silent."""
     server = control.serve('--keepalive-timeout', '600s')
     kept = control.connect()
     assert control.get(conn=kept, keep=True).body == b'pong'
 
-    def ticks():
-        with open(f'/proc/{server.pid}/stat') as file:
-            fields = file.read().rpartition(')')[2].split()
-        return int(fields[11]) + int(fields[12])
-    before = ticks()
+    before = ticks(server)
     assert kept.silent(1)
-    assert ticks() - before <= 3
+    assert ticks(server) - before <= 3
 
 
 def test_socket_file(control):

@@ -343,6 +343,22 @@ def test_check_of_a_broken_one(run, world, source, word):
     assert finished.code == 70 and word in finished.stderr, finished
 
 
+ENDLESS = 'import threading\nthreading.Thread(target=threading.Event().wait).start()\n'
+
+
+@pytest.mark.parametrize('source, code, word', [
+    (ENDLESS + HELLO, 0, 'left open'), (ENDLESS + 'raise ValueError("boom")\n', 70, 'boom'),
+    ('import atexit, time\natexit.register(time.sleep, 3600)\n' + HELLO, 0, 'left behind'),
+    ('import atexit, time\natexit.register(time.sleep, 3600)\n1/0\n', 70, 'left behind'),
+], ids=['thread', 'broken with a thread', 'atexit', 'broken with atexit'])
+def test_check_of_one_that_does_not_end(run, world, source, code, word):
+    """--check: ends when the application is loaded, or is known not to be: threads that it has started do not keep it,
+    functions of atexit not for long. What was printed is not lost."""
+    finished = run('--check', world.write_app('import sys\nsys.stderr.write("left open")\n' + source))
+    assert finished.code == code and word in finished.stderr, finished
+    assert (b' loads with Python ' in finished.stdout) is (code == 0)
+
+
 def test_check_of_a_missing_one(run):
     """--check: a file that is not there is 66 as without it."""
     finished = run('--check', '/no/such/app.py')

@@ -2,6 +2,7 @@
 P2, P3, P4, P5, P17, P21."""
 
 import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import pytest
 from apps import HELLO
 from fcgi import wait_for
 from harness import cgi_params, listening_socket, open_fds, proc_stat, rss
-from settings import BINARY, ROOT, SANITIZED
+from settings import BINARY, ROOT, SANITIZED, SLOW
 from test_processes import LEAKING, Load, answer, rewrite, serve, some_memory, workers  # noqa: F401 (a fixture)
 from test_request_timeout import STACK, allow
 from test_syscalls import plain, traced
@@ -253,6 +254,50 @@ def test_reload_modules(preload, world):
     wait_for(lambda: {text[0] for text in of_each(server, 2)} == {'23'}, 20, 'the mended module')
 
 
+HELD = '''
+    import os
+    version = %r
+    def note(word):
+        with open(os.environ['NOTES'], 'a') as notes:
+            print(word, os.getpid(), file=notes)
+    note('import')
+    def application(environ, start_response):
+        note('begin')
+        environ['wsgi.input'].read()
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [version.encode(), b' %%d' %% os.getpid()]
+'''
+
+
+@pytest.mark.timeout(120)
+def test_hups_while_all_former_code_is_held(preload):
+    """P5: reload after reload, while a request still runs in a worker of each code there was: there is no room for so
+    many zygotes, yet new code comes in. The oldest zygote ends, its worker does not; every request is answered. Where
+    there is no place for one more worker the log says what it waits for."""
+    server = preload(HELD % 'v0', '--processes', '1', '--reload', 'off')
+    server.allow_log('SIGHUP|new code')
+    server.expect_log(r'warning: 16 zygotes have workers that still finish requests: \d+, the oldest, ends before its')
+    server.expect_log('warning: no new worker until one that still finishes requests has ended: there are 18')
+    held = []
+
+    def hold_and_reload():
+        held.append(server.start('POST', body=b'x'))
+        wait_for(lambda: len(server.notes.of('begin')) == len(held), 20, 'a request in hand')
+        rewrite(server, (HELD % f'v{len(held)}').replace('\n    ', '\n'))
+        server.process.signal(signal.SIGHUP)
+    while len(held) < 17:
+        hold_and_reload()
+        wait_for(lambda: server.logged.count('the new code is loaded') == len(held), 20, f'reload {len(held)}')
+    hold_and_reload()
+    server.wait_log('no new worker until', 20)
+    for exchange in held:
+        exchange.write(b'x')
+        exchange.finish_body()
+    assert [exchange.response().text.split()[0] for exchange in held] == [f'v{n}' for n in range(18)]
+    settle(server, 1)
+    assert answer(server)[0] == 'v18'
+
+
 # --- deaths --------------------------------------------------------------------------------------------------------
 
 def test_death_of_a_worker(two):
@@ -292,7 +337,8 @@ def test_deaths_in_every_moment(two):
     for n in range(4):
         victims = sorted(workers(two), key=lambda pid: (pid * 7919 + n) % 13)
         for pid in victims[:1 + n % 3]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):       # killed in the last round, and only now reaped
+                os.kill(pid, signal.SIGKILL)
         wait_for(lambda: len(workers(two) - set(victims)) >= n % 3, 20, 'the next ones')
     settle(two, 2)
     assert len({pid for _, pid in of_each(two, 2)}) == 2
@@ -591,6 +637,60 @@ def test_functions_of_atexit(preload):
             assert server.stop(timeout=10) == 0
         ended = server.notes.of('exit')[known:]
         assert sorted(ended) == sorted(pids) and ended[-1] == mother
+
+
+def seconds_to_stop(server):
+    start = time.monotonic()
+    assert server.stop(timeout=60) == 0
+    return time.monotonic() - start
+
+
+def test_stop_with_a_zygote_that_does_not_end(preload):
+    """P4: --graceful-timeout is for all of a stop: a zygote in which a function of atexit hangs has what the workers
+    have left of it, not as much again."""
+    server = preload('''
+        import atexit, os, time
+        with open(os.environ['NOTES'], 'a') as notes:
+            print('import', os.getpid(), file=notes)
+        zygote = os.getpid()
+        atexit.register(lambda: os.getpid() == zygote and time.sleep(3600))
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/slow':
+                os.write(2, b'begun\\n')
+                time.sleep(3)
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'x']
+    ''', '--processes', '1', '--graceful-timeout', '4s')
+    server.expect_log('left behind')
+    settle(server, 1)
+    exchange = server.start(path='/slow')
+    exchange.finish_body()
+    server.wait_log('begun', 20)
+    assert seconds_to_stop(server) < 6 * SLOW and exchange.response().body == b'x'
+
+
+def test_stop_with_a_zygote_that_is_stuck(preload, world):
+    """P4: one that hangs in a fork, with a worker still unborn, is killed when --graceful-timeout has passed."""
+    gate = world.new_path('gate')
+    server = preload(f'''
+        import os, time
+        with open(os.environ['NOTES'], 'a') as notes:
+            print('import', os.getpid(), file=notes)
+        def before():
+            if os.path.exists({str(gate)!r}):
+                os.write(2, b'stuck\\n')
+                time.sleep(3600)
+        os.register_at_fork(before=before)
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'x']
+    ''', '--processes', '1', '--graceful-timeout', '1s')
+    server.expect_log(r'error: zygote \d+ does not fork: killed')
+    settle(server, 1)
+    gate.touch()
+    server.process.signal(signal.SIGTTIN)
+    server.wait_log('stuck', 20)
+    assert seconds_to_stop(server) < 10 * SLOW
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGQUIT])

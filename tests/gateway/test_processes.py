@@ -248,6 +248,39 @@ def test_term_to_all_at_once(serve):
     assert server.wait(10) == 0
 
 
+@pytest.mark.parametrize('numbers', [(signal.SIGINT,), (signal.SIGQUIT,), (signal.SIGTERM, signal.SIGTERM)])
+def test_stop_now_with_a_worker_that_hears_nothing(two, numbers):
+    """P4: a stop that does not wait for requests does not wait for --graceful-timeout either where a worker does not
+    do what it is told."""
+    two.expect_log(r'warning: worker \d+ does not leave: killed')
+    pid = min(wait_for(lambda: workers(two), 5, 'workers'))
+    os.kill(pid, signal.SIGSTOP)
+    for number in numbers[:-1]:
+        two.process.signal(number)
+        wait_for(lambda: len(workers(two)) == 1, 10, 'the end of the other worker')
+    assert two.stop(numbers[-1], timeout=15) == 0
+
+
+def test_log_that_nobody_reads(fcgi_unix):
+    """P3, P4, P5: the master waits for a full pipe a moment only: it reloads, replaces a worker that dies, stops."""
+    reader, writer = os.pipe()
+    with open(reader), open(writer, 'wb', 0) as log:
+        server = fcgi_unix(VERSIONED % 'one', '--processes', '1', stderr=log)
+        server.check_fds = False
+        assert answer(server)[0] == 'one'
+        os.set_blocking(writer, False)
+        while log.write(b'x' * 4096):
+            pass
+        os.set_blocking(writer, True)
+        rewrite(server, 'two')
+        server.process.signal(signal.SIGHUP)
+        wait_for(lambda: answer(server)[0] == 'two', 20, 'the new code')
+        pid = answer(server)[1]
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: workers(server) - {pid}, 20, 'another worker')
+        assert answer(server)[0] == 'two' and server.stop(timeout=10) == 0
+
+
 def test_more_and_less(two):
     """TTIN and TTOU add and remove a worker."""
     two.process.signal(signal.SIGTTIN)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import py_compile
+import shutil
 import signal
 import time
 import zipfile
@@ -11,6 +12,8 @@ import zipfile
 import pytest
 
 from fcgi import wait_for
+from harness import FcgiServer, listening_socket
+from settings import BINARY
 
 APP = '''
 import importlib, os, sys, time
@@ -320,3 +323,143 @@ def test_restart_past_the_graceful_timeout(fcgi_unix):
             return now != born and same == pid
     wait_for(again, 20, 'new code on the same pid')
     assert server.process.running()
+
+
+# --- without a master: the child that checks new code ---------------------------------------------------------------
+
+BORN = '''
+import os, time
+born = str(time.time_ns())
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [VERSION, b' ', born.encode()]
+'''
+
+
+def born(version):
+    return BORN.replace('VERSION', repr(version.encode()))
+
+
+@pytest.fixture
+def alone(fcgi_unix):
+    """alone(*options): one process without a master, version one."""
+    def start(*options, source=born('one')):
+        server = fcgi_unix(source, *options)
+        server.check_fds = False        # another program on the same pid
+        server.allow_log(NOTICES)
+        assert version(server).split()[0] == 'one'
+        return server
+    return start
+
+
+def has(server, text):
+    wait_for(lambda: version(server).split()[0] == text, 20, text)
+
+
+def replace(server, source):
+    put(server, pathlib.Path(server.script).name, source)
+
+
+HANGING = 'import os, time\nos.write(2, b"hangs %d\\n" % os.getpid())\ntime.sleep(3600)\n'
+
+
+@pytest.mark.parametrize('how', ['touched', 'SIGHUP'])
+def test_check_that_never_ends(alone, how):
+    """P5: new code that hangs while it is tried is no obstacle to what comes next, and not left behind."""
+    server = alone('--reload', 'script' if how == 'touched' else 'off')
+
+    def reload(source):
+        replace(server, source)
+        if how == 'SIGHUP':
+            server.signal(signal.SIGHUP)
+    reload(HANGING)
+    hanging = int(server.wait_log(r'hangs (\d+)', 20)[1])
+    assert version(server).split()[0] == 'one'
+    reload(born('three'))
+    has(server, 'three')
+    assert not os.path.exists(f'/proc/{hanging}')
+
+
+def test_worn_process_tries_again(alone):
+    """P2: a process whose time is over, while the code on disk does not load, goes on and tries again, at growing
+    intervals: once the code is mended a new one takes over unasked."""
+    server = alone('--max-requests', '3', '--reload', 'off')
+    server.allow_log(FAILURES)
+    first = version(server)
+    replace(server, 'def application(:\n')
+    version(server)
+    server.wait_log('does not load .* the next try is in 1 s', 20)
+    server.wait_log('does not load .* the next try is in 2 s', 20)
+    assert version(server) == first
+    replace(server, born('mended'))
+    has(server, 'mended')
+
+
+def test_check_that_cannot_be_started(world, alone):
+    """P5: the log says why (the program is gone from the disk while it is being updated), and it is tried again."""
+    gone = world.tmp_path / 'program'
+    shutil.copy(BINARY, gone)
+    script = world.tmp_path / 'app.py'
+    script.write_text(born('one'))
+    sock, address = listening_socket('unix', world.new_path('sock'))
+    with sock:
+        server = FcgiServer(world, world.spawn('--reload', 'off', script, binary=gone, stdin=sock), address)
+    server.check_fds, server.script = False, str(script)
+    server.allow_log(NOTICES)
+    server.expect_log(r'error: the new code cannot be checked: No such file or directory; the old one goes on, the next')
+    has(server, 'one')
+    replace(server, born('two'))
+    gone.rename(gone.with_suffix('.old'))
+    server.signal(signal.SIGHUP)
+    server.wait_log('cannot be checked', 20)
+    assert version(server).split()[0] == 'one'
+    gone.with_suffix('.old').rename(gone)
+    has(server, 'two')
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize('how', ['signal.signal(signal.SIGCHLD, signal.SIG_IGN)', 'threading.Thread(target=reap, daemon=True).start()'])
+def test_application_takes_the_exit_status(alone, how):
+    """P5: where the application ignores SIGCHLD, or waits for any child, new code comes in all the same; what does not
+    load does not, and the log says what is known."""
+    taking = f'''
+import os, signal, threading, time
+def reap():
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            time.sleep(0.001)
+{how}
+'''
+    server = alone('--reload', 'off', source=taking + born('one'))
+    server.allow_log(FAILURES)
+    replace(server, taking + born('two'))
+    server.signal(signal.SIGHUP)
+    has(server, 'two')
+    server.expect_log('warning: the application has taken the exit status of the process that checks the new code')
+    replace(server, 'def application(:\n')
+    server.signal(signal.SIGHUP)
+    server.wait_log('the new code does not load', 20)
+    assert version(server).split()[0] == 'two'
+
+
+def test_check_that_is_killed(alone):
+    """P5: the log says so, where nothing else would tell why the old code goes on."""
+    server = alone('--reload', 'off')
+    server.expect_log(r'error: the process that checks the new code was killed by signal 9 \(KILL\)')
+    server.expect_log('the new code does not load')
+    replace(server, HANGING)
+    server.signal(signal.SIGHUP)
+    os.kill(int(server.wait_log(r'hangs (\d+)', 20)[1]), signal.SIGKILL)
+    server.wait_log('the new code does not load', 20)
+    assert version(server).split()[0] == 'one'
+
+
+def test_new_code_with_a_thread_that_never_ends(alone):
+    """P5: a thread that new code starts when it is loaded does not keep the check from its end."""
+    server = alone('--reload', 'off', '--graceful-timeout', '500ms')
+    server.allow_log('left behind')
+    replace(server, 'import threading\nthreading.Thread(target=threading.Event().wait).start()\n' + born('two'))
+    server.signal(signal.SIGHUP)
+    has(server, 'two')

@@ -257,6 +257,27 @@ def test_a_thread_that_never_ends(fcgi_unix):
     stop(server, signal.SIGTERM, 8)
 
 
+def test_one_graceful_timeout_for_all(fcgi_unix):
+    """F29: what the last request has used of --graceful-timeout is gone for threads of the application that never
+    end: the stop does not take it twice."""
+    server = fcgi_unix('''
+        import os, threading, time
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/slow':
+                threading.Thread(target=threading.Event().wait).start()
+                os.write(2, b'begun\\n')
+                time.sleep(3)
+            start_response('200 OK', [])
+            return [b'x']
+    ''', '--graceful-timeout', '4s')
+    server.expect_log('left behind')
+    exchange = server.start(path='/slow')
+    exchange.finish_body()
+    server.wait_log('begun')
+    code, seconds = stop(server, signal.SIGTERM, 30)
+    assert code == 0 and exchange.response().body == b'x' and seconds < 6 * SLOW
+
+
 def test_term_during_start(world):
     """F29: SIGTERM while the application is still being imported ends the start; no socket file is left."""
     path, started = world.new_path('sock'), world.new_path('started')
@@ -365,8 +386,9 @@ def test_parent_that_dies(world):
     wait_for(lambda: not os.path.exists(f'/proc/{pid}') or open(f'/proc/{pid}/stat').read().split()[2] == 'Z', 5, 'its end')
 
 
-def test_term_during_a_reload_check(world):
-    """F29: a touched script is tried by a child process; SIGTERM meanwhile ends that child, too. (That nothing is left
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGQUIT])
+def test_term_during_a_reload_check(world, number):
+    """F29: a touched script is tried by a child process; SIGTERM meanwhile ends that child, too, and so does SIGQUIT. (That nothing is left
     is checked after every test; here it is made likely.)"""
     started = world.new_path('started')
     app = world.tmp_path / 'app.py'
@@ -380,4 +402,4 @@ def test_term_during_a_reload_check(world):
     assert server.request().body == b'hello'
     app.write_text(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(20)\n{HELLO}")
     wait_for(started.exists, 10, 'the check of the touched script')
-    assert server.stop() == 0
+    assert server.stop(number) == 0

@@ -618,7 +618,7 @@ loop(struct master *m)
                            ? m->not_before - now
                            : TICK_MS;
         int pause = touched_pause(&m->touched, now, (int)wait);
-        signals_wait(notify_wait_ms(now, pause), control);
+        (void)signals_wait(notify_wait_ms(now, pause), control, -1);
     }
 }
 

@@ -50,8 +50,8 @@ SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
 SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker cgi_process cgi_watch check child control \
                fcgi_process handover logs master master_zygotes memory notify \
-               nursery pid_file pool prelude privs restart scoreboard signals \
-               sockets start status status_html status_json status_metrics \
+               nursery pid_file pool prelude privs relief restart scoreboard \
+               signals sockets start status status_html status_json status_metrics \
                status_shot status_text touched watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))

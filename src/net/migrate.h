@@ -2,8 +2,8 @@
  * migrate.h - open connections on their way from one process to another
  *
  * What:      a pair of sockets that carries descriptors. All workers of a master
- *            hold both ends: one that leaves sends its idle connections, whoever
- *            is woken receives.
+ *            hold both ends: one that leaves sends its idle connections, a busy one
+ *            those on which a request waits; whoever is woken receives.
  * Owner:     the master makes it; every worker inherits it.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno; logs nothing.                          Blocks: never.

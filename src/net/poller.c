@@ -4,6 +4,7 @@
 #include "net/conn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -97,6 +98,35 @@ poller_wake_all(struct poller *p)
     errno = saved;
 }
 
+static void
+decode(uint64_t from, struct poller_event *ret)
+{
+    ret->kind = (enum poller_kind)(from >> KIND_SHIFT);
+    ret->fd = (int)(uint32_t)from;
+    ret->generation = (uint32_t)(from >> GENERATION_SHIFT) & CONN_GENERATION;
+}
+
+bool
+poller_has_events(const struct poller *p)
+{
+    struct pollfd f = {.fd = p->epoll_fd, .events = POLLIN};
+
+    return poll(&f, 1, 0) > 0;
+}
+
+size_t
+poller_take(struct poller *p, struct poller_event *ret, size_t max)
+{
+    struct epoll_event ev[POLLER_TAKE_MAX];
+    int n = epoll_wait(p->epoll_fd, ev,
+                       max < POLLER_TAKE_MAX ? (int)max : POLLER_TAKE_MAX, 0);
+
+    for (int i = 0; i < n; i++) {
+        decode(ev[i].data.u64, &ret[i]);
+    }
+    return n < 0 ? 0 : (size_t)n;
+}
+
 int
 poller_wait(struct poller *p, int timeout_ms, struct poller_event *ret)
 {
@@ -108,10 +138,7 @@ poller_wait(struct poller *p, int timeout_ms, struct poller_event *ret)
         return errno == EINTR ? 0 : -errno;
     }
     if (n > 0) {
-        ret->kind = (enum poller_kind)(ev.data.u64 >> KIND_SHIFT);
-        ret->fd = (int)(uint32_t)ev.data.u64;
-        ret->generation =
-            (uint32_t)(ev.data.u64 >> GENERATION_SHIFT) & CONN_GENERATION;
+        decode(ev.data.u64, ret);
     }
     return 0;
 }

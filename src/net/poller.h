@@ -14,9 +14,12 @@
 #include "base/compiler.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum poller_kind { POLLER_NOTHING, POLLER_LISTENER, POLLER_CONN, POLLER_WAKE };
+
+enum { POLLER_TAKE_MAX = 64 };
 
 struct poller_event {
     enum poller_kind kind;
@@ -51,6 +54,14 @@ void poller_disarm(struct poller *p, int fd);
 
 /* Every poller_wait() from now on returns POLLER_WAKE. Async-signal-safe. */
 void poller_wake_all(struct poller *p);
+
+/* True where poller_wait() would return an event at once. */
+bool poller_has_events(const struct poller *p);
+
+/* The events that are there, at most max: how many. What is level-triggered
+ * (listeners, the wake-up) stays, for whoever waits. */
+CHECK_RESULT size_t poller_take(struct poller *p, struct poller_event *ret,
+                                size_t max);
 
 /* The next event, at most timeout_ms away (-1 = any time). POLLER_NOTHING on
  * time-out or signal. */

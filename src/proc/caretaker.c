@@ -5,6 +5,7 @@
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/notify.h"
+#include "proc/relief.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "wsgi/errand.h"
@@ -20,6 +21,7 @@ struct round {
     struct signals seen; /* signals that have been dealt with */
     int watch_ms;        /* when the watchdog wants to look again */
     struct restart restart;
+    struct relief relief;
     struct imports_file *imports; /* still to be handed over */
     bool stuck; /* Python lets nobody in, and the log says so */
 };
@@ -260,6 +262,23 @@ is_over(struct pool *p)
     return true;
 }
 
+/* Until the next round. Requests that wait for a thread are looked after in
+ * between: for each of these looks a whole round would be dear. */
+static void
+wait_for_round(struct pool *p, struct round *r, int timeout_ms, int control)
+{
+    int64_t now = clock_ms(), end = now + timeout_ms;
+    bool is_due = false;
+
+    while (!is_due) {
+        int pause = relief_pause(&r->relief, now, (int)(end - now));
+        is_due = signals_wait(pause, control, relief_fd(&r->relief, p));
+        now = clock_ms();
+        relief_run(&r->relief, p, now);
+        is_due = is_due || now >= end;
+    }
+}
+
 static void *
 caretaker_main(void *arg)
 {
@@ -274,7 +293,8 @@ caretaker_main(void *arg)
         int64_t now = clock_ms();
         int round = p->end_ms != 0 ? STOPPING_MS
                                    : restart_pause(&r.restart, now, interval);
-        signals_wait(notify_wait_ms(now, least(r.watch_ms, round)), control);
+        wait_for_round(p, &r, notify_wait_ms(now, least(r.watch_ms, round)),
+                       control);
         now = clock_ms();
         struct signals s = signals_get();
         if (s.reloads != r.seen.reloads) {
@@ -342,7 +362,7 @@ guard_main(UNUSED void *arg)
         int64_t now = clock_ms();
         int64_t left = guarded.end_ms - now;
         int wait = left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
-        signals_wait(notify_wait_ms(now, wait), -1);
+        (void)signals_wait(notify_wait_ms(now, wait), -1, -1);
         if (notify_watchdog_is_due(now)) {
             notify_watchdog(now); /* this thread sees to it that it ends */
         }

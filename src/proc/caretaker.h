@@ -2,7 +2,8 @@
  * caretaker.h - the thread that looks after a process: signals, deadlines, limits
  *
  * What:      stops and restarts the pool, ends idle connections, serves the
- *            control socket where there is no master, watches running requests.
+ *            control socket where there is no master, watches running requests and
+ *            those that wait for a thread.
  * Owner:     pool_open() starts it, pool_run() waits for its end.
  * Threads:   one, with all signals blocked.    GIL: never: no Python here.
  * Errors:    logs.                             Blocks: in poll().

@@ -643,7 +643,7 @@ loop(struct master *m)
             wait = m->not_before - now;
         }
         int pause = touched_pause(&m->touched, now, (int)wait);
-        signals_wait(notify_wait_ms(now, pause), control);
+        (void)signals_wait(notify_wait_ms(now, pause), control, -1);
     }
 }
 

@@ -35,6 +35,7 @@ enum {
     CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,
+    MIGRANTS_AT_ONCE = 32,
     LAST_WORDS_MS = 300, /* at a stop: for a new connection to say something */
     /* At a stop: for the workers to empty the queues together. */
     SHARE_UNIX_MS = 2000,
@@ -188,6 +189,8 @@ watch_listeners(struct pool *p)
 static void
 unwatch_listeners(struct pool *p)
 {
+    /* A connection that comes from another process would be lost here. */
+    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         poller_remove_listener(&p->poller, p->s.listeners[i].fd);
     }
@@ -238,17 +241,29 @@ accept_conn(struct pool *p, int listen_fd, int *ret_fd)
     return c;
 }
 
-/* A connection that no thread has looked at yet goes into the poller. */
 static void
-park_new(struct pool *p, struct conn *c, int fd, int64_t deadline_ms)
+close_conn(struct pool *p, struct conn *conn)
+{
+    void *entry = conn;
+
+    fcgi_conn_fini(entry);
+    conn_close(p->conns, conn);
+}
+
+/* Into the poller, which has it the first time or again; how is of enum
+ * poller_arm, besides. */
+static void
+park(struct pool *p, struct conn *c, int fd, int64_t deadline_ms, unsigned how)
 {
     uint32_t generation = atomic_load(&c->generation);
 
+    how |= c->in_poller ? 0 : POLLER_NEW;
     c->in_poller = true;
+    /* Parked before it is armed: the event may come at once, to any thread. */
     conn_park(c, deadline_ms);
-    if (poller_arm(&p->poller, fd, generation, POLLER_NEW) < 0) {
+    if (poller_arm(&p->poller, fd, generation, how) < 0) {
         conn_unpark(c);
-        conn_close(p->conns, c);
+        close_conn(p, c);
     }
 }
 
@@ -262,7 +277,7 @@ take_waiting(struct pool *p, const struct listener *l, unsigned max)
     for (unsigned i = 0; i < max && fd >= 0; i++) {
         struct conn *c = accept_conn(p, l->fd, &fd);
         if (c != NULL) {
-            park_new(p, c, fd, deadline);
+            park(p, c, fd, deadline, 0);
         }
     }
 }
@@ -372,7 +387,7 @@ take_migrants(struct pool *p, unsigned max)
     for (unsigned i = 0; i < max && fd >= 0; i++) {
         struct conn *c = take_migrant(p, &fd);
         if (c != NULL) {
-            park_new(p, c, fd, deadline);
+            park(p, c, fd, deadline, 0);
         }
     }
 }
@@ -395,6 +410,36 @@ give_conn(void *arg, struct conn *conn, int fd)
     }
     fcgi_conn_fini(c);
     return true;
+}
+
+bool
+pool_is_busy(const struct pool *p)
+{
+    return count_idle(p) == 0;
+}
+
+void
+pool_relieve(struct pool *p)
+{
+    struct poller_event ready[POLLER_TAKE_MAX];
+    size_t n = poller_take(&p->poller, ready, POLLER_TAKE_MAX);
+
+    for (size_t i = 0; i < n; i++) {
+        int fd = ready[i].fd;
+        struct conn *c = ready[i].kind == POLLER_CONN
+                             ? conn_take(p->conns, fd, ready[i].generation)
+                             : NULL;
+        if (c == NULL) {
+            continue;
+        }
+        if (give_conn(p, c, fd)) {
+            close_conn(p, c);
+        }
+        else {
+            park(p, c, fd, atomic_load(&c->deadline_ms),
+                 c->has_input ? POLLER_AT_ONCE : 0);
+        }
+    }
 }
 
 /* -- the end ------------------------------------------------------------------------ */
@@ -504,18 +549,9 @@ pool_resume(struct pool *p)
 /* -- connections ------------------------------------------------------------------- */
 
 static void
-close_conn(struct pool *p, struct fcgi_conn *c)
-{
-    fcgi_conn_fini(c);
-    conn_close(p->conns, &c->conn);
-}
-
-static void
 serve(struct thread *t, struct fcgi_conn *c, int fd)
 {
     struct pool *p = t->pool;
-    uint32_t generation = atomic_load(&c->conn.generation);
-    unsigned how = c->conn.in_poller ? 0 : POLLER_NEW;
     enum fcgi_next next = FCGI_NEXT_CLOSE;
     int64_t deadline;
 
@@ -525,17 +561,11 @@ serve(struct thread *t, struct fcgi_conn *c, int fd)
     if (next == FCGI_NEXT_CLOSE ||
         (atomic_load_explicit(&p->stop, memory_order_relaxed) == FCGI_LEAVE &&
          give_conn(p, &c->conn, fd))) {
-        close_conn(p, c);
+        close_conn(p, &c->conn);
         return;
     }
-    how |= next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0;
-    c->conn.in_poller = true;
-    /* Parked before it is armed: the event may come at once, to any thread. */
-    conn_park(&c->conn, deadline);
-    if (poller_arm(&p->poller, fd, generation, how) < 0) {
-        conn_unpark(&c->conn);
-        close_conn(p, c);
-    }
+    park(p, &c->conn, fd, deadline,
+         next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0);
 }
 
 static void
@@ -558,22 +588,44 @@ accept_one(struct thread *t, int listen_fd)
 
 /* -- request threads ------------------------------------------------------------------ */
 
+/* Some at a time: they have waited longer than what is in the poller. */
+static void
+serve_migrants(struct thread *t)
+{
+    struct pool *p = t->pool;
+    int fd = 0;
+
+    for (int i = 0; i < MIGRANTS_AT_ONCE && fd >= 0 && t->after == NULL; i++) {
+        struct conn *c = take_migrant(p, &fd);
+        if (c != NULL) {
+            void *entry = c;
+            serve(t, entry, fd);
+        }
+        if (atomic_load_explicit(&p->stop, memory_order_relaxed) !=
+            FCGI_GO_ON) {
+            return;
+        }
+    }
+}
+
 static void
 handle(struct thread *t, const struct poller_event *ev)
 {
+    struct pool *p = t->pool;
     struct conn *c;
-    int fd = ev->fd;
 
-    if (ev->kind == POLLER_LISTENER && fd != t->pool->s.migrate->receive_fd) {
-        accept_one(t, fd);
-        return;
+    if (ev->kind == POLLER_CONN) {
+        c = conn_take(p->conns, ev->fd, ev->generation);
+        if (c != NULL) {
+            void *entry = c;
+            serve(t, entry, ev->fd);
+        }
     }
-    c = ev->kind == POLLER_LISTENER
-            ? take_migrant(t->pool, &fd)
-            : conn_take(t->pool->conns, fd, ev->generation);
-    if (c != NULL) {
-        void *entry = c;
-        serve(t, entry, fd);
+    else if (ev->fd == p->s.migrate->receive_fd) {
+        serve_migrants(t);
+    }
+    else {
+        accept_one(t, ev->fd);
     }
 }
 

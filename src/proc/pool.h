@@ -104,6 +104,13 @@ void pool_close(struct pool *p);
 
 /* -- for the caretaker --------------------------------------------------------- */
 
+/* No thread could begin a request now. */
+bool pool_is_busy(const struct pool *p);
+
+/* Connections on which something has arrived that nobody has looked at go to
+ * whichever process has a thread for them first; the others stay as they are. */
+void pool_relieve(struct pool *p);
+
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);
 

@@ -175,17 +175,21 @@ signals_get(void)
     };
 }
 
-void
-signals_wait(int timeout_ms, int fd)
+bool
+signals_wait(int timeout_ms, int fd, int second_fd)
 {
-    struct pollfd p[2] = {{.fd = wake_fd, .events = POLLIN},
-                          {.fd = fd, .events = POLLIN}};
+    struct pollfd p[3] = {{.fd = wake_fd, .events = POLLIN},
+                          {.fd = fd, .events = POLLIN},
+                          {.fd = second_fd, .events = POLLIN}};
     uint64_t count;
 
-    if (poll(p, 2, timeout_ms) > 0 && p[0].revents != 0 &&
-        read(wake_fd, &count, sizeof count) < 0) {
+    if (poll(p, ARRAY_SIZE(p), timeout_ms) <= 0) {
+        return false;
+    }
+    if (p[0].revents != 0 && read(wake_fd, &count, sizeof count) < 0) {
         /* Another wake-up has taken it: the counts say what matters. */
     }
+    return p[0].revents != 0 || p[1].revents != 0;
 }
 
 int

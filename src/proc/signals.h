@@ -53,9 +53,9 @@ void signals_close(void);
 /* What has come. */
 struct signals signals_get(void);
 
-/* Waits until a signal came, another descriptor (-1 = none) is readable, or
- * timeout_ms passed. */
-void signals_wait(int timeout_ms, int fd);
+/* Waits until a signal came, one of two other descriptors (-1 = none) is readable,
+ * or timeout_ms passed. True where it was more than the second descriptor. */
+bool signals_wait(int timeout_ms, int fd, int second_fd);
 
 /* Makes signals_wait() return. */
 void signals_wake(void);

@@ -234,7 +234,7 @@ zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
     }
     for (;;) {
         /* Signals are the master's to act upon. */
-        signals_wait(-1, self.fd);
+        (void)signals_wait(-1, self.fd, -1);
         ssize_t n = recv(self.fd, ret_slot, sizeof *ret_slot, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             continue;

@@ -1,0 +1,130 @@
+#include "proc/relief.h"
+
+#include "net/poller.h"
+
+enum {
+    LOOK_MS = 10,
+    AGAIN_MS = 5,  /* to the second look, where the first saw something wait */
+    STUCK_MS = 20, /* without a request that ended */
+    CALM_MS = 50   /* the same; the next event is time enough to look again */
+};
+
+/* True for a process that another can help out. */
+static bool
+may_serve(const struct pool *p, unsigned worker)
+{
+    enum score_state s = atomic_load(&p->s.board->workers[worker].state);
+
+    return worker != p->s.worker && (s == SCORE_READY || s == SCORE_RECYCLE);
+}
+
+static bool
+has_sibling(const struct pool *p)
+{
+    for (unsigned i = 0; i < p->s.board->nworkers; i++) {
+        if (may_serve(p, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+has_idle_sibling(const struct pool *p)
+{
+    for (unsigned i = 0; i < p->s.board->nworkers; i++) {
+        for (unsigned k = 0; may_serve(p, i) && k < p->s.board->nthreads; k++) {
+            if (!score_is_busy(scoreboard_thread(p->s.board, i, k))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Requests that have ended in the others. */
+static uint64_t
+served_elsewhere(const struct pool *p)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < p->s.board->nworkers; i++) {
+        if (may_serve(p, i)) {
+            n += atomic_load(&p->s.board->workers[i].requests);
+        }
+    }
+    return n;
+}
+
+/* What waits here at this look and the last: is it to go where it is served
+ * earlier? Not where each connection can have had its turn in between. Yes where
+ * another process has an idle thread; or, while no request ends here, where one
+ * becomes idle now and then: who waits here has as good a claim to it. */
+static bool
+is_help_at_hand(const struct relief *r, const struct pool *p, int64_t now_ms,
+                uint64_t here, uint64_t elsewhere)
+{
+    return here - r->here < conn_table_open(p->conns) &&
+           (has_idle_sibling(p) ||
+            (elsewhere != r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
+}
+
+static void
+look(struct relief *r, struct pool *p, int64_t now_ms)
+{
+    uint64_t here = atomic_load(&p->s.board->workers[p->s.worker].requests);
+    uint64_t elsewhere = served_elsewhere(p);
+    bool waits = pool_is_busy(p) && poller_has_events(&p->poller);
+
+    if (here != r->here || r->look_ms == 0) {
+        r->changed_ms = now_ms;
+    }
+    if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
+        pool_relieve(p);
+    }
+    r->waits = waits;
+    r->here = here;
+    r->elsewhere = elsewhere;
+    r->look_ms = now_ms + (waits ? AGAIN_MS : LOOK_MS);
+    if (!waits && now_ms - r->changed_ms >= CALM_MS) {
+        r->look_ms = 0;
+    }
+}
+
+/* A process that leaves gives away its connections all the same. */
+static bool
+is_wanted(const struct pool *p)
+{
+    return p->s.master_wake_fd >= 0 &&
+           atomic_load_explicit(&p->stop, memory_order_relaxed) == FCGI_GO_ON &&
+           (p->s.config->processes > 1 || has_sibling(p));
+}
+
+int
+relief_fd(const struct relief *r, const struct pool *p)
+{
+    return r->look_ms == 0 && is_wanted(p) ? p->poller.epoll_fd : -1;
+}
+
+int
+relief_pause(const struct relief *r, int64_t now_ms, int at_most)
+{
+    if (r->look_ms == 0 || r->look_ms >= now_ms + at_most) {
+        return at_most;
+    }
+    return r->look_ms > now_ms ? (int)(r->look_ms - now_ms) : 0;
+}
+
+void
+relief_run(struct relief *r, struct pool *p, int64_t now_ms)
+{
+    if (!is_wanted(p)) {
+        *r = (struct relief){.look_ms = 0};
+        return;
+    }
+    bool is_time =
+        r->look_ms == 0 ? poller_has_events(&p->poller) : now_ms >= r->look_ms;
+    if (is_time) {
+        look(r, p, now_ms);
+    }
+}

@@ -1,0 +1,207 @@
+"""No request waits behind a busy process while another is idle: its connection is passed on. P3, P5, F13."""
+
+import collections
+import json
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+import fcgi
+from fcgi import wait_for
+from settings import SLOW
+
+# /slow takes two seconds; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
+APP = '''
+import os, time
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/slow':
+        time.sleep(2)
+    if environ['PATH_INFO'] == '/wait':
+        gate = environ['QUERY_STRING']
+        with open(gate + '.new', 'w') as f:
+            f.write(str(os.getpid()))
+        os.rename(gate + '.new', gate)
+        while os.path.exists(gate):
+            time.sleep(0.002)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'%d' % os.getpid()]
+'''
+BOUND = 0.05 * SLOW
+
+
+def workers(server):
+    """The pids of the workers that serve."""
+    status = json.loads(server.request(path='/status', query='json&full').body)
+    return {p['pid'] for p in status['processes'] if p['state'] == 'ready'}
+
+
+@pytest.fixture
+def serve(fcgi_unix):
+    """Two processes of one thread each, both of them ready; stopped at the end of the test."""
+    servers = []
+
+    def start(*options):
+        server = fcgi_unix(APP, '--processes', '2', '--reload', 'off', '--status-path', '/status', *options)
+        servers.append(server)
+        wait_for(lambda: len(workers(server)) == 2, 10, 'two workers')
+        return server
+    yield start
+    for server in servers:
+        if server.process.running():
+            assert server.stop(timeout=10) == 0
+
+
+class Busy:
+    """A request that keeps the process with this pid busy until release()."""
+
+    def __init__(self, server, world, conn=None):
+        self.gate = world.new_path('gate')
+        self.exchange = server.start(path='/wait', query=str(self.gate), conn=conn, keep=conn is not None)
+        self.exchange.finish_body()
+        wait_for(self.gate.exists, 10, 'the application')
+        self.pid = int(self.gate.read_text())
+
+    def release(self):
+        self.gate.unlink()
+        assert int(self.exchange.response().text) == self.pid
+
+
+def keep(server, count):
+    """So many kept connections, and the request for them that is answered at once, with the pid."""
+    data = fcgi.request_bytes(server.params(), keep=True)
+    conns = [server.connect() for _ in range(count)]
+    assert all(conn.request(server.params(), keep=True).status == 200 for conn in conns)
+    return conns, data
+
+
+def ask(conns, data):
+    """One request on each at the same time: (pid, seconds) of each."""
+    begun = time.monotonic()
+    for conn in conns:
+        conn.send(data)
+    answers = [(int(conn.response().text), time.monotonic() - begun) for conn in conns]
+    for conn in conns:
+        conn.forget()
+    return answers
+
+
+def of_one(conns, data):
+    """(the process to which most of the connections belong, those of them)."""
+    homes = [pid for conn in conns for pid, _ in ask([conn], data)]
+    most = collections.Counter(homes).most_common(1)[0][0]
+    return most, [conn for conn, pid in zip(conns, homes) if pid == most]
+
+
+def waited_for_processor(pids):
+    """Seconds that threads of these processes could have run, but had no processor, since they were started."""
+    paths = [path for pid in pids for path in pathlib.Path(f'/proc/{pid}/task').glob('*/schedstat')]
+    return sum(int(path.read_text().split()[1]) for path in paths) / 1e9
+
+
+@pytest.mark.parametrize('options', [[], ['--preload']], ids=['', 'preload'])
+def test_kept_connections(serve, options):
+    """"Must show": 2 processes of 1 thread, 32 kept connections, one request of 2 s: no other takes over 50 ms. Not
+    counted is the time in which the machine ran something else than a thread of ours that was ready, by the kernel's
+    own count; and of three rounds the best. Without passing on each would take 2 s."""
+    server = serve(*options)
+    pids = workers(server) | {os.getpid()}
+    conns, data = keep(server, 32)
+    slow = fcgi.request_bytes(server.params(path='/slow'), keep=True)
+    rounds = []
+    while len(rounds) < 3 and (not rounds or min(rounds) >= BOUND):
+        busy, its = of_one(conns, data)
+        first = its[0]
+        conns.remove(first)
+        begun = time.monotonic()
+        first.send(slow)
+        longest = []
+        while not longest or time.monotonic() - begun < 1.7 and first.silent(0.2):
+            before = waited_for_processor(pids)
+            answers = ask(conns, data)
+            assert busy not in {pid for pid, _ in answers}
+            longest.append((max(seconds for _, seconds in answers), waited_for_processor(pids) - before))
+        assert int(first.response().text) == busy and time.monotonic() - begun >= 2
+        rounds.append(max(seconds - waited for seconds, waited in longest))
+        print(f'{len(its) - 1} of {len(conns)} connections passed on; the longest requests took',
+              ', '.join(f'{seconds * 1000:.1f} ms ({waited * 1000:.1f} without a processor)'
+                        for seconds, waited in sorted(longest)[-3:]))
+        conns.append(first)
+    assert min(rounds) < BOUND, rounds
+
+
+def test_new_connections(serve, world):
+    """A process of one thread takes a connection, and as nothing comes on it another one; then a long request comes on
+    the first. The other does not wait for that."""
+    server = serve()
+    other = Busy(server, world)
+    second, first = server.connect(), server.connect()
+    # It came after them, so all three were accepted, by the process that is idle.
+    assert int(server.request().text) != other.pid
+    other.release()
+    busy = Busy(server, world, first)
+    assert busy.pid != other.pid
+    assert second.request(server.params()).text == str(other.pid)
+    busy.release()
+
+
+def test_half_a_head_stays(serve, world):
+    """A connection on which a request has begun to arrive stays where its beginning is, and is served there."""
+    server = serve()
+    other = Busy(server, world)
+    first, half, whole = conns = [server.connect() for _ in range(3)]
+    data = fcgi.request_bytes(server.params(), keep=True)
+    assert {pid for pid, _ in ask(conns, data)}.isdisjoint({other.pid})
+    half.send(data[:40])
+    ask([first], data)              # by then the half has been received
+    other.release()
+    busy = Busy(server, world, first)
+    half.send(data[40:])
+    whole.send(data)
+    assert int(whole.response().text) == other.pid and half.silent(0.1)
+    busy.release()
+    assert int(half.response().text) == busy.pid
+
+
+def test_all_busy(serve, world):
+    """Where no process is idle requests wait, and whichever is the first to have a thread again serves all of them."""
+    server = serve()
+    conns, data = keep(server, 8)
+    one, two = Busy(server, world), Busy(server, world)
+    assert one.pid != two.pid
+    for conn in conns:
+        conn.send(data)
+    assert all(conn.silent(0.02) for conn in conns)
+    one.release()
+    assert {int(conn.response().text) for conn in conns} == {one.pid}
+    two.release()
+
+
+def test_death_of_the_idle_one(serve, world):
+    """P3: while one process is busy the other one dies. What comes meanwhile waits for the process that replaces it."""
+    server = serve()
+    server.expect_log(r'worker \d+ was killed by signal 9')
+    conns, data = keep(server, 8)
+    home, conns = of_one(conns, data)       # the others would end with their process
+    busy = Busy(server, world, conns.pop())
+    assert busy.pid == home and conns
+    idle, = workers(server) - {busy.pid}
+    os.kill(idle, signal.SIGKILL)
+    for pid, _ in ask(conns, data):
+        assert pid not in (idle, busy.pid)
+    busy.release()
+
+
+def test_reload(serve, world):
+    """P5: the process of the old code that finishes a request keeps no connection that another could serve."""
+    server = serve()
+    server.allow_log('SIGHUP|new code')
+    conns, data = keep(server, 32)
+    busy = Busy(server, world, conns.pop())
+    before = workers(server)
+    server.process.signal(signal.SIGHUP)
+    while before & workers(server) - {busy.pid} or len(workers(server)) < 2:
+        assert busy.pid not in {pid for pid, _ in ask(conns, data)}
+    busy.release()

@@ -4,7 +4,9 @@
  * What:      root opens a file in a folder that is somebody else's: who may put a
  *            symbolic link there, or a second name of another file, must not
  *            choose what root writes to. Links are followed where only root could
- *            have made them. For everybody else this is open().
+ *            have made them. For everybody else this is open(). A second name
+ *            that comes and goes in that very moment is the kernel's to forbid
+ *            (fs.protected_hardlinks, 1 on most systems): no look is exact.
  * Owner:     the caller's struct; place_close() after a failure is not needed.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno, for place_strerror().    Blocks: on the file system.

@@ -10,6 +10,8 @@
 #define CHECK_RESULT __attribute__((warn_unused_result))
 #define PRINTF_LIKE(FMT, ARGS) __attribute__((format(printf, FMT, ARGS)))
 #define UNUSED __attribute__((unused))
+/* For what the compiler is to work out where a caller's words are constant. */
+#define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
 /* CLEANUP(fn) T *x = ...: fn(&x) runs when x goes out of scope. */
 #define CLEANUP(FN) __attribute__((cleanup(FN)))

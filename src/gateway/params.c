@@ -42,43 +42,6 @@ params_fini(struct params *p)
     memset(p, 0, sizeof *p);
 }
 
-static uint64_t
-load(const char *from, size_t n)
-{
-    uint64_t w = 0;
-
-    memcpy(&w, from, n);
-    return w;
-}
-
-/* Some 60 names a request are hashed. Up to 24 bytes, which most have, are three
- * overlapping words without a loop. */
-uint32_t
-params_hash(const char *name, size_t n)
-{
-    const uint64_t k = 0x9e3779b97f4a7c15u;
-    uint64_t h = n * k;
-
-    if (n < 8) {
-        uint64_t w = 0;
-        for (size_t i = 0; i < n; i++) {
-            w = w << 8 | (unsigned char)name[i];
-        }
-        h = (h ^ w) * k;
-        return (uint32_t)(h >> 32);
-    }
-    for (; n > 24; n -= 8, name += 8) {
-        h = (h ^ load(name, 8)) * k;
-        h ^= h >> 32;
-    }
-    h = (h ^ load(name, 8)) * k;
-    h ^= h >> 32;
-    h = (h ^ load(name + n / 2 - 4, 8)) * k;
-    h ^= h >> 32;
-    h = (h ^ load(name + n - 8, 8)) * k;
-    return (uint32_t)(h >> 32);
-}
-
 /* The slot where the name is, or the free one where it would go. */
 static uint32_t *
 slot_of(const struct params *p, const char *name, size_t n, uint32_t hash)
@@ -264,34 +227,27 @@ params_add(struct params *p, const char *name, size_t nname, const char *value,
                                       .value_len = (uint32_t)nvalue});
 }
 
-static struct param *
-find_n(const struct params *p, const char *name, size_t n)
+struct param *
+params_find(const struct params *p, const char *name, size_t n, uint32_t hash)
 {
     if (p->n == 0) {
         return NULL;
     }
-    uint32_t k = *slot_of(p, name, n, params_hash(name, n));
+    uint32_t k = *slot_of(p, name, n, hash);
     return k == 0 || p->v[k - 1].value == NULL ? NULL : &p->v[k - 1];
 }
 
-static struct param *
+ALWAYS_INLINE struct param *
+find_n(const struct params *p, const char *name, size_t n)
+{
+    return params_find(p, name, n, params_hash(name, n));
+}
+
+/* See params_get(). */
+ALWAYS_INLINE struct param *
 find(const struct params *p, const char *name)
 {
     return find_n(p, name, strlen(name));
-}
-
-const struct param *
-params_get(const struct params *p, const char *name)
-{
-    return find(p, name);
-}
-
-bool
-params_is(const struct params *p, const char *name, const char *value)
-{
-    const struct param *e = find(p, name);
-    size_t n = strlen(value);
-    return e != NULL && e->value_len == n && memcmp(e->value, value, n) == 0;
 }
 
 bool
@@ -314,16 +270,7 @@ params_is_secret(const struct param *e)
 
 /* -- mending ---------------------------------------------------------------- */
 
-void
-params_drop(struct params *p, const char *name)
-{
-    struct param *e = find(p, name);
-    if (e != NULL) {
-        e->value = NULL;
-    }
-}
-
-static void
+ALWAYS_INLINE void
 drop_if_empty(struct params *p, const char *name)
 {
     struct param *e = find(p, name);
@@ -344,7 +291,7 @@ set(struct params *p, const char *name, const char *value, size_t n)
     return add(p, name, strlen(name), value, n);
 }
 
-static struct path_part
+ALWAYS_INLINE struct path_part
 part(const struct params *p, const char *name)
 {
     const struct param *e = find(p, name);

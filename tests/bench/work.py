@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -26,13 +27,50 @@ def headers(environ, start_response):
 
 
 def heavy(environ, start_response):
-    """Some milliseconds of Python: objects, strings, dictionaries, calls, JSON."""
-    rows = [{'id': i, 'name': 'row %d' % i, 'tags': [str(j) for j in range(5)]} for i in range(400)]
-    rows.sort(key=lambda row: (-len(row['name']), row['id'] % 7))
-    text = json.dumps(rows)
-    total = sum(fibonacci(n) for n in range(21))
+    """Some milliseconds of what applications are made of: routing, objects, counting, sorting, a template, JSON."""
+    found = [route('/%s/%d/edit' % ('abcd'[i % 4], i)) for i in range(1000)]
+    rows = [Row(number, 'row <%d>' % number) for _, number in found]
+    counts = {}
+    for row in rows:
+        for tag in row.tags:
+            counts[tag] = counts.get(tag, 0) + row.weight()
+    rows.sort(key=lambda row: (-len(row.name), row.number % 7))
+    best = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:10]
+    text = page(rows) + json.dumps([{'name': row.name, 'tags': row.tags} for row in rows]) + str(best)
     start_response('200 OK', TEXT)
-    return [('%d %d\n' % (len(text), total)).encode()]
+    return [b'%d\n' % len(text)]
+
+
+ROUTES = [(name, re.compile('^/%s/([0-9]+)/edit$' % name)) for name in 'abcd']
+
+
+def route(path):
+    for name, pattern in ROUTES:
+        match = pattern.match(path)
+        if match:
+            return name, int(match.group(1))
+    return None, 0
+
+
+class Row:
+    def __init__(self, number, name):
+        self.number, self.name, self.tags = number, name, [str(number % n) for n in (3, 5, 7, 11)]
+
+    def weight(self):
+        return sum(len(tag) for tag in self.tags) + self.number % 2
+
+
+def page(rows):
+    out = ['<table>']
+    for row in rows:
+        out.append('<tr>')
+        for name, value in (('number', str(row.number)), ('name', row.name), ('tags', ', '.join(row.tags))):
+            out.append('<td class="%s">' % name)
+            out.append(value.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;'))
+            out.append('</td>')
+        out.append('</tr>')
+    out.append('</table>')
+    return ''.join(out)
 
 
 def fibonacci(n):

@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-enum { END_MS = 5000 /* for functions of atexit, when all is said */ };
-
 static int
 load(const struct config *config, int tell_fd)
 {
@@ -29,7 +27,7 @@ load(const struct config *config, int tell_fd)
     else {
         handover_tell(tell_fd);
     }
-    caretaker_guard_end(clock_ms() + END_MS, NULL, status);
+    caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL, status);
     interp_leave();
     return status;
 }

@@ -57,7 +57,10 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
                   (long long)(clock_ms() - start));
         handover_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
-            interp_finish();
+            /* A thread it has started may never end. */
+            caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL,
+                                EX_SOFTWARE);
+            interp_leave();
             return EX_SOFTWARE;
         }
     }

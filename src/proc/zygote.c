@@ -218,6 +218,24 @@ close_signals(void)
     fd_close(&wake_fd);
 }
 
+static void
+finish(const struct pool_setup *setup)
+{
+    int64_t most = setup->config->graceful_timeout_ms;
+    bool broken = setup->preload == PRELOAD_BROKEN;
+
+    if (broken && most > CARETAKER_UNSERVED_MS) {
+        most = CARETAKER_UNSERVED_MS;
+    }
+    caretaker_guard_end(clock_ms() + most, NULL, EX_OK);
+    if (broken) {
+        interp_leave();
+    }
+    else {
+        interp_finish();
+    }
+}
+
 int
 zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
 {
@@ -252,8 +270,6 @@ zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
     if (signals_open(false) < 0) {
         /* Then no signal hastens the end. */
     }
-    caretaker_guard_end(clock_ms() + setup->config->graceful_timeout_ms, NULL,
-                        EX_OK);
-    interp_finish();
+    finish(setup);
     return EX_OK;
 }

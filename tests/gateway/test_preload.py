@@ -16,7 +16,7 @@ from apps import HELLO
 from fcgi import wait_for
 from harness import cgi_params, listening_socket, open_fds, proc_stat, rss
 from settings import BINARY, ROOT, SANITIZED, SLOW
-from test_processes import LEAKING, Load, answer, rewrite, serve, some_memory, workers  # noqa: F401 (a fixture)
+from test_processes import LEAKING, STUCK, Load, answer, rewrite, serve, some_memory, workers  # noqa: F401 (a fixture)
 from test_request_timeout import STACK, allow
 from test_syscalls import plain, traced
 
@@ -209,6 +209,21 @@ def test_hup_with_broken_code(two):
     two.process.signal(signal.SIGHUP)
     wait_for(lambda: answer(two)[0] == 'mended', 20, 'the mended code')
     settle(two, 2)
+
+
+def test_hup_with_broken_code_that_has_a_thread(two):
+    """P5: the same where the new code starts a thread before it fails: it does not keep the zygote from its end."""
+    two.expect_log('the new code does not load')
+    two.allow_log('RuntimeError|could not be loaded|do not run in the workers|left behind')
+    settle(two, 2)
+    before = workers(two)
+    rewrite(two, STUCK)
+    two.process.signal(signal.SIGHUP)
+    two.wait_log('the new code does not load', 20)
+    wait_for(lambda: workers(two) == before, 15, 'the end of the zygote that failed')
+    rewrite(two, mended('mended'))
+    two.process.signal(signal.SIGHUP)
+    wait_for(lambda: answer(two)[0] == 'mended', 20, 'the mended code')
 
 
 def test_broken_at_first(preload):

@@ -166,6 +166,31 @@ def test_hup_with_broken_code(two):
     wait_for(lambda: answer(two)[0] == 'mended', 20, 'the mended code')
 
 
+# A thread that never ends, and the code is no good.
+STUCK = 'import threading\nthreading.Thread(target=threading.Event().wait).start()\nraise RuntimeError("no good")\n'
+
+
+def test_hup_with_broken_code_that_has_a_thread(serve):
+    """P5, P3: the same where the new code has started a thread before it fails; and where it is loaded in place of a
+    worker that died."""
+    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off')
+    server.expect_log('the new code does not load')
+    server.expect_log(r'worker \d+ was killed by signal 9')
+    server.allow_log(r'exited with code 70|RuntimeError|could not be loaded|SIGHUP|new code')
+    wait_for(lambda: server.request().status == 200 and len(workers(server)) == 2, 20, 'two workers')
+    before = workers(server)
+    rewrite(server, STUCK)
+    server.process.signal(signal.SIGHUP)
+    server.wait_log('the new code does not load', 20)
+    wait_for(lambda: workers(server) == before, 10, 'the end of the worker that failed')
+    os.kill(answer(server)[1], signal.SIGKILL)
+    wait_for(lambda: server.logged.count('exited with code 70') >= 3, 20, 'some tries')
+    assert answer(server)[0] == 'one'
+    rewrite(server, 'mended')
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: answer(server)[0] == 'mended', 20, 'the mended code')
+
+
 def test_touch(two):
     """P20: the script touched, or tmp/restart.txt beside it, brings the new code without a signal."""
     rewrite(two, 'touched')

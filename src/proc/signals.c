@@ -103,17 +103,23 @@ on_signal(int number)
     signals_wake();
 }
 
+/* An application may have put its own in place of ours. */
+static void
+reset_ours(int number)
+{
+    struct sigaction sa;
+
+    if (sigaction(number, NULL, &sa) == 0 && sa.sa_handler == on_signal) {
+        sa.sa_handler = SIG_DFL;
+        (void)sigaction(number, &sa, NULL);
+    }
+}
+
 void
 signals_close(void)
 {
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        struct sigaction sa;
-        /* An application may have put its own in place of ours. */
-        if (sigaction(numbers[i], NULL, &sa) == 0 &&
-            sa.sa_handler == on_signal) {
-            sa.sa_handler = SIG_DFL;
-            (void)sigaction(numbers[i], &sa, NULL);
-        }
+        reset_ours(numbers[i]);
     }
     handlers_set = false;
     fd_close(&wake_fd);
@@ -198,6 +204,7 @@ signals_keep_wake_fd(void)
     int fd = wake_fd;
 
     atomic_store(&is_patient, true);
+    reset_ours(SIGCHLD); /* no child here is for us to wait for */
     wake_fd = -1;
     return fd;
 }

@@ -62,7 +62,8 @@ void signals_wake(void);
 
 /* In a forked worker, before its own signals_open(): from here on a second TERM
  * is as good as one (the master's means of force is QUIT). The descriptor that wakes
- * the master's signals_wait() when 8 bytes are written; it stays open. */
+ * the master's signals_wait() when 8 bytes are written; it stays open. SIGCHLD is
+ * the application's from here on. */
 int signals_keep_wake_fd(void);
 
 #endif

@@ -191,6 +191,20 @@ def test_hup_with_broken_code_that_has_a_thread(serve):
     wait_for(lambda: answer(server)[0] == 'mended', 20, 'the mended code')
 
 
+@pytest.mark.parametrize('options', [[], ['--processes', '1'], ['--processes', '1', '--preload']], ids=' '.join)
+def test_sigchld_is_the_application_s(serve, options):
+    """P21: it finds the default, and may put back what it has found, with a master as without."""
+    server = serve('''
+        import signal
+        def application(environ, start_response):
+            found = signal.signal(signal.SIGCHLD, lambda *_: None)
+            signal.signal(signal.SIGCHLD, found)
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [repr(found == signal.SIG_DFL).encode()]
+    ''', *options)
+    assert server.request().text == 'True'
+
+
 def test_touch(two):
     """P20: the script touched, or tmp/restart.txt beside it, brings the new code without a signal."""
     rewrite(two, 'touched')

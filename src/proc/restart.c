@@ -209,7 +209,7 @@ execute(const struct restart_fds *fds)
     if (may_go_back() && fchdir(origin.folder_fd) < 0) {
         return -errno;
     }
-    signals_hold();
+    signals_hold_for_exec();
     if (signals_get().stop != STOP_NONE) {
         return -EINTR; /* it came just now: stop after all */
     }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
@@ -18,6 +19,7 @@ static atomic_int stop; /* enum signals_stop */
 static atomic_uint reloads, dumps, more, less;
 static int wake_fd = -1;
 static bool handlers_set;
+static atomic_bool is_held; /* for a new program */
 /* In a worker: systemd sends TERM to all of a service, and so does the master. */
 static atomic_bool is_patient;
 
@@ -31,6 +33,13 @@ signals_hold(void)
         (void)sigaddset(&ours, numbers[i]);
     }
     (void)sigprocmask(SIG_BLOCK, &ours, NULL);
+}
+
+void
+signals_hold_for_exec(void)
+{
+    signals_hold();
+    atomic_store(&is_held, true);
 }
 
 void
@@ -68,9 +77,24 @@ signals_wake(void)
     errno = saved;
 }
 
+/* A thread that does not hold our signals has got one: it holds them from here on,
+ * too, and the signal waits for the new program. */
 static void
-on_signal(int number)
+pass_on(int number, ucontext_t *context)
 {
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+        (void)sigaddset(&context->uc_sigmask, numbers[i]);
+    }
+    (void)kill(getpid(), number);
+}
+
+static void
+on_signal(int number, UNUSED siginfo_t *info, void *context)
+{
+    if (atomic_load(&is_held)) {
+        pass_on(number, context);
+        return;
+    }
     switch (number) {
     case SIGTERM:
     case SIGUSR1:
@@ -109,8 +133,8 @@ reset_ours(int number)
 {
     struct sigaction sa;
 
-    if (sigaction(number, NULL, &sa) == 0 && sa.sa_handler == on_signal) {
-        sa.sa_handler = SIG_DFL;
+    if (sigaction(number, NULL, &sa) == 0 && sa.sa_sigaction == on_signal) {
+        sa = (struct sigaction){.sa_handler = SIG_DFL};
         (void)sigaction(number, &sa, NULL);
     }
 }
@@ -129,7 +153,8 @@ static int
 set_handlers(bool with_children)
 {
     /* SA_RESTART: system calls of the application are not to fail by it. */
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction sa = {.sa_sigaction = on_signal,
+                           .sa_flags = SA_RESTART | SA_SIGINFO};
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (numbers[i] == SIGCHLD && !with_children) {

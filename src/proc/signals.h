@@ -34,8 +34,12 @@ void signals_init(bool restarted);
 
 /* Keeps our signals waiting from here on, through execve() or fork(), until
  * signals_open() of the next run: between the two they would just kill the
- * process, or be lost. */
+ * process, or be lost. In this thread. */
 void signals_hold(void);
+
+/* The same where there are other threads, for good: execve() would forget what one
+ * of them had got. */
+void signals_hold_for_exec(void);
 
 /* The end of signals_hold() where it was not for a new program. */
 void signals_release(void);

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import py_compile
+import re
 import shutil
 import signal
 import time
@@ -14,6 +15,7 @@ import pytest
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket
 from settings import BINARY
+from test_syscalls import plain, traced
 
 APP = '''
 import importlib, os, sys, time
@@ -463,3 +465,33 @@ def test_new_code_with_a_thread_that_never_ends(alone):
     replace(server, 'import threading\nthreading.Thread(target=threading.Event().wait).start()\n' + born('two'))
     server.signal(signal.SIGHUP)
     has(server, 'two')
+
+
+@traced
+@plain
+def test_term_on_the_way_to_the_new_program(world):
+    """P4: a TERM that comes when the program is about to be started again is not forgotten with it, though a thread of
+    the application is there to take it."""
+    slow = world.new_path('slow')
+    slow.write_text('#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=execve '
+                    f'-e inject=execve:delay_enter=2s:when=1 {BINARY} "$@"\n')
+    slow.chmod(0o755)
+    script = world.tmp_path / 'app.py'
+    script.write_text('import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n' +
+                      born('one'))
+    sock, address = listening_socket('unix', world.new_path('sock'))
+    with sock:
+        server = FcgiServer(world, world.spawn('--reload', 'off', script, binary=slow, stdin=sock), address)
+    server.check_fds, server.script = False, str(script)
+    server.allow_log(NOTICES)
+    has(server, 'one')
+
+    def holds():
+        """Its main thread has blocked TERM, and is on its way."""
+        status = pathlib.Path(f'/proc/{server.pid}/task/{server.pid}/status').read_text()
+        return int(re.search(r'SigBlk:\s*(\w+)', status)[1], 16) & 1 << signal.SIGTERM - 1
+    assert not holds()
+    server.signal(signal.SIGHUP)
+    wait_for(holds, 20, 'the end of the old program')
+    server.signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0

@@ -53,6 +53,9 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
          * others serve the old code, their answers are better. */
         int64_t start = clock_ms();
         *ret_loaded = loader_load() == 0;
+        if (*ret_loaded) {
+            scoreboard_note_load(setup->board, clock_ms() - start);
+        }
         log_debug("loading the application took %lld ms",
                   (long long)(clock_ms() - start));
         handover_tell(setup->imports_fd);

@@ -26,8 +26,10 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
     HEALTHY_MS = 5000, /* a worker that lived so long did not die at start */
-    LOG_MS = 1000,     /* for a line of the log, where its reader is stuck */
-    STOPPING_MS = 100  /* a round while deadlines pass */
+    LOAD_MS = 60000,   /* in a reload; or so many times what it took before: */
+    LOAD_FACTOR = 4,
+    LOG_MS = 1000,    /* for a line of the log, where its reader is stuck */
+    STOPPING_MS = 100 /* a round while deadlines pass */
 };
 
 unsigned
@@ -228,13 +230,12 @@ log_death(const struct master *m, unsigned i, int status)
               atomic_load(&m->board->workers[i].requests), doing);
 }
 
-void
-master_give_up_reload(struct master *m)
+static void
+give_up_reload(struct master *m)
 {
     struct zygote *former = nursery_former(&m->nursery, m->generation);
     struct zygote *failed = master_zygote(m);
 
-    log_error("the new code does not load (see above); the old one goes on");
     if (failed != NULL) {
         master_dismiss_zygote(m, failed);
     }
@@ -255,6 +256,13 @@ master_give_up_reload(struct master *m)
         }
     }
     m->reloading = false;
+}
+
+void
+master_give_up_reload(struct master *m)
+{
+    log_error("the new code does not load (see above); the old one goes on");
+    give_up_reload(m);
 }
 
 void
@@ -332,6 +340,7 @@ reap(struct master *m)
 
 struct census {
     unsigned current; /* of this generation, starting or serving, staying */
+    unsigned old;     /* of older ones, the same */
     unsigned serving; /* all that serve and stay */
     unsigned ready;   /* of them, of this generation and not worn out */
     unsigned broken;  /* of those, with error pages only */
@@ -355,6 +364,7 @@ count(const struct master *m)
         bool current =
             generation_of(m, i) == m->generation && s != SCORE_RECYCLE;
         c.current += current;
+        c.old += generation_of(m, i) != m->generation;
         c.serving += is_serving(s);
         c.ready += current && is_serving(s);
         c.broken += current && s == SCORE_BROKEN;
@@ -428,6 +438,51 @@ has_healthy_zygote(struct master *m, int64_t now)
            (z != NULL && zygote_is_able(z) && now - z->born_ms >= HEALTHY_MS);
 }
 
+/* New code may take long to load, or for ever: until then the former zygote
+ * replaces what dies of the old code. How many of those there are, and will be. */
+static unsigned
+replace_old(struct master *m, unsigned old, int64_t now)
+{
+    const struct zygote *former = nursery_former(&m->nursery, m->generation);
+    int slot;
+
+    while (former != NULL && old < m->target && now >= m->not_before &&
+           (slot = take_slot(m)) >= 0) {
+        scoreboard_take(m->board, (unsigned)slot, 0, former->generation);
+        ask_for_worker(m, former, (unsigned)slot);
+        old++;
+    }
+    return old;
+}
+
+/* Workers of the present code. It is tried with one first; but it has to replace
+ * what has died of the old code meanwhile, and no zygote replaces. */
+static unsigned
+wanted(const struct master *m, unsigned old)
+{
+    if (!m->reloading) {
+        return m->target;
+    }
+    return old + 1 < m->target ? m->target - old : 1;
+}
+
+/* What takes so long hangs. But where nobody is left who has the old code, there is
+ * nothing to go back to. */
+static void
+watch_reload(struct master *m, unsigned old, int64_t now)
+{
+    int64_t most = LOAD_FACTOR * (int64_t)atomic_load(&m->board->load_ms);
+
+    most = most > LOAD_MS ? most : LOAD_MS;
+    if (now - m->reload_start < most ||
+        (old == 0 && nursery_former(&m->nursery, m->generation) == NULL)) {
+        return;
+    }
+    log_error("the new code has not loaded within %lld s; the old one goes on",
+              (long long)(most / 1000));
+    give_up_reload(m);
+}
+
 /* As many workers of the present code as there should be; the others leave as
  * soon as enough are ready to do without them. */
 static void
@@ -454,10 +509,15 @@ reconcile(struct master *m, int64_t now)
         dismiss_one(m); /* TTOU while some are starting */
         c.current--;
     }
-    /* New code is tried with one worker first. */
-    unsigned wanted = m->reloading ? 1 : m->target;
-    while (c.current < wanted && now >= m->not_before && can_spawn(m) &&
-           (slot = take_slot(m)) >= 0) {
+    if (m->reloading) {
+        watch_reload(m, c.old, now);
+        c = count(m);
+    }
+    if (m->reloading) {
+        c.old = replace_old(m, c.old, now);
+    }
+    while (c.current < wanted(m, c.old) && now >= m->not_before &&
+           can_spawn(m) && (slot = take_slot(m)) >= 0) {
         spawn(m, (unsigned)slot);
         if (m->role != ROLE_MASTER) {
             return;
@@ -502,6 +562,7 @@ reload(struct master *m, const char *why)
     m->generation++;
     atomic_store(&m->board->generation, m->generation);
     m->reloading = count(m).serving > 0;
+    m->reload_start = clock_ms();
     m->not_before = 0;
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         if (!slot_is_free(&m->slots[i]) && state_of(m, i) == SCORE_STARTING) {

@@ -114,10 +114,14 @@ welcome(struct master *m, const struct zygote *z, const struct zygote_report *r)
 static void
 judge_failure(struct master *m, struct zygote *z)
 {
-    if (m->stopping || !master_has_ready_workers(m->board)) {
+    bool reload = m->reloading && z->generation == m->generation;
+    bool better = master_has_ready_workers(m->board) ||
+                  (reload && nursery_former(&m->nursery, m->generation));
+
+    if (m->stopping || !better) {
         z->state = ZYGOTE_BROKEN;
     }
-    else if (m->reloading && z->generation == m->generation) {
+    else if (reload) {
         z->state = ZYGOTE_BROKEN;
         master_give_up_reload(m);
     }

@@ -68,6 +68,17 @@ scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
 }
 
 void
+scoreboard_note_load(struct scoreboard *b, int64_t took_ms)
+{
+    long long most = atomic_load(&b->load_ms);
+
+    while (took_ms > most &&
+           !atomic_compare_exchange_weak(&b->load_ms, &most, took_ms)) {
+        /* most is what another process has noted meanwhile */
+    }
+}
+
+void
 scoreboard_release(struct scoreboard *b, unsigned worker)
 {
     struct score_worker *w = &b->workers[worker];

@@ -66,6 +66,7 @@ struct scoreboard {
     atomic_uint generation;
     atomic_bool stopping;   /* of all: a worker that leaves is not replaced */
     atomic_uint reloads;    /* that succeeded */
+    atomic_llong load_ms;   /* the longest that the application took to load */
     atomic_uint deaths;     /* workers that ended unasked */
     atomic_uint max_active; /* most requests at once */
     atomic_ullong gone_requests, gone_accepted, gone_failed, gone_slow,
@@ -87,6 +88,9 @@ void scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
                      unsigned generation);
 /* Its end: counters go to the gone_* sums. */
 void scoreboard_release(struct scoreboard *b, unsigned worker);
+
+/* The application has been loaded, which took so long. */
+void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 
 /* Around every request, by its thread. The request's serial. */
 uint64_t score_begin(struct scoreboard *b, unsigned worker,

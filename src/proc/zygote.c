@@ -194,7 +194,11 @@ load(struct zygote_self *z)
     if (status != 0) {
         return status;
     }
+    int64_t start = clock_ms();
     bool loaded = loader_load() == 0;
+    if (loaded) {
+        scoreboard_note_load(z->s->board, clock_ms() - start);
+    }
     handover_tell(z->s->imports_fd);
     if (child_is()) {
         log_error("a child process that the application forked came back into "

@@ -211,6 +211,11 @@ def test_hup_with_broken_code(two):
     settle(two, 2)
 
 
+def hanging(version):
+    """Says that it is imported, and then never has been."""
+    return mended(version).replace('def app', 'import time\ntime.sleep(3600)\ndef app')
+
+
 def test_hup_with_broken_code_that_has_a_thread(two):
     """P5: the same where the new code starts a thread before it fails: it does not keep the zygote from its end."""
     two.expect_log('the new code does not load')
@@ -224,6 +229,55 @@ def test_hup_with_broken_code_that_has_a_thread(two):
     rewrite(two, mended('mended'))
     two.process.signal(signal.SIGHUP)
     wait_for(lambda: answer(two)[0] == 'mended', 20, 'the mended code')
+
+
+@pytest.mark.parametrize('end', ['fails', 'is mended'])
+def test_deaths_while_new_code_hangs(two, end):
+    """P3, P5: workers that die while the new code takes long to load are replaced by the zygote that has the old code,
+    even when all of them die; what comes of the new code then is as ever."""
+    two.expect_log(r'worker \d+ was killed by signal 9')
+    two.allow_log('does not load|SyntaxError|could not be loaded')
+    old = {int(pid) for _, pid in of_each(two, 2)}
+    mother = zygote(two)
+    rewrite(two, hanging('hanging'))
+    two.process.signal(signal.SIGHUP)
+    wait_for(lambda: zygote(two) != mother, 10, 'the new zygote')
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not old & workers(two) and len(workers(two)) == 4, 10, 'two zygotes and two workers')
+    assert {version for version, _ in of_each(two, 2)} == {'one'}
+    rewrite(two, 'def application(:\n' if end == 'fails' else mended('two'))
+    two.process.signal(signal.SIGHUP)
+    if end == 'fails':
+        two.wait_log('the new code does not load', 20)
+        wait_for(lambda: len(workers(two)) == 3, 20, 'the end of the new zygotes')
+        assert {version for version, _ in of_each(two, 2)} == {'one'} and mother in workers(two)
+    else:
+        wait_for(lambda: answer(two)[0] == 'two', 20, 'the mended code')
+        settle(two, 2)
+
+
+@pytest.mark.timeout(150)
+def test_new_code_that_hangs_is_given_up(two, serve):  # noqa: F811
+    """P5: after a minute, with --preload and without; the old code goes on, the log says so, and mended code comes in."""
+    plain_one = serve(mended('one'), '--processes', '2', '--reload', 'off', env={'NOTES': os.devnull})
+    plain_one.allow_log('SIGHUP|new code')
+    settle(two, 2)
+    wait_for(lambda: len(workers(plain_one)) == 2, 10, 'two workers')
+    before = {server: workers(server) for server in (two, plain_one)}
+    for server in before:
+        server.expect_log('error: the new code has not loaded within 60 s; the old one goes on')
+        rewrite(server, hanging('hanging'))
+        server.process.signal(signal.SIGHUP)
+    for server, pids in before.items():
+        wait_for(lambda: len(workers(server)) == len(pids) + 1, 10, 'one that loads the new code')  # noqa: B023
+    for server, pids in before.items():
+        server.wait_log('has not loaded within', 75)
+        wait_for(lambda: workers(server) == pids, 10, 'its end')  # noqa: B023
+        assert answer(server)[0] == 'one'
+        rewrite(server, mended('two'))
+        server.process.signal(signal.SIGHUP)
+        wait_for(lambda: answer(server)[0] == 'two', 20, 'the mended code')  # noqa: B023
 
 
 def test_broken_at_first(preload):

@@ -191,6 +191,28 @@ def test_hup_with_broken_code_that_has_a_thread(serve):
     wait_for(lambda: answer(server)[0] == 'mended', 20, 'the mended code')
 
 
+def test_deaths_while_new_code_hangs(serve, tmp_path):
+    """P3, P5: old workers that die while the new code takes long to load are replaced: by new ones, that serve as soon
+    as they have loaded it."""
+    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off')
+    server.expect_log(r'worker \d+ was killed by signal 9')
+    server.allow_log('SIGHUP|new code')
+    wait_for(lambda: server.request().status == 200 and len(workers(server)) == 2, 20, 'two workers')
+    before = workers(server)
+    gate = tmp_path / 'gate'
+    rewrite(server, 'import os, time\n'
+                    f'while not os.path.exists({str(gate)!r}):\n    time.sleep(0.01)\n' + VERSIONED % 'two')
+    server.process.signal(signal.SIGHUP)
+    wait_for(lambda: len(workers(server)) == 3, 10, 'a worker that loads the new code')
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: len(workers(server)) == 2 and not before & workers(server), 10, 'two that load')
+    after = workers(server)
+    gate.touch()
+    assert answer(server)[0] == 'two'
+    wait_for(lambda: {answer(server)[1] for _ in range(5)} == after, 20, 'an answer of each')
+
+
 @pytest.mark.parametrize('options', [[], ['--processes', '1'], ['--processes', '1', '--preload']], ids=' '.join)
 def test_sigchld_is_the_application_s(serve, options):
     """P21: it finds the default, and may put back what it has found, with a master as without."""

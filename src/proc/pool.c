@@ -35,7 +35,6 @@ enum {
     CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,
-    MIGRANTS_AT_ONCE = 32,
     LAST_WORDS_MS = 300, /* at a stop: for a new connection to say something */
     /* At a stop: for the workers to empty the queues together. */
     SHARE_UNIX_MS = 2000,
@@ -588,23 +587,17 @@ accept_one(struct thread *t, int listen_fd)
 
 /* -- request threads ------------------------------------------------------------------ */
 
-/* Some at a time: they have waited longer than what is in the poller. */
+/* One at a time: new connections have waited as well, and have nowhere else to
+ * go. */
 static void
-serve_migrants(struct thread *t)
+serve_migrant(struct thread *t)
 {
-    struct pool *p = t->pool;
-    int fd = 0;
+    int fd;
+    struct conn *c = take_migrant(t->pool, &fd);
 
-    for (int i = 0; i < MIGRANTS_AT_ONCE && fd >= 0 && t->after == NULL; i++) {
-        struct conn *c = take_migrant(p, &fd);
-        if (c != NULL) {
-            void *entry = c;
-            serve(t, entry, fd);
-        }
-        if (atomic_load_explicit(&p->stop, memory_order_relaxed) !=
-            FCGI_GO_ON) {
-            return;
-        }
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, fd);
     }
 }
 
@@ -622,7 +615,7 @@ handle(struct thread *t, const struct poller_event *ev)
         }
     }
     else if (ev->fd == p->s.migrate->receive_fd) {
-        serve_migrants(t);
+        serve_migrant(t);
     }
     else {
         accept_one(t, ev->fd);

@@ -13,9 +13,10 @@ import fcgi
 from fcgi import wait_for
 from settings import SLOW
 
-# /slow takes two seconds; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
+# /slow takes two seconds; /count a twentieth, and says how many have been answered; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
 APP = '''
 import os, time
+count = 0
 def application(environ, start_response):
     if environ['PATH_INFO'] == '/slow':
         time.sleep(2)
@@ -26,6 +27,12 @@ def application(environ, start_response):
         os.rename(gate + '.new', gate)
         while os.path.exists(gate):
             time.sleep(0.002)
+    if environ['PATH_INFO'] == '/count':
+        global count
+        time.sleep(0.05)
+        count += 1
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'%d' % count]
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 '''
@@ -144,6 +151,23 @@ def test_new_connections(serve, world):
     busy = Busy(server, world, first)
     assert busy.pid != other.pid
     assert second.request(server.params()).text == str(other.pid)
+    busy.release()
+
+
+def test_new_beside_passed(serve, world):
+    """Whoever connects to the process that helps is served between the connections passed on to it, not after all."""
+    server = serve()
+    conns, _ = keep(server, 48)
+    home, conns = of_one(conns, fcgi.request_bytes(server.params(), keep=True))
+    busy = Busy(server, world, conns.pop())
+    assert busy.pid == home and len(conns) >= 20
+    for conn in conns:
+        conn.send(fcgi.request_bytes(server.params(path='/count'), keep=True))
+    first = int(conns[0].response().text)
+    new = int(server.request(path='/count').text)
+    last = max(int(conn.response().text) for conn in conns[1:])
+    print(f'first {first}, new {new}, last {last}')
+    assert new < (first + last) / 2
     busy.release()
 
 

@@ -162,6 +162,7 @@ in_child(void *arg)
         fd_close(&p->s.listeners[i].fd);
     }
     migrate_close(p->s.migrate);
+    spare_give_up(&p->spare);
     poller_close(&p->poller);
     notify_forget();
     memory_close(&p->memory);
@@ -172,12 +173,8 @@ in_child(void *arg)
 static int
 watch_listeners(struct pool *p)
 {
-    int e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
-    if (e < 0 && e != -EEXIST) {
-        return e;
-    }
     for (size_t i = 0; i < p->s.nlisteners; i++) {
-        e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
+        int e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
         if (e < 0 && e != -EEXIST) {
             return e;
         }
@@ -188,8 +185,6 @@ watch_listeners(struct pool *p)
 static void
 unwatch_listeners(struct pool *p)
 {
-    /* A connection that comes from another process would be lost here. */
-    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         poller_remove_listener(&p->poller, p->s.listeners[i].fd);
     }
@@ -360,15 +355,70 @@ share_queues(struct pool *p, int64_t now)
 
 /* -- connections from and for other workers ---------------------------------------- */
 
-/* One that another worker had to leave. */
+/* Takes them from now on, where there are descriptors for it. */
+static int
+welcome_migrants(struct pool *p)
+{
+    int e = 0;
+
+    (void)pthread_mutex_lock(&p->receive_lock);
+    bool has_room = spare_hold(&p->spare, p->poller.wake_fd);
+    if (has_room) {
+        e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
+        e = e == -EEXIST ? 0 : e;
+    }
+    atomic_store(&p->s.board->workers[p->s.worker].full, !has_room || e < 0);
+    (void)pthread_mutex_unlock(&p->receive_lock);
+    return e;
+}
+
+/* No descriptor is left for one. True for who notices it. */
+static bool
+refuse_migrants(struct pool *p)
+{
+    if (atomic_exchange(&p->s.board->workers[p->s.worker].full, true)) {
+        return false;
+    }
+    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
+    /* We may have been woken for more than we took. */
+    migrate_wake_another(p->s.migrate);
+    return true;
+}
+
+/* A descriptor that another worker had to leave, or < 0. */
+static int
+receive_migrant(struct pool *p, bool *ret_kept)
+{
+    int fd = -EAGAIN;
+
+    (void)pthread_mutex_lock(&p->receive_lock);
+    if (spare_hold(&p->spare, p->poller.wake_fd)) {
+        spare_give_up(&p->spare);
+        fd = migrate_receive(p->s.migrate, ret_kept);
+    }
+    bool is_new =
+        !spare_hold(&p->spare, p->poller.wake_fd) && refuse_migrants(p);
+    (void)pthread_mutex_unlock(&p->receive_lock);
+    if (is_new) {
+        log_warning("no more connections can be taken from other processes "
+                    "(%s); trying again shortly",
+                    strerror(EMFILE));
+    }
+    return fd;
+}
+
 static struct conn *
 take_migrant(struct pool *p, int *ret_fd)
 {
     bool kept = false;
-    int fd = *ret_fd = migrate_receive(p->s.migrate, &kept);
+    int fd = *ret_fd = receive_migrant(p, &kept);
     struct conn *c = fd < 0 ? NULL : conn_open(p->conns, fd);
 
     if (c == NULL) {
+        if (fd != -EAGAIN) {
+            log_warning("a connection from another process is lost (%s)",
+                        strerror(fd < 0 ? -fd : EMFILE));
+        }
         fd_close(&fd);
         return NULL;
     }
@@ -539,9 +589,12 @@ pool_abandon_lost(struct pool *p)
 void
 pool_resume(struct pool *p)
 {
-    atomic_store(&p->paused, false);
-    if (watch_listeners(p) < 0) {
+    if (atomic_exchange(&p->paused, false) && watch_listeners(p) < 0) {
         atomic_store(&p->paused, true);
+    }
+    if (atomic_load(&p->s.board->workers[p->s.worker].full) &&
+        welcome_migrants(p) < 0) {
+        return; /* full as before: it is tried again */
     }
 }
 
@@ -733,6 +786,9 @@ prepare(struct pool *p)
         e = watch_listeners(p);
     }
     if (e == 0) {
+        e = welcome_migrants(p);
+    }
+    if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
         p->threads = calloc(c->threads, sizeof *p->threads);
         e = p->conns == NULL || p->threads == NULL ? -ENOMEM
@@ -755,7 +811,9 @@ prepare(struct pool *p)
 int
 pool_open(const struct pool_setup *setup, struct pool **ret_pool)
 {
-    static struct pool pool; /* one a process: threads outlive their caller */
+    static struct pool pool = {
+        .receive_lock =
+            PTHREAD_MUTEX_INITIALIZER}; /* one a process: threads outlive their caller */
     int e;
 
     pool.s = *setup;

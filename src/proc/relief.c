@@ -15,7 +15,8 @@ may_serve(const struct pool *p, unsigned worker)
 {
     enum score_state s = atomic_load(&p->s.board->workers[worker].state);
 
-    return worker != p->s.worker && (s == SCORE_READY || s == SCORE_RECYCLE);
+    return worker != p->s.worker && (s == SCORE_READY || s == SCORE_RECYCLE) &&
+           !atomic_load(&p->s.board->workers[worker].full);
 }
 
 static bool
@@ -42,7 +43,7 @@ has_idle_sibling(const struct pool *p)
     return false;
 }
 
-/* Requests that have ended in the others. */
+/* Requests that have ended in the others; less when one cannot help any more. */
 static uint64_t
 served_elsewhere(const struct pool *p)
 {
@@ -66,7 +67,7 @@ is_help_at_hand(const struct relief *r, const struct pool *p, int64_t now_ms,
 {
     return here - r->here < conn_table_open(p->conns) &&
            (has_idle_sibling(p) ||
-            (elsewhere != r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
+            (elsewhere > r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
 }
 
 static void

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import pathlib
+import resource
 import signal
 import time
 
@@ -168,6 +169,39 @@ def test_new_beside_passed(serve, world):
     last = max(int(conn.response().text) for conn in conns[1:])
     print(f'first {first}, new {new}, last {last}')
     assert new < (first + last) / 2
+    busy.release()
+
+
+def test_no_descriptor_left(serve, world):
+    """Nothing is lost on the way to a process that has no descriptor for it: it waits, as if there were no passing on.
+    And when there are descriptors again, connections are passed on again."""
+    server = serve()
+    server.expect_log('no more connections can be taken from other processes')
+    conns, data = keep(server, 48)
+    home, conns = of_one(conns, data)
+    busy = Busy(server, world, conns.pop())
+    assert busy.pid == home and len(conns) >= 12
+    idle, = workers(server) - {home}
+    used = {int(path.name) for path in pathlib.Path(f'/proc/{idle}/fd').iterdir()}
+    limits = resource.prlimit(idle, resource.RLIMIT_NOFILE)
+    resource.prlimit(idle, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), limits[1]))
+    for some in conns[:4], conns[4:8]:
+        for conn in some:
+            conn.send(data)
+        wait_for(lambda: server.log.matches('no more connections'), 10, 'the warning')
+        silent = [conn for conn in some if conn.silent(0.05)]
+        assert not any(conn.eof for conn in some)
+    assert silent == conns[4:8]
+    busy.release()
+    for conn in conns[:8]:
+        assert conn.response().text in (str(home), str(idle))
+        conn.forget()
+    resource.prlimit(idle, resource.RLIMIT_NOFILE, limits)
+    busy = Busy(server, world)
+    if busy.pid == idle:
+        home, idle = idle, home
+    for conn in conns:
+        assert ask([conn], data)[0][0] == idle
     busy.release()
 
 

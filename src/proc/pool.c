@@ -467,9 +467,10 @@ pool_is_busy(const struct pool *p)
     return count_idle(p) == 0;
 }
 
-void
+bool
 pool_relieve(struct pool *p)
 {
+    unsigned given = 0, kept = 0;
     struct poller_event ready[POLLER_TAKE_MAX];
     size_t n = poller_take(&p->poller, ready, POLLER_TAKE_MAX);
 
@@ -483,12 +484,15 @@ pool_relieve(struct pool *p)
         }
         if (give_conn(p, c, fd)) {
             close_conn(p, c);
+            given++;
         }
         else {
             park(p, c, fd, atomic_load(&c->deadline_ms),
                  c->has_input ? POLLER_AT_ONCE : 0);
+            kept++;
         }
     }
+    return given > 0 || kept == 0;
 }
 
 /* -- the end ------------------------------------------------------------------------ */

@@ -111,8 +111,9 @@ void pool_close(struct pool *p);
 bool pool_is_busy(const struct pool *p);
 
 /* Connections on which something has arrived that nobody has looked at go to
- * whichever process has a thread for them first; the others stay as they are. */
-void pool_relieve(struct pool *p);
+ * whichever process has a thread for them first; the others stay as they are.
+ * False: there are only such as stay. */
+bool pool_relieve(struct pool *p);
 
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);

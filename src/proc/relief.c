@@ -5,6 +5,7 @@
 enum {
     LOOK_MS = 10,
     AGAIN_MS = 5,  /* to the second look, where the first saw something wait */
+    VAIN_MS = 100, /* at most, where none of what waits can be passed on */
     STUCK_MS = 20, /* without a request that ended */
     CALM_MS = 50   /* the same; the next event is time enough to look again */
 };
@@ -76,17 +77,22 @@ look(struct relief *r, struct pool *p, int64_t now_ms)
     uint64_t here = atomic_load(&p->s.board->workers[p->s.worker].requests);
     uint64_t elsewhere = served_elsewhere(p);
     bool waits = pool_is_busy(p) && poller_has_events(&p->poller);
+    bool vain = false;
 
     if (here != r->here || r->look_ms == 0) {
         r->changed_ms = now_ms;
     }
     if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
-        pool_relieve(p);
+        vain = !pool_relieve(p);
+    }
+    r->again_ms = vain ? 2 * r->again_ms : AGAIN_MS;
+    if (r->again_ms > VAIN_MS) {
+        r->again_ms = VAIN_MS;
     }
     r->waits = waits;
     r->here = here;
     r->elsewhere = elsewhere;
-    r->look_ms = now_ms + (waits ? AGAIN_MS : LOOK_MS);
+    r->look_ms = now_ms + (waits ? r->again_ms : LOOK_MS);
     if (!waits && now_ms - r->changed_ms >= CALM_MS) {
         r->look_ms = 0;
     }

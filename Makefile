@@ -39,7 +39,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 SRC_base    := account buf clock fd json log logfile num place sheet stamp utf8
 SRC_conf    := argv config options value
-SRC_net     := address allow conn listener migrate poller
+SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
                response spool x_sendfile

@@ -13,6 +13,9 @@ union control {
     char bytes[CMSG_SPACE(sizeof(int))];
 };
 
+/* A message without a descriptor. */
+static const char wake = 'w';
+
 int
 migrate_open(struct migrate *m)
 {
@@ -63,13 +66,19 @@ migrate_has_room(const struct migrate *m)
     return poll(&p, 1, 0) > 0 && (p.revents & POLLOUT) != 0;
 }
 
-int
-migrate_receive(const struct migrate *m, bool *ret_kept)
+void
+migrate_wake_another(const struct migrate *m)
 {
-    char byte = 0;
+    /* Where there is no room much is on its way, and all are awake. */
+    (void)send(m->send_fd, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int
+receive(const struct migrate *m, char *ret_byte)
+{
     int fd = -1;
     union control control;
-    struct iovec iov = {&byte, 1};
+    struct iovec iov = {ret_byte, 1};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = &control,
@@ -84,6 +93,18 @@ migrate_receive(const struct migrate *m, bool *ret_kept)
         c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fd)) {
         memcpy(&fd, CMSG_DATA(c), sizeof fd);
     }
-    *ret_kept = byte == 'k';
     return fd < 0 ? -EMFILE : fd; /* the kernel found no number for it */
+}
+
+int
+migrate_receive(const struct migrate *m, bool *ret_kept)
+{
+    char byte = 0;
+    int fd;
+
+    do {
+        fd = receive(m, &byte);
+    } while (fd == -EMFILE && byte == wake);
+    *ret_kept = byte == 'k';
+    return fd;
 }

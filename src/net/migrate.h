@@ -28,7 +28,11 @@ CHECK_RESULT int migrate_send(const struct migrate *m, int fd, bool kept);
 
 bool migrate_has_room(const struct migrate *m);
 
-/* A descriptor, CLOEXEC; -EAGAIN where there is none. */
+/* Somebody else is woken: whoever has been cannot receive what is there. */
+void migrate_wake_another(const struct migrate *m);
+
+/* A descriptor, CLOEXEC; -EAGAIN where there is none. -EMFILE: one is lost, as
+ * the process had no number for it (spare.h). */
 CHECK_RESULT int migrate_receive(const struct migrate *m, bool *ret_kept);
 
 #endif

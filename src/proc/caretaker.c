@@ -319,9 +319,7 @@ caretaker_main(void *arg)
             pool_finish(p);
             continue;
         }
-        if (atomic_load(&p->paused)) {
-            pool_resume(p);
-        }
+        pool_resume(p);
         conn_sweep(p->conns, now, SWEEP_OVERDUE);
         if (p->s.master_wake_fd < 0) {
             scoreboard_sample(p->s.board);

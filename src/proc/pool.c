@@ -35,7 +35,6 @@ enum {
     CONNS_MAX = 1 << 20,    /* entries of the table; memory only when used */
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,
-    MIGRANTS_AT_ONCE = 32,
     LAST_WORDS_MS = 300, /* at a stop: for a new connection to say something */
     /* At a stop: for the workers to empty the queues together. */
     SHARE_UNIX_MS = 2000,
@@ -163,6 +162,7 @@ in_child(void *arg)
         fd_close(&p->s.listeners[i].fd);
     }
     migrate_close(p->s.migrate);
+    spare_give_up(&p->spare);
     poller_close(&p->poller);
     notify_forget();
     memory_close(&p->memory);
@@ -173,12 +173,8 @@ in_child(void *arg)
 static int
 watch_listeners(struct pool *p)
 {
-    int e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
-    if (e < 0 && e != -EEXIST) {
-        return e;
-    }
     for (size_t i = 0; i < p->s.nlisteners; i++) {
-        e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
+        int e = poller_add_listener(&p->poller, p->s.listeners[i].fd);
         if (e < 0 && e != -EEXIST) {
             return e;
         }
@@ -189,8 +185,6 @@ watch_listeners(struct pool *p)
 static void
 unwatch_listeners(struct pool *p)
 {
-    /* A connection that comes from another process would be lost here. */
-    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         poller_remove_listener(&p->poller, p->s.listeners[i].fd);
     }
@@ -361,15 +355,70 @@ share_queues(struct pool *p, int64_t now)
 
 /* -- connections from and for other workers ---------------------------------------- */
 
-/* One that another worker had to leave. */
+/* Takes them from now on, where there are descriptors for it. */
+static int
+welcome_migrants(struct pool *p)
+{
+    int e = 0;
+
+    (void)pthread_mutex_lock(&p->receive_lock);
+    bool has_room = spare_hold(&p->spare, p->poller.wake_fd);
+    if (has_room) {
+        e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
+        e = e == -EEXIST ? 0 : e;
+    }
+    atomic_store(&p->s.board->workers[p->s.worker].full, !has_room || e < 0);
+    (void)pthread_mutex_unlock(&p->receive_lock);
+    return e;
+}
+
+/* No descriptor is left for one. True for who notices it. */
+static bool
+refuse_migrants(struct pool *p)
+{
+    if (atomic_exchange(&p->s.board->workers[p->s.worker].full, true)) {
+        return false;
+    }
+    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
+    /* We may have been woken for more than we took. */
+    migrate_wake_another(p->s.migrate);
+    return true;
+}
+
+/* A descriptor that another worker had to leave, or < 0. */
+static int
+receive_migrant(struct pool *p, bool *ret_kept)
+{
+    int fd = -EAGAIN;
+
+    (void)pthread_mutex_lock(&p->receive_lock);
+    if (spare_hold(&p->spare, p->poller.wake_fd)) {
+        spare_give_up(&p->spare);
+        fd = migrate_receive(p->s.migrate, ret_kept);
+    }
+    bool is_new =
+        !spare_hold(&p->spare, p->poller.wake_fd) && refuse_migrants(p);
+    (void)pthread_mutex_unlock(&p->receive_lock);
+    if (is_new) {
+        log_warning("no more connections can be taken from other processes "
+                    "(%s); trying again shortly",
+                    strerror(EMFILE));
+    }
+    return fd;
+}
+
 static struct conn *
 take_migrant(struct pool *p, int *ret_fd)
 {
     bool kept = false;
-    int fd = *ret_fd = migrate_receive(p->s.migrate, &kept);
+    int fd = *ret_fd = receive_migrant(p, &kept);
     struct conn *c = fd < 0 ? NULL : conn_open(p->conns, fd);
 
     if (c == NULL) {
+        if (fd != -EAGAIN) {
+            log_warning("a connection from another process is lost (%s)",
+                        strerror(fd < 0 ? -fd : EMFILE));
+        }
         fd_close(&fd);
         return NULL;
     }
@@ -418,9 +467,10 @@ pool_is_busy(const struct pool *p)
     return count_idle(p) == 0;
 }
 
-void
+bool
 pool_relieve(struct pool *p)
 {
+    unsigned given = 0, kept = 0;
     struct poller_event ready[POLLER_TAKE_MAX];
     size_t n = poller_take(&p->poller, ready, POLLER_TAKE_MAX);
 
@@ -434,12 +484,15 @@ pool_relieve(struct pool *p)
         }
         if (give_conn(p, c, fd)) {
             close_conn(p, c);
+            given++;
         }
         else {
             park(p, c, fd, atomic_load(&c->deadline_ms),
                  c->has_input ? POLLER_AT_ONCE : 0);
+            kept++;
         }
     }
+    return given > 0 || kept == 0;
 }
 
 /* -- the end ------------------------------------------------------------------------ */
@@ -540,9 +593,12 @@ pool_abandon_lost(struct pool *p)
 void
 pool_resume(struct pool *p)
 {
-    atomic_store(&p->paused, false);
-    if (watch_listeners(p) < 0) {
+    if (atomic_exchange(&p->paused, false) && watch_listeners(p) < 0) {
         atomic_store(&p->paused, true);
+    }
+    if (atomic_load(&p->s.board->workers[p->s.worker].full) &&
+        welcome_migrants(p) < 0) {
+        return; /* full as before: it is tried again */
     }
 }
 
@@ -588,23 +644,17 @@ accept_one(struct thread *t, int listen_fd)
 
 /* -- request threads ------------------------------------------------------------------ */
 
-/* Some at a time: they have waited longer than what is in the poller. */
+/* One at a time: new connections have waited as well, and have nowhere else to
+ * go. */
 static void
-serve_migrants(struct thread *t)
+serve_migrant(struct thread *t)
 {
-    struct pool *p = t->pool;
-    int fd = 0;
+    int fd;
+    struct conn *c = take_migrant(t->pool, &fd);
 
-    for (int i = 0; i < MIGRANTS_AT_ONCE && fd >= 0 && t->after == NULL; i++) {
-        struct conn *c = take_migrant(p, &fd);
-        if (c != NULL) {
-            void *entry = c;
-            serve(t, entry, fd);
-        }
-        if (atomic_load_explicit(&p->stop, memory_order_relaxed) !=
-            FCGI_GO_ON) {
-            return;
-        }
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, fd);
     }
 }
 
@@ -622,7 +672,7 @@ handle(struct thread *t, const struct poller_event *ev)
         }
     }
     else if (ev->fd == p->s.migrate->receive_fd) {
-        serve_migrants(t);
+        serve_migrant(t);
     }
     else {
         accept_one(t, ev->fd);
@@ -740,6 +790,9 @@ prepare(struct pool *p)
         e = watch_listeners(p);
     }
     if (e == 0) {
+        e = welcome_migrants(p);
+    }
+    if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
         p->threads = calloc(c->threads, sizeof *p->threads);
         e = p->conns == NULL || p->threads == NULL ? -ENOMEM
@@ -762,7 +815,9 @@ prepare(struct pool *p)
 int
 pool_open(const struct pool_setup *setup, struct pool **ret_pool)
 {
-    static struct pool pool; /* one a process: threads outlive their caller */
+    static struct pool pool = {
+        .receive_lock =
+            PTHREAD_MUTEX_INITIALIZER}; /* one a process: threads outlive their caller */
     int e;
 
     pool.s = *setup;

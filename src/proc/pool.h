@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "net/migrate.h"
 #include "net/poller.h"
+#include "net/spare.h"
 #include "proc/control.h"
 #include "proc/memory.h"
 #include "proc/scoreboard.h"
@@ -67,8 +68,10 @@ struct pool {
     struct thread *threads;
     struct watchdog watchdog; /* the caretaker's */
     pthread_t caretaker;
-    uint64_t request_limit; /* --max-requests with jitter, 0 = none */
-    struct memory memory;   /* --max-memory */
+    uint64_t request_limit;       /* --max-requests with jitter, 0 = none */
+    struct memory memory;         /* --max-memory */
+    pthread_mutex_t receive_lock; /* of spare, and who is woken for migrants */
+    struct spare spare;           /* without it they are not received */
     int64_t end_ms;      /* when stopping: --graceful-timeout passes; else 0 */
     int64_t finish_ms;   /* when stopping: idle connections end then */
     int64_t share_ms;    /* since when all workers stop; 0 = they do not */
@@ -108,8 +111,9 @@ void pool_close(struct pool *p);
 bool pool_is_busy(const struct pool *p);
 
 /* Connections on which something has arrived that nobody has looked at go to
- * whichever process has a thread for them first; the others stay as they are. */
-void pool_relieve(struct pool *p);
+ * whichever process has a thread for them first; the others stay as they are.
+ * False: there are only such as stay. */
+bool pool_relieve(struct pool *p);
 
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);
@@ -126,7 +130,7 @@ void pool_abandon_lost(struct pool *p);
  * where that is lost. */
 bool pool_join(struct pool *p);
 
-/* Watches the listeners again after they were paused. */
+/* Watches again what was paused for want of descriptors. */
 void pool_resume(struct pool *p);
 
 #endif

@@ -5,6 +5,7 @@
 enum {
     LOOK_MS = 10,
     AGAIN_MS = 5,  /* to the second look, where the first saw something wait */
+    VAIN_MS = 100, /* at most, where none of what waits can be passed on */
     STUCK_MS = 20, /* without a request that ended */
     CALM_MS = 50   /* the same; the next event is time enough to look again */
 };
@@ -15,7 +16,8 @@ may_serve(const struct pool *p, unsigned worker)
 {
     enum score_state s = atomic_load(&p->s.board->workers[worker].state);
 
-    return worker != p->s.worker && (s == SCORE_READY || s == SCORE_RECYCLE);
+    return worker != p->s.worker && (s == SCORE_READY || s == SCORE_RECYCLE) &&
+           !atomic_load(&p->s.board->workers[worker].full);
 }
 
 static bool
@@ -42,7 +44,7 @@ has_idle_sibling(const struct pool *p)
     return false;
 }
 
-/* Requests that have ended in the others. */
+/* Requests that have ended in the others; less when one cannot help any more. */
 static uint64_t
 served_elsewhere(const struct pool *p)
 {
@@ -66,7 +68,7 @@ is_help_at_hand(const struct relief *r, const struct pool *p, int64_t now_ms,
 {
     return here - r->here < conn_table_open(p->conns) &&
            (has_idle_sibling(p) ||
-            (elsewhere != r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
+            (elsewhere > r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
 }
 
 static void
@@ -75,17 +77,22 @@ look(struct relief *r, struct pool *p, int64_t now_ms)
     uint64_t here = atomic_load(&p->s.board->workers[p->s.worker].requests);
     uint64_t elsewhere = served_elsewhere(p);
     bool waits = pool_is_busy(p) && poller_has_events(&p->poller);
+    bool vain = false;
 
     if (here != r->here || r->look_ms == 0) {
         r->changed_ms = now_ms;
     }
     if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
-        pool_relieve(p);
+        vain = !pool_relieve(p);
+    }
+    r->again_ms = vain ? 2 * r->again_ms : AGAIN_MS;
+    if (r->again_ms > VAIN_MS) {
+        r->again_ms = VAIN_MS;
     }
     r->waits = waits;
     r->here = here;
     r->elsewhere = elsewhere;
-    r->look_ms = now_ms + (waits ? AGAIN_MS : LOOK_MS);
+    r->look_ms = now_ms + (waits ? r->again_ms : LOOK_MS);
     if (!waits && now_ms - r->changed_ms >= CALM_MS) {
         r->look_ms = 0;
     }

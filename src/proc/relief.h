@@ -9,7 +9,8 @@
  *            cannot go round. Not one on which a request has begun to arrive.
  * How:       request threads do nothing for this: the caretaker looks now and then
  *            while requests come, and what waits for a thread at two looks is
- *            passed on, some 10 ms after it came. When no request has ended for a
+ *            passed on, some 10 ms after it came (up to 100 where something else
+ *            waits that can never be passed on). When no request has ended for a
  *            while it sleeps until there is an event in the poller.
  * Owner:     the caretaker.
  * Threads:   its own.                                            GIL: not used.
@@ -28,6 +29,7 @@
 struct relief {
     int64_t look_ms; /* clock_ms() of the next look; 0 = at the next event */
     bool waits;      /* at the last one something waited for a thread */
+    int again_ms;    /* from it to the next, in that case */
     uint64_t here, elsewhere; /* requests that had ended by then */
     int64_t changed_ms;       /* when another one had ended here */
 };

@@ -47,6 +47,7 @@ struct score_thread {
 
 struct score_worker {
     _Atomic(enum score_state) state;
+    atomic_bool full; /* takes no connection from another process */
     atomic_int pid;
     atomic_uint generation;  /* of the code: one more with every reload */
     atomic_llong started_ms; /* clock_ms() */

@@ -4,6 +4,8 @@ import collections
 import json
 import os
 import pathlib
+import re
+import resource
 import signal
 import time
 
@@ -13,9 +15,10 @@ import fcgi
 from fcgi import wait_for
 from settings import SLOW
 
-# /slow takes two seconds; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
+# /slow takes two seconds; /count a twentieth, and says how many have been answered; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
 APP = '''
 import os, time
+count = 0
 def application(environ, start_response):
     if environ['PATH_INFO'] == '/slow':
         time.sleep(2)
@@ -26,6 +29,12 @@ def application(environ, start_response):
         os.rename(gate + '.new', gate)
         while os.path.exists(gate):
             time.sleep(0.002)
+    if environ['PATH_INFO'] == '/count':
+        global count
+        time.sleep(0.05)
+        count += 1
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'%d' % count]
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 '''
@@ -101,6 +110,13 @@ def waited_for_processor(pids):
     return sum(int(path.read_text().split()[1]) for path in paths) / 1e9
 
 
+def switches(pid):
+    """How often the thread beside the main one has waited, in a process of two."""
+    other, = {path.name for path in pathlib.Path(f'/proc/{pid}/task').iterdir()} - {str(pid)}
+    status = pathlib.Path(f'/proc/{pid}/task/{other}/status').read_text()
+    return int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', status, re.M)[1])
+
+
 @pytest.mark.parametrize('options', [[], ['--preload']], ids=['', 'preload'])
 def test_kept_connections(serve, options):
     """"Must show": 2 processes of 1 thread, 32 kept connections, one request of 2 s: no other takes over 50 ms. Not
@@ -147,6 +163,56 @@ def test_new_connections(serve, world):
     busy.release()
 
 
+def test_new_beside_passed(serve, world):
+    """Whoever connects to the process that helps is served between the connections passed on to it, not after all."""
+    server = serve()
+    conns, _ = keep(server, 48)
+    home, conns = of_one(conns, fcgi.request_bytes(server.params(), keep=True))
+    busy = Busy(server, world, conns.pop())
+    assert busy.pid == home and len(conns) >= 20
+    for conn in conns:
+        conn.send(fcgi.request_bytes(server.params(path='/count'), keep=True))
+    first = int(conns[0].response().text)
+    new = int(server.request(path='/count').text)
+    last = max(int(conn.response().text) for conn in conns[1:])
+    print(f'first {first}, new {new}, last {last}')
+    assert new < (first + last) / 2
+    busy.release()
+
+
+def test_no_descriptor_left(serve, world):
+    """Nothing is lost on the way to a process that has no descriptor for it: it waits, as if there were no passing on.
+    And when there are descriptors again, connections are passed on again."""
+    server = serve()
+    server.expect_log('no more connections can be taken from other processes')
+    conns, data = keep(server, 48)
+    home, conns = of_one(conns, data)
+    busy = Busy(server, world, conns.pop())
+    assert busy.pid == home and len(conns) >= 12
+    idle, = workers(server) - {home}
+    used = {int(path.name) for path in pathlib.Path(f'/proc/{idle}/fd').iterdir()}
+    limits = resource.prlimit(idle, resource.RLIMIT_NOFILE)
+    resource.prlimit(idle, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), limits[1]))
+    for some in conns[:4], conns[4:8]:
+        for conn in some:
+            conn.send(data)
+        wait_for(lambda: server.log.matches('no more connections'), 10, 'the warning')
+        silent = [conn for conn in some if conn.silent(0.05)]
+        assert not any(conn.eof for conn in some)
+    assert silent == conns[4:8]
+    busy.release()
+    for conn in conns[:8]:
+        assert conn.response().text in (str(home), str(idle))
+        conn.forget()
+    resource.prlimit(idle, resource.RLIMIT_NOFILE, limits)
+    busy = Busy(server, world)
+    if busy.pid == idle:
+        home, idle = idle, home
+    for conn in conns:
+        assert ask([conn], data)[0][0] == idle
+    busy.release()
+
+
 def test_half_a_head_stays(serve, world):
     """A connection on which a request has begun to arrive stays where its beginning is, and is served there."""
     server = serve()
@@ -158,7 +224,11 @@ def test_half_a_head_stays(serve, world):
     ask([first], data)              # by then the half has been received
     other.release()
     busy = Busy(server, world, first)
-    half.send(data[40:])
+    half.send(data[40:50])
+    before = switches(busy.pid)
+    assert half.silent(1)           # what cannot be passed on is not looked at again and again
+    assert switches(busy.pid) - before < 60
+    half.send(data[50:])
     whole.send(data)
     assert int(whole.response().text) == other.pid and half.silent(0.1)
     busy.release()

@@ -669,6 +669,8 @@ def test_births_leave_nothing(preload):
         assert not load.failures
         pids |= {pid for _, pid in load.answers}
         settle(server, 2)
+        # The master knows of a worker before the zygote has closed the pipes of the birth.
+        wait_for(lambda: not [k for k in kinds(zygote(server)) if k.startswith('pipe')], 5, 'the end of the last birth')
         sizes.append((kinds(zygote(server)), rss(zygote(server))))
     (fds, size), (fds_now, size_now) = sizes
     assert fds_now == fds and size_now < size + (1 << 20), sizes

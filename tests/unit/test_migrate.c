@@ -86,6 +86,21 @@ test_a_byte_alone(void **state UNUSED)
     assert_true(migrate_send(&m, -1, true) < 0);
 }
 
+/* What only wakes is not taken for a descriptor, nor for one that is lost. */
+static void
+test_wake(void **state UNUSED)
+{
+    bool kept;
+
+    migrate_wake_another(&m);
+    assert_int_equal(migrate_receive(&m, &kept), -EAGAIN);
+    migrate_wake_another(&m);
+    assert_int_equal(migrate_send(&m, STDIN_FILENO, true), 0);
+    int fd = migrate_receive(&m, &kept);
+    assert_true(fd >= 0 && kept);
+    (void)close(fd);
+}
+
 #define TEST(F) cmocka_unit_test_setup_teardown(F, setup, teardown)
 
 int

@@ -76,9 +76,10 @@ migrate_wake_another(const struct migrate *m)
 static int
 receive(const struct migrate *m, char *ret_byte)
 {
+    char byte = 0;
     int fd = -1;
     union control control;
-    struct iovec iov = {ret_byte, 1};
+    struct iovec iov = {&byte, 1};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = &control,
@@ -93,6 +94,7 @@ receive(const struct migrate *m, char *ret_byte)
         c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fd)) {
         memcpy(&fd, CMSG_DATA(c), sizeof fd);
     }
+    *ret_byte = byte;
     return fd < 0 ? -EMFILE : fd; /* the kernel found no number for it */
 }
 

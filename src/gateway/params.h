@@ -75,7 +75,8 @@ params_hash(const char *name, size_t n)
         return (uint32_t)(h >> 32);
     }
     if (n < 8) {
-        uint64_t w = params_word(name, 4) << 32 | params_word(name + n - 4, 4);
+        uint64_t w =
+            params_word(name, 4) << 32 | params_word(name + (n - 4), 4);
         return (uint32_t)(((h ^ w) * k) >> 32);
     }
     for (; n > 24; n -= 8, name += 8) {
@@ -86,7 +87,7 @@ params_hash(const char *name, size_t n)
     h ^= h >> 32;
     h = (h ^ params_word(name + n / 2 - 4, 8)) * k;
     h ^= h >> 32;
-    h = (h ^ params_word(name + n - 8, 8)) * k;
+    h = (h ^ params_word(name + (n - 8), 8)) * k;
     return (uint32_t)(h >> 32);
 }
 

@@ -26,7 +26,7 @@ def application(environ, start_response):
         return answer(start_response, "200 OK", "Send a body, please.\n")
 
     stream = environ["wsgi.input"]
-    expected = environ.get("CONTENT_LENGTH")  # not there: a chunked upload
+    expected = environ.get("CONTENT_LENGTH")
     digest = hashlib.sha256()
     size = 0
     try:

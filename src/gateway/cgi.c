@@ -121,6 +121,31 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
     return n == 0 && c->in_error != 0 ? c->in_error : n;
 }
 
+static int64_t
+cgi_take_body(struct request *q)
+{
+    struct cgi *c = cgi_of(q);
+    uint64_t limit = q->config->limit_body;
+    char piece[16 << 10];
+
+    while (left_to_take(c) > 0) {
+        int r = transport_wait(q, c->io->in_fd, POLLIN,
+                               clock_ms() + q->config->body_timeout_ms);
+        ssize_t n = r < 0 ? r : take(c, piece, sizeof piece);
+        if (n < 0 && n != -EAGAIN) {
+            return n;
+        }
+        if (c->taken > (limit > 0 ? limit : SPOOL_MAX)) {
+            return -EMSGSIZE;
+        }
+        r = n > 0 ? spool_write(&c->spool, piece, (size_t)n) : 0;
+        if (r < 0) {
+            return r;
+        }
+    }
+    return (int64_t)c->taken;
+}
+
 /* -- the response --------------------------------------------------------------------- */
 
 /* poll() between the hooks: what is ready, 0 where a signal came, or -errno,
@@ -376,6 +401,7 @@ static const struct transport cgi_transport = {
     .name = "cgi",
     .status_first = true,
     .read = cgi_read,
+    .take_body = cgi_take_body,
     .send = cgi_send,
     .send_file = cgi_send_file,
     .abort = cgi_abort,
@@ -387,6 +413,7 @@ static const struct transport nph_transport = {
     .status_first = true,
     .is_nph = true,
     .read = cgi_read,
+    .take_body = cgi_take_body,
     .send = cgi_send,
     .send_file = cgi_send_file,
     .abort = cgi_abort,

@@ -381,10 +381,15 @@ find_length(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){
         FINDING_NOTE,
-        "The length of the body is not known: CONTENT_LENGTH is left out, and "
-        "the application reads wsgi.input to its end.",
+        c->q->is_unsized
+            ? "The length of the body is not known: it is received to its end "
+              "before the application is called, with the CONTENT_LENGTH it "
+              "then has."
+            : "The length of the body is not known: CONTENT_LENGTH is left "
+              "out, and the application reads wsgi.input to its end.",
         NULL, NULL};
-    return raw(c, "CONTENT_LENGTH").n > 0 && c->q->content_length < 0;
+    return c->q->is_unsized ||
+           (raw(c, "CONTENT_LENGTH").n > 0 && c->q->content_length < 0);
 }
 
 /* What refuses a large upload never gets here, so it is told beforehand. */

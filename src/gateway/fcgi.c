@@ -38,6 +38,7 @@ const struct transport fcgi_transport = {
     .name = "fastcgi",
     .status_first = false,
     .read = fcgi_read,
+    .take_body = fcgi_take_body,
     .send = fcgi_send,
     .send_file = fcgi_send_file,
     .abort = fcgi_abort,
@@ -175,6 +176,20 @@ add_params(struct fcgi_worker *w)
     return r;
 }
 
+/* HTTP/2 and 3 have no Transfer-Encoding: a body without a length comes without
+ * a word about it. */
+static bool
+has_silent_body(const struct request *q)
+{
+    const struct param *e = params_get(&q->params, "SERVER_PROTOCOL");
+
+    return q->role == ROLE_RESPONDER && !q->response.is_head &&
+           !params_is(&q->params, "REQUEST_METHOD", "GET") && e != NULL &&
+           e->value_len > 5 &&
+           (memcmp(e->value, "HTTP/2", 6) == 0 ||
+            memcmp(e->value, "HTTP/3", 6) == 0);
+}
+
 static void
 run_request(struct fcgi_worker *w)
 {
@@ -194,6 +209,9 @@ run_request(struct fcgi_worker *w)
         response_abort(q);
     }
     else if (request_prepare(q) == 0) {
+        if (!w->body.stdin_eof && q->content_length < 0 && !q->is_unsized) {
+            q->is_unsized = has_silent_body(q);
+        }
         w->run(w->run_arg, q);
     }
     if (q->response.state != RESPONSE_DONE) {

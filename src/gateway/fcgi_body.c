@@ -18,9 +18,6 @@ enum {
     GIVE_WAY_AFTER = 256 << 10
 };
 
-/* Of a body whose length nobody told: more is not set aside on disk. */
-static const uint64_t spool_max = UINT64_C(1) << 30;
-
 /* Makes room where what was received has been used. */
 static void
 reuse_input(struct fcgi_worker *w)
@@ -350,7 +347,7 @@ set_aside(struct fcgi_worker *w, const char *p, size_t n)
         uint64_t left = length > before ? length - before : 0;
         n = n < left ? n : (size_t)left;
     }
-    else if (w->body.taken > (limit > 0 ? limit : spool_max)) {
+    else if (w->body.taken > (limit > 0 ? limit : SPOOL_MAX)) {
         return set_error(w, -EMSGSIZE);
     }
     return n == 0 ? 0 : spool_write(&w->body.spool, p, n);
@@ -539,6 +536,37 @@ fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
         got += (size_t)FCGX_GetStr((char *)to + got, (int)n, in);
     }
     return (ssize_t)got;
+}
+
+int64_t
+fcgi_take_body(struct request *q)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    int64_t deadline = 0; /* for bytes of the body, as in fcgi_feed() */
+    const char *p;
+    bool end;
+
+    for (;;) {
+        ssize_t n = next_content(w, FCGI_STDIN, &p, &end);
+        int e = 0;
+        if (n < 0 || (n == 0 && end)) {
+            return n < 0 ? n : (int64_t)w->body.taken;
+        }
+        if (n > 0) {
+            deadline = 0;
+            e = set_aside(w, p, (size_t)n);
+            take(w, (size_t)n);
+        }
+        else {
+            if (deadline == 0) {
+                deadline = clock_ms() + w->config->body_timeout_ms;
+            }
+            e = receive_more(w, deadline);
+        }
+        if (e < 0) {
+            return e;
+        }
+    }
 }
 
 /* An ABORT_REQUEST that has arrived behind the body. Other records there belong

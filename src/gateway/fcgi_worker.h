@@ -95,9 +95,10 @@ bool fcgi_body_wants_more(const struct fcgi_worker *w);
 /* True where nothing of the request is still to come. */
 bool fcgi_body_complete(const struct fcgi_worker *w);
 
-/* Transport: read and peer_gone. */
+/* Transport: read, take_body and peer_gone. */
 ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
                   size_t size);
+int64_t fcgi_take_body(struct request *q);
 bool fcgi_peer_gone(struct request *q);
 
 /* -- fcgi_out.c ------------------------------------------------------------------ */

@@ -4,6 +4,7 @@
 #include "gateway/path.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -29,6 +30,7 @@ params_clear(struct params *p)
     p->n = 0;
     p->nraw = 0;
     p->script_is_file = false;
+    p->is_unsized = false;
 }
 
 void
@@ -304,6 +306,7 @@ mend_length(struct params *p)
 {
     const struct param *e = find(p, "CONTENT_LENGTH");
     const struct param *header = find(p, "HTTP_CONTENT_LENGTH");
+    bool is_servers = e != NULL; /* and not what the client wrote */
     uint64_t n;
     int r;
 
@@ -320,9 +323,24 @@ mend_length(struct params *p)
         return 0;
     }
     if (num_parse(e->value, e->value_len, INT64_MAX, &n) < 0) {
-        params_drop(p, "CONTENT_LENGTH"); /* "", "-1" (Caddy), "5abc" */
+        p->is_unsized = is_servers && /* Caddy */
+                        params_is(p, "CONTENT_LENGTH", "-1");
+        params_drop(p, "CONTENT_LENGTH"); /* "", "-1", "5abc" */
     }
     return 0;
+}
+
+int
+params_set_length(struct params *p, uint64_t length)
+{
+    enum { DIGITS = 20 };
+    char *mem = own(p, DIGITS);
+
+    if (mem == NULL) {
+        return -ENOMEM;
+    }
+    int n = snprintf(mem, DIGITS + 1, "%llu", (unsigned long long)length);
+    return set(p, "CONTENT_LENGTH", mem, (size_t)n);
 }
 
 /* Apache hides Authorization, but mod_rewrite setups leave it under another

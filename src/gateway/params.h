@@ -44,6 +44,7 @@ struct params {
     bool keep_raw;       /* --doctor */
     bool script_is_file; /* set by CGI: SCRIPT_NAME names a script on disk, so
                           * it is never the whole path of the URL */
+    bool is_unsized;     /* CONTENT_LENGTH was -1: there is a body */
 };
 
 void params_init(struct params *p);
@@ -138,6 +139,9 @@ params_is(const struct params *p, const char *name, const char *value)
  * the last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400),
  * or -ENOENT (the path lies outside --mount: answer 404). */
 CHECK_RESULT int params_mend(struct params *p, const struct config *config);
+
+/* Sets CONTENT_LENGTH. 0 or -ENOMEM. */
+CHECK_RESULT int params_set_length(struct params *p, uint64_t length);
 
 /* The number a variable such as CONTENT_LENGTH holds, -1 where unknown. */
 int64_t params_length(const struct params *p, const char *name);

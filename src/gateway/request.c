@@ -49,6 +49,7 @@ request_clear(struct request *q)
     q->body_error = 0;
     q->body_eof = false;
     q->input_terminated = false;
+    q->is_unsized = false;
     q->errors_to_server = -1;
     q->used_write = false;
     q->has_after = false;
@@ -135,9 +136,17 @@ check_framing(struct request *q)
 static int
 prepare_body(struct request *q)
 {
+    static const char name[] = "HTTP_TRANSFER_ENCODING";
     int r = check_framing(q);
+    struct param *coding = params_find(&q->params, name, strlen(name),
+                                       params_hash(name, strlen(name)));
 
-    params_drop(&q->params, "HTTP_TRANSFER_ENCODING");
+    q->is_unsized = (coding != NULL || q->params.is_unsized) &&
+                    q->content_length < 0 && q->input_terminated &&
+                    q->role == ROLE_RESPONDER;
+    if (coding != NULL) {
+        coding->value = NULL;
+    }
     return r;
 }
 
@@ -256,6 +265,75 @@ request_read(struct request *q, enum request_stream s, void *to, size_t size)
         q->body_error = (int)n;
     }
     return n;
+}
+
+static void
+refuse_body(struct request *q, int err)
+{
+    const struct request_answer *answer = request_read_answer(err);
+
+    q->body_error = err;
+    if (answer != NULL) {
+        request_log(q, LOG_LEVEL_INFO, "%s", answer->sentence);
+        response_error(q, answer->status, answer->sentence, NULL);
+    }
+    else if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
+        request_log(q, LOG_LEVEL_INFO, "%s", request_read_strerror(err));
+        response_abort(q);
+    }
+    else if (err == -ECANCELED) {
+        request_log(q, LOG_LEVEL_ERROR, "ended by --request-timeout");
+        response_error(q, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE,
+                       request_id(q));
+    }
+    else {
+        request_log(q, LOG_LEVEL_ERROR,
+                    "a body of unknown length was not received: %s",
+                    request_read_strerror(err));
+        response_error(q, "500 Internal Server Error",
+                       "The request's body could not be received.",
+                       request_id(q));
+    }
+}
+
+/* Frameworks read CONTENT_LENGTH bytes, none where it is missing. So the body of
+ * a chunked upload is measured before they see it; one that was cut short they
+ * never see, as behind a web server that buffers. */
+int
+request_take_body(struct request *q)
+{
+    int64_t n = q->transport->take_body(q);
+
+    if (n >= 0) {
+        int r = params_set_length(&q->params, (uint64_t)n);
+        n = r < 0 ? r : n;
+    }
+    if (n < 0) {
+        refuse_body(q, (int)n);
+        return -EBADMSG;
+    }
+    q->content_length = n;
+    return 0;
+}
+
+const struct request_answer *
+request_read_answer(int err)
+{
+    static const struct request_answer answers[] = {
+        {-EMSGSIZE, "413 Content Too Large",
+         "The request's body is larger than this server takes."},
+        {-ETIMEDOUT, "408 Request Timeout",
+         "The request's body did not arrive in time."},
+        {-ENODATA, "400 Bad Request",
+         "The request's body is shorter than its Content-Length."},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        if (answers[i].err == err) {
+            return &answers[i];
+        }
+    }
+    return NULL;
 }
 
 const char *

@@ -65,6 +65,7 @@ struct request {
     int body_error;              /* sticky: -errno, 0 = none */
     bool body_eof;               /* the end of STDIN has been handed out */
     bool input_terminated;       /* wsgi.input_terminated */
+    bool is_unsized;             /* request_take_body() is due */
     bool is_cgi;                 /* run_once */
     bool used_write;             /* blocks were sent one by one */
     bool has_after;              /* the application has work left for when the
@@ -94,6 +95,13 @@ void request_clear(struct request *q);
  * mended is no reason to answer: it is looked at. */
 CHECK_RESULT int request_prepare(struct request *q);
 
+/* Where is_unsized is set, before the application is called: receives the body to
+ * its end and sets content_length and CONTENT_LENGTH, which is all that most
+ * applications look at. 0; or the response has been given (400, 408, 413, 500,
+ * 504) or aborted, and the result is -EBADMSG: do not call the application.
+ * Blocks up to --body-timeout without a byte. */
+CHECK_RESULT int request_take_body(struct request *q);
+
 /* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno
  * where it was cut short or timed out: -ECONNABORTED (FCGI_ABORT_REQUEST),
  * -EPIPE (the connection ended before the body did), -ETIMEDOUT, -EMSGSIZE
@@ -107,6 +115,20 @@ CHECK_RESULT ssize_t request_read(struct request *q, enum request_stream s,
 
 /* A sentence for the errors above ("the client went away before ..."). */
 const char *request_read_strerror(int err);
+
+/* What the client is told where the error is its own. */
+struct request_answer {
+    int err;
+    const char *status;
+    const char *sentence;
+};
+
+/* NULL: the error is none of those. */
+const struct request_answer *request_read_answer(int err);
+
+/* The answer of a request that --request-timeout has ended. */
+#define REQUEST_TIMEOUT_STATUS "504 Gateway Timeout"
+#define REQUEST_TIMEOUT_SENTENCE "The application did not answer in time."
 
 /* True when nobody will read the response any more. Never blocks. */
 bool request_peer_gone(struct request *q);

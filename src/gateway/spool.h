@@ -19,7 +19,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { SPOOL_MEMORY = 256 << 10 };
+enum {
+    SPOOL_MEMORY = 256 << 10,
+    SPOOL_MAX = 1 << 30 /* of a body whose length nobody told */
+};
 
 struct spool {
     struct buf mem;

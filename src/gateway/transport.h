@@ -21,6 +21,9 @@ struct transport {
     bool is_nph;       /* a whole HTTP response, not a CGI one */
     /* > 0; 0 = the stream's own end; -errno. */
     ssize_t (*read)(struct request *, enum request_stream, void *, size_t);
+    /* All of a body of unknown length is received and set aside, for read() to
+     * give; how long it is, or -errno. */
+    int64_t (*take_body)(struct request *);
     /* All of the blocks. The array may be changed. */
     int (*send)(struct request *, struct iovec *blocks, size_t n, int flags);
     /* Up to count bytes of fd from offset, head (may be empty) first. */

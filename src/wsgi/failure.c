@@ -73,20 +73,6 @@ failure_note(struct lease *l, const char *where)
 
 /* -- the answer -------------------------------------------------------------------- */
 
-/* Errors of the body that are the client's: no traceback, no 500. */
-static const struct answer {
-    int err;
-    const char *status;
-    const char *sentence;
-} body_answers[] = {
-    {-EMSGSIZE, "413 Content Too Large",
-     "The request's body is larger than this server takes."},
-    {-ETIMEDOUT, "408 Request Timeout",
-     "The request's body did not arrive in time."},
-    {-ENODATA, "400 Bad Request",
-     "The request's body is shorter than its Content-Length."},
-};
-
 /* True where exc is what a read or write raised for -errno. */
 static bool
 is_os_error(PyObject *exc, int err)
@@ -101,17 +87,17 @@ is_os_error(PyObject *exc, int err)
     return same;
 }
 
-static const struct answer *
+static const struct request_answer *
 find_answer(const struct lease *l, PyObject *exc)
 {
-    static const struct answer not_found = {
+    static const struct request_answer not_found = {
         0, "404 Not Found", "There is no such script on this server."};
 
-    for (size_t i = 0; i < ARRAY_SIZE(body_answers); i++) {
-        if (l->q->body_error == body_answers[i].err &&
-            is_os_error(exc, body_answers[i].err)) {
-            return &body_answers[i];
-        }
+    const struct request_answer *answer = request_read_answer(l->q->body_error);
+
+    /* Of the body, and the client's: no traceback, no 500. */
+    if (answer != NULL && is_os_error(exc, answer->err)) {
+        return answer;
     }
     return apps_is_not_found(exc) ? &not_found : NULL;
 }
@@ -140,7 +126,7 @@ answer_page(struct lease *l, PyObject *exc, const char *status,
 }
 
 static void
-answer_other(struct lease *l, const struct answer *answer)
+answer_other(struct lease *l, const struct request_answer *answer)
 {
     if (lease_enter(l, name) < 0) {
         PyErr_Clear();
@@ -163,7 +149,7 @@ answer_timeout(struct lease *l, PyObject *exc)
         lease_leave(l);
     }
     PyErr_Clear();
-    answer_page(l, exc, INTERRUPT_STATUS, INTERRUPT_SENTENCE);
+    answer_page(l, exc, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE);
 }
 
 static void
@@ -177,7 +163,7 @@ answer_exception(struct lease *l, PyObject *exc)
         answer_timeout(l, exc);
         return;
     }
-    const struct answer *answer = find_answer(l, exc);
+    const struct request_answer *answer = find_answer(l, exc);
     if (answer != NULL) {
         answer_other(l, answer);
         return;

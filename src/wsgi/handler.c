@@ -304,6 +304,9 @@ leave(struct wsgi_thread *t)
 void
 handler_run(struct wsgi_thread *t, struct request *q)
 {
+    if (q->is_unsized && request_take_body(q) < 0) {
+        return;
+    }
     enter(t, q);
     timeout_allow(&t->lease);
     q->has_after = run(t);

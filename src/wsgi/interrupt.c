@@ -197,7 +197,7 @@ interrupt_give_up(pthread_t thread, uint64_t serial)
     if (l == NULL) {
         return false;
     }
-    response_give_up(l->q, INTERRUPT_STATUS, INTERRUPT_SENTENCE,
+    response_give_up(l->q, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE,
                      request_id(l->q));
     /* Here, since its thread will hardly come to it. */
     access_log_end(l->q);

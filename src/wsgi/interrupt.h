@@ -48,8 +48,4 @@ void interrupt_others(void);
  * False: the thread is sending or reading just now, or has ended it. */
 CHECK_RESULT bool interrupt_give_up(pthread_t thread, uint64_t serial);
 
-/* What the answer says. */
-#define INTERRUPT_STATUS "504 Gateway Timeout"
-#define INTERRUPT_SENTENCE "The application did not answer in time."
-
 #endif

@@ -330,7 +330,10 @@ def test_other_findings(transport):
     assert page.levels('Proxy header') == ['note'] and 'fastcgi_param HTTP_PROXY "";' in page.lines
     assert ask(server, params={'REQUEST_URI': '/a%2fb'}).levels('%2F') == ['note']
     assert ask(server, params={'REQUEST_URI': '/a?b=%2f'}).levels('%2F') == []
-    assert ask(server, params={'CONTENT_LENGTH': '-1'}).levels('length of the body') == ['note']
+    assert ask(server, params={'CONTENT_LENGTH': '5abc'}).levels('length of the body') == ['note']
+    page = ask(server, params={'CONTENT_LENGTH': '-1'})
+    assert page.levels('length of the body') == ['note']
+    assert ('before the application is called' in page.text) == (not transport.is_cgi)
 
 
 def test_process(transport):

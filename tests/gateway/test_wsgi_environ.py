@@ -254,7 +254,9 @@ def test_bad_content_length_is_absent(transport, length):
     server = transport.serve(DUMP)
     exchange = server.start('POST', content_length=length)
     exchange.finish_body()
-    assert 'CONTENT_LENGTH' not in exchange.response().json
+    # -1 says that there is a body, whose length FastCGI finds out.
+    wanted = '0' if length == '-1' and transport.is_fcgi else None
+    assert exchange.response().json.get('CONTENT_LENGTH') == wanted
 
 
 def test_transfer_encoding_beside_a_length(transport):
@@ -265,8 +267,8 @@ def test_transfer_encoding_beside_a_length(transport):
 
 @pytest.mark.parametrize('length', ['', '-1'])
 def test_transfer_encoding_without_a_length(fcgi_server, length):
-    """W73, W28: nginx without buffering, and Apache with a large body, decode it and cannot say its length. dulwich.web
-    took the header for chunks to be decoded."""
+    """W73, W28: nginx without buffering, and Apache with a large body, decode it and cannot say its length: we say it.
+    dulwich.web took the header for chunks to be decoded."""
     server = fcgi_server('''
         def application(environ, start_response):
             start_response('200 OK', [('Content-Type', 'text/plain')])
@@ -276,4 +278,4 @@ def test_transfer_encoding_without_a_length(fcgi_server, length):
     exchange = server.start('POST', headers={'Transfer-Encoding': 'chunked'}, content_length=length)
     exchange.write(b'5\r\nhello\r\n')
     exchange.finish_body()
-    assert exchange.response().body == b'[None, None, True]5\r\nhello\r\n'
+    assert exchange.response().body == b"[None, '10', True]5\r\nhello\r\n"

@@ -1,6 +1,7 @@
 """W21-W29: wsgi.input."""
 
 import random
+import zlib
 
 import pytest
 
@@ -280,6 +281,151 @@ def test_large_body_without_a_length(fcgi_unix):
     exchange.write(body)
     exchange.finish_body()
     assert exchange.response().body == body
+
+
+# What Django, bottle and others do: no length, no body.
+BY_LENGTH = '''
+import zlib
+calls = []
+def application(environ, start_response):
+    calls.append(1)
+    length = environ.get('CONTENT_LENGTH')
+    try:
+        body = environ['wsgi.input'].read(int(length or 0))
+    except OSError:
+        body = b'OSError'
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((length, len(body), zlib.crc32(body), environ.get('wsgi.input_terminated'),
+                  environ['wsgi.input'].read(), len(calls))).encode()]
+'''
+
+
+class Unsized:
+    """Begins uploads that the server calls chunked: nginx and Apache by the header, Caddy by a length of -1. Of CGI
+    servers only Apache can."""
+    apache = {'SERVER_SOFTWARE': 'Apache/2.4 (Debian)'}
+    kinds = {
+        'nginx': dict(headers={'Transfer-Encoding': 'chunked'}, content_length='', params=apache),
+        'apache': dict(headers={'Transfer-Encoding': 'chunked'}, content_length=False, params=apache),
+        'caddy': dict(content_length='-1'),
+        'http2': dict(content_length=False, params={'SERVER_PROTOCOL': 'HTTP/2.0'}),
+    }
+
+    @classmethod
+    def start(cls, server, kind, **more):
+        return server.start('POST', **cls.kinds[kind], **more)
+
+
+def check_chunked(server, kind, size, tmp_path):
+    before = set(tmp_path.iterdir())
+    body = random.Random(size).randbytes(size)
+    exchange = Unsized.start(server, kind)
+    for piece in (body[:size // 2], body[size // 2:]):
+        if piece:
+            exchange.write(piece)
+    exchange.finish_body()
+    assert exchange.response().text == repr((str(size), size, zlib.crc32(body), True, b'', 1))
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('size, kind', [(size, kind) for size in (0, 1, 300_000, 2 << 20) for kind in Unsized.kinds
+                                        if size or kind != 'http2'])
+def test_chunked_body_gets_its_length(fcgi_server, kind, size, tmp_path):
+    """W28, W20, X5: a body of unknown length, in memory or in a temporary file that has no name, is there for an
+    application that reads CONTENT_LENGTH bytes; it saw an empty body."""
+    check_chunked(fcgi_server(BY_LENGTH, env={'TMPDIR': str(tmp_path)}), kind, size, tmp_path)
+
+
+@pytest.mark.parametrize('size', [0, 1, 300_000, 2 << 20])
+def test_chunked_body_gets_its_length_over_cgi(cgi, size, tmp_path):
+    """W28, X3: the same from mod_cgi and mod_cgid, which end stdin behind the body."""
+    check_chunked(cgi.serve(BY_LENGTH, env={'TMPDIR': str(tmp_path)}), 'apache', size, tmp_path)
+
+
+def test_chunked_bodies_on_one_connection(fcgi_server):
+    """W28: neither length nor body are left for the next request, and a GET is not read ahead."""
+    server = fcgi_server(BY_LENGTH)
+    conn = server.connect()
+    for calls in (1, 4):
+        for size in (300_000, 5):
+            body = bytes(size)
+            exchange = Unsized.start(server, 'nginx', conn=conn, keep=True)
+            exchange.write(body)
+            exchange.finish_body()
+            assert exchange.response().text == repr((str(size), size, zlib.crc32(body), True, b'', calls))
+            calls += 1
+        assert conn.request(server.params(), keep=True).text == repr((None, 0, 0, True, b'', calls))
+
+
+@pytest.mark.parametrize('protocol', ['HTTP/1.1', 'HTTP/2.0'])
+def test_nothing_is_read_ahead_of_a_get(fcgi_server, protocol):
+    """W28: without a word about a body the application does not wait for the end of one."""
+    server = fcgi_server(HELLO)
+    exchange = server.start('GET', content_length=False, params={'SERVER_PROTOCOL': protocol})
+    exchange.wait_for(b'hello')
+    exchange.finish_body()
+    assert exchange.response().body == b'hello'
+
+
+def test_chunked_body_beyond_the_limit(transport):
+    """W28, --limit-body: one byte too many is a 413, and the application is not called."""
+    server = transport.serve(BY_LENGTH, '--limit-body', '300k')
+    server.allow_log('larger than')
+    for size, status in ((300 << 10, 200), ((300 << 10) + 1, 413), (2 << 20, 413)):
+        exchange = Unsized.start(server, 'apache')
+        exchange.write(bytes(size))
+        exchange.finish_body()
+        response = exchange.response()
+        assert response.status == status and response.complete, size
+    exchange = Unsized.start(server, 'apache')
+    exchange.finish_body()
+    assert exchange.response().text == repr(('0', 0, 0, True, b'', 1 if transport.is_cgi else 2))
+
+
+@pytest.mark.parametrize('size', [0, 10, 400_000])
+@pytest.mark.parametrize('how', ['abort', 'eof'])
+def test_chunked_body_cut_short(fcgi_server, how, size):
+    """W27, W28, F17, F26: an upload that was cut off is not taken for a whole one: its length is not known, so the
+    application is not called. An ABORT is answered by END_REQUEST, and the connection lives on."""
+    server = fcgi_server(BY_LENGTH)
+    server.allow_log('abort|went away')
+    keep = how == 'abort'
+    conn = server.connect()
+    exchange = Unsized.start(server, 'nginx', conn=conn, keep=keep)
+    if size:
+        exchange.write(bytes(size))
+    if how == 'abort':
+        conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))
+        assert exchange.response().raw == b''
+        assert conn.request(server.params(), keep=True).text == repr((None, 0, 0, True, b'', 1))
+    else:
+        conn.half_close()
+        conn.wait_eof()
+        assert exchange.stdout == b''
+        assert server.request().text == repr((None, 0, 0, True, b'', 1))
+    server.wait_log('the web server aborted' if how == 'abort' else 'the client went away before the whole body')
+
+
+def test_chunked_body_that_stops(transport):
+    """W28, --body-timeout: a chunked upload without another byte is a 408, and the application is not called."""
+    server = transport.serve(BY_LENGTH, '--body-timeout', '300ms')
+    server.allow_log('in time')
+    exchange = Unsized.start(server, 'nginx')
+    exchange.write(b'x' * 10)
+    assert exchange.response().status == 408
+    if transport.is_fcgi:
+        assert server.request().text == repr((None, 0, 0, True, b'', 1))
+
+
+def test_chunked_body_past_the_request_timeout(fcgi_unix):
+    """W28, --request-timeout: it counts while a chunked upload is received, and what it ends is no trouble to the next
+    request of the thread."""
+    server = fcgi_unix(BY_LENGTH, '--request-timeout', '500ms')
+    server.allow_log(r'request-timeout|thread 1 of 1|not in Python code')
+    exchange = Unsized.start(server, 'nginx')
+    exchange.write(b'x' * 10)
+    assert exchange.response().status == 504
+    assert server.request().text == repr((None, 0, 0, True, b'', 1))
 
 
 def test_cgi_without_a_length(cgi):

@@ -22,6 +22,7 @@ static struct {
     size_t deaf;      /* > 0: bytes of errors from which on none are taken */
     int error;        /* after the body; 0 = its end */
     int reads;
+    int64_t taken; /* what take_body() says */
     struct buf wire, errors;
 } fake;
 
@@ -40,6 +41,12 @@ fake_read(struct request *q UNUSED, enum request_stream s, void *to,
     memcpy(to, *from, n);
     *from += n;
     return (ssize_t)n;
+}
+
+static int64_t
+fake_take_body(struct request *q UNUSED)
+{
+    return fake.taken;
 }
 
 static int
@@ -74,6 +81,7 @@ fake_errors(struct request *q UNUSED, const char *lines, size_t n)
 
 static const struct transport transport = {.name = "fake",
                                            .read = fake_read,
+                                           .take_body = fake_take_body,
                                            .send = fake_send,
                                            .abort = fake_abort,
                                            .peer_gone = fake_peer_gone,
@@ -217,19 +225,22 @@ test_framing(void **state UNUSED)
         bool is_cgi;
         const char *length, *encoding, *software;
         int result;
-        bool terminated;
+        bool terminated, unsized;
     } cases[] = {
+        {false, "-1", NULL, "Caddy/2", 0, true, true},
+        {false, "", NULL, "nginx/1.22.1", 0, true, false},
         {false, "5", NULL, NULL, 0, true},
         {false, NULL, NULL, NULL, 0, true},
-        {false, "-1", "chunked", "Caddy/2", 0, true},
-        {false, "", "chunked", "nginx/1.22.1", 0, true},
+        {false, "-1", "chunked", "Caddy/2", 0, true, true},
+        {false, "", "chunked", "nginx/1.22.1", 0, true, true},
         {false, "5", "chunked", "nginx/1.22.1", 0, true},
         {true, "5", NULL, NULL, 0, true},
         {true, "0", NULL, NULL, 0, true},
         {true, NULL, NULL, NULL, 0, false},
         {true, NULL, "chunked", "busybox httpd/1.35.0", -EBADMSG, false},
         {true, NULL, "chunked", NULL, -EBADMSG, false},
-        {true, NULL, "chunked", "Apache/2.4 (Debian)", 0, true},
+        {true, NULL, "chunked", "Apache/2.4 (Debian)", 0, true, true},
+        {true, "-1", NULL, "Apache/2.4 (Debian)", 0, false, false},
         {true, "5", "chunked", "busybox httpd/1.35.0", 0, true},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -245,6 +256,7 @@ test_framing(void **state UNUSED)
         const char *name = cases[i].length != NULL ? "CONTENT_LENGTH" : NULL;
         if (prepare(name, cases[i].length) != cases[i].result ||
             q.input_terminated != cases[i].terminated ||
+            q.is_unsized != cases[i].unsized ||
             params_get(&q.params, "HTTP_TRANSFER_ENCODING") != NULL) {
             fail_msg("case %zu", i);
         }
@@ -255,6 +267,45 @@ test_framing(void **state UNUSED)
 }
 
 /* -- the body ------------------------------------------------------------------ */
+
+/* W28: what take_body() says becomes the length, or the answer. */
+static void
+test_unsized(void **state UNUSED)
+{
+    static const struct {
+        int64_t taken;
+        const char *answer;
+    } cases[] = {{0, NULL},
+                 {INT64_MAX, NULL},
+                 {-EMSGSIZE, "Status: 413 "},
+                 {-ETIMEDOUT, "Status: 408 "},
+                 {-ECANCELED, "Status: 504 "},
+                 {-ENOSPC, "Status: 500 "},
+                 {-EPIPE, ""},
+                 {-ECONNABORTED, ""}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *answer = cases[i].answer;
+        fake.wire.len = 0;
+        fake.taken = cases[i].taken;
+        request_clear(&q);
+        assert_int_equal(prepare("CONTENT_LENGTH", "-1"), 0);
+        assert_true(q.is_unsized);
+        assert_int_equal(request_take_body(&q), answer == NULL ? 0 : -EBADMSG);
+        assert_int_equal(params_length(&q.params, "CONTENT_LENGTH"),
+                         answer == NULL ? cases[i].taken : -1);
+        assert_int_equal(q.content_length,
+                         answer == NULL ? cases[i].taken : -1);
+        if (answer != NULL && answer[0] != '\0') {
+            expect_status(answer);
+        }
+        else if (answer != NULL) {
+            assert_int_equal(q.response.state, RESPONSE_ABORTED);
+        }
+    }
+    request_clear(&q);
+    assert_int_equal(prepare(NULL, NULL), 0);
+    assert_false(q.is_unsized);
+}
 
 /* W25, W26, C2 */
 static void
@@ -678,6 +729,7 @@ main(void)
         TEST(test_a_body_that_is_too_large),
         TEST(test_head),
         TEST(test_framing),
+        TEST(test_unsized),
         TEST(test_never_more_than_content_length),
         TEST(test_reads_return_what_is_there),
         TEST(test_a_body_cut_short),

@@ -31,6 +31,14 @@ def upload(environ, start_response):
             .encode()]
 
 
+def by_length(environ, start_response):
+    """The same of as much as CONTENT_LENGTH says, as frameworks read it."""
+    length = environ.get("CONTENT_LENGTH")
+    body = environ["wsgi.input"].read(int(length or 0))
+    start_response("200 OK", PLAIN)
+    return [("%d %08x %s\n" % (len(body), zlib.crc32(body), length)).encode()]
+
+
 class Blocks:
     """That many bytes of BLOCK after BLOCK; says when it was closed."""
 
@@ -83,8 +91,9 @@ def lint(environ, start_response):
 
 
 PAGES = {
-    "upload": upload, "unread": unread, "stream": stream, "unsized": unsized,
-    "file": file, "headers": headers, "lint": lint,
+    "upload": upload, "by-length": by_length, "unread": unread,
+    "stream": stream, "unsized": unsized, "file": file,
+    "headers": headers, "lint": lint,
     "204": nothing("204 No Content"), "304": nothing("304 Not Modified"),
 }
 

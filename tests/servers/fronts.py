@@ -31,7 +31,7 @@ http {
 """
 
 
-def nginx(place, name, **pairs):
+def nginx(place, name, http2=False, **pairs):
     program = place.need("nginx")
     part, main = place.folder / "part.conf", place.folder / "nginx.conf"
     main.write_text(NGINX % {
@@ -39,7 +39,8 @@ def nginx(place, name, **pairs):
         "run": place.run_dir, "log": place.logs.folder, "part": part})
 
     def command(port):
-        part.write_text(example(name, port=port, root=place.root, **pairs))
+        listen = "%d http2" % port if http2 else port
+        part.write_text(example(name, port=listen, root=place.root, **pairs))
         return [program, "-p", place.folder, "-c", main,
                 "-e", place.logs.path("error.log")]
 

@@ -5,7 +5,9 @@ repeated header as a parameter of its own, and keeps connections open."""
 
 import http.client
 import json
+import subprocess
 import threading
+import zlib
 
 import pytest
 
@@ -64,6 +66,22 @@ def test_at_a_prefix(place, nginx):
         assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == ("/app", path_info)
     assert site.ask("/apple").status == 404
     place.logs.expect(r"open\(\) .*/apple. failed")  # nginx looks on disk
+
+
+@pytest.mark.parametrize("size", [1, 11, 1 << 20])
+def test_http_2_upload_of_unknown_length(place, size):
+    """W28: HTTP/2 has no Transfer-Encoding, so that nothing says that there is
+    a body; an application that goes by CONTENT_LENGTH has it all the same."""
+    place.gateway(place.copy_app(APPS / "matrix.py"))
+    port = fronts.nginx(place, "nginx/stream.conf", http2=True,
+                        socket=place.socket)
+    body = bytes(range(256)) * (size // 256 + 1)
+    got = subprocess.run(
+        [place.need("curl"), "-sS", "--http2-prior-knowledge", "-T", "-",
+         "http://127.0.0.1:%d/-/by-length" % port],
+        input=body[:size], check=True, capture_output=True)
+    assert got.stdout.decode().split() == [
+        str(size), "%08x" % zlib.crc32(body[:size]), str(size)]
 
 
 def test_repeated_headers_are_joined(place, nginx):

@@ -13,7 +13,7 @@ import pytest
 import harness
 import table
 from deploy import DEPLOYMENTS
-from place import Place, checked
+from place import open_place
 
 
 def pytest_configure(config):
@@ -63,11 +63,10 @@ def need():
 
 
 @pytest.fixture
-def place(tmp_path, binary, need):
+def place(binary, need):
     left = harness.descendants()
     assert not left, "left by something before this test: %s" % left
-    place = Place(tmp_path, binary, need)
-    with checked(place):
+    with open_place(binary, need) as place:
         yield place
 
 

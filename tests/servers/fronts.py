@@ -5,11 +5,13 @@ Each function returns the port. lighttpd, whose file is a whole, is Place's.
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from harness import current_user, example, wait_until
+from harness import (as_server_user, current_user, example, server_user,
+                     wait_until)
 
 # --- nginx --------------------------------------------------------------------
 
@@ -35,7 +37,7 @@ def nginx(place, name, http2=False, **pairs):
     program = place.need("nginx")
     part, main = place.folder / "part.conf", place.folder / "nginx.conf"
     main.write_text(NGINX % {
-        "user": "user %s %s;" % current_user() if os.geteuid() == 0 else "",
+        "user": "user %s %s;" % server_user() if os.geteuid() == 0 else "",
         "run": place.run_dir, "log": place.logs.folder, "part": part})
 
     def command(port):
@@ -50,7 +52,8 @@ def nginx(place, name, http2=False, **pairs):
 def fcgiwrap(place):
     """Its socket."""
     path = place.run_dir / "wrap.sock"
-    place.start("fcgiwrap", [place.need("fcgiwrap"), "-s", "unix:%s" % path])
+    place.start("fcgiwrap", [place.need("fcgiwrap"), "-s", "unix:%s" % path],
+                **as_server_user())
     place.right_codes["fcgiwrap"] = (-15,)
     place.wait_for_path(path)
     return path
@@ -129,13 +132,16 @@ def haproxy(place, name, **pairs):
     config = place.folder / "haproxy.cfg"
 
     def command(port):
-        config.write_text(example(name, port=port, root=place.root, **pairs))
+        text = example(name, port=port, root=place.root, **pairs)
+        if os.geteuid() != 0:  # it ends where it cannot become another
+            text = re.sub(r"^ +(user|group) .*\n", "", text, flags=re.M)
+        config.write_text(text)
         return [program, "-db", "-f", config]
 
     # Its way to end after TERM.
     place.right_codes["haproxy"] = (-15,)
-    return place.start_on_port("haproxy", command,
-                               "Address already in use|cannot bind socket")[1]
+    return place.gives_up_root(*place.start_on_port(
+        "haproxy", command, "Address already in use|cannot bind socket"))
 
 
 def caddy(place, name, **pairs):
@@ -151,7 +157,7 @@ def caddy(place, name, **pairs):
            "XDG_DATA_HOME": str(place.run_dir),
            "XDG_CONFIG_HOME": str(place.run_dir)}
     return place.start_on_port("caddy", command, "address already in use",
-                               env=env)[1]
+                               env=env, **as_server_user())[1]
 
 
 def mini_httpd(place, name, **pairs):

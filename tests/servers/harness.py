@@ -65,6 +65,21 @@ def current_user():
             grp.getgrgid(os.getegid()).gr_name)
 
 
+def server_user():
+    """(user, group) of what the files of examples/ start, as they say: only
+    root can become another."""
+    return ((EXAMPLE_USER, EXAMPLE_USER) if os.geteuid() == 0
+            else current_user())
+
+
+def as_server_user():
+    """The same as options of subprocess.Popen."""
+    if os.geteuid() != 0:
+        return {}
+    user, group = server_user()
+    return {"user": user, "group": group, "extra_groups": []}
+
+
 def wait_until(question, what, deadline=None):
     """The first true answer of question(); AssertionError after the deadline.
     what: a string, or a function that makes one."""
@@ -231,6 +246,13 @@ class Server:
         return self.wait()
 
 
+def is_root(pid):
+    """By its effective user id."""
+    line = re.search(r"^Uid:\s+\d+\s+(\d+)",
+                     Path("/proc/%d/status" % pid).read_text(), re.M)
+    return line[1] == "0"
+
+
 def free_port():
     """A port of loopback that nobody listens on now. Below the range that the
     kernel hands to clients, so that no connection sits on it."""
@@ -259,6 +281,10 @@ def listens(pid, port, address="127.0.0.1"):
         fds = os.listdir("/proc/%d/fd" % pid)
         return any(os.readlink("/proc/%d/fd/%s" % (pid, fd)) in inodes
                    for fd in fds)
+    except PermissionError:
+        # A server of ours has become another user, and we may not look into
+        # those. The port was free before, and who cannot have it ends.
+        return bool(inodes) and pid in descendants()
     except OSError:
         return False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import harness
 from harness import (Orphans, Server, current_user, example, free_port,
-                     listens, unix_sockets, wait_until)
+                     listens, server_user, unix_sockets, wait_until)
 
 # A log line like this fails the test, unless the test said it expects it.
 SUSPICIOUS = re.compile(
@@ -126,6 +126,7 @@ class Place:
             assert len(line) < 250, "too long for the kernel"
             script.write_text("#!%s\n%s" % (line, text))
             script.chmod(0o755)
+        give_away(target)
         return script
 
     # servers
@@ -183,13 +184,22 @@ class Place:
                 text, self.run_dir, extra))
             return [program, "-D", "-f", config]
 
-        return self.start_on_port("lighttpd", command,
-                                  "Address already in use")[1]
+        # A service has none, and www-data may not look into root's.
+        env = {**os.environ, "PATH": harness.PATH, "HOME": str(self.run_dir)}
+        server, port = self.start_on_port("lighttpd", command,
+                                          "Address already in use", env=env)
+        return self.gives_up_root(server, port)
+
+    def gives_up_root(self, server, port):
+        """Its file says so; port."""
+        wait_until(lambda: not harness.is_root(server.pid),
+                   "%s is another user" % server.name)
+        return port
 
     def supervisord(self, name, **pairs):
         """supervisord with examples/servers/NAME as its one part."""
         program = self.need("supervisord")
-        user, group = current_user()
+        user, group = server_user()
         if "fcgi-program" in name:
             pairs["owner"] = "%s:%s" % (user, group)
         part = self.folder / "part.conf"
@@ -200,7 +210,8 @@ class Place:
         self.logs.allow("without any HTTP authentication checking")
         main = self.folder / "supervisord.conf"
         main.write_text(SUPERVISORD % {
-            "log": self.logs.path("supervisord.log"), "user": user,
+            "log": self.logs.path("supervisord.log"),
+            "user": current_user()[0],
             "pid": self.run_dir / "supervisord.pid", "part": part,
             "logs": self.logs.folder, "control": self.run_dir / "super.sock"})
         return self.wait_for_socket(
@@ -214,9 +225,11 @@ class Place:
             stdout=subprocess.PIPE, timeout=harness.DEADLINE, text=True).stdout
 
     def gateway(self, app, *options):
-        """wsgi-cgi on its own, on the test's unix socket."""
+        """wsgi-cgi on its own, on the test's unix socket: the web server's, with
+        the mode that it has by itself."""
         return self.wait_for_socket(self.start("wsgi-cgi", [
-            self.binary, "--bind", "unix:%s" % self.socket, *options, app]))
+            self.binary, "--bind", "unix:%s" % self.socket, "--socket-owner",
+            "%s:%s" % server_user(), *options, app]))
 
     def tcp_gateway(self, app, *options):
         """wsgi-cgi on its own, on a port of loopback: (server, port)."""
@@ -292,6 +305,13 @@ class Place:
         wait_until(lambda: not self.orphans.look(), "what was killed ends")
 
 
+def give_away(folder):
+    """To the user that the application has, with all in it."""
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, *server_user())
+
+
 @contextlib.contextmanager
 def checked(place):
     """At the end all its servers stop, and well, and their logs are in order."""
@@ -315,9 +335,7 @@ def open_place(binary, need):
         folder.chmod(0o755)
         copy = shutil.copy(binary, folder / "wsgi-cgi")
         place = Place(folder, Path(copy), need)
-        if os.geteuid() == 0:
-            for path in (folder, place.run_dir, place.app_dir, place.root):
-                shutil.chown(path, "www-data", "www-data")
+        give_away(folder)
         with checked(place):
             yield place
     finally:

@@ -86,7 +86,7 @@ def connect_gateway(place, stand, script, options, bound=None):
     """bound: what it listened on before, and is to again."""
     options = ("--threads", "4", *options)
     if "9000" not in (SERVERS / stand.file).read_text():
-        place.gateway(script, "--socket-mode", "0666", *options)
+        place.gateway(script, *options)
         return {"socket": place.socket}
     if bound:
         place.tcp_gateway_again(bound, script, *options)

@@ -1,7 +1,5 @@
-"""A look at the other servers: Apache with mod_proxy_fcgi, mod_fcgid, mod_cgid.
-
-Apache gives up its rights when it was started by root, and its user cannot see
-into pytest's temporary folders: hence open_place()."""
+"""A look at the other servers: Apache with mod_proxy_fcgi, mod_fcgid,
+mod_cgid."""
 
 import json
 
@@ -9,14 +7,6 @@ import pytest
 
 import fronts
 from harness import APPS, EXAMPLES, Site
-from place import open_place
-
-
-@pytest.fixture
-def place(binary, need):
-    need("apache2")
-    with open_place(binary, need) as place:
-        yield place
 
 
 @pytest.fixture
@@ -63,7 +53,7 @@ def check(site, place, log):
 
 
 def test_mod_proxy_fcgi(place, apache):
-    place.gateway(place.copy_app(APPS / "probe.py"), "--socket-mode", "0666")
+    place.gateway(place.copy_app(APPS / "probe.py"))
     # Apache reports each record of FCGI_STDERR in these words.
     place.logs.expect("AH01071: Got error ")
     check(Site(apache("apache/proxy-fcgi.conf", "proxy", "proxy_fcgi",

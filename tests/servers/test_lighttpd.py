@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from harness import (APPS, EXAMPLES, SERVERS, Site, descendants, example,
-                     free_port, unix_sockets, wait_until)
+from harness import (APPS, EXAMPLES, SERVERS, Site, as_server_user,
+                     descendants, example, free_port, unix_sockets, wait_until)
 
 PROBE = APPS / "probe.py"
 
@@ -81,9 +81,9 @@ def test_options(deploy):
     assert site.ask(method="POST", body=b"x" * 10241).status == 413
 
 
-def test_after_response(deploy, tmp_path):
+def test_after_response(deploy, place):
     """The client does not wait for wsgi_cgi.after_response."""
-    deploy(PROBE).check_after(tmp_path / "after")
+    deploy(PROBE).check_after(place.folder / "after")
 
 
 # --- bodies -------------------------------------------------------------------
@@ -488,7 +488,8 @@ def test_spawner(spawner, place):
     script = place.folder / name
     script.write_text(example(name, binary=place.binary, socket=place.socket,
                               app=place.copy_app(EXAMPLES / "hello.py")))
-    place.wait_for_socket(place.start(spawner, ["sh", script]))
+    place.wait_for_socket(place.start(spawner, ["sh", script],
+                                      **as_server_user()))
     site = Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
     for _ in range(3):
         assert site.ask().text == "Hello from wsgi-cgi\n"

@@ -26,7 +26,8 @@ from stands import STANDS, change
 
 AGAIN = "Address already in use|address already in use"
 STAND = {stand.name: stand for stand in STANDS}
-AS_WWW_DATA = "apache/cgi.conf", "apache/fcgid.conf"
+AS_WWW_DATA = ("apache/cgi.conf", "apache/fcgid.conf",
+               "lighttpd/bin-path.conf", "lighttpd/cgi.conf")
 
 
 class Client:

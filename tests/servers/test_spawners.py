@@ -7,6 +7,7 @@ The processes are counted: PHP_FCGI_CHILDREN is for php-cgi, and never obeyed.
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import time
 import pytest
 
 import fronts
-from harness import (APPS, EXAMPLES, SERVERS, Site, current_user, descendants,
+from harness import (APPS, EXAMPLES, SERVERS, Site, as_server_user, descendants,
                      example, processes, unix_sockets, wait_until)
 from place import open_place
 
@@ -321,7 +322,7 @@ def spawner(place, name, more=""):
     path.write_text(example(name, binary=place.binary, socket=place.socket,
                             app=("%s %s" % (more, script)).strip()))
     place.need("spawn-fcgi" if "spawn" in name else name.partition(".")[0])
-    server = place.start(name, ["sh", path])
+    server = place.start(name, ["sh", path], **as_server_user())
     return place.wait_for_socket(server), script
 
 
@@ -355,7 +356,7 @@ def background(place):
         subprocess.run([program, "-s", place.socket, "-P", pids, *words, "--",
                         place.binary, script],
                        stdout=subprocess.DEVNULL, check=True,
-                       timeout=20)
+                       timeout=20, **as_server_user())
         started.extend(int(pid) for pid in pids.read_text().split())
         return started
     yield start
@@ -432,7 +433,8 @@ def test_multiwatch_finishes_requests(place, number):
     path = place.folder / "run.sh"
     path.write_text(example("spawn-fcgi-multiwatch.sh", binary=place.binary,
                             socket=place.socket, app=script))
-    watch = place.wait_for_socket(place.start("multiwatch", ["sh", path]))
+    watch = place.wait_for_socket(place.start("multiwatch", ["sh", path],
+                                              **as_server_user()))
     site = served_through_lighttpd(place)
     wait_for_count(place, 3)
     with site.send_raw(b"GET /slow HTTP/1.0\r\n\r\n") as conn:
@@ -497,9 +499,12 @@ class Systemd:
         self.place, self.service = place, unit("wsgi-cgi.service")
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(str(place.socket))
-        mode = unit("wsgi-cgi.socket")["SocketMode"]
-        place.socket.chmod(int(mode, 8))
-        self.socket.listen(int(unit("wsgi-cgi.socket")["Backlog"]))
+        theirs = unit("wsgi-cgi.socket")
+        if os.geteuid() == 0:
+            shutil.chown(place.socket, theirs["SocketUser"],
+                         theirs["SocketGroup"])
+        place.socket.chmod(int(theirs["SocketMode"], 8))
+        self.socket.listen(int(theirs["Backlog"]))
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(place.run_dir / "notify"))
         (place.run_dir / "notify").chmod(0o777)

@@ -10,16 +10,9 @@ import pytest
 
 import fronts
 from harness import APPS, Site
-from place import open_place
 
 NAMES = ["plain.bin", "a b%20\u00fc.bin", "100%.bin", "x?y#z.bin",
          "sub/q\"'&;.bin", "back\\slash+plus~.bin"]
-
-
-@pytest.fixture
-def place(binary, need):
-    with open_place(binary, need) as place:
-        yield place
 
 
 def lighttpd(place, files):
@@ -50,8 +43,7 @@ def site(request, place):
     files = place.folder / "files"
     (files / "sub").mkdir(parents=True)
     port, option = SERVERS[request.param](place, files)
-    place.gateway(place.copy_app(APPS / "files.py"), "--socket-mode", "0666",
-                  "--set", "FILES=%s" % files, "--x-sendfile", option)
+    place.gateway(place.copy_app(APPS / "files.py"), "--set", "FILES=%s" % files, "--x-sendfile", option)
     site = Site(port)
     site.files, site.server = files, request.param
     return site

@@ -12,6 +12,7 @@ from typing import Callable
 
 import fronts
 from harness import APPS, SERVERS, Site
+from place import Place
 
 APP = APPS / "matrix.py"
 
@@ -49,6 +50,7 @@ class Stand:
     variant: str = ""
     scheme: str = "http"
     gateway: bool = False     # we start the application: it can be restarted
+    columns: tuple = ()       # those of the table that it has; (): all
     app: Path = APP
 
     @property
@@ -207,6 +209,19 @@ def caddy(place, stand):
     return script, fronts.caddy(place, stand.file, root=place.root, **pairs)
 
 
+def x_sendfile(front, header, *modules):
+    """What is special of these is tested in test_x_sendfile.py."""
+    def start(place, stand):
+        files = place.folder / "files"
+        files.mkdir()
+        script = place.copy_app(stand.app)
+        place.gateway(script, "--threads", "4", "--x-sendfile",
+                      "%s%s" % (header, files))
+        return script, front(place, stand.file, *modules,
+                             socket=place.socket, files=files)
+    return start
+
+
 def small_server(front):
     def start(place, stand):
         script = shebang(place, stand, place.root / "cgi-bin")
@@ -220,6 +235,7 @@ def small_server(front):
 
 CGI = "/cgi-bin/matrix.py"
 ACTION = ("cgid", "actions")
+FEW = ("urls", "auth", "user", "upload", "end")
 
 STANDS = [
     Stand("lighttpd/socket.conf", lighttpd_socket, LIGHTTPD, gateway=True),
@@ -233,6 +249,8 @@ STANDS = [
     Stand("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
     Stand("lighttpd/tls.conf", lighttpd_socket, LIGHTTPD, scheme="https",
           gateway=True),
+    Stand("lighttpd/x-sendfile.conf",
+          x_sendfile(Place.lighttpd, "X-Sendfile:"), LIGHTTPD, columns=FEW),
     Stand("nginx/socket.conf", nginx, NGINX, gateway=True),
     Stand("nginx/tcp.conf", nginx, NGINX, gateway=True),
     Stand("nginx/mount.conf", nginx, NGINX, "/app", ("--mount", "/app")),
@@ -240,6 +258,9 @@ STANDS = [
     Stand("nginx/stream.conf", nginx, NGINX, gateway=True),
     Stand("nginx/tls.conf", nginx, NGINX, scheme="https", gateway=True),
     Stand("nginx/fcgiwrap.conf", nginx_fcgiwrap, NGINX, CGI),
+    Stand("nginx/x-accel-redirect.conf",
+          x_sendfile(fronts.nginx, "X-Accel-Redirect:/protected="), NGINX,
+          columns=FEW),
     Stand("apache/proxy-fcgi.conf", apache_proxy, APACHE, gateway=True),
     Stand("apache/proxy-fcgi-tcp.conf", apache_proxy, APACHE, gateway=True),
     Stand("apache/proxy-fcgi-mount.conf", apache_proxy, APACHE, "/app",
@@ -259,6 +280,9 @@ STANDS = [
           "/matrix.py"),
     Stand("apache/tls.conf", apache_proxy, APACHE, scheme="https",
           gateway=True),
+    Stand("apache/x-sendfile.conf",
+          x_sendfile(fronts.apache, "X-Sendfile:", "proxy", "proxy_fcgi",
+                     "xsendfile"), APACHE, columns=FEW),
     Stand("haproxy/root.cfg", haproxy, HAPROXY, gateway=True),
     Stand("haproxy/mount.cfg", haproxy, HAPROXY, "/app", gateway=True),
     Stand("haproxy/tls.cfg", haproxy, HAPROXY, scheme="https", gateway=True),

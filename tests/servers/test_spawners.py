@@ -4,12 +4,15 @@ stopped, with nothing left behind (which the fixture sees to).
 The processes are counted: PHP_FCGI_CHILDREN is for php-cgi, and never obeyed.
 """
 
+import grp
 import os
+import pwd
 import re
 import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -17,8 +20,9 @@ import time
 import pytest
 
 import fronts
-from harness import (APPS, EXAMPLES, SERVERS, Site, as_server_user, descendants,
-                     example, processes, unix_sockets, wait_until)
+from harness import (APPS, EXAMPLE_SOCKET, EXAMPLES, SERVERS, Site,
+                     as_server_user, descendants, example, processes,
+                     server_user, substitute, unix_sockets, wait_until)
 from place import open_place
 
 HELLO = EXAMPLES / "hello.py"
@@ -490,6 +494,24 @@ def test_units_are_right(need, tmp_path):
         [program, "verify", *sorted(tmp_path.iterdir())],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert (said.returncode, said.stdout) == (0, "")
+
+
+def test_folder_of_the_sockets(need, tmp_path):
+    """tmpfiles.conf, as systemd obeys it at each boot, below another root."""
+    user, group = server_user()
+    (tmp_path / "etc").mkdir()
+    ids = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    (tmp_path / "etc/passwd").write_text("%s:x:%d:%d::/:/bin/sh\n" % (user, *ids))
+    (tmp_path / "etc/group").write_text("%s:x:%d:\n" % (group, ids[1]))
+    text = (SERVERS / "tmpfiles.conf").read_text()
+    file = tmp_path / "wsgi-cgi.conf"
+    file.write_text(substitute(text, {"0750 www-data www-data": "0750 %s %s"
+                                      % (user, group)}))
+    subprocess.run([need("systemd-tmpfiles"), "--create",
+                    "--root=%s" % tmp_path, file], check=True)
+    made = (tmp_path / EXAMPLE_SOCKET[1:]).parent.stat()
+    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == \
+        (*ids, 0o750)
 
 
 class Systemd:

@@ -52,12 +52,11 @@ def binary():
 
 @pytest.fixture(scope="session")
 def need():
-    """need("nginx") is its path; the test is skipped where it is missing."""
+    """need("nginx") is its path, or missing() is called."""
     def look(name):
         path = harness.find_program(name)
         if path is None:
-            pytest.skip("%s is not installed; see tests/servers/packages.txt"
-                        % name)
+            harness.missing(name)
         return path
     return look
 

@@ -8,10 +8,8 @@ import os
 import re
 from pathlib import Path
 
-import pytest
-
-from harness import (as_server_user, current_user, example, server_user,
-                     wait_until)
+from harness import (as_server_user, current_user, example, missing,
+                     server_user, wait_until)
 
 # --- nginx --------------------------------------------------------------------
 
@@ -94,8 +92,7 @@ def apache(place, name, *modules, extra="", **pairs):
     mpm = "mpm_prefork" if "cgi" in modules else "mpm_event"
     for module in modules:
         if not (APACHE_MODULES / ("mod_%s.so" % module)).exists():
-            pytest.skip("mod_%s is not installed; see "
-                        "tests/servers/packages.txt" % module)
+            missing("mod_" + module)
     words = {"folder": place.folder, "run": place.run_dir,
              "log": place.logs.folder, "part": place.folder / "part.conf"}
     words["user"] = "" if os.geteuid() else "User www-data\nGroup www-data"

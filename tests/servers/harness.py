@@ -21,6 +21,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 EXAMPLES = TREE / "examples"
@@ -58,6 +60,15 @@ PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 def find_program(name):
     """Absolute path or None."""
     return shutil.which(name, path=PATH)
+
+
+def missing(what):
+    """what is not there: the test is skipped, but where all was installed before,
+    as in "make check-servers", it fails."""
+    said = "%s is not installed; see tests/servers/packages.txt" % what
+    if os.environ.get("WSGI_CGI_TEST_ALL"):
+        pytest.fail(said + ", which the Makefile installs")
+    pytest.skip(said)
 
 
 def current_user():

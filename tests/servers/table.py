@@ -69,7 +69,8 @@ class Plugin:
 
     def pytest_runtest_logreport(self, report):
         for name, value in report.user_properties:
-            if name == "figure" and report.when == "call":
+            if (name == "figure" and report.when == "call"
+                    and value not in self.figures):
                 self.figures.append(value)
             if name != "cell":
                 continue

@@ -147,6 +147,15 @@ def test_table_of_cases():
         "a = left: 404"]
 
 
+@pytest.mark.parametrize("all_of_them, end", [
+    ("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_server_that_is_missing(all_of_them, end, need, monkeypatch):
+    """No run is green for want of a server that the Makefile has installed."""
+    monkeypatch.setenv("WSGI_CGI_TEST_ALL", all_of_them)
+    with pytest.raises(end, match="no-such-httpd is not installed"):
+        need("no-such-httpd")
+
+
 def test_figures():
     """Each once, though setup and teardown report it as well."""
     class Report:

@@ -11,7 +11,6 @@ import re
 import signal
 import socket
 import threading
-import warnings
 
 import pytest
 
@@ -169,7 +168,7 @@ def front(request):
 
 
 @pytest.fixture
-def make(place, front):
+def make(place, front, record_property):
     """make() is a Cluster of namespaces, or of loopback addresses where these
     cannot be made or are not wanted."""
     with contextlib.ExitStack() as stack:
@@ -179,8 +178,9 @@ def make(place, front):
                 try:
                     hosts = stack.enter_context(network.namespaces())
                 except network.Missing as error:
-                    warnings.warn("addresses of loopback stand for hosts, no "
-                                  "network namespaces: %s" % error)
+                    record_property(
+                        "figure", "addresses of loopback stand for hosts, no "
+                        "network namespaces: %s" % error)
             cluster = Cluster(place, hosts or network.loopback(), front)
             # First: it would complain of hosts that end.
             stack.callback(cluster.balancer.stop)

@@ -302,7 +302,8 @@ find_auth(const struct doctor_case *c, struct finding *f)
     return true;
 }
 
-/* Debian's fastcgi_params sends $host, which has no port. */
+/* Debian's fastcgi_params sends $host, which has no port. $http_host has one, but
+ * is what the client says even where its request line names another host. */
 static bool
 find_host(const struct doctor_case *c, struct finding *f)
 {
@@ -315,8 +316,11 @@ find_host(const struct doctor_case *c, struct finding *f)
         FINDING_CHANGE,
         "HTTP_HOST has no port, but the server does not listen on the one that "
         "goes without saying: links would lead elsewhere.",
-        "nginx, in the location, behind the line with include:",
-        "fastcgi_param HTTP_HOST $http_host;"};
+        "nginx, the map beside server { }, the last line in the location, "
+        "behind the line with include:",
+        "map $http_host $port_of_host {\n    default      \"\";\n"
+        "    \"~(:\\d+)$\"  $1;\n}\n"
+        "fastcgi_param HTTP_HOST $host$port_of_host;"};
     return c->server == SERVER_NGINX && times == 1 && host.n > 0 &&
            memchr(host.s, ':', host.n) == NULL && port.n > 0 &&
            !is(port, https ? "443" : "80");

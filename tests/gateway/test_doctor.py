@@ -245,7 +245,8 @@ def test_body_that_is_cut_off(fcgi_server):
 # server, its variables -> what it is called, urgent findings, lines of its configuration
 SHAPES = [
     (NGINX, 'nginx', ['HTTP_HOST has no port'],
-     {'fastcgi_param HTTP_HOST $http_host;', '--mount /app', 'client_max_body_size 256m;'}),
+     {'map $http_host $port_of_host {', 'fastcgi_param HTTP_HOST $host$port_of_host;', '--mount /app',
+      'client_max_body_size 256m;'}),
     (APACHE_PROXY, 'Apache with mod_', [], {'--mount /app', 'CGIPassAuth On'}),
     (APACHE_FCGID, 'Apache', [], {'CGIPassAuth On'}),
     (HAPROXY, 'HAProxy', ['calls the whole path SCRIPT_NAME'], {'path-info ^()(/.*)$', 'pass-header Authorization'}),
@@ -297,7 +298,7 @@ def test_lines_that_are_there_already(fcgi_server):
         *((k, v) for k, v in NGINX.items() if v is not None and k != 'QUERY_STRING'),
         ('QUERY_STRING', 'text'), ('HTTP_HOST', 'h.example:8443'), ('PATH_INFO', '/a b/c'), ('SCRIPT_NAME', '')])
     assert page.title.endswith('Nothing has to be changed')
-    assert not {'--mount /app', 'fastcgi_param HTTP_HOST $http_host;'} & page.lines
+    assert not {'--mount /app', 'fastcgi_param HTTP_HOST $host$port_of_host;'} & page.lines
 
 
 def test_mount(transport):

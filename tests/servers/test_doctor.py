@@ -70,25 +70,94 @@ def test_nginx(place, nginx):
     """X1: the port is missing until the line that the page gives is there."""
     doctor(place)
     text = (SERVERS / "nginx/socket.conf").read_text()
-    theirs = "fastcgi_param HTTP_HOST $host$port_of_host;"
-    ours = "fastcgi_param HTTP_HOST $http_host;"
-    assert theirs in text
+    line = "        fastcgi_param HTTP_HOST $host$port_of_host;\n"
+    block = text[text.index("map $http_host"):]
+    block = block[:block.index("}\n") + 2]
+    assert line in text
     config = place.folder / "stock.conf"
-    config.write_text(text.replace(theirs, ""))
+    config.write_text(text.replace(line, "").replace(block, ""))
     said = page(nginx(str(config)))
     assert said.startswith("wsgi-cgi --doctor: 1 thing to change\n")
     assert "\nchange: HTTP_HOST has no port" in said
-    assert "        %s\n" % ours in said
+    # The very lines of the example.
+    assert "".join("        %s" % one for one in
+                   (block + line.lstrip()).splitlines(True)) in said
     assert "        --mount /app\n" in said
     assert "CONTENT_LENGTH: (empty)    <- left out" in said
-    for line in (ours, theirs):
+    place.servers.pop().stop()
+    site = nginx()
+    said = page(site)
+    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert "sent again below; the last one counts" in said
+    assert "gives: http://127.0.0.1:%d/?text " % site.port in said
+
+
+def without(place, file, line):
+    """That example without this line."""
+    text = (SERVERS / file).read_text()
+    assert text.count(line) == 1
+    path = place.folder / "stock.conf"
+    path.write_text(text.replace(line, ""))
+    return str(path)
+
+
+def check_authorization(place, file, start, line):
+    """What the page says with the line and without it, where the password was
+    typed in."""
+    doctor(place)
+    for name, arrives in ((file, True), (without(place, file, line), False)):
+        site = start(place, name)
+        cookie = site.ask("/?auth").headers["Set-Cookie"].partition(";")[0]
+        said = page(site, "/?auth&text", headers={
+            "Cookie": cookie, "Authorization": "Basic bmFtZTpzM2NyM3Q="})
+        assert ("note: Authorization arrives.\n" in said) == arrives
+        assert ("        %s\n" % line.strip() in said) != arrives
+        assert said.startswith("wsgi-cgi --doctor: %s to " % (
+            "Nothing has" if arrives else "1 thing")), said
         place.servers.pop().stop()
-        config.write_text(text.replace(theirs, line))
-        site = nginx(str(config))
-        said = page(site)
-        assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
-        assert "sent again below; the last one counts" in said
-        assert "gives: http://127.0.0.1:%d/?text " % site.port in said
+
+
+def test_apache(place):
+    """X2: without CGIPassAuth the page gives that line."""
+    check_authorization(
+        place, "apache/proxy-fcgi.conf", lambda place, name: Site(fronts.apache(
+            place, name, "proxy", "proxy_fcgi", socket=place.socket)),
+        "        CGIPassAuth On\n")
+
+
+def test_haproxy(place):
+    """X4: the same of pass-header, and of path-info."""
+    def start(place, name):
+        return Site(fronts.haproxy(place, name, socket=place.socket))
+
+    file, line = "haproxy/root.cfg", "    path-info ^()(/.*)$\n"
+    check_authorization(place, file, start,
+                        "    pass-header Authorization\n")
+    said = page(start(place, without(place, file, line)), "/x?text")
+    assert said.startswith("wsgi-cgi --doctor: 1 thing to change\n")
+    assert "        %s\n" % line.strip() in said
+
+
+def test_caddy(place):
+    """X5: nothing to change at the root; the other case is described."""
+    doctor(place)
+    said = page(Site(fronts.caddy(place, "caddy/root.caddyfile",
+                                  root=place.root, socket=place.socket)))
+    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert "web server: Caddy " in said and "        --mount /app\n" in said
+
+
+def test_busybox(place):
+    """X8: as a script's first line."""
+    folder = place.root / "cgi-bin"
+    folder.mkdir()
+    script = folder / "app.py"
+    script.write_text("#!%s --doctor\n" % place.binary)
+    script.chmod(0o755)
+    said = page(Site(fronts.busybox(place, "busybox/httpd.sh"),
+                     "/cgi-bin/app.py"), "/x?text")
+    assert "Nothing has to be changed" in said
+    assert "web server: busybox httpd " in said
 
 
 @pytest.mark.parametrize("server", ["lighttpd", "nginx"])

@@ -40,6 +40,8 @@ def application(environ, start_response):
         return half()
     if environ["PATH_INFO"] == "/held":
         hold()
+    if environ["PATH_INFO"] == "/once" and not os.path.exists(here + "/held"):
+        hold()
     time.sleep({"/slow": 0.3, "/long": 2}.get(environ["PATH_INFO"], 0.005))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [("%%s %%s " %% (host, version)).encode()]
@@ -328,7 +330,7 @@ class Held:
         try:
             self.answer = self.cluster.site.ask(
                 self.path, self.method,
-                b"body" if self.method == "POST" else None)
+                b"body" if self.method in ("POST", "PUT") else None)
         except (OSError, http.client.HTTPException) as error:
             self.answer = error
 
@@ -352,6 +354,17 @@ def test_post_is_not_repeated(make):
         pass
     assert len(request.hosts()) == 1
     assert request.answer.status == 502
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+def test_what_is_repeated(method, make):
+    """It is the same done twice: another host is asked, and the client sees
+    nothing of it."""
+    with Held(make("loopback"), method, "/once") as request:
+        pass
+    assert request.answer.status == 200
+    if method != "HEAD":
+        assert request.answer.text.split()[0] not in request.hosts()
 
 
 def test_answer_that_has_begun(make):

@@ -15,6 +15,7 @@ from harness import APPS, SERVERS, Site
 from place import Place
 
 APP = APPS / "matrix.py"
+THREADS = 4  # of the application
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Facts:
     continues: bool = True    # answers Expect: 100-continue with 100
     kills: bool = False       # ends the script when the client has gone
     keeps: bool = True        # says so where it closes the connection
+    lengths: bool = True      # hands on the Content-Length of a response
+    buffers: bool = False     # takes 16 MiB from the application at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Stand:
         return self.file + (" " + self.variant if self.variant else "")
 
 
-LIGHTTPD = Facts(request_headers=431, apple=200)
-NGINX = Facts(request_headers=400, response_headers=502)
-APACHE = Facts(slash="kept", cookies=", ")
+LIGHTTPD = Facts(request_headers=431, apple=200, buffers=True)
+NGINX = Facts(request_headers=400, response_headers=502, buffers=True)
+APACHE = Facts(slash="kept", cookies=", ", lengths=False)
 FCGID = Facts(slash="kept", cookies=", ", request_headers=500)
 APACHE_CGI = Facts(slash="kept", cookies=", ", kills=True)
 HAPROXY = Facts(slashes="kept", claimed_user=True, chunked_large=400,
@@ -86,7 +89,7 @@ def run_gateway(place, stand):
 
 def connect_gateway(place, stand, script, options, bound=None):
     """bound: what it listened on before, and is to again."""
-    options = ("--threads", "4", *options)
+    options = ("--threads", str(THREADS), *options)
     if "9000" not in (SERVERS / stand.file).read_text():
         place.gateway(script, *options)
         return {"socket": place.socket}
@@ -215,7 +218,7 @@ def x_sendfile(front, header, *modules):
         files = place.folder / "files"
         files.mkdir()
         script = place.copy_app(stand.app)
-        place.gateway(script, "--threads", "4", "--x-sendfile",
+        place.gateway(script, "--threads", str(THREADS), "--x-sendfile",
                       "%s%s" % (header, files))
         return script, front(place, stand.file, *modules,
                              socket=place.socket, files=files)
@@ -243,7 +246,7 @@ STANDS = [
     Stand("lighttpd/mount.conf", lighttpd_socket, LIGHTTPD, "/app",
           gateway=True),
     Stand("lighttpd/stream.conf", lighttpd_socket,
-          change(LIGHTTPD, chunked_large=411), gateway=True),
+          change(LIGHTTPD, chunked_large=411, buffers=False), gateway=True),
     Stand("lighttpd/bin-path.conf", lighttpd_bin_path, LIGHTTPD),
     Stand("lighttpd/cgi.conf", lighttpd_cgi, LIGHTTPD, CGI),
     Stand("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
@@ -255,7 +258,8 @@ STANDS = [
     Stand("nginx/tcp.conf", nginx, NGINX, gateway=True),
     Stand("nginx/mount.conf", nginx, NGINX, "/app", ("--mount", "/app")),
     Stand("nginx/split.conf", nginx, NGINX, "/app", gateway=True),
-    Stand("nginx/stream.conf", nginx, NGINX, gateway=True),
+    Stand("nginx/stream.conf", nginx, change(NGINX, buffers=False),
+          gateway=True),
     Stand("nginx/tls.conf", nginx, NGINX, scheme="https", gateway=True),
     Stand("nginx/fcgiwrap.conf", nginx_fcgiwrap, NGINX, CGI),
     Stand("nginx/x-accel-redirect.conf",

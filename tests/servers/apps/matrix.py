@@ -70,8 +70,8 @@ def unsized(environ, start_response):
 
 
 def file(environ, start_response):
-    """The file "sparse" beside this one, by wsgi.file_wrapper."""
-    path = os.path.join(HERE, "sparse")
+    """The file "large" beside this one, by wsgi.file_wrapper."""
+    path = os.path.join(HERE, "large")
     start_response("200 OK", PLAIN + [
         ("Content-Length", str(os.stat(path).st_size))])
     return environ["wsgi.file_wrapper"](open(path, "rb"))

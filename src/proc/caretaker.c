@@ -19,6 +19,7 @@
 /* What it remembers from one round to the next. */
 struct round {
     struct signals seen; /* signals that have been dealt with */
+    int64_t load_end_ms; /* of a stop that waits for the code; 0 = none */
     int watch_ms;        /* when the watchdog wants to look again */
     struct restart restart;
     struct relief relief;
@@ -76,7 +77,7 @@ is_only_work_after(const struct pool *p)
 static void
 start_again(struct pool *p)
 {
-    if (atomic_load(&p->restart) && signals_get().stop == STOP_NONE) {
+    if (atomic_load(&p->restart) && signals_get().stop != STOP_NOW) {
         int e = pool_restart(p);
         log_error("starting again: %s", strerror(-e));
     }
@@ -97,6 +98,18 @@ end_now(struct pool *p, const char *why)
     _exit(EX_OK);
 }
 
+/* Clients have waited since the program before us: a stop is to find them served. */
+static void
+stop_when_loaded(struct pool *p, struct round *r, int64_t now)
+{
+    if (r->load_end_ms == 0) {
+        r->load_end_ms = now + p->s.config->graceful_timeout_ms;
+    }
+    if (now >= r->load_end_ms) {
+        end_now(p, "--graceful-timeout has passed while the code was loaded");
+    }
+}
+
 static void
 obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 {
@@ -104,8 +117,12 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 
     if (s.stop != STOP_NONE) {
         restart_cancel(&r->restart);
-        if (s.stop == STOP_NOW || !started) {
+        if (s.stop == STOP_NOW || (!started && !p->s.restarted)) {
             end_now(p, NULL);
+        }
+        if (!started) {
+            stop_when_loaded(p, r, now);
+            return;
         }
         if (atomic_exchange(&p->restart, false)) {
             /* A stop is for good, also for who waits to connect. */
@@ -291,8 +308,9 @@ caretaker_main(void *arg)
     log_set_patience(0);
     for (;;) {
         int64_t now = clock_ms();
-        int round = p->end_ms != 0 ? STOPPING_MS
-                                   : restart_pause(&r.restart, now, interval);
+        bool stopping = p->end_ms != 0 || r.load_end_ms != 0;
+        int round =
+            stopping ? STOPPING_MS : restart_pause(&r.restart, now, interval);
         wait_for_round(p, &r, notify_wait_ms(now, least(r.watch_ms, round)),
                        control);
         now = clock_ms();

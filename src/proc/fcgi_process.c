@@ -96,7 +96,7 @@ serve(const struct pool_setup *setup)
         caretaker_guard_end(caretaker_end_ms(pool), pool, EX_OK);
         interp_finish();
     }
-    if (restart && signals_get().stop == STOP_NONE) {
+    if (restart && signals_get().stop != STOP_NOW) {
         int e = pool_restart(pool);
         if (e != -EINTR) {
             log_error("starting again: %s", strerror(-e));
@@ -160,8 +160,8 @@ static int
 set_up(const struct start *s, struct pool_setup *setup)
 {
     struct restart_fds inherited;
-    bool restarted = restart_is_one();
 
+    setup->restarted = restart_is_one();
     restart_inherited(&inherited);
     notify_open(inherited.notify_fd);
     migrate = inherited.migrate;
@@ -169,7 +169,8 @@ set_up(const struct start *s, struct pool_setup *setup)
         log_error("out of descriptors");
         return EX_OSERR;
     }
-    int status = logs_open(setup->config, restarted, inherited.access_fd);
+    int status =
+        logs_open(setup->config, setup->restarted, inherited.access_fd);
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }

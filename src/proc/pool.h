@@ -55,6 +55,7 @@ struct pool_setup {
     struct migrate *migrate; /* between the workers of a master, or from one run
                               * of the program to the next on the same pid */
     enum pool_preload preload;
+    bool restarted;          /* clients have waited for this program to start */
     struct control *control; /* to be served here, or NULL */
     const struct doctor_facts
         *doctor; /* --doctor: there is no Python; or NULL */
@@ -86,7 +87,8 @@ struct pool {
 };
 
 /* From here on signals are obeyed: until pool_run() a stop ends the process at
- * once with status 0, since nothing has been promised yet. 0 or EX_OSERR. */
+ * once with status 0, since nothing has been promised yet (but where restarted:
+ * there it stops when it has served those who wait). 0 or EX_OSERR. */
 CHECK_RESULT int pool_open(const struct pool_setup *setup,
                            struct pool **ret_pool);
 

@@ -210,8 +210,16 @@ execute(const struct restart_fds *fds)
         return -errno;
     }
     signals_hold_for_exec();
-    if (signals_get().stop != STOP_NONE) {
-        return -EINTR; /* it came just now: stop after all */
+    switch (signals_get().stop) {
+    case STOP_NOW:
+        return -EINTR;
+    case STOP_GRACEFUL:
+        /* It came just now, when we have left those who wait to connect to the
+         * program after us: it is to serve them, and stop. */
+        (void)kill(getpid(), SIGTERM);
+        break;
+    case STOP_NONE:
+        break;
     }
     (void)execve(origin.exe, origin.argv, origin.environment);
     return -errno;

@@ -12,9 +12,11 @@ import zipfile
 
 import pytest
 
+import fcgi
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket
 from settings import BINARY
+from test_losses import connect
 from test_syscalls import plain, traced
 
 APP = '''
@@ -471,7 +473,7 @@ def test_new_code_with_a_thread_that_never_ends(alone):
 @plain
 def test_term_on_the_way_to_the_new_program(world):
     """P4: a TERM that comes when the program is about to be started again is not forgotten with it, though a thread of
-    the application is there to take it."""
+    the application is there to take it. Who has connected meanwhile is served first."""
     slow = world.new_path('slow')
     slow.write_text('#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=execve '
                     f'-e inject=execve:delay_enter=2s:when=1 {BINARY} "$@"\n')
@@ -479,9 +481,10 @@ def test_term_on_the_way_to_the_new_program(world):
     script = world.tmp_path / 'app.py'
     script.write_text('import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n' +
                       born('one'))
-    sock, address = listening_socket('unix', world.new_path('sock'))
-    with sock:
-        server = FcgiServer(world, world.spawn('--reload', 'off', script, binary=slow, stdin=sock), address)
+    address = os.fspath(world.new_path('sock'))
+    process = world.spawn('--bind', f'unix:{address}', '--reload', 'off', script, binary=slow)
+    server = FcgiServer(world, process, address)
+    wait_for(lambda: os.path.exists(address), 20, 'the socket')
     server.check_fds, server.script = False, str(script)
     server.allow_log(NOTICES)
     has(server, 'one')
@@ -493,5 +496,10 @@ def test_term_on_the_way_to_the_new_program(world):
     assert not holds()
     server.signal(signal.SIGHUP)
     wait_for(holds, 20, 'the end of the old program')
+    waiting = [connect(address) for _ in range(3)]
     server.signal(signal.SIGTERM)
+    for client in waiting:
+        with client, client.makefile('rb') as answer:
+            records, _ = fcgi.split_records(answer.read())
+        assert records[-1].type == fcgi.END_REQUEST
     assert server.process.wait(20) == 0

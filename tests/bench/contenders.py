@@ -265,9 +265,13 @@ def waitress(place, work, processes=1, threads=1):
 def mod_wsgi(place, work, processes=1, threads=1, daemon=True):
     """Apache itself: it needs no web server in front."""
     port, conf, script = free_port(), place.path('apache.conf'), place.path('app.wsgi')
+    # Apache gives up root, and the tree may stand where only root may go.
+    works = place.path('works')
+    shutil.copytree(TREE / 'examples', works)
+    for file in HERE.glob('*.py'):
+        shutil.copy(file, works)
     module, _, name = (work if ':' in work else f'work:{work}').partition(':')
-    script.write_text(f'import sys\nsys.path.insert(0, {str(HERE)!r})\n'
-                      f'sys.path.insert(0, {str(TREE / "examples")!r})\nfrom {module} import {name} as application\n')
+    script.write_text(f'import sys\nsys.path.insert(0, {str(works)!r})\nfrom {module} import {name} as application\n')
     group = f'WSGIDaemonProcess b processes={processes} threads={threads}\nWSGIProcessGroup b\n' if daemon else ''
     modules = ['mpm_event', 'authz_core', 'wsgi']
     found = {'wsgi': next(Path('/usr/lib/apache2/modules').glob('mod_wsgi.so*'))}
@@ -293,5 +297,5 @@ Require all granted
 ''')
     os.chmod(place.folder, 0o755)
     name = 'mod_wsgi, ' + ('daemon' if daemon else 'embedded')
-    return Running(place, name, ['/usr/sbin/apache2', '-D', 'FOREGROUND', '-f', conf], url=f'http://127.0.0.1:{port}/',
-                   env=dict(place.env, PYTHONPATH=str(HERE))).wait()
+    return Running(place, name, ['/usr/sbin/apache2', '-D', 'FOREGROUND', '-f', conf],
+                   url=f'http://127.0.0.1:{port}/').wait()

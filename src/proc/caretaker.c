@@ -115,6 +115,7 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
 {
     bool started = atomic_load(&p->started);
 
+    r->seen = s;
     if (s.stop != STOP_NONE) {
         restart_cancel(&r->restart);
         if (s.stop == STOP_NOW || (!started && !p->s.restarted)) {
@@ -137,7 +138,6 @@ obey(struct pool *p, struct round *r, int64_t now, struct signals s)
     if (p->end_ms != 0 && now >= p->end_ms) {
         end_now(p, "--graceful-timeout has passed");
     }
-    r->seen = s;
 }
 
 /* One that serves error pages may have lost a thread, too. */

@@ -503,3 +503,37 @@ def test_term_on_the_way_to_the_new_program(world):
             records, _ = fcgi.split_records(answer.read())
         assert records[-1].type == fcgi.END_REQUEST
     assert server.process.wait(20) == 0
+
+
+SLOW_TO_LOAD = '''import os, sys, time
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'hello']
+if os.path.exists({flag!r}):
+    print('loading in', os.getpid(), file=sys.stderr, flush=True)
+    time.sleep(2)
+'''
+
+
+def test_signals_while_a_stop_waits_for_the_code(world):
+    """P4, P7: a stop that finds the program executed again still loading is obeyed when that is over, and other signals
+    meanwhile, each once."""
+    flag = world.new_path('flag')
+    script = world.tmp_path / 'app.py'
+    script.write_text(SLOW_TO_LOAD.format(flag=str(flag)))
+    address = os.fspath(world.new_path('sock'))
+    process = world.spawn('--bind', f'unix:{address}', '--reload', 'off', script)
+    process.allow_log('.*')
+    wait_for(lambda: os.path.exists(address), 20, 'the socket')
+    with connect(address) as client, client.makefile('rb') as answer:
+        assert b'hello' in answer.read()
+    flag.touch()
+    process.signal(signal.SIGHUP)
+    process.wait_log(f'loading in {process.pid}\n', 30)
+    waiting = connect(address)
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGUSR2)
+    with waiting, waiting.makefile('rb') as answer:
+        assert b'hello' in answer.read()
+    assert process.wait(20) == 0
+    assert process.logged.count('SIGUSR2: stacks of all threads') == 1

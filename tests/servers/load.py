@@ -58,6 +58,10 @@ class Http:
         for thread in self.threads:
             thread.join()
 
+    def wait_for_more(self, count=30):
+        before = len(self.answers)
+        wait_until(lambda: len(self.answers) >= before + count, "answers")
+
     def wait_for(self, text):
         """Until a request that was sent from now on is answered so."""
         begun = time.monotonic()

@@ -14,12 +14,12 @@ import signal
 import socket
 import stat
 import subprocess
-import threading
 import time
 
 import pytest
 
 import fronts
+import load
 from harness import (APPS, EXAMPLE_SOCKET, EXAMPLES, SERVERS, Site,
                      as_server_user, descendants, example, processes,
                      server_user, substitute, unix_sockets, wait_until)
@@ -64,37 +64,9 @@ def mark(script, text):
     os.replace(new, script)
 
 
-class Load:
+def asking(site):
     """Clients that ask one after the other; every answer counts."""
-
-    def __init__(self, site, clients=3):
-        self.site, self.stopping = site, threading.Event()
-        self.answers, self.failures = [], []
-        self.threads = [threading.Thread(target=self.run)
-                        for _ in range(clients)]
-
-    def run(self):
-        while not self.stopping.is_set():
-            try:
-                got = self.site.ask()
-            except OSError as error:
-                self.failures.append(error)
-                continue
-            (self.answers if got.status == 200 else self.failures).append(got)
-
-    def wait_for_more(self, count=30):
-        before = len(self.answers)
-        wait_until(lambda: len(self.answers) >= before + count, "answers")
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+    return load.Http(site, clients=3, methods=("GET",))
 
 
 # --- lighttpd, bin-path -------------------------------------------------------
@@ -127,9 +99,9 @@ def test_lighttpd_max_procs(three, place):
     """As many as max-procs says, each on a socket of its own, and none more."""
     site, _ = three
     before = applications(place)
-    with Load(site) as load:
-        load.wait_for_more(100)
-    assert not load.failures
+    with asking(site) as clients:
+        clients.wait_for_more(100)
+    assert not clients.failures
     assert applications(place) == before
 
 
@@ -150,15 +122,15 @@ def test_lighttpd_sees_no_restart(three, place):
     the same ids, and not one request fails."""
     site, script = three
     before = applications(place)
-    with Load(site) as load:
-        load.wait_for_more()
+    with asking(site) as clients:
+        clients.wait_for_more()
         mark(script, "Hello again")
-        wait_until(lambda: load.answers[-1].text == "Hello again\n",
+        wait_until(lambda: clients.answers[-1][1] == "Hello again\n",
                    "new code")
         # All three are asked in turn.
-        wait_until(lambda: {got.text for got in load.answers[-60:]}
+        wait_until(lambda: {text for _, text in clients.answers[-60:]}
                    == {"Hello again\n"}, "new code everywhere")
-    assert not load.failures, load.failures[:3]
+    assert not clients.failures, clients.failures[:3]
     assert applications(place) == before
     assert "child exited" not in place.logs.text()
 
@@ -217,9 +189,9 @@ def test_mod_fcgid_starts_and_stops(fcgid, public):
     """On demand, one request at a time in each; PHP_FCGI_CHILDREN makes no more
     of them; all end with Apache. (It leaves a socket file in its own folder.)"""
     assert len(applications(public)) == 1
-    with Load(fcgid) as load:
-        load.wait_for_more()
-    assert not load.failures
+    with asking(fcgid) as clients:
+        clients.wait_for_more()
+    assert not clients.failures
     assert 1 <= len(applications(public)) <= 3
     apache = next(s for s in public.servers if s.name == "apache2")
     assert apache.stop() == 0
@@ -260,13 +232,13 @@ def test_supervisor_fcgi_program(place):
                       app=place.app_dir / "hello.py")
     site = served_through_lighttpd(place)
     first = wait_for_count(place, 2)
-    with Load(site) as load:
-        load.wait_for_more()
+    with asking(site) as clients:
+        clients.wait_for_more()
         for name in ("app:app_00", "app:app_01"):
             said = place.supervisorctl("restart", name)
             assert "started" in said and "ERROR" not in said, said
-            load.wait_for_more()
-    assert not load.failures, load.failures[:3]
+            clients.wait_for_more()
+    assert not clients.failures, clients.failures[:3]
     second = wait_for_count(place, 2)
     assert not set(first) & set(second)
 
@@ -297,10 +269,10 @@ def test_supervisor_and_spawn_fcgi(place):
 
     mark(script, "Hello again")
     assert "signalled" in place.supervisorctl("signal", "HUP", "app")
-    with Load(site) as load:
-        wait_until(lambda: load.answers and
-                   load.answers[-1].text == "Hello again\n", "new code")
-    assert not load.failures, load.failures[:3]
+    with asking(site) as clients:
+        wait_until(lambda: clients.answers and
+                   clients.answers[-1][1] == "Hello again\n", "new code")
+    assert not clients.failures, clients.failures[:3]
     assert applications(place) == [first]
 
     said = place.supervisorctl("restart", "app")
@@ -339,10 +311,10 @@ def test_spawn_fcgi_in_the_foreground(place):
     assert applications(place) == [server.pid]
     mark(script, "Hello again")
     server.send_signal(signal.SIGHUP)
-    with Load(site) as load:
-        wait_until(lambda: load.answers and
-                   load.answers[-1].text == "Hello again\n", "new code")
-    assert not load.failures, load.failures[:3]
+    with asking(site) as clients:
+        wait_until(lambda: clients.answers and
+                   clients.answers[-1][1] == "Hello again\n", "new code")
+    assert not clients.failures, clients.failures[:3]
     assert applications(place) == [server.pid]
     assert server.stop() == 0
 
@@ -384,15 +356,15 @@ def test_spawn_fcgi_with_several(background, place):
     pids = background("-F", "3")
     assert len(pids) == 3 and wait_for_count(place, 3) == sorted(pids)
     site = served_through_lighttpd(place)
-    with Load(site) as load:
-        load.wait_for_more()
+    with asking(site) as clients:
+        clients.wait_for_more()
         born = {pid: start_of_exec(pid) for pid in pids}
         for pid in pids:
             os.kill(pid, signal.SIGHUP)
         wait_until(lambda: all(start_of_exec(pid) != born[pid]
                                for pid in pids), "new programs")
-        load.wait_for_more()
-    assert not load.failures, load.failures[:3]
+        clients.wait_for_more()
+    assert not clients.failures, clients.failures[:3]
     assert wait_for_count(place, 3) == sorted(pids)
 
 
@@ -420,9 +392,9 @@ def test_multiwatch(place):
     wait_until(lambda: len(set(applications(place)) - set(before)) == 1,
                "a new one")
     wait_for_count(place, 3)
-    with Load(site) as load:
-        load.wait_for_more()
-    assert not load.failures
+    with asking(site) as clients:
+        clients.wait_for_more()
+    assert not clients.failures
     watch = next(s for s in place.servers if "multiwatch" in s.name)
     watch.stop()
     wait_until(lambda: not applications(place), "the end")
@@ -460,13 +432,13 @@ def test_systemd_socket_activate(place, options, count):
     site = served_through_lighttpd(place)
     assert site.ask().text == TEXT
     assert server.pid in wait_for_count(place, count)
-    with Load(site) as load:
-        load.wait_for_more()
+    with asking(site) as clients:
+        clients.wait_for_more()
         mark(script, "Hello again")
         server.send_signal(signal.SIGHUP)
-        wait_until(lambda: {got.text for got in load.answers[-30:]}
+        wait_until(lambda: {text for _, text in clients.answers[-30:]}
                    == {"Hello again\n"}, "new code")
-    assert not load.failures, load.failures[:3]
+    assert not clients.failures, clients.failures[:3]
     assert server.pid in wait_for_count(place, count)
     assert server.stop() == 0
     assert applications(place) == []

@@ -20,8 +20,9 @@
 enum {
     BUCKETS = 64,
     /* While importing nearly all objects stay, so that collections find nothing:
-     * 5 to 10 % of a start. */
-    GC_THRESHOLD_LOADING = 50000,
+     * 5 to 10 % of a start. Django makes 200,000; what makes more than this may
+     * make garbage, too. */
+    GC_THRESHOLD_LOADING = 500000,
     /* After a failure without a change of any file: what failed may have been a
      * database that was not up yet. */
     RETRY_MS = 10000,
@@ -97,6 +98,23 @@ gc_begin_load(void)
     PyErr_Clear();
 }
 
+/* To the oldest generation with everything that has come: it would all be looked
+ * through at the first request, where the next object that is made goes beyond
+ * the old threshold. What the application has frozen itself stays so. */
+static void
+gc_make_old(PyObject *gc)
+{
+    CLEANUP(py_clear)
+    PyObject *frozen = PyObject_CallMethod(gc, "get_freeze_count", NULL);
+    if (frozen == NULL || PyObject_IsTrue(frozen) != 0) {
+        return;
+    }
+    CLEANUP(py_clear) PyObject *r = PyObject_CallMethod(gc, "freeze", NULL);
+    CLEANUP(py_clear) PyObject *u = PyObject_CallMethod(gc, "unfreeze", NULL);
+    (void)r;
+    (void)u;
+}
+
 static void
 gc_end_load(void)
 {
@@ -104,6 +122,9 @@ gc_end_load(void)
         return;
     }
     CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
+    if (gc != NULL) {
+        gc_make_old(gc);
+    }
     /* Unless the application has set its own meanwhile. */
     if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {
         set_gc_threshold(gc, gc_threshold);

@@ -409,6 +409,25 @@ def application(environ, start_response):
     assert results[1][1:] == (1234, False)
 
 
+def test_first_request_collects_nothing_of_the_load(transport, tmp_path):
+    """What loading made is old already; what the application froze itself is left to it."""
+    source = '''
+import gc
+MARK = ['made while loading']
+{own}
+def application(environ, start_response):
+    young = gc.get_objects(generation=0) + gc.get_objects(generation=1)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((any(o is MARK for o in young), gc.get_freeze_count() > 0)).encode()]
+'''
+    results = []
+    for name, own in (('plain', ''), ('own', 'gc.freeze()')):
+        script = tmp_path / f'{name}.py'
+        script.write_text(source.format(own=own))
+        results.append(eval(transport.serve(str(script)).request().body))
+    assert results == [(False, False), (False, True)]
+
+
 def test_import_of_many_threads_at_once(fcgi_unix, tmp_path):
     """Circular imports from several threads end: ours is no lock that importlib could wait for."""
     (tmp_path / 'x.py').write_text('import time\ntime.sleep(0.1)\nimport y\n')

@@ -20,6 +20,7 @@
 #include "proc/signals.h"
 #include "proc/start.h"
 #include "wsgi/interp.h"
+#include "wsgi/prefault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,13 +120,13 @@ main(int argc, char **argv)
     struct start start = {.mode = MODE_AUTO};
     int status;
 
-    interp_prefault();
+    start.request_in_env =
+        getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
+    prefault_data(start.request_in_env);
     if (fd_sanitize(&start.was_closed) < 0) {
         return leave(EX_OSERR);
     }
     signals_init(restart_is_one());
-    start.request_in_env =
-        getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
         log_set_id(cgi_log_id);
     }

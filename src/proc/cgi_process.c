@@ -9,6 +9,7 @@
 #include "proc/prelude.h"
 #include "wsgi/handler.h"
 #include "wsgi/interp.h"
+#include "wsgi/prefault.h"
 #include "wsgi/stacks.h"
 
 #include <fcntl.h>
@@ -143,6 +144,7 @@ cgi_process_run(const struct config *config, const struct start *s,
         return fail(config, &io, status);
     }
     shares_stderr = !logs_take_stderr() && s->shares_stderr;
+    prefault_arenas();
     if ((status = prelude_start_python(config)) != 0) {
         return fail(config, &io, status);
     }

@@ -19,20 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN 1
-#endif
-#endif
-#ifndef HAS_ASAN
-#define HAS_ASAN 0
-#endif
 
 /* With several threads: how long one may compute while another waits. Python's
  * own 5 ms add as much to every short request beside a busy one. */
@@ -45,25 +33,6 @@ static char venv_dir[PATH_MAX];
 static PyThreadState *main_state;
 
 /* -- before Python ---------------------------------------------------------- */
-
-void
-interp_prefault(void)
-{
-#if WSGI_CGI_LINK_STATIC
-    /* Given by the linker.
-     * NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
-    extern char __data_start[], edata[];
-#ifndef MADV_POPULATE_WRITE
-    enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14 */
-#endif
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-    uintptr_t from = (uintptr_t)__data_start & ~page;
-    uintptr_t to = ((uintptr_t)edata + page) & ~page;
-    /* An older kernel says EINVAL, and the pages fault in one by one. */
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-    (void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
-#endif
-}
 
 /* Fills in executable and venv_dir. 0 or -errno. */
 static int

@@ -17,10 +17,6 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 
-/* First thing in main(): maps the program's writable data in one go, instead of
- * by some 260 page faults while Python starts. Only where libpython is static. */
-void interp_prefault(void);
-
 /* Checks --venv (version, readable, encodings found) and PYTHONHOME before any
  * Python runs. Before --chdir: a relative --venv is remembered as it is meant
  * then. 0 or EX_CONFIG (78). */

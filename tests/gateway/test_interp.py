@@ -72,6 +72,65 @@ def test_frozen_encodings(run, cgi):
     assert (ours[-1] == 'frozen') == frozen
 
 
+# --- its memory -------------------------------------------------------------------------------------------------------
+
+# KiB that ask for huge pages; whether the program's data is what the file has, mapped.
+PAGES = '''(lambda text: [sum(int(part.split("Size:")[1].split()[0]) for part in re.split(r"(?m)^(?=[0-9a-f]+-)", text)
+                             if " hg" in part.partition("VmFlags:")[2]),
+                         bool(re.search(r"(?m)^[0-9a-f]+-\\S+ rw-p .*/wsgi-cgi$", text))])(open("/proc/self/smaps").read())'''
+has_huge_pages = pytest.mark.skipif(not os.path.exists('/sys/kernel/mm/transparent_hugepage'),
+                                    reason='this kernel has no transparent huge pages')
+
+
+@has_huge_pages
+@pytest.mark.skipif(SANITIZED, reason='sanitizers have an allocator and data of their own')
+def test_huge_pages_for_one_request(run, transport):
+    """A CGI process has its objects and the program's data in huge pages, which saves it 500 page faults; one that stays
+    takes small ones, for less memory."""
+    huge, is_mapped = show(transport, f'(exec("import re", globals()), {PAGES})[1]')
+    is_static = 'static libpython' in run('--version').stdout.decode()
+    if transport.is_fcgi:
+        assert (huge, is_mapped) == (0, True)
+    else:
+        assert huge >= 16 << 10 and is_mapped == (not is_static)
+
+
+@pytest.mark.skipif(SANITIZED, reason='sanitizers have an allocator of their own')
+def test_arenas_are_used_again(cgi):
+    """What Python gives back is there for its next objects: ten times 8 MB need no more room than twice."""
+    sizes = json.loads(cgi.serve('''
+import json
+def size():
+    data = [float(i) for i in range(300000)]
+    del data
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[0])
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps([size() for _ in range(10)]).encode()]
+''').request().body)
+    assert sizes[1] == sizes[-1], sizes
+
+
+def test_little_room_for_addresses(cgi, tmp_path):
+    """Under a limit that leaves no room for huge pages (ulimit -v, as shared hosts have), small ones do."""
+    sizes = json.loads(cgi.serve('''
+import json, resource
+def application(environ, start_response):
+    with open('/proc/self/statm') as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (17 << 20),) * 2)
+    kept = [[float(i) for i in range(80000)] for _ in range(9)]
+    try:
+        more = bytearray(16 << 20)
+    except MemoryError:
+        more = None
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps([len(kept), more is None]).encode()]
+''').request().body)
+    assert sizes == [9, True]
+
+
 def test_environment_is_honoured(cgi, tmp_path):
     """As python3 does."""
     seen = show(cgi, '[sys.path, sys.flags.hash_randomization, sys.dont_write_bytecode, sys.flags.optimize]',

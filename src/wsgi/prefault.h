@@ -1,0 +1,29 @@
+/*
+ * prefault.h - memory that is there before it is touched
+ *
+ * What:      a page fault costs more than a microsecond on a virtual machine, and
+ *            the start of Python is some 800 of them. The program's data comes in
+ *            one go; a process that answers one request has that data and Python's
+ *            arenas in huge pages (Linux: transparent, 2 MiB), where the system
+ *            lets it: `never` in /sys/kernel/mm/transparent_hugepage/enabled
+ *            means small ones. A process that stays takes small pages: less memory.
+ * Owner:     the process.
+ * Threads:   before any is started; Python asks for arenas from any of them.
+ * GIL:       not needed.
+ * Errors:    none: what cannot be had faults in page by page.
+ * Blocks:    never, but for the kernel finding a huge page.
+ */
+#ifndef WSGI_PREFAULT_H
+#define WSGI_PREFAULT_H
+
+#include <stdbool.h>
+
+/* First thing in main(): the program's writable data. Only where libpython is
+ * static, whose types and frozen modules are 1.1 MiB of it. */
+void prefault_data(bool is_for_one_request);
+
+/* Before Python is initialised, for one request: where its objects will be.
+ * What Python gives back is kept for its next arena. */
+void prefault_arenas(void);
+
+#endif

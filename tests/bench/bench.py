@@ -88,7 +88,10 @@ def heavy(b):
     for daemon in (True, False):
         r = who.mod_wsgi(b.place, 'heavy', daemon=daemon)
         turns[r.name] = lambda r=r: wrk(r, r.url, b.args.seconds, connections=2)
-    turns['python3, no server'] = lambda: loop([who.PYTHON, who.HERE / 'work.py', 'heavy', str(b.args.seconds)])
+    alone = b.place.path('alone.py')
+    alone.write_text(f'import sys\nsys.path.insert(0, {str(who.HERE)!r})\nimport work\nwork.main("heavy", {b.args.seconds})\n')
+    turns['python3, no server'] = lambda: loop([who.PYTHON, alone])
+    turns['embedder, no server'] = lambda: loop([b.place.programs / 'embed', alone, who.PYTHON])
     b.table(name, turns)
     b.place.stop()
 

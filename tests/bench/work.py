@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 import time
 
 TEXT = [('Content-Type', 'text/plain')]
@@ -138,7 +137,3 @@ def main(name, seconds):
         b''.join(application({}, lambda status, headers: None))
         count += 1
     print(count / (time.perf_counter() - start), (time.process_time() - cpu) / count * 1e6)
-
-
-if __name__ == '__main__':
-    main(*sys.argv[1:])

@@ -958,6 +958,7 @@ def test_lost_request_that_ends_after_all(serve, tmp_path):      # noqa: F811
     server.wait_log('longer than --request-timeout', 20)
     other = start('other')
     assert lost.response(20).status == 504
+    wait_for(lambda: lines(access), 10, 'the line')
     (tmp_path / 'lost').touch()
     assert entry(lines(access)[0])['status'] == 504
     # The process starts again when both threads have ended.

@@ -91,8 +91,13 @@ def serve(fcgi_unix):
 @pytest.fixture
 def two(serve):
     """A master with two workers that serves version one."""
-    server = serve(VERSIONED % 'one', '--processes', '2')
+    server = serve(VERSIONED % 'one', '--processes', '2', '--status-path', '/state')
     server.allow_log('SIGHUP|touched|new code|loading')
+
+    def ready():
+        return [p['state'] for p in json.loads(server.request(path='/state', query='json&full').body)['processes']]
+    # What still loads its code at a reload begins again, and has another pid.
+    wait_for(lambda: ready() == ['ready'] * 2, 20, 'both workers')
     assert answer(server)[0] == 'one'
     return server
 

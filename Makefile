@@ -410,10 +410,10 @@ demo: deps ## build, serve examples/hello.py through lighttpd until Ctrl-C
 	@tools/demo $(abspath $(PROGRAM)) $(abspath examples/hello.py)
 
 format: ## lay out the C sources with clang-format
-	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch])
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c)
 
 format-check:
 	clang-format --dry-run -Werror \
-	    $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch])
+	    $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c)
 
 -include $(OBJ:.o=.d) $(UNIT:=.d)

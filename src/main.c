@@ -122,12 +122,13 @@ main(int argc, char **argv)
 
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
-    prefault_data(start.request_in_env);
+    bool is_cgi = start.request_in_env && !fd_is_listening(STDIN_FILENO);
+    prefault_data(is_cgi);
     if (fd_sanitize(&start.was_closed) < 0) {
         return leave(EX_OSERR);
     }
     signals_init(restart_is_one());
-    if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
+    if (is_cgi) {
         log_set_id(cgi_log_id);
     }
     start.shares_stderr =
@@ -141,7 +142,7 @@ main(int argc, char **argv)
         start_detect(&start, &config);
         status = run(&start, argv);
     }
-    else if (start.request_in_env && !fd_is_listening(STDIN_FILENO)) {
+    else if (is_cgi) {
         /* The web server's client must not be left with an empty answer. */
         struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
         cgi_fail(&config, environ, &io);

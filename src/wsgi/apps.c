@@ -20,9 +20,9 @@
 enum {
     BUCKETS = 64,
     /* While importing nearly all objects stay, so that collections find nothing:
-     * 5 to 10 % of a start. Django makes 200,000; what makes more than this may
+     * 5 to 10 % of a start. Django makes 70,000; what makes more than this may
      * make garbage, too. */
-    GC_THRESHOLD_LOADING = 500000,
+    GC_THRESHOLD_LOADING = 150000,
     /* After a failure without a change of any file: what failed may have been a
      * database that was not up yet. */
     RETRY_MS = 10000,
@@ -123,7 +123,7 @@ gc_end_load(void)
     }
     CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
     if (gc != NULL) {
-        gc_make_old(gc);
+        gc_make_old(gc); /* before the first object beyond the old threshold */
     }
     /* Unless the application has set its own meanwhile. */
     if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {

@@ -11,29 +11,50 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define HUGE_PAGE ((size_t)2 << 20)
-#define CHUNK (8 * HUGE_PAGE) /* of addresses; memory as it is touched */
+#ifndef MADV_POPULATE_WRITE
+enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14; before: EINVAL */
+#endif
 
-/* Room that starts at a huge page. NULL: there is none, or pages have another
- * size here, and the huge ones are huge indeed. */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define CHUNK (2 * HUGE_PAGE) /* of addresses; memory as it is touched */
+
+static bool
+is_limited(int resource)
+{
+    struct rlimit r;
+
+    return getrlimit(resource, &r) < 0 || r.rlim_cur != RLIM_INFINITY;
+}
+
+/* False where pages have another size, and the huge ones are huge indeed; and
+ * where each byte of addresses counts. */
+static bool
+may_be_huge(void)
+{
+    return sysconf(_SC_PAGESIZE) == 4096 && !is_limited(RLIMIT_AS) &&
+           !is_limited(RLIMIT_DATA);
+}
+
+/* Room that starts at a huge page. NULL: there is none. */
 static char *
 map_huge(size_t size)
 {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    if (sysconf(_SC_PAGESIZE) != 4096) {
-        return NULL;
-    }
-    char *p =
-        mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (p == MAP_FAILED) {
         return NULL;
     }
-    p += -(uintptr_t)p & (HUGE_PAGE - 1);
-    (void)madvise(p, size, MADV_HUGEPAGE);
-    return p;
+    size_t before = -(uintptr_t)p & (HUGE_PAGE - 1);
+    if (before > 0) {
+        (void)munmap(p, before);
+    }
+    (void)munmap(p + before + size, HUGE_PAGE - before);
+    (void)madvise(p + before, size, MADV_HUGEPAGE);
+    return p + before;
 }
 
 /* -- the program's data ----------------------------------------------------- */
@@ -44,37 +65,37 @@ map_huge(size_t size)
  * NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 extern char __data_start[], edata[];
 
-/* A copy in a huge page takes the place of the data, in one step of the kernel:
- * at no moment is anything else there. False: nothing has changed. */
+/* A copy in pieces of a huge page takes the place of the data, in one step of the
+ * kernel. False: nothing has changed. (A kernel without memory for a table might
+ * fail half way, and that would be the end: it is at a process's start.) */
 static bool
 move_data(char *from, size_t size)
 {
-    char *to = size <= HUGE_PAGE ? map_huge(HUGE_PAGE) : NULL;
+    char *to = size <= HUGE_PAGE && may_be_huge() ? map_huge(HUGE_PAGE) : NULL;
 
     if (to == NULL) {
         return false;
     }
+    /* Where there are no huge pages: all the small ones in one call. */
+    (void)madvise(to, size, MADV_POPULATE_WRITE);
     memcpy(to, from, size);
-    return mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) !=
-           MAP_FAILED;
+    bool moved = mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) !=
+                 MAP_FAILED;
+    (void)munmap(moved ? to + size : to, moved ? HUGE_PAGE - size : HUGE_PAGE);
+    return moved;
 }
 
 void
 prefault_data(bool is_for_one_request)
 {
-#ifndef MADV_POPULATE_WRITE
-    enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14 */
-#endif
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
     char *from = __data_start - ((uintptr_t)__data_start & page);
     char *to = edata + (-(uintptr_t)edata & page);
     size_t size = (size_t)(to - from);
 
-    if (is_for_one_request && move_data(from, size)) {
-        return;
+    if (!is_for_one_request || !move_data(from, size)) {
+        (void)madvise(from, size, MADV_POPULATE_WRITE);
     }
-    /* An older kernel says EINVAL, and the pages fault in one by one. */
-    (void)madvise(from, size, MADV_POPULATE_WRITE);
 }
 #else
 void
@@ -85,7 +106,8 @@ prefault_data(UNUSED bool is_for_one_request)
 
 /* -- arenas ------------------------------------------------------------------- */
 
-/* All have the size of the first. */
+/* The size of the first is that of all which come from chunks. Python asks for
+ * others, too: the stacks of its frames. */
 static struct {
     pthread_mutex_t lock; /* interpreters with a GIL of their own share us */
     size_t size;
@@ -110,7 +132,7 @@ cut_from_chunk(size_t size)
     if ((size_t)(arenas.end - arenas.next) < size) {
         char *chunk = map_huge(CHUNK);
         if (chunk == NULL) {
-            return map_small(size); /* a limit on addresses */
+            return map_small(size);
         }
         arenas.next = chunk;
         arenas.end = chunk + CHUNK;
@@ -126,7 +148,7 @@ arena_alloc(UNUSED void *ctx, size_t size)
 
     (void)pthread_mutex_lock(&arenas.lock);
     arenas.size = arenas.size == 0 ? size : arenas.size;
-    if (size != arenas.size) {
+    if (size != arenas.size || size > CHUNK) {
         p = map_small(size);
     }
     else if (arenas.given_back != NULL) {
@@ -146,7 +168,7 @@ arena_free(UNUSED void *ctx, void *p, size_t size)
     struct free_arena *a = p;
 
     (void)pthread_mutex_lock(&arenas.lock);
-    if (size != arenas.size) {
+    if (size != arenas.size || size > CHUNK) {
         (void)munmap(p, size);
     }
     else {
@@ -156,10 +178,26 @@ arena_free(UNUSED void *ctx, void *p, size_t size)
     (void)pthread_mutex_unlock(&arenas.lock);
 }
 
+static void
+lock_arenas(void)
+{
+    (void)pthread_mutex_lock(&arenas.lock);
+}
+
+static void
+unlock_arenas(void)
+{
+    (void)pthread_mutex_unlock(&arenas.lock);
+}
+
 void
 prefault_arenas(void)
 {
     PyObjectArenaAllocator a = {NULL, arena_alloc, arena_free};
 
-    PyObject_SetArenaAllocator(&a);
+    /* A fork by one thread while another holds the lock would leave it locked. */
+    if (may_be_huge() &&
+        pthread_atfork(lock_arenas, unlock_arenas, unlock_arenas) == 0) {
+        PyObject_SetArenaAllocator(&a);
+    }
 }

@@ -6,7 +6,9 @@
  *            one go; a process that answers one request has that data and Python's
  *            arenas in huge pages (Linux: transparent, 2 MiB), where the system
  *            lets it: `never` in /sys/kernel/mm/transparent_hugepage/enabled
- *            means small ones. A process that stays takes small pages: less memory.
+ *            means small ones. It has up to 2 MiB more of memory for that. A
+ *            process that stays takes small pages, and so does one that is
+ *            limited (ulimit -v, -d): there it may need the room for other things.
  * Owner:     the process.
  * Threads:   before any is started; Python asks for arenas from any of them.
  * GIL:       not needed.

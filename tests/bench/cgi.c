@@ -4,5 +4,6 @@
 int
 main(void)
 {
-    return puts("Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nHello world") < 0;
+    return puts("Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nHello "
+                "world") < 0;
 }

@@ -18,8 +18,8 @@ main(int argc, char **argv)
     }
     PyConfig_InitPythonConfig(&config);
     config.parse_argv = 0;
-    if (PyStatus_Exception(PyConfig_SetBytesString(
-            &config, &config.program_name, argv[2])) ||
+    if (PyStatus_Exception(
+            PyConfig_SetBytesString(&config, &config.program_name, argv[2])) ||
         PyStatus_Exception(Py_InitializeFromConfig(&config))) {
         return 70;
     }

@@ -40,32 +40,39 @@ take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
 }
 
 bool
-fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
+fcgi_take_lengths(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
 {
-    if (!take_length(p, end, &ret->nname) ||
-        !take_length(p, end, &ret->nvalue)) {
-        return false;
-    }
-    /* Each length is below 2^31: the sum cannot wrap in 64 bits. */
-    if (ret->nname + ret->nvalue > (size_t)(end - *p)) {
-        return false;
-    }
-    ret->name = *p;
-    ret->value = *p + ret->nname;
-    *p += ret->nname + ret->nvalue;
-    return true;
+    return take_length(p, end, &ret->nname) &&
+           take_length(p, end, &ret->nvalue);
 }
 
+/* at is the first c behind some place before from; the first one from there on,
+ * end where there is none. */
+ALWAYS_INLINE const uint8_t *
+next_byte(const uint8_t *at, int c, const uint8_t *from, const uint8_t *end)
+{
+    if (at >= from) {
+        return at;
+    }
+    at = memchr(from, c, (size_t)(end - from));
+    return at == NULL ? end : at;
+}
+
+/* Looks for both bytes in all pairs at once, since few of these have one. Lengths
+ * have the same values, so the search begins again behind those. */
 bool
 fcgi_params_ok(const uint8_t *p, size_t n)
 {
-    const uint8_t *end = p + n;
+    const uint8_t *end = p + n, *nul = p, *equals = p;
     struct fcgi_pair pair;
 
     while (p < end) {
-        if (!fcgi_take_pair(&p, end, &pair) || pair.nname == 0 ||
-            memchr(pair.name, '=', pair.nname) != NULL ||
-            memchr(pair.name, 0, pair.nname + pair.nvalue) != NULL) {
+        if (!fcgi_take_pair(&p, end, &pair) || pair.nname == 0) {
+            return false;
+        }
+        nul = next_byte(nul, 0, pair.name, end);
+        equals = next_byte(equals, '=', pair.name, end);
+        if (nul < p || equals < pair.value) {
             return false;
         }
     }

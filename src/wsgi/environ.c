@@ -7,6 +7,7 @@
  */
 #include "wsgi/environ.h"
 
+#include "base/bytes.h"
 #include "gateway/params.h"
 
 #include <stdbool.h>
@@ -113,11 +114,13 @@ decode(const char *bytes, size_t n)
     return PyUnicode_DecodeLatin1(bytes, (Py_ssize_t)n, NULL);
 }
 
-static bool
+ALWAYS_INLINE bool
 same_text(PyObject *str, const char *bytes, size_t n)
 {
+    const void *data = PyUnicode_1BYTE_DATA(str);
+
     return (size_t)PyUnicode_GET_LENGTH(str) == n &&
-           memcmp(PyUnicode_1BYTE_DATA(str), bytes, n) == 0;
+           bytes_equal(data, bytes, n);
 }
 
 /* -- the cache ------------------------------------------------------------------ */

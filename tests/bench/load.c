@@ -17,6 +17,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,10 +212,21 @@ find_peer(const char *address)
 
     if (address[0] == '/' || strncmp(address, "unix:", 5) == 0) {
         struct sockaddr_un *u = (void *)&peer;
+        char *path = strdup(address + (address[0] == '/' ? 0 : 5));
+        /* From its folder: each connect() walks the whole path. */
+        char *name = path == NULL ? NULL : strrchr(path, '/');
+        if (name != NULL) {
+            *name = '\0';
+            if (chdir(name == path ? "/" : path) < 0) {
+                die(path);
+            }
+        }
         u->sun_family = AF_UNIX;
         (void)snprintf(u->sun_path, sizeof u->sun_path, "%s",
-                       address + (address[0] == '/' ? 0 : 5));
-        peer_len = sizeof *u;
+                       name == NULL ? path : name + 1);
+        peer_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+                               strlen(u->sun_path) + 1);
+        free(path);
         return;
     }
     struct sockaddr_in *in = (void *)&peer;

@@ -478,6 +478,15 @@ test_other_records_of_the_request_are_refused(void **state UNUSED)
 
 /* -- params ---------------------------------------------------------------- */
 
+static uint32_t
+next_random(uint32_t *x)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 17;
+    *x ^= *x << 5;
+    return *x;
+}
+
 #define OK(BYTES) fcgi_params_ok((const uint8_t *)(BYTES), sizeof(BYTES) - 1)
 
 static void
@@ -542,6 +551,53 @@ test_params_cut_off_anywhere(void **state UNUSED)
         free(exact);
     }
     assert_int_equal(sizeof(pairs) - 1, 27);
+}
+
+/* A name or a value of 0, 1, 2 or 61 bytes (61 is "="), in one of four with a
+ * special byte in it. */
+static size_t
+random_text(uint32_t *seed, uint8_t *to, bool *ret_equals, bool *ret_nul)
+{
+    static const size_t lengths[] = {0, 1, 2, '='};
+    size_t n = lengths[next_random(seed) % 4];
+
+    memset(to, 'A', n);
+    if (n > 0 && next_random(seed) % 4 == 0) {
+        to[next_random(seed) % n] = next_random(seed) % 2 == 0 ? '=' : '\0';
+    }
+    *ret_equals = memchr(to, '=', n) != NULL;
+    *ret_nul = memchr(to, 0, n) != NULL;
+    return n;
+}
+
+/* Lengths that look like the bytes that are not allowed, these in the value of one
+ * pair and the name of the next. */
+static void
+test_what_is_in_names_and_values(void **state UNUSED)
+{
+    uint32_t seed = 1;
+    unsigned good = 0;
+
+    for (int round = 0; round < 20000; round++) {
+        uint8_t p[4 * (2 + 2 * '=')];
+        size_t n = 0;
+        bool ok = true;
+        for (unsigned i = next_random(&seed) % 4; i < 4; i++) {
+            bool equals, nul, other, nul2;
+            size_t nname = random_text(&seed, p + n + 2, &equals, &nul);
+            size_t nvalue =
+                random_text(&seed, p + n + 2 + nname, &other, &nul2);
+            p[n] = (uint8_t)nname;
+            p[n + 1] = (uint8_t)nvalue;
+            n += 2 + nname + nvalue;
+            ok = ok && nname > 0 && !equals && !nul && !nul2;
+        }
+        good += ok;
+        if (fcgi_params_ok(p, n) != ok) {
+            fail_msg("round %d", round);
+        }
+    }
+    assert_in_range(good, 1000, 19000);
 }
 
 static void
@@ -891,15 +947,6 @@ test_a_full_reply_closes(void **state UNUSED)
 
 /* -- anything at all -------------------------------------------------------- */
 
-static uint32_t
-next_random(uint32_t *x)
-{
-    *x ^= *x << 13;
-    *x ^= *x >> 17;
-    *x ^= *x << 5;
-    return *x;
-}
-
 /* Records that are nearly right, some bytes changed. */
 static void
 make_noise(struct buf *s, uint32_t *x)
@@ -989,6 +1036,7 @@ main(void)
         cmocka_unit_test(test_params_of_all_forms),
         cmocka_unit_test(test_params_lengths_of_one_and_four_bytes),
         cmocka_unit_test(test_params_cut_off_anywhere),
+        cmocka_unit_test(test_what_is_in_names_and_values),
         cmocka_unit_test(test_lengths_that_lie),
         cmocka_unit_test(test_a_long_value_over_many_records),
         cmocka_unit_test(test_get_values),

@@ -16,6 +16,7 @@
 #include "proc/signals.h"
 #include "proc/sockets.h"
 #include "wsgi/interp.h"
+#include "wsgi/prefault.h"
 #include "wsgi/loader.h"
 #include "wsgi/stacks.h"
 
@@ -81,6 +82,7 @@ serve(const struct pool_setup *setup)
     struct pool *pool = NULL;
     bool restart = false,
          loaded = setup->config->doctor; /* it needs no application */
+    prefault_heap();
     int status = pool_open(setup, &pool);
 
     if (status == 0) {

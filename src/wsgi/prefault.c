@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -200,4 +201,16 @@ prefault_arenas(void)
         pthread_atfork(lock_arenas, unlock_arenas, unlock_arenas) == 0) {
         PyObject_SetArenaAllocator(&a);
     }
+}
+
+/* -- malloc() ------------------------------------------------------------------- */
+
+/* The C library raises both of its limits when something is freed that had a
+ * mapping of its own, and goes on adapting them; mallopt() would end that. */
+void
+prefault_heap(void)
+{
+    void *volatile p = malloc((size_t)1 << 20);
+
+    free(p);
 }

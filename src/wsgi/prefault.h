@@ -28,4 +28,8 @@ void prefault_data(bool is_for_one_request);
  * What Python gives back is kept for its next arena. */
 void prefault_arenas(void);
 
+/* For a process that stays: malloc() keeps up to 2 MiB for the next request, where
+ * it would give back to the kernel what is beyond 128 KiB, after each. */
+void prefault_heap(void);
+
 #endif

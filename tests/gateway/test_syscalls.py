@@ -110,6 +110,27 @@ def test_kept_connection(fcgi_server, world, threads):
 
 @traced
 @plain
+def test_memory_is_kept_for_the_next_request(fcgi_server, world):
+    """A request that takes half a megabyte and gives it back again makes no call for it, where the C library's own limits
+    would give it to the kernel each time."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            blocks = [bytearray(100000) for _ in range(6)]
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'%d' % len(blocks)]
+    ''')
+    conn = server.connect()
+    for _ in range(20):
+        assert conn.request(server.params(), keep=True).body == b'6'
+    with Trace(world, server.pid) as trace:
+        for _ in range(22):
+            assert conn.request(server.params(), keep=True).body == b'6'
+    for group in split_at(trace.calls(), 'epoll_wait')[1:-1]:
+        assert sorted(group) == sorted(['epoll_wait', 'recvfrom', 'sendmsg', 'epoll_ctl']), group
+
+
+@traced
+@plain
 def test_new_connection(fcgi_server, world):
     """"Must show": hello on a new connection is at most 6 system calls."""
     gate = world.new_path('gate')

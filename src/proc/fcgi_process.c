@@ -16,8 +16,8 @@
 #include "proc/signals.h"
 #include "proc/sockets.h"
 #include "wsgi/interp.h"
-#include "wsgi/prefault.h"
 #include "wsgi/loader.h"
+#include "wsgi/prefault.h"
 #include "wsgi/stacks.h"
 
 #include <errno.h>

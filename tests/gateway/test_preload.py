@@ -16,7 +16,8 @@ from apps import HELLO
 from fcgi import wait_for
 from harness import cgi_params, listening_socket, open_fds, proc_stat, rss
 from settings import BINARY, ROOT, SANITIZED, SLOW
-from test_processes import LEAKING, STUCK, Load, answer, rewrite, serve, some_memory, workers  # noqa: F401 (a fixture)
+from test_processes import (LEAKING, STATUS, STUCK, Load, answer, both_ready, rewrite, serve,  # noqa: F401 (a fixture)
+                            some_memory, workers)
 from test_request_timeout import STACK, allow
 from test_syscalls import plain, traced
 
@@ -260,10 +261,11 @@ def test_deaths_while_new_code_hangs(two, end):
 @pytest.mark.timeout(150)
 def test_new_code_that_hangs_is_given_up(two, serve):  # noqa: F811
     """P5: after a minute, with --preload and without; the old code goes on, the log says so, and mended code comes in."""
-    plain_one = serve(mended('one'), '--processes', '2', '--reload', 'off', env={'NOTES': os.devnull})
+    plain_one = serve(mended('one'), '--processes', '2', '--reload', 'off', '--status-path', STATUS,
+                      env={'NOTES': os.devnull})
     plain_one.allow_log('SIGHUP|new code')
     settle(two, 2)
-    wait_for(lambda: len(workers(plain_one)) == 2, 10, 'two workers')
+    both_ready(plain_one)
     before = {server: workers(server) for server in (two, plain_one)}
     for server in before:
         server.expect_log('error: the new code has not loaded within 60 s; the old one goes on')

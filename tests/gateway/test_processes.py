@@ -36,6 +36,17 @@ def answer(server):
     return version, int(pid)
 
 
+STATUS = '/state'
+
+
+def both_ready(server):
+    """Waits for both workers, of a server with --status-path STATUS: what still loads its code at a reload begins again,
+    and has another pid."""
+    def states():
+        return [p['state'] for p in json.loads(server.request(path=STATUS, query='json&full').body)['processes']]
+    wait_for(lambda: states() == ['ready'] * 2, 20, 'both workers')
+
+
 def rewrite(server, version):
     """Other code in the place of the application, by rename as editors and deployments do it."""
     script = pathlib.Path(server.script)
@@ -91,13 +102,9 @@ def serve(fcgi_unix):
 @pytest.fixture
 def two(serve):
     """A master with two workers that serves version one."""
-    server = serve(VERSIONED % 'one', '--processes', '2', '--status-path', '/state')
+    server = serve(VERSIONED % 'one', '--processes', '2', '--status-path', STATUS)
     server.allow_log('SIGHUP|touched|new code|loading')
-
-    def ready():
-        return [p['state'] for p in json.loads(server.request(path='/state', query='json&full').body)['processes']]
-    # What still loads its code at a reload begins again, and has another pid.
-    wait_for(lambda: ready() == ['ready'] * 2, 20, 'both workers')
+    both_ready(server)
     assert answer(server)[0] == 'one'
     return server
 
@@ -178,11 +185,11 @@ STUCK = 'import threading\nthreading.Thread(target=threading.Event().wait).start
 def test_hup_with_broken_code_that_has_a_thread(serve):
     """P5, P3: the same where the new code has started a thread before it fails; and where it is loaded in place of a
     worker that died."""
-    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off')
+    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off', '--status-path', STATUS)
     server.expect_log('the new code does not load')
     server.expect_log(r'worker \d+ was killed by signal 9')
     server.allow_log(r'exited with code 70|RuntimeError|could not be loaded|SIGHUP|new code')
-    wait_for(lambda: server.request().status == 200 and len(workers(server)) == 2, 20, 'two workers')
+    both_ready(server)
     before = workers(server)
     rewrite(server, STUCK)
     server.process.signal(signal.SIGHUP)
@@ -199,10 +206,10 @@ def test_hup_with_broken_code_that_has_a_thread(serve):
 def test_deaths_while_new_code_hangs(serve, tmp_path):
     """P3, P5: old workers that die while the new code takes long to load are replaced: by new ones, that serve as soon
     as they have loaded it."""
-    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off')
+    server = serve(VERSIONED % 'one', '--processes', '2', '--reload', 'off', '--status-path', STATUS)
     server.expect_log(r'worker \d+ was killed by signal 9')
     server.allow_log('SIGHUP|new code')
-    wait_for(lambda: server.request().status == 200 and len(workers(server)) == 2, 20, 'two workers')
+    both_ready(server)
     before = workers(server)
     gate = tmp_path / 'gate'
     rewrite(server, 'import os, time\n'

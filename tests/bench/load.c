@@ -213,13 +213,20 @@ find_peer(const char *address)
     if (address[0] == '/' || strncmp(address, "unix:", 5) == 0) {
         struct sockaddr_un *u = (void *)&peer;
         char *path = strdup(address + (address[0] == '/' ? 0 : 5));
+        if (path == NULL) {
+            die("memory");
+        }
         /* From its folder: each connect() walks the whole path. */
-        char *name = path == NULL ? NULL : strrchr(path, '/');
+        char *name = strrchr(path, '/');
         if (name != NULL) {
             *name = '\0';
             if (chdir(name == path ? "/" : path) < 0) {
-                die(path);
+                die(address);
             }
+        }
+        if (strlen(name == NULL ? path : name + 1) >= sizeof u->sun_path) {
+            errno = ENAMETOOLONG;
+            die(address);
         }
         u->sun_family = AF_UNIX;
         (void)snprintf(u->sun_path, sizeof u->sun_path, "%s",

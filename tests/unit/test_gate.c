@@ -570,6 +570,19 @@ random_text(uint32_t *seed, uint8_t *to, bool *ret_equals, bool *ret_nul)
     return n;
 }
 
+/* In one byte or in four. */
+static size_t
+put_length(uint32_t *seed, uint8_t *to, size_t n)
+{
+    if (next_random(seed) % 2 == 0) {
+        to[0] = (uint8_t)n;
+        return 1;
+    }
+    memcpy(to, "\x80\0\0", 3);
+    to[3] = (uint8_t)n;
+    return 4;
+}
+
 /* Lengths that look like the bytes that are not allowed, these in the value of one
  * pair and the name of the next. */
 static void
@@ -579,17 +592,18 @@ test_what_is_in_names_and_values(void **state UNUSED)
     unsigned good = 0;
 
     for (int round = 0; round < 20000; round++) {
-        uint8_t p[4 * (2 + 2 * '=')];
+        uint8_t p[4 * (8 + 2 * '=')];
         size_t n = 0;
         bool ok = true;
         for (unsigned i = next_random(&seed) % 4; i < 4; i++) {
             bool equals, nul, other, nul2;
-            size_t nname = random_text(&seed, p + n + 2, &equals, &nul);
-            size_t nvalue =
-                random_text(&seed, p + n + 2 + nname, &other, &nul2);
-            p[n] = (uint8_t)nname;
-            p[n + 1] = (uint8_t)nvalue;
-            n += 2 + nname + nvalue;
+            uint8_t text[2 * '='];
+            size_t nname = random_text(&seed, text, &equals, &nul);
+            size_t nvalue = random_text(&seed, text + nname, &other, &nul2);
+            n += put_length(&seed, p + n, nname);
+            n += put_length(&seed, p + n, nvalue);
+            memcpy(p + n, text, nname + nvalue);
+            n += nname + nvalue;
             ok = ok && nname > 0 && !equals && !nul && !nul2;
         }
         good += ok;

@@ -22,21 +22,17 @@ enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14; before: EINVAL */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define CHUNK (2 * HUGE_PAGE) /* of addresses; memory as it is touched */
 
-static bool
-is_limited(int resource)
-{
-    struct rlimit r;
-
-    return getrlimit(resource, &r) < 0 || r.rlim_cur != RLIM_INFINITY;
-}
-
 /* False where pages have another size, and the huge ones are huge indeed; and
  * where each byte of addresses counts. */
 static bool
 may_be_huge(void)
 {
-    return sysconf(_SC_PAGESIZE) == 4096 && !is_limited(RLIMIT_AS) &&
-           !is_limited(RLIMIT_DATA);
+    struct rlimit addresses, data;
+
+    return sysconf(_SC_PAGESIZE) == 4096 &&
+           getrlimit(RLIMIT_AS, &addresses) == 0 &&
+           addresses.rlim_cur == RLIM_INFINITY &&
+           getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur == RLIM_INFINITY;
 }
 
 /* Room that starts at a huge page. NULL: there is none. */

@@ -132,7 +132,8 @@ def written(environ, start_response):
 
 def file(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
-    file = open('big', 'w+b')
+    # Of its own: two requests at once would cut off each other's.
+    file = open(f'big{threading.get_ident()}', 'w+b')
     file.truncate(50_000_000)
     return environ['wsgi.file_wrapper'](file)
 

@@ -1,5 +1,5 @@
 /*
- * bytes.h - comparing a few bytes
+ * bytes.h - a few bytes, as words and compared
  *
  * What:      memcmp() for equality, without a call where there are few: a small
  *            request compares some hundred names and values of 5 to 30 bytes.
@@ -16,24 +16,14 @@
 #include <stdint.h>
 #include <string.h>
 
-ALWAYS_INLINE bool
-bytes_differ_8(const char *a, const char *b)
+/* size is 4 or 8. */
+ALWAYS_INLINE uint64_t
+bytes_word(const char *from, size_t size)
 {
-    uint64_t x, y;
+    uint64_t w = 0;
 
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x != y;
-}
-
-ALWAYS_INLINE bool
-bytes_differ_4(const char *a, const char *b)
-{
-    uint32_t x, y;
-
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x != y;
+    memcpy(&w, from, size);
+    return w;
 }
 
 /* Words from both ends, which overlap where the bytes are no whole number. */
@@ -43,16 +33,20 @@ bytes_equal(const char *a, const char *b, size_t n)
     if (n > 32) {
         return memcmp(a, b, n) == 0;
     }
+    const char *a_end = a + n, *b_end = b + n;
     if (n > 16) {
-        return !bytes_differ_8(a, b) && !bytes_differ_8(a + 8, b + 8) &&
-               !bytes_differ_8(a + n - 16, b + n - 16) &&
-               !bytes_differ_8(a + n - 8, b + n - 8);
+        return bytes_word(a, 8) == bytes_word(b, 8) &&
+               bytes_word(a + 8, 8) == bytes_word(b + 8, 8) &&
+               bytes_word(a_end - 16, 8) == bytes_word(b_end - 16, 8) &&
+               bytes_word(a_end - 8, 8) == bytes_word(b_end - 8, 8);
     }
     if (n >= 8) {
-        return !bytes_differ_8(a, b) && !bytes_differ_8(a + n - 8, b + n - 8);
+        return bytes_word(a, 8) == bytes_word(b, 8) &&
+               bytes_word(a_end - 8, 8) == bytes_word(b_end - 8, 8);
     }
     if (n >= 4) {
-        return !bytes_differ_4(a, b) && !bytes_differ_4(a + n - 4, b + n - 4);
+        return bytes_word(a, 4) == bytes_word(b, 4) &&
+               bytes_word(a_end - 4, 4) == bytes_word(b_end - 4, 4);
     }
     return n == 0 ||
            (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);

@@ -90,7 +90,7 @@ CHECK_RESULT bool fcgi_take_lengths(const uint8_t **p, const uint8_t *end,
                                     struct fcgi_pair *ret);
 
 /* The name-value pair at *p, which moves behind it (3.4). False at the end, and
- * where a length goes beyond it: then *p is somewhere before end. Inline, since a
+ * where a length goes beyond it: then *p is not behind end. Inline, since a
  * request has some thirty of them, twice. */
 CHECK_RESULT ALWAYS_INLINE bool
 fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)

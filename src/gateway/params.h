@@ -14,6 +14,7 @@
 #ifndef GATEWAY_PARAMS_H
 #define GATEWAY_PARAMS_H
 
+#include "base/bytes.h"
 #include "base/compiler.h"
 #include "conf/config.h"
 
@@ -51,16 +52,6 @@ void params_init(struct params *p);
 void params_fini(struct params *p);
 void params_clear(struct params *p);
 
-/* size is 4 or 8. */
-ALWAYS_INLINE uint64_t
-params_word(const char *from, size_t size)
-{
-    uint64_t w = 0;
-
-    memcpy(&w, from, size);
-    return w;
-}
-
 /* Some 60 names a request are hashed, and the half of them is known here. Up to 24
  * bytes, which most have, are three overlapping words without a loop. */
 ALWAYS_INLINE uint32_t
@@ -76,19 +67,18 @@ params_hash(const char *name, size_t n)
         return (uint32_t)(h >> 32);
     }
     if (n < 8) {
-        uint64_t w =
-            params_word(name, 4) << 32 | params_word(name + (n - 4), 4);
+        uint64_t w = bytes_word(name, 4) << 32 | bytes_word(name + (n - 4), 4);
         return (uint32_t)(((h ^ w) * k) >> 32);
     }
     for (; n > 24; n -= 8, name += 8) {
-        h = (h ^ params_word(name, 8)) * k;
+        h = (h ^ bytes_word(name, 8)) * k;
         h ^= h >> 32;
     }
-    h = (h ^ params_word(name, 8)) * k;
+    h = (h ^ bytes_word(name, 8)) * k;
     h ^= h >> 32;
-    h = (h ^ params_word(name + n / 2 - 4, 8)) * k;
+    h = (h ^ bytes_word(name + n / 2 - 4, 8)) * k;
     h ^= h >> 32;
-    h = (h ^ params_word(name + (n - 8), 8)) * k;
+    h = (h ^ bytes_word(name + (n - 8), 8)) * k;
     return (uint32_t)(h >> 32);
 }
 

@@ -64,7 +64,7 @@ GOALS = [
       ('uWSGI, uwsgi_pass', 'uWSGI, HTTP', 'gunicorn', 'waitress', 'mod_wsgi, daemon', 'mod_wsgi, embedded')),
     Goal('... to php-fpm', NGINX, 'wsgi-cgi, kept', 'php-fpm', 'rps', 0.9),
     Goal('list of 1 MiB: to uWSGI', 'list of 1m', 'wsgi-cgi', 'uWSGI', 'rps', 2.0, bare=SOCKETS),
-    Goal('... to the bare C server', 'list of 1m', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
+    Goal('list of 1 MiB: to the bare C server', 'list of 1m', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
     Goal('file of 100 MiB: to uWSGI', 'file of 100 MiB', 'wsgi-cgi', 'uWSGI', 'rps', 2.0, bare=SOCKETS),
     Goal('... to the bare C server (sendfile)', 'file of 100 MiB', 'wsgi-cgi', 'bare C server', 'rps', 0.9),
     Goal('instructions of a hello request', 'instructions', 'wsgi-cgi', None, 'instructions', 30000, False),

@@ -12,9 +12,7 @@ import pytest
 
 from fcgi import wait_for
 from settings import BINARY, SANITIZED, SLOW
-
-GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
-       'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
+from test_cgi_process import GET
 
 SHOW = '''
 import json, os, sys

@@ -37,7 +37,8 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := account buf clock fd json log logfile num place sheet stamp utf8
+SRC_base    := account buf clock fd hash json log logfile num place sheet stamp \
+               utf8
 SRC_conf    := argv config options value
 SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \

@@ -40,30 +40,28 @@ params_fini(struct params *p)
     params_clear(p);
     free(p->v);
     free(p->slots);
+    free(p->next);
     free(p->owned);
     free(p->raw);
     memset(p, 0, sizeof *p);
 }
 
-/* The slot where the name is, or the free one where it would go. Inline: a small
+/* Where the name's index + 1 is, or the 0 where it would go. Inline: a small
  * request asks sixty times. */
 ALWAYS_INLINE uint32_t *
 slot_of(const struct params *p, const char *name, size_t n, uint32_t hash)
 {
-    size_t mask = p->nslots - 1;
-    size_t i = hash & mask;
+    uint32_t *at = &p->slots[hash & (p->nslots - 1)];
 
-    for (;; i = (i + 1) & mask) {
-        uint32_t k = p->slots[i];
-        if (k == 0) {
-            return &p->slots[i];
-        }
+    for (uint32_t k = *at; k != 0; k = *at) {
         const struct param *e = &p->v[k - 1];
         if (e->hash == hash && e->name_len == n &&
             bytes_equal(e->name, name, n)) {
-            return &p->slots[i];
+            break;
         }
+        at = &p->next[k - 1];
     }
+    return at;
 }
 
 static int
@@ -75,6 +73,11 @@ grow(struct params *p)
         return -ENOMEM;
     }
     p->v = v;
+    uint32_t *next = realloc(p->next, cap * sizeof *next);
+    if (next == NULL) {
+        return -ENOMEM;
+    }
+    p->next = next;
     uint32_t *slots = calloc(cap * 2, sizeof *slots);
     if (slots == NULL) {
         return -ENOMEM;
@@ -84,6 +87,7 @@ grow(struct params *p)
     p->nslots = cap * 2;
     p->cap = cap;
     for (size_t i = 0; i < p->n; i++) {
+        next[i] = 0;
         *slot_of(p, v[i].name, v[i].name_len, v[i].hash) = (uint32_t)i + 1;
     }
     return 0;
@@ -179,7 +183,7 @@ add(struct params *p, const char *name, size_t nname, const char *value,
             return r;
         }
     }
-    uint32_t hash = params_hash(name, nname);
+    uint32_t hash = hash_bytes(name, nname);
     uint32_t *slot = slot_of(p, name, nname, hash);
     if (*slot != 0) {
         struct param *e = &p->v[*slot - 1];
@@ -194,6 +198,7 @@ add(struct params *p, const char *name, size_t nname, const char *value,
                                   .name_len = (uint32_t)nname,
                                   .value_len = (uint32_t)nvalue,
                                   .hash = hash};
+    p->next[p->n - 1] = 0;
     *slot = (uint32_t)p->n;
     return 0;
 }
@@ -218,7 +223,7 @@ remember(struct params *p, struct param e)
         p->raw = raw;
         p->raw_cap = cap;
     }
-    e.hash = params_hash(e.name, e.name_len);
+    e.hash = hash_bytes(e.name, e.name_len);
     e.room = *slot_of(p, e.name, e.name_len, e.hash);
     p->raw[p->nraw++] = e;
     return 0;
@@ -252,7 +257,7 @@ params_find(const struct params *p, const char *name, size_t n, uint32_t hash)
 ALWAYS_INLINE struct param *
 find_n(const struct params *p, const char *name, size_t n)
 {
-    return params_find(p, name, n, params_hash(name, n));
+    return params_find(p, name, n, hash_bytes(name, n));
 }
 
 /* See params_get(). */

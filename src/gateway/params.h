@@ -14,8 +14,8 @@
 #ifndef GATEWAY_PARAMS_H
 #define GATEWAY_PARAMS_H
 
-#include "base/bytes.h"
 #include "base/compiler.h"
+#include "base/hash.h"
 #include "conf/config.h"
 
 #include <stdbool.h>
@@ -28,14 +28,15 @@ struct param {
     const char *value; /* NULL: dropped, to be skipped */
     uint32_t name_len;
     uint32_t value_len;
-    uint32_t hash; /* params_hash(name) */
+    uint32_t hash; /* hash_bytes(name) */
     uint32_t room; /* bytes the value may grow to in place; 0 = borrowed */
 };
 
 struct params {
     struct param *v; /* n entries in the order of first appearance */
     size_t n, cap;
-    uint32_t *slots; /* open addressing: hash -> index + 1 */
+    uint32_t *slots; /* by the hash: index + 1 of the first with it, 0 = none */
+    uint32_t *next;  /* of each entry: index + 1 of another in its slot */
     size_t nslots;   /* power of two */
     void **owned;    /* malloc'ed values */
     size_t nowned, owned_cap;
@@ -52,43 +53,13 @@ void params_init(struct params *p);
 void params_fini(struct params *p);
 void params_clear(struct params *p);
 
-/* Some 60 names a request are hashed, and the half of them is known here. Up to 24
- * bytes, which most have, are three overlapping words without a loop. */
-ALWAYS_INLINE uint32_t
-params_hash(const char *name, size_t n)
-{
-    const uint64_t k = 0x9e3779b97f4a7c15u;
-    uint64_t h = n * k;
-
-    if (n < 4) {
-        for (size_t i = 0; i < n; i++) {
-            h = (h ^ (unsigned char)name[i]) * k;
-        }
-        return (uint32_t)(h >> 32);
-    }
-    if (n < 8) {
-        uint64_t w = bytes_word(name, 4) << 32 | bytes_word(name + (n - 4), 4);
-        return (uint32_t)(((h ^ w) * k) >> 32);
-    }
-    for (; n > 24; n -= 8, name += 8) {
-        h = (h ^ bytes_word(name, 8)) * k;
-        h ^= h >> 32;
-    }
-    h = (h ^ bytes_word(name, 8)) * k;
-    h ^= h >> 32;
-    h = (h ^ bytes_word(name + n / 2 - 4, 8)) * k;
-    h ^= h >> 32;
-    h = (h ^ bytes_word(name + (n - 8), 8)) * k;
-    return (uint32_t)(h >> 32);
-}
-
 /* Adds one raw variable. A name seen before: HTTP_* are joined with ", "
  * (HTTP_COOKIE "; "); of HTTP_HOST, HTTP_AUTHORIZATION and all others the last
  * wins. */
 CHECK_RESULT int params_add(struct params *p, const char *name, size_t nname,
                             const char *value, size_t nvalue);
 
-/* NULL where absent or dropped. hash is params_hash(name, n). */
+/* NULL where absent or dropped. hash is hash_bytes(name, n). */
 struct param *params_find(const struct params *p, const char *name, size_t n,
                           uint32_t hash);
 
@@ -96,7 +67,7 @@ struct param *params_find(const struct params *p, const char *name, size_t n,
 ALWAYS_INLINE const struct param *
 params_get(const struct params *p, const char *name)
 {
-    return params_find(p, name, strlen(name), params_hash(name, strlen(name)));
+    return params_find(p, name, strlen(name), hash_bytes(name, strlen(name)));
 }
 
 /* From now on it is absent. */
@@ -104,7 +75,7 @@ ALWAYS_INLINE void
 params_drop(struct params *p, const char *name)
 {
     struct param *e =
-        params_find(p, name, strlen(name), params_hash(name, strlen(name)));
+        params_find(p, name, strlen(name), hash_bytes(name, strlen(name)));
 
     if (e != NULL) {
         e->value = NULL;

@@ -139,7 +139,7 @@ prepare_body(struct request *q)
     static const char name[] = "HTTP_TRANSFER_ENCODING";
     int r = check_framing(q);
     struct param *coding = params_find(&q->params, name, strlen(name),
-                                       params_hash(name, strlen(name)));
+                                       hash_bytes(name, strlen(name)));
 
     q->is_unsized = (coding != NULL || q->params.is_unsized) &&
                     q->content_length < 0 && q->input_terminated &&

@@ -3,7 +3,7 @@
  */
 #include "proc/touched.h"
 
-#include "gateway/params.h"
+#include "base/hash.h"
 
 #include <libgen.h>
 #include <limits.h>
@@ -60,7 +60,7 @@ touched_add(struct touched *t, const char *path, struct stamp stamp)
 {
     size_t n = strlen(path);
     struct touched_file **bucket =
-        &t->buckets[params_hash(path, n) % TOUCHED_BUCKETS];
+        &t->buckets[hash_bytes(path, n) % TOUCHED_BUCKETS];
 
     for (struct touched_file *f = *bucket; f != NULL; f = f->next) {
         if (strcmp(f->path, path) == 0) {

@@ -4,6 +4,7 @@
 #include "wsgi/apps.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "wsgi/imports.h"
 #include "wsgi/scripts.h"
 #include "wsgi/timeout.h"
@@ -370,7 +371,7 @@ new_app(void)
 static struct app *
 app_of_script(const char *path)
 {
-    struct app **bucket = &buckets[params_hash(path, strlen(path)) % BUCKETS];
+    struct app **bucket = &buckets[hash_bytes(path, strlen(path)) % BUCKETS];
     for (struct app *a = *bucket; a != NULL; a = a->next) {
         if (strcmp(a->target->file, path) == 0) {
             return a;

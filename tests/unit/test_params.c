@@ -217,6 +217,108 @@ test_very_many_duplicates(void **state UNUSED)
     params_fini(&p);
 }
 
+/* -- names that somebody chose ------------------------------------------------- */
+
+enum { CHOSEN = 20000, CHOSEN_LEN = 24, DRAWS = 9 };
+
+static char chosen[CHOSEN][CHOSEN_LEN];
+
+static uint64_t
+word_at(const char *s)
+{
+    uint64_t w;
+    memcpy(&w, s, sizeof w);
+    return w;
+}
+
+/* Collides under the hash that the table had once: multiply and shift, no key.
+ * Whoever knows such a function can run it backwards. */
+static void
+choose_against_multiply_shift(char *to, int i)
+{
+    const uint64_t k = 0x9e3779b97f4a7c15u;
+    uint64_t h = CHOSEN_LEN * k;
+    (void)snprintf(to, CHOSEN_LEN, "HTTP_X_%08d_", i);
+    for (int word = 0; word < 2; word++) {
+        h = (h ^ word_at(to + (size_t)word * 8)) * k;
+        h ^= h >> 32;
+    }
+    h ^= 4711; /* the last word brings every name to the same value */
+    memcpy(to + 16, &h, sizeof h);
+}
+
+/* Collides where h = h * 33 + byte, as in many a table: "Ez" and "FY" do. */
+static void
+choose_against_times_33(char *to, int i)
+{
+    memset(to, 'X', CHOSEN_LEN);
+    for (int bit = 0; bit < CHOSEN_LEN / 2 - 1; bit++, i /= 2) {
+        memcpy(to + (size_t)bit * 2, i % 2 == 0 ? "Ez" : "FY", 2);
+    }
+    memcpy(to + CHOSEN_LEN - 2, &i, 2); /* the rest of the number */
+}
+
+/* Nothing but a number: steps of the same size. */
+static void
+choose_a_number(char *to, int i)
+{
+    memset(to, 'X', CHOSEN_LEN);
+    memcpy(to + CHOSEN_LEN - 4, &i, 4);
+}
+
+/* How many entries a search for v[i] looks at. */
+static size_t
+steps_to(const struct params *p, size_t i)
+{
+    uint32_t k = p->slots[p->v[i].hash & (p->nslots - 1)];
+    size_t steps = 1;
+    for (; k != i + 1; k = p->next[k - 1]) {
+        assert_int_not_equal(k, 0);
+        steps++;
+    }
+    return steps;
+}
+
+static int
+compare_sizes(const void *a, const void *b)
+{
+    const size_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* A search looks at one entry or two, whatever the names are: the mean of the
+ * middle one of some draws of the keys. */
+static void
+test_chosen_names_do_not_collide(void **state UNUSED)
+{
+    static void (*const choose[])(char *to, int i) = {
+        choose_against_multiply_shift, choose_against_times_33,
+        choose_a_number};
+    for (size_t how = 0; how < ARRAY_SIZE(choose); how++) {
+        size_t steps[DRAWS] = {0};
+        for (int draw = 0; draw < DRAWS; draw++) {
+            struct params p;
+            hash_draw_keys();
+            params_init(&p);
+            for (int i = 0; i < CHOSEN; i++) {
+                choose[how](chosen[i], i);
+                assert_int_equal(params_add(&p, chosen[i], CHOSEN_LEN, "v", 1),
+                                 0);
+            }
+            assert_int_equal(p.n, CHOSEN);
+            for (size_t i = 0; i < p.n; i++) {
+                steps[draw] += steps_to(&p, i);
+            }
+            params_fini(&p);
+        }
+        qsort(steps, DRAWS, sizeof *steps, compare_sizes);
+        if (steps[DRAWS / 2] > (size_t)2 * CHOSEN) {
+            fail_msg("choice %zu: %zu steps to %d names", how, steps[DRAWS / 2],
+                     CHOSEN);
+        }
+    }
+}
+
 /* -- mending --------------------------------------------------------------- */
 
 static void
@@ -637,6 +739,7 @@ main(void)
         cmocka_unit_test(test_names_that_differ_little_are_different),
         cmocka_unit_test(test_duplicates),
         cmocka_unit_test(test_very_many_duplicates),
+        cmocka_unit_test(test_chosen_names_do_not_collide),
         cmocka_unit_test(test_no_method_is_no_request),
         cmocka_unit_test(test_required_names_are_filled_in),
         cmocka_unit_test(test_what_is_dropped),

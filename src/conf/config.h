@@ -55,6 +55,7 @@ struct config {
     struct config_list allow;       /* --allow CIDR|any ..., commas split */
     unsigned threads;               /* >= 1 */
     uint64_t limit_head;            /* bytes of parameters of one request */
+    unsigned limit_vars;            /* how many they may be */
     uint64_t limit_body;            /* bytes, 0 = no limit */
     int64_t head_timeout_ms;        /* whole head of one request */
     int64_t body_timeout_ms;        /* without a byte of the body */

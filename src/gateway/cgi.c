@@ -425,10 +425,16 @@ static const struct transport nph_transport = {
 static int
 add_params(struct cgi *c, char **environment)
 {
+    unsigned count = 0;
+
     for (char **e = environment; *e != NULL; e++) {
         const char *eq = strchr(*e, '=');
         if (eq == NULL || eq == *e) {
             continue;
+        }
+        if (++count > c->q.config->limit_vars &&
+            params_is_header(*e, (size_t)(eq - *e))) {
+            continue; /* what tells the request from others is still wanted */
         }
         int r = params_add(&c->q.params, *e, (size_t)(eq - *e), eq + 1,
                            strlen(eq + 1));
@@ -436,7 +442,7 @@ add_params(struct cgi *c, char **environment)
             return r;
         }
     }
-    return 0;
+    return count > c->q.config->limit_vars ? -E2BIG : 0;
 }
 
 /* RFC 3875, 5: the server recognises such scripts by their name. */
@@ -541,14 +547,16 @@ cgi_run(const struct config *config, char **environment, struct cgi_io *io,
 {
     struct cgi c;
 
-    if (begin(&c, config, environment, io) < 0) {
+    int r = begin(&c, config, environment, io);
+    if (r == -E2BIG) {
+        request_refuse(&c.q, PARAMS_TOO_MANY);
+    }
+    else if (r < 0) {
         response_error(&c.q, "500 Internal Server Error", "Out of memory.",
                        NULL);
     }
-    else {
-        if (request_prepare(&c.q) == 0) {
-            run(arg, &c.q);
-        }
+    else if (request_prepare(&c.q) == 0) {
+        run(arg, &c.q);
     }
     return finish(&c, after, arg);
 }
@@ -558,7 +566,8 @@ cgi_fail(const struct config *config, char **environment, struct cgi_io *io)
 {
     struct cgi c;
 
-    if (begin(&c, config, environment, io) == 0) {
+    int r = begin(&c, config, environment, io);
+    if (r == 0 || r == -E2BIG) {
         c.q.response.is_head = params_is(&c.q.params, "REQUEST_METHOD", "HEAD");
         c.q.content_length = params_length(&c.q.params, "CONTENT_LENGTH");
         response_error(&c.q, "500 Internal Server Error",

@@ -17,7 +17,8 @@ enum {
     KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
     LINGER_STEP_MS = 5000,  /* without a byte while lingering */
     LINGER_MAX_MS = 30000,
-    LINGER_STOP_MS = 2000 /* the same at a stop */
+    LINGER_STOP_MS = 2000, /* the same at a stop */
+    LINGER_HEAD = 16 << 20 /* bytes of a head that is beyond --limit-head */
 };
 
 static void
@@ -164,16 +165,13 @@ static int
 add_params(struct fcgi_worker *w)
 {
     const struct fcgi_gate *g = &w->c->gate;
-    struct fcgi_pair pair;
 
     w->head.len = 0;
     int r = buf_add(&w->head, w->in.data + g->params_at, g->params_len);
-    const uint8_t *p = (const uint8_t *)w->head.data, *end = p + w->head.len;
-    while (r == 0 && p < end && fcgi_take_pair(&p, end, &pair)) {
-        r = params_add(&w->q.params, (const char *)pair.name, pair.nname,
-                       (const char *)pair.value, pair.nvalue);
-    }
-    return r;
+    return r < 0 ? r
+                 : fcgi_params_add(&w->q.params, (const uint8_t *)w->head.data,
+                                   w->head.len, (enum params_fault)g->fault,
+                                   w->limits.vars);
 }
 
 /* HTTP/2 and 3 have no Transfer-Encoding: a body without a length comes without
@@ -208,6 +206,9 @@ run_request(struct fcgi_worker *w)
     if (r < 0) {
         response_abort(q);
     }
+    else if (w->c->gate.fault != PARAMS_OK) {
+        request_refuse(q, (enum params_fault)w->c->gate.fault);
+    }
     else if (request_prepare(q) == 0) {
         if (!w->body.stdin_eof && q->content_length < 0 && !q->is_unsized) {
             q->is_unsized = has_silent_body(q);
@@ -235,6 +236,7 @@ static void
 begin_linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping)
 {
     (void)shutdown(w->fd, SHUT_WR);
+    c->lingered = 0;
     c->linger_deadline_ms =
         clock_ms() + (stopping ? LINGER_STOP_MS : LINGER_MAX_MS);
     atomic_store(&c->conn.lingering, true);
@@ -267,6 +269,10 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
         if (n < 0) {
             break;
         }
+        c->lingered += (size_t)n;
+        if (c->gate.stale_head && c->lingered > LINGER_HEAD) {
+            return FCGI_NEXT_CLOSE; /* no server sends that */
+        }
     }
     if (step > w->config->body_timeout_ms) {
         step = w->config->body_timeout_ms;
@@ -286,7 +292,9 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
     bool keep = c->gate.keep && !w->broken && !w->cut_off &&
                 (!w->body.peer_eof || w->in.len > c->gate.pos) &&
                 (w->body.error == 0 || w->body.aborted);
-    bool complete = fcgi_body_complete(w) || w->body.peer_eof;
+    bool complete =
+        (fcgi_body_complete(w) && c->gate.fault != PARAMS_TOO_LARGE) ||
+        w->body.peer_eof;
 
     /* What is left of this body need not be waited for: the gate skips records
      * of a request that has ended, and the rest of the one begun. */

@@ -33,6 +33,7 @@ struct fcgi_conn {
     struct buf saved;           /* received, not used yet; mostly empty */
     int64_t head_deadline_ms;   /* of a head begun; 0 = none begun */
     int64_t linger_deadline_ms; /* 0 = not lingering */
+    size_t lingered;            /* bytes received meanwhile */
 };
 
 /* Runs one prepared request to its end. With request.has_after set the request is

@@ -58,25 +58,68 @@ next_byte(const uint8_t *at, int c, const uint8_t *from, const uint8_t *end)
     return at == NULL ? end : at;
 }
 
-/* Looks for both bytes in all pairs at once, since few of these have one. Lengths
- * have the same values, so the search begins again behind those. */
-bool
-fcgi_params_ok(const uint8_t *p, size_t n)
+/* Of a head that is not as it should be. */
+static enum params_fault
+what_is_wrong(const uint8_t *p, const uint8_t *end)
 {
-    const uint8_t *end = p + n, *nul = p, *equals = p;
     struct fcgi_pair pair;
 
     while (p < end) {
+        if (!fcgi_take_pair(&p, end, &pair)) {
+            return PARAMS_BROKEN;
+        }
+    }
+    return PARAMS_BAD_BYTE;
+}
+
+/* Looks for both bytes in all pairs at once, since few of these have one. Lengths
+ * have the same values, so the search begins again behind those. */
+enum params_fault
+fcgi_params_check(const uint8_t *p, size_t n, unsigned max)
+{
+    const uint8_t *begin = p, *end = p + n, *nul = p, *equals = p;
+    struct fcgi_pair pair;
+    unsigned count = 0;
+
+    for (; p < end; count++) {
         if (!fcgi_take_pair(&p, end, &pair) || pair.nname == 0) {
-            return false;
+            return what_is_wrong(begin, end);
         }
         nul = next_byte(nul, 0, pair.name, end);
         equals = next_byte(equals, '=', pair.name, end);
         if (nul < p || equals < pair.value) {
-            return false;
+            return what_is_wrong(begin, end);
         }
     }
-    return true;
+    return count > max ? PARAMS_TOO_MANY : PARAMS_OK;
+}
+
+/* Of a head that is refused: to be told from others in the log. */
+static bool
+is_for_the_log(const struct fcgi_pair *pair, bool is_one_of_few)
+{
+    return pair->nname > 0 && memchr(pair->name, '=', pair->nname) == NULL &&
+           memchr(pair->name, 0, pair->nname + pair->nvalue) == NULL &&
+           (is_one_of_few ||
+            !params_is_header((const char *)pair->name, pair->nname));
+}
+
+int
+fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
+                enum params_fault fault, unsigned max)
+{
+    const uint8_t *end = p + n;
+    struct fcgi_pair pair;
+    unsigned count = 0;
+    int e = 0;
+
+    while (e == 0 && p < end && fcgi_take_pair(&p, end, &pair)) {
+        if (fault == PARAMS_OK || is_for_the_log(&pair, count++ < max)) {
+            e = params_add(to, (const char *)pair.name, pair.nname,
+                           (const char *)pair.value, pair.nvalue);
+        }
+    }
+    return e;
 }
 
 /* -- answers ------------------------------------------------------------------ */
@@ -181,8 +224,11 @@ fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
 void
 fcgi_gate_reset(struct fcgi_gate *g, size_t skip, bool body_to_come)
 {
-    *g = (struct fcgi_gate){
-        .pos = g->pos, .skip = skip, .stale_id = body_to_come ? g->id : 0};
+    *g = (struct fcgi_gate){.pos = g->pos,
+                            .skip = skip,
+                            .stale_id = body_to_come ? g->id : 0,
+                            .stale_head =
+                                body_to_come && g->fault == PARAMS_TOO_LARGE};
 }
 
 void
@@ -234,14 +280,20 @@ static enum gate_result
 params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
        const struct fcgi_limits *limits)
 {
+    bool fits = n <= limits->head - g->params_len;
+
     if (n == 0) {
         const uint8_t *p = (const uint8_t *)in->data + g->params_at;
-        return g->params_len > 0 && fcgi_params_ok(p, g->params_len)
-                   ? GATE_READY
-                   : GATE_CLOSE;
+        enum params_fault fault =
+            g->params_len > 0
+                ? fcgi_params_check(p, g->params_len, limits->vars)
+                : PARAMS_BROKEN;
+        g->fault = (uint8_t)fault;
+        return fault == PARAMS_BROKEN ? GATE_CLOSE : GATE_READY;
     }
-    if (g->params_len + n > limits->head) {
-        return GATE_CLOSE;
+    if (!fits) {
+        n = limits->head - g->params_len; /* to have something to log */
+        g->fault = PARAMS_TOO_LARGE;
     }
     if (g->params_len == 0) {
         g->params_at = at;
@@ -250,7 +302,22 @@ params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
         memmove(in->data + g->params_at + g->params_len, in->data + at, n);
     }
     g->params_len += n;
-    return GATE_MORE;
+    return fits ? GATE_MORE : GATE_READY;
+}
+
+/* A record of a request that has ended before its records did, or of none. */
+static void
+stale_record(struct fcgi_gate *g, const uint8_t *h)
+{
+    if (fcgi_u16(h + 2) != g->stale_id || fcgi_u16(h + 4) != 0) {
+        return;
+    }
+    if (h[1] == FCGI_PARAMS && g->stale_head) {
+        g->stale_head = false;
+    }
+    else {
+        g->stale_id = 0;
+    }
 }
 
 static enum gate_result
@@ -265,11 +332,13 @@ record(struct fcgi_gate *g, struct buf *in, size_t at, struct buf *reply,
     }
     if (g->id == 0) {
         /* Anything but BEGIN is left over from an earlier request (3.3). */
-        if (h[1] == FCGI_BEGIN_REQUEST ||
-            (id == g->stale_id && fcgi_u16(h + 4) == 0)) {
-            g->stale_id = 0;
+        if (h[1] != FCGI_BEGIN_REQUEST) {
+            stale_record(g, h);
+            return GATE_MORE;
         }
-        return h[1] == FCGI_BEGIN_REQUEST ? begin(g, h, reply) : GATE_MORE;
+        g->stale_id = 0;
+        g->stale_head = false;
+        return begin(g, h, reply);
     }
     if (h[1] == FCGI_ABORT_REQUEST) {
         bool keep = g->keep;

@@ -8,7 +8,8 @@
  * Owner:     the connection.
  * Lifetime:  as long as the connection; fcgi_gate_reset() between requests.
  * Threads:   whoever owns the connection.                        GIL: not used.
- * Errors:    GATE_CLOSE: this peer does not speak FastCGI, or too much of it.
+ * Errors:    GATE_CLOSE: this peer does not speak FastCGI. A head that is a head
+ *            but not one to serve is ready as well, with its fault.
  * Blocks:    never: it works on bytes that have arrived.
  * Standards: FastCGI 1.0, 3.3, 3.4, 4, 5.
  */
@@ -17,6 +18,7 @@
 
 #include "base/buf.h"
 #include "base/compiler.h"
+#include "gateway/params.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,6 +34,7 @@ enum gate_result { GATE_CLOSE = -1, GATE_MORE = 0, GATE_READY = 1 };
 /* What GET_VALUES is answered, and what a peer may make us hold. */
 struct fcgi_limits {
     uint64_t head;      /* bytes of PARAMS in one request */
+    unsigned vars;      /* name-value pairs in them */
     unsigned max_conns; /* FCGI_MAX_CONNS */
     unsigned max_reqs;  /* FCGI_MAX_REQS */
 };
@@ -44,13 +47,16 @@ struct fcgi_gate {
     uint16_t id;       /* 0 = between requests */
     uint16_t stale_id; /* a request that has ended before its body did, or 0 */
     uint8_t role;
-    bool keep; /* FCGI_KEEP_CONN of the current request */
+    uint8_t fault;   /* enum params_fault of the current request */
+    bool keep;       /* FCGI_KEEP_CONN of the current request */
+    bool stale_head; /* of stale_id not even the PARAMS have ended */
 };
 
 /* Takes records from in[pos..len). GATE_READY: id, role, keep and the PARAMS
  * content in[params_at..params_at + params_len) are set and checked, pos is
- * behind the head. GATE_MORE: more bytes are needed. Answers for the peer are
- * added to reply (to be sent in every case). */
+ * behind the head. With a fault the request is to be refused; PARAMS_TOO_LARGE is
+ * known before the head has ended. GATE_MORE: more bytes are needed. Answers for
+ * the peer are added to reply (to be sent in every case). */
 CHECK_RESULT enum gate_result fcgi_gate_scan(struct fcgi_gate *g,
                                              struct buf *in, struct buf *reply,
                                              const struct fcgi_limits *limits);
@@ -115,8 +121,16 @@ fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
     return true;
 }
 
-/* True where every name and value length fits, no name is empty or has "=", and
- * there is no NUL: what a process environment could hold, too. */
-bool fcgi_params_ok(const uint8_t *p, size_t n);
+/* PARAMS_OK where every name and value length fits, no name is empty or has "=",
+ * there is no NUL (what a process environment could hold, too), and there are no
+ * more than max pairs. */
+CHECK_RESULT enum params_fault fcgi_params_check(const uint8_t *p, size_t n,
+                                                 unsigned max);
+
+/* Adds the pairs of a head to the variables of its request. Where it has a fault:
+ * those that are well-formed, of the client's headers the first max. 0 or
+ * -ENOMEM. */
+CHECK_RESULT int fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
+                                 enum params_fault fault, unsigned max);
 
 #endif

@@ -12,6 +12,30 @@
 
 enum { MIN_PARAMS = 64 };
 
+const struct params_refusal *
+params_refusal(enum params_fault fault)
+{
+    static const struct params_refusal refusals[] = {
+        [PARAMS_BROKEN] = {"400 Bad Request", "The request is malformed.",
+                           "the variables contradict their lengths"},
+        [PARAMS_BAD_BYTE] = {"400 Bad Request",
+                             "The request has a character that cannot be "
+                             "passed on.",
+                             "a variable has a NUL, or a name that is empty or "
+                             "has \"=\""},
+        [PARAMS_TOO_MANY] = {"431 Request Header Fields Too Large",
+                             "The request has more headers than this server "
+                             "takes.",
+                             "more variables than --limit-vars"},
+        [PARAMS_TOO_LARGE] = {"431 Request Header Fields Too Large",
+                              "The request's headers are larger than this "
+                              "server takes.",
+                              "the variables are larger than --limit-head"},
+    };
+
+    return &refusals[fault];
+}
+
 void
 params_init(struct params *p)
 {
@@ -125,8 +149,8 @@ name_is(const struct param *e, const char *name)
 static const char *
 joiner(const struct param *e)
 {
-    if (e->name_len < 5 || memcmp(e->name, "HTTP_", 5) != 0 ||
-        name_is(e, "HTTP_HOST") || name_is(e, "HTTP_AUTHORIZATION")) {
+    if (!params_is_header(e->name, e->name_len) || name_is(e, "HTTP_HOST") ||
+        name_is(e, "HTTP_AUTHORIZATION")) {
         return NULL;
     }
     return name_is(e, "HTTP_COOKIE") ? "; " : ", ";

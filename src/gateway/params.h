@@ -49,6 +49,23 @@ struct params {
     bool is_unsized;     /* CONTENT_LENGTH was -1: there is a body */
 };
 
+/* Why a set of variables is not given to the application. */
+enum params_fault {
+    PARAMS_OK,
+    PARAMS_BROKEN,   /* its lengths contradict one another */
+    PARAMS_BAD_BYTE, /* a NUL, "=" in a name, or no name at all */
+    PARAMS_TOO_MANY, /* --limit-vars */
+    PARAMS_TOO_LARGE /* --limit-head */
+};
+
+/* What the client is told, and the log. */
+struct params_refusal {
+    const char *status, *sentence, *reason;
+};
+
+/* Not for PARAMS_OK. */
+const struct params_refusal *params_refusal(enum params_fault fault);
+
 void params_init(struct params *p);
 void params_fini(struct params *p);
 void params_clear(struct params *p);
@@ -80,6 +97,13 @@ params_drop(struct params *p, const char *name)
     if (e != NULL) {
         e->value = NULL;
     }
+}
+
+/* True for a variable that the client names: a header of its own. */
+static inline bool
+params_is_header(const char *name, size_t n)
+{
+    return n >= 5 && memcmp(name, "HTTP_", 5) == 0;
 }
 
 /* True where the name says that the value is nobody's business: pages with it

@@ -189,6 +189,17 @@ request_prepare(struct request *q)
     return prepare_body(q);
 }
 
+void
+request_refuse(struct request *q, enum params_fault fault)
+{
+    const struct params_refusal *refusal = params_refusal(fault);
+
+    q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
+    request_log(q, LOG_LEVEL_INFO, "%.3s: %s", refusal->status,
+                refusal->reason);
+    response_error(q, refusal->status, refusal->sentence, NULL);
+}
+
 /* -- the body ----------------------------------------------------------------- */
 
 static ssize_t

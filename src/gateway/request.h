@@ -95,6 +95,10 @@ void request_clear(struct request *q);
  * mended is no reason to answer: it is looked at. */
 CHECK_RESULT int request_prepare(struct request *q);
 
+/* The answer, and a line in the log, for a request whose variables are not given to
+ * the application: instead of request_prepare(). */
+void request_refuse(struct request *q, enum params_fault fault);
+
 /* Where is_unsized is set, before the application is called: receives the body to
  * its end and sets content_length and CONTENT_LENGTH, which is all that most
  * applications look at. 0; or the response has been given (400, 408, 413, 500,

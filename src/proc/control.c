@@ -171,21 +171,31 @@ add_reply(struct peer *p, const struct status_reply *r, bool is_head)
 }
 
 static int
-read_params(const struct peer *p, struct params *to)
+read_params(const struct control *c, const struct peer *p, struct params *to)
 {
-    const uint8_t *at = (const uint8_t *)p->in.data + p->gate.params_at;
-    const uint8_t *end = at + p->gate.params_len;
-    struct fcgi_pair pair;
-    int e = 0;
-
-    while (e == 0 && fcgi_take_pair(&at, end, &pair)) {
-        e = params_add(to, (const char *)pair.name, pair.nname,
-                       (const char *)pair.value, pair.nvalue);
-    }
-    return e;
+    return fcgi_params_add(to, (const uint8_t *)p->in.data + p->gate.params_at,
+                           p->gate.params_len, (enum params_fault)p->gate.fault,
+                           c->limits.vars);
 }
 
-/* The request's head is whole. Its body, if it has one, does not matter: the
+static int
+make_reply(struct control *c, const struct peer *p, const struct params *params,
+           struct status_reply *r)
+{
+    enum params_fault fault = (enum params_fault)p->gate.fault;
+
+    if (fault != PARAMS_OK) {
+        log_info("--control: %.3s: %s", params_refusal(fault)->status,
+                 params_refusal(fault)->reason);
+        return status_reply_refuse(r, fault);
+    }
+    bool ping = status_path_is(params, "/ping") ||
+                (c->config->ping_path != NULL &&
+                 status_path_is(params, c->config->ping_path));
+    return status_reply_make(r, c->config, c->board, 0, params, ping);
+}
+
+/* The request's head is whole, or too large. Its body, if it has one, does not matter: the
  * gate drops what belongs to a request that has ended. */
 static int
 answer(struct control *c, struct peer *p)
@@ -195,17 +205,14 @@ answer(struct control *c, struct peer *p)
     size_t before = p->out.len;
     int e;
 
-    p->ends = !p->gate.keep;
+    p->ends = !p->gate.keep || p->gate.fault == PARAMS_TOO_LARGE;
     if (p->gate.role != FCGI_RESPONDER) {
         return add_end(&p->out, p->gate.id, FCGI_UNKNOWN_ROLE);
     }
     params_init(&params);
-    e = read_params(p, &params);
+    e = read_params(c, p, &params);
     if (e == 0) {
-        bool ping = status_path_is(&params, "/ping") ||
-                    (c->config->ping_path != NULL &&
-                     status_path_is(&params, c->config->ping_path));
-        e = status_reply_make(&r, c->config, c->board, 0, &params, ping);
+        e = make_reply(c, p, &params, &r);
         if (e == 0) {
             e = add_reply(p, &r, params_is(&params, "REQUEST_METHOD", "HEAD"));
         }
@@ -521,6 +528,7 @@ control_open(const struct config *config, struct scoreboard *board,
     c->board = board;
     c->epoll_fd = c->timer_fd = c->listener.fd = -1;
     c->limits = (struct fcgi_limits){.head = config->limit_head,
+                                     .vars = config->limit_vars,
                                      .max_conns = PEERS_MAX,
                                      .max_reqs = PEERS_MAX};
     for (size_t i = 0; e == 0 && i < config->allow.n; i++) {

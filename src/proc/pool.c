@@ -806,6 +806,7 @@ prepare(struct pool *p)
     }
     p->limits = (struct fcgi_limits){
         .head = c->limit_head,
+        .vars = c->limit_vars,
         .max_conns = (unsigned)max,
         .max_reqs = c->threads * (c->processes > 0 ? c->processes : 1)};
     p->request_limit = request_limit(c);

@@ -116,6 +116,16 @@ status_reply_make(struct status_reply *r, const struct config *config,
                        &r->type);
 }
 
+int
+status_reply_refuse(struct status_reply *r, enum params_fault fault)
+{
+    const struct params_refusal *refusal = params_refusal(fault);
+
+    *r = (struct status_reply){.status = refusal->status, .type = "text/plain"};
+    buf_init(&r->body, PAGE_MAX);
+    return buf_printf(&r->body, "%s\n", refusal->sentence);
+}
+
 void
 status_reply_fini(struct status_reply *r)
 {

@@ -52,6 +52,10 @@ CHECK_RESULT int status_reply_make(struct status_reply *r,
                                    const struct config *config,
                                    struct scoreboard *b, unsigned own,
                                    const struct params *p, bool is_ping);
+
+/* What a request is told whose variables have this fault. 0 or -ENOMEM; status_reply_fini() in every case. */
+CHECK_RESULT int status_reply_refuse(struct status_reply *r,
+                                     enum params_fault fault);
 void status_reply_fini(struct status_reply *r);
 
 /* The page for a query string ("json", "openmetrics&full", ...; NULL: none): adds

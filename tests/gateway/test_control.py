@@ -146,12 +146,20 @@ def test_nonsense(control, noise):
 
 
 def test_too_many_variables(control):
-    """--limit-head holds here, too."""
-    control.serve('--limit-head', '2k')
+    """--limit-head and --limit-vars hold here, too, and say so; only the former ends its connection."""
+    server = control.serve('--limit-head', '2k', '--limit-vars', '100')
     conn = control.connect()
-    conn.send(fcgi.head(cgi_params(params={'X': 'x' * 3000})))
+    for params, sentence in (([('HTTP_X', '')] * 101, b'more headers than this server takes'),
+                             ([('HTTP_X', 'a\0b')], b'character'), ([('HTTP_X', 'x' * 3000)], b'larger than')):
+        conn.send(fcgi.head(cgi_params(path='/ping') + params, keep=True))
+        response = conn.response()
+        assert (response.status, response.complete) == (400 if sentence == b'character' else 431, True)
+        assert sentence in response.body
     conn.wait_eof()
     assert control.get().body == b'pong'
+    for option in ('--limit-vars', '--limit-head'):
+        server.wait_log(f'info: --control: 431: .*{option}')
+    server.wait_log('info: --control: 400: ')
 
 
 def test_silent_connections(control):

@@ -12,6 +12,7 @@ import pytest
 
 import fcgi
 from apps import DUMP, ECHO, HELLO
+from fcgi import STDIN, wait_for
 from harness import FcgiServer
 
 GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
@@ -23,7 +24,7 @@ TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '999999999999
 
 WRONG = {
     '--threads': NUMBERS + ['100000'], '--backlog': NUMBERS,
-    '--limit-head': SIZES + ['1', '100g'], '--limit-body': SIZES, '--max-memory': SIZES,
+    '--limit-head': SIZES + ['1', '100g'], '--limit-vars': NUMBERS + ['15', '1000001'], '--limit-body': SIZES, '--max-memory': SIZES,
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
     '--keepalive-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],
@@ -132,15 +133,45 @@ def test_limit_body_on_a_kept_connection(fcgi_server):
 
 
 def test_limit_head(fcgi_server):
-    """--limit-head: a head within it is served, one beyond it ends its connection."""
+    """--limit-head: a head within it is served, one beyond it is answered 431, and its connection ends."""
     server = fcgi_server(HELLO, '--limit-head', '4k')
-    server.allow_log('head|limit|large')
     assert server.request(headers={'X-A': 'v' * 3000}).status == 200
-    conn = server.connect()
-    conn.send(fcgi.request_bytes(server.params(headers={'X-A': 'v' * 5000})))
-    response = conn.response(timeout=2)
-    assert response.status is None or response.status in (400, 431)
+    for method in ('GET', 'HEAD'):
+        conn = server.connect()
+        # What tells it from others comes first, and the body last, as servers do it.
+        conn.send(fcgi.head(server.params(method, path='/large', headers={'X-A': 'v' * 5000}), keep=True))
+        response = conn.response()
+        assert (response.status, response.complete) == (431, True)
+        assert (b'larger than this server takes' in response.body) == (method == 'GET')
+        assert re.search(fr'\[\w+\] {method} /large: 431: .*--limit-head', response.stderr.decode())
+        conn.send(fcgi.stream(STDIN, 1, b''))
+        conn.wait_eof()
     assert server.request().status == 200
+
+
+def test_limit_vars(transport, tmp_path):
+    """--limit-vars: more variables are answered 431, in a line of the log as well."""
+    log = tmp_path / 'access'
+    server = transport.serve(HELLO, '--limit-vars', '200', '--access-log', log)
+    assert server.request(headers=[(f'X-{i}', '') for i in range(100)]).status == 200
+    for method in ('GET', 'HEAD'):
+        response = server.request(method, path='/many', headers=[(f'X-{i}', '') for i in range(201)])
+        assert (response.status, response.complete, response.exit_code or 0) == (431, True, 0)
+        assert (b'more headers than this server takes' in response.body) == (method == 'GET')
+        assert re.search(fr'\[\w+\] {method} /many: 431: .*--limit-vars', response.stderr.decode()), response
+    wait_for(lambda: log.read_text().count('\n') == 3, 5, 'three lines')
+    assert re.findall(r'"(\w+ /\S*) HTTP/1.1" (\d+)', log.read_text()) == [
+        ('GET /', '200'), ('GET /many', '431'), ('HEAD /many', '431')]
+
+
+def test_limit_vars_counts_each(fcgi_server):
+    """--limit-vars: repeated ones as well; just as many are served, and the next request of the connection is."""
+    server = fcgi_server(HELLO, '--limit-vars', '100')
+    conn = server.connect()
+    params = server.params()
+    for extra, status in ((0, 200), (1, 431), (0, 200), (5000, 431), (0, 200)):
+        more = [('HTTP_X_A', 'v')] * (100 + extra - len(params))
+        assert conn.request(params + more, keep=True).status == status
 
 
 # --- the application ------------------------------------------------------------------------------------------------

@@ -10,10 +10,15 @@
 #include <fastcgi.h>
 #include <stdbool.h>
 
-enum { HEAD_LIMIT = 4096, IN_MAX = 256 << 10, REPLY_MAX = 64 << 10 };
+enum {
+    HEAD_LIMIT = 4096,
+    VARS_LIMIT = 50,
+    IN_MAX = 256 << 10,
+    REPLY_MAX = 64 << 10
+};
 
 static const struct fcgi_limits limits = {
-    .head = HEAD_LIMIT, .max_conns = 12, .max_reqs = 34};
+    .head = HEAD_LIMIT, .vars = VARS_LIMIT, .max_conns = 12, .max_reqs = 34};
 
 /* A conversation: bytes in, the gate, bytes out. */
 struct talk {
@@ -269,11 +274,102 @@ test_the_limit_of_the_head(void **state UNUSED)
                            n - at < cut ? n - at : cut);
             }
             add_record(&s, FCGI_PARAMS, 1, NULL, 0);
-            assert_int_equal(feed(&t, &s, 1000),
-                             n <= HEAD_LIMIT ? GATE_READY : GATE_CLOSE);
+            assert_int_equal(feed(&t, &s, 1000), GATE_READY);
+            assert_int_equal(t.gate.fault,
+                             n <= HEAD_LIMIT ? PARAMS_OK : PARAMS_TOO_LARGE);
+            assert_int_equal(t.gate.params_len,
+                             n <= HEAD_LIMIT ? n : HEAD_LIMIT);
             talk_fini(&t);
             buf_fini(&s);
         }
+    }
+}
+
+/* A head that was too large is answered before it has ended. What is left of it is
+ * dropped, and its end is not the end of the request. */
+static void
+test_the_rest_of_a_head_that_is_too_large(void **state UNUSED)
+{
+    static const char value[2 * HEAD_LIMIT];
+    struct buf s;
+    struct talk t;
+    buf_init(&s, IN_MAX);
+    talk_init(&t);
+    add_begin(&s, 5, FCGI_RESPONDER, true);
+    add_params(&s, 5, PAIRS);
+    add_record(&s, FCGI_PARAMS, 5, value, sizeof(value));
+    assert_int_equal(feed(&t, &s, 1000), GATE_READY);
+    assert_int_equal(t.gate.fault, PARAMS_TOO_LARGE);
+    assert_memory_equal(params_of(&t), PAIRS, strlen(PAIRS));
+    fcgi_gate_reset(&t.gate, 0, true);
+    assert_true(t.gate.stale_head);
+    s.len = 0;
+    add_record(&s, FCGI_PARAMS, 5, value, sizeof(value));
+    add_record(&s, FCGI_PARAMS, 5, NULL, 0);
+    add_record(&s, FCGI_STDIN, 5, "body", 4);
+    assert_int_equal(feed(&t, &s, 1000), GATE_MORE);
+    assert_int_equal(t.gate.stale_id, 5);
+    assert_false(t.gate.stale_head);
+    s.len = 0;
+    add_record(&s, FCGI_STDIN, 5, NULL, 0);
+    assert_int_equal(feed(&t, &s, 1000), GATE_MORE);
+    assert_int_equal(t.gate.stale_id, 0);
+    s.len = 0;
+    add_request(&s, 6, PAIRS);
+    assert_int_equal(feed(&t, &s, 1000), GATE_READY);
+    assert_int_equal(t.gate.fault, PARAMS_OK);
+    expect_ready(&t, 6, PAIRS);
+    talk_fini(&t);
+    buf_fini(&s);
+}
+
+/* The bound of --limit-vars. */
+static void
+test_the_limit_of_the_variables(void **state UNUSED)
+{
+    for (unsigned n = VARS_LIMIT - 1; n <= VARS_LIMIT + 1; n++) {
+        struct buf s;
+        struct talk t;
+        buf_init(&s, IN_MAX);
+        talk_init(&t);
+        add_begin(&s, 1, FCGI_RESPONDER, true);
+        for (unsigned i = 0; i < n; i++) {
+            add_params(&s, 1, "\1\1AB"); /* repeats count */
+        }
+        add_record(&s, FCGI_PARAMS, 1, NULL, 0);
+        assert_int_equal(feed(&t, &s, 1000), GATE_READY);
+        assert_int_equal(t.gate.fault,
+                         n <= VARS_LIMIT ? PARAMS_OK : PARAMS_TOO_MANY);
+        talk_fini(&t);
+        buf_fini(&s);
+    }
+}
+
+/* What a refused head leaves for the log. */
+static void
+test_the_variables_of_a_refused_head(void **state UNUSED)
+{
+    static const char head[] = "\4\1HOSTa\6\1HTTP_Ab\6\2HTTP_Bc\0\3\1A=Bd"
+                               "\0\1e\6\1HTTP_Cf\3\1ENDg";
+    static const struct {
+        enum params_fault fault;
+        unsigned max;
+        size_t n;
+    } cases[] = {{PARAMS_OK, 2, 7},
+                 {PARAMS_BAD_BYTE, 7, 4}, /* HOST, HTTP_A, HTTP_C, END */
+                 {PARAMS_TOO_MANY, 2, 3}, /* HOST, HTTP_A, END */
+                 {PARAMS_TOO_LARGE, 1, 2}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct params p;
+        params_init(&p);
+        assert_int_equal(fcgi_params_add(&p, (const uint8_t *)head,
+                                         sizeof(head) - 1, cases[i].fault,
+                                         cases[i].max),
+                         0);
+        assert_int_equal(p.n, cases[i].n);
+        assert_true(params_is(&p, "HOST", "a"));
+        assert_true(params_is(&p, "END", "g"));
+        params_fini(&p);
     }
 }
 
@@ -487,7 +583,11 @@ next_random(uint32_t *x)
     return *x;
 }
 
-#define OK(BYTES) fcgi_params_ok((const uint8_t *)(BYTES), sizeof(BYTES) - 1)
+#define CHECK(BYTES) \
+    fcgi_params_check((const uint8_t *)(BYTES), sizeof(BYTES) - 1, VARS_LIMIT)
+#define OK(BYTES) (CHECK(BYTES) == PARAMS_OK)
+#define BAD(BYTES) (CHECK(BYTES) == PARAMS_BAD_BYTE)
+#define BROKEN(BYTES) (CHECK(BYTES) == PARAMS_BROKEN)
 
 static void
 test_params_of_all_forms(void **state UNUSED)
@@ -499,16 +599,18 @@ test_params_of_all_forms(void **state UNUSED)
     assert_true(OK("\x80\0\0\1\1XY")); /* F7: all four combinations */
     assert_true(OK("\1\x80\0\0\1XY"));
     assert_true(OK("\x80\0\0\1\x80\0\0\1XY"));
-    assert_false(OK("\0\0")); /* no name */
-    assert_false(OK("\0\1Y"));
-    assert_false(OK("\x80\0\0\0\0"));
-    assert_false(OK("\3\0A=B")); /* what would split elsewhere */
-    assert_false(OK("\1\0="));
+    assert_true(BAD("\0\0")); /* no name */
+    assert_true(BAD("\0\1Y"));
+    assert_true(BAD("\x80\0\0\0\0"));
+    assert_true(BAD("\3\0A=B")); /* what would split elsewhere */
+    assert_true(BAD("\1\0="));
     assert_true(OK("\1\1A="));
-    assert_false(OK("\2\0A\0")); /* what would end early */
-    assert_false(OK("\1\1A\0"));
-    assert_false(OK("\1\3Aa\0b"));
-    assert_false(OK("\1\0X\1\1Y"));  /* the second pair is cut */
+    assert_true(BAD("\2\0A\0")); /* what would end early */
+    assert_true(BAD("\1\1A\0"));
+    assert_true(BAD("\1\3Aa\0b"));
+    assert_true(BROKEN("\1\0X\1\1Y")); /* the second pair is cut */
+    assert_true(BROKEN("\1\0=\1\1Y")); /* whatever comes before it */
+    assert_true(BAD("\1\0=\1\1YZ"));
     assert_true(OK("\1\1\xff\xfe")); /* any other byte */
 }
 
@@ -521,12 +623,13 @@ test_params_lengths_of_one_and_four_bytes(void **state UNUSED)
         memset(p, 'x', sizeof(p));
         p[0] = (uint8_t)n; /* from 128 on: the first of four bytes */
         p[1] = 0;
-        assert_true(fcgi_params_ok(p, 2 + (size_t)n) == (n <= 127));
+        assert_int_equal(fcgi_params_check(p, 2 + (size_t)n, 1),
+                         n <= 127 ? PARAMS_OK : PARAMS_BROKEN);
         memcpy(p, "\x80\0\0", 3);
         p[3] = (uint8_t)n;
         p[4] = 0;
-        assert_true(fcgi_params_ok(p, 5 + (size_t)n));
-        assert_false(fcgi_params_ok(p, 4 + (size_t)n));
+        assert_int_equal(fcgi_params_check(p, 5 + (size_t)n, 1), PARAMS_OK);
+        assert_int_equal(fcgi_params_check(p, 4 + (size_t)n, 1), PARAMS_BROKEN);
     }
 }
 
@@ -545,7 +648,8 @@ test_params_cut_off_anywhere(void **state UNUSED)
         uint8_t *exact = n == 0 ? copy : realloc(copy, n);
         assert_non_null(exact);
         bool whole = n == 0 || n == 13 || n == 20 || n == 27;
-        if (fcgi_params_ok(exact, n) != whole) {
+        if (fcgi_params_check(exact, n, 3) !=
+            (whole ? PARAMS_OK : PARAMS_BROKEN)) {
             fail_msg("%zu bytes", n);
         }
         free(exact);
@@ -607,7 +711,7 @@ test_what_is_in_names_and_values(void **state UNUSED)
             ok = ok && nname > 0 && !equals && !nul && !nul2;
         }
         good += ok;
-        if (fcgi_params_ok(p, n) != ok) {
+        if (fcgi_params_check(p, n, 4) != (ok ? PARAMS_OK : PARAMS_BAD_BYTE)) {
             fail_msg("round %d", round);
         }
     }
@@ -618,13 +722,13 @@ static void
 test_lengths_that_lie(void **state UNUSED)
 {
     /* F8, CVE-2025-23016: sums that wrap in 32 bits. */
-    assert_false(OK("\x7f\0X"));
-    assert_false(OK("\1\x7fX"));
-    assert_false(OK("\xff\xff\xff\xff\0X"));
-    assert_false(OK("\1\xff\xff\xff\xffX"));
-    assert_false(OK("\xff\xff\xff\xff\xff\xff\xff\xffX"));
-    assert_false(OK("\x80\0\0\1\xff\xff\xff\xffX"));
-    assert_false(OK("\xff\xff\xff\xff\x80\0\0\2X"));
+    assert_true(BROKEN("\x7f\0X"));
+    assert_true(BROKEN("\1\x7fX"));
+    assert_true(BROKEN("\xff\xff\xff\xff\0X"));
+    assert_true(BROKEN("\1\xff\xff\xff\xffX"));
+    assert_true(BROKEN("\xff\xff\xff\xff\xff\xff\xff\xffX"));
+    assert_true(BROKEN("\x80\0\0\1\xff\xff\xff\xffX"));
+    assert_true(BROKEN("\xff\xff\xff\xff\x80\0\0\2X"));
     struct buf s;
     buf_init(&s, IN_MAX);
     add_request(&s, 1, "\x01\x7fX");
@@ -1015,8 +1119,11 @@ test_the_result_does_not_depend_on_the_pieces(void **state UNUSED)
             assert_int_equal(cut.gate.params_len, whole.gate.params_len);
             assert_memory_equal(params_of(&cut), params_of(&whole),
                                 whole.gate.params_len);
-            assert_true(
-                fcgi_params_ok(params_of(&whole), whole.gate.params_len));
+            assert_int_equal(cut.gate.fault, whole.gate.fault);
+            assert_int_equal(fcgi_params_check(params_of(&whole),
+                                               whole.gate.params_len,
+                                               VARS_LIMIT),
+                             whole.gate.fault);
             size_t rest = whole.in.len - whole.gate.pos;
             assert_int_equal(cut.in.len - cut.gate.pos, rest);
             assert_memory_equal(cut.in.data + cut.gate.pos,
@@ -1039,6 +1146,9 @@ main(void)
         cmocka_unit_test(test_ids_roles_and_the_keep_flag),
         cmocka_unit_test(test_flags_but_keep_are_ignored),
         cmocka_unit_test(test_the_limit_of_the_head),
+        cmocka_unit_test(test_the_rest_of_a_head_that_is_too_large),
+        cmocka_unit_test(test_the_limit_of_the_variables),
+        cmocka_unit_test(test_the_variables_of_a_refused_head),
         cmocka_unit_test(test_two_requests_in_one_buffer),
         cmocka_unit_test(test_the_rest_of_an_old_record_is_skipped),
         cmocka_unit_test(test_the_same_id_again),

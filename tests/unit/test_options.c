@@ -91,6 +91,7 @@ test_presets(void **state UNUSED)
     assert_int_equal(config.allow.n, 0);
     assert_int_equal(config.threads, 1);
     assert_int_equal(config.limit_head, 1 << 20);
+    assert_int_equal(config.limit_vars, 1000);
     assert_int_equal(config.limit_body, 0);
     assert_int_equal(config.head_timeout_ms, 10000);
     assert_int_equal(config.body_timeout_ms, 60000);
@@ -270,6 +271,8 @@ test_limits_of_values(void **state UNUSED)
         "--limit-head=1025",
         "--limit-head=1g",
         "--limit-head=1073741823",
+        "--limit-vars=16",
+        "--limit-vars=1000000",
         "--limit-body=0",
         "--limit-body=1",
         "--limit-body=9223372036854775806",
@@ -307,6 +310,8 @@ test_limits_of_values(void **state UNUSED)
         "--limit-head=1023",
         "--limit-head=1073741825",
         "--limit-head=1M",
+        "--limit-vars=15",
+        "--limit-vars=1000001",
         "--limit-body=9223372036854775808",
         "--limit-body=-1",
         "--head-timeout=0",
@@ -498,8 +503,8 @@ test_help_names_every_preset(void **state UNUSED)
         "usage: wsgi-cgi [OPTION ...] [APP]\n",
         "\n  -t, --threads N             requests that run at the same time "
         "[1]",
-        "\n      --limit-head SIZE       variables of one request, in bytes "
-        "[1m]",
+        "\n      --limit-head SIZE       variables of one request, in bytes, "
+        "else 431 [1m]",
         "\n  -h, --help                  print this, and stop\n",
         "\n      --keepalive-timeout TIME\n                              for a "
         "kept connection without a request [75s]\n",

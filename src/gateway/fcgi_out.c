@@ -227,19 +227,57 @@ fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
     return 0;
 }
 
-/* One record's worth of the file. > 0, 0 = the file has ended, -errno. */
+/* As much of the next n bytes as the file has: how much, or -errno. */
 static ssize_t
+read_piece(int fd, char *to, size_t n, off_t offset)
+{
+    size_t got = 0;
+
+    while (got < n) {
+        ssize_t k = pread(fd, to + got, n - got, offset + (off_t)got);
+        if (k < 0 && errno == EINTR) {
+            continue;
+        }
+        if (k < 0) {
+            return -errno;
+        }
+        if (k == 0) {
+            break;
+        }
+        got += (size_t)k;
+    }
+    return (ssize_t)got;
+}
+
+/* The way that always works. */
+static int
+copy_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
+{
+    char piece[FCGI_PIECE];
+    ssize_t got = read_piece(fd, piece, n, *offset);
+
+    if (got != (ssize_t)n) {
+        return -EIO;
+    }
+    *offset += got;
+    struct iovec v = {piece, n};
+    return send_loop(w, &v, 1, true, 0);
+}
+
+/* n bytes of the file, the content of a record whose header is out. */
+static int
 send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
 {
-    size_t left = n;
-
-    while (left > 0) {
+    while (n > 0) {
         if (request_is_cancelled(&w->q)) {
             return -ECANCELED; /* it can only wait */
         }
-        ssize_t k = sendfile(w->fd, fd, offset, left);
+        ssize_t k = sendfile(w->fd, fd, offset, n);
         if (k < 0 && errno == EINTR) {
             continue;
+        }
+        if (k < 0 && errno == EINVAL) {
+            return copy_piece(w, fd, offset, n); /* not this file system's */
         }
         if (k < 0) {
             return errno == EAGAIN ? -ETIMEDOUT : -errno;
@@ -247,9 +285,16 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
         if (k == 0) {
             return -EIO; /* shorter than the record's length on the wire */
         }
-        left -= (size_t)k;
+        n -= (size_t)k;
     }
-    return (ssize_t)n;
+    return 0;
+}
+
+/* -EINVAL says that nothing has left yet. */
+static int
+now_out(int e)
+{
+    return e == -EINVAL ? -EIO : e;
 }
 
 /* 1 = the file ended here. The first record's worth is read: files whose size lies (sysfs) end here, and a
@@ -260,60 +305,58 @@ send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
 {
     uint8_t h[FCGI_HEADER];
     char piece[FCGI_PIECE];
-    size_t got = 0;
 
     n = n < FCGI_PIECE - head.iov_len ? n : FCGI_PIECE - head.iov_len;
-    while (got < n) {
-        ssize_t k = pread(fd, piece + got, n - got, offset + (off_t)got);
-        if (k < 0 && errno == EINTR) {
-            continue;
-        }
-        if (k < 0) {
-            return -EINVAL; /* nothing is out: let Python say why */
-        }
-        if (k == 0) {
-            break;
-        }
-        got += (size_t)k;
+    ssize_t got = read_piece(fd, piece, n, offset);
+    if (got < 0) {
+        return -EINVAL; /* nothing is out: let Python say why */
     }
-    if (head.iov_len + got == 0) {
+    size_t length = head.iov_len + (size_t)got;
+    if (length == 0) {
         return 1;
     }
-    struct iovec v[3] = {{h, FCGI_HEADER}, head, {piece, got}};
-    fcgi_header(h, FCGI_STDOUT, w->c->gate.id, head.iov_len + got);
-    *ret_sent = got;
-    int e = send_loop(w, v, 3, true, 0);
-    return e < 0 ? e : got < n;
+    struct iovec v[3] = {{h, FCGI_HEADER}, head, {piece, (size_t)got}};
+    fcgi_header(h, FCGI_STDOUT, w->c->gate.id, length);
+    *ret_sent = (uint64_t)got;
+    int e = now_out(send_loop(w, v, 3, true, 0));
+    return e < 0 ? e : (size_t)got < n;
 }
 
 static int
-send_pieces(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
-            uint64_t count, uint64_t *ret_sent)
+send_pieces(struct fcgi_worker *w, int fd, off_t offset, uint64_t count,
+            uint64_t *ret_sent)
 {
     uint8_t h[FCGI_HEADER];
-    size_t first = count < FCGI_PIECE ? (size_t)count : FCGI_PIECE;
-    int e = send_first(w, head, fd, offset, first, ret_sent);
 
-    if (e != 0) {
-        return e < 0 ? e : 0; /* shorter than it says: this was all */
-    }
     offset += (off_t)*ret_sent;
     while (*ret_sent < count) {
         uint64_t left = count - *ret_sent;
         size_t n = left < FCGI_PIECE ? (size_t)left : FCGI_PIECE;
         struct iovec v = {h, FCGI_HEADER};
         fcgi_header(h, FCGI_STDOUT, w->c->gate.id, n);
-        e = send_loop(w, &v, 1, true, MSG_MORE);
+        int e = send_loop(w, &v, 1, true, MSG_MORE);
+        if (e == 0) {
+            e = send_piece(w, fd, &offset, n);
+        }
         if (e < 0) {
             return e;
         }
-        ssize_t k = send_piece(w, fd, &offset, n);
-        if (k < 0) {
-            return (int)k;
-        }
-        *ret_sent += (uint64_t)k;
+        *ret_sent += n;
     }
     return 0;
+}
+
+static int
+send_head_and_file(struct fcgi_worker *w, struct iovec head, int fd,
+                   off_t offset, uint64_t count, uint64_t *ret_sent)
+{
+    size_t first = count < FCGI_PIECE ? (size_t)count : FCGI_PIECE;
+    int e = send_first(w, head, fd, offset, first, ret_sent);
+
+    if (e != 0) {
+        return e < 0 ? e : 0; /* shorter than it says: this was all */
+    }
+    return now_out(send_pieces(w, fd, offset, count, ret_sent));
 }
 
 int
@@ -336,17 +379,14 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     if (hooks->enter != NULL) {
         hooks->enter(hooks->arg);
     }
-    int e = send_pieces(w, head, fd, offset, count, ret_sent);
+    int e = send_head_and_file(w, head, fd, offset, count, ret_sent);
     if (hooks->leave != NULL) {
         hooks->leave(hooks->arg);
     }
-    if (e == -EINVAL && *ret_sent == 0) {
-        return e;
-    }
-    if (e < 0) {
+    if (e < 0 && e != -EINVAL) {
         w->broken = true;
     }
-    return e == -EINVAL ? -EIO : e; /* the head is out: no other way now */
+    return e;
 }
 
 /* -- STDERR -------------------------------------------------------------------------- */

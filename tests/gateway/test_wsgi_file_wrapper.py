@@ -1,6 +1,14 @@
 """W67-W72: wsgi.file_wrapper."""
 
+import contextlib
+import os
+import signal
+import subprocess
+
 import pytest
+
+from settings import SLOW
+from test_syscalls import plain, traced
 
 # MAKE[kind]() is an open file; what the client gets must be what read() gives, which is the oracle.
 FILES = '''
@@ -332,3 +340,45 @@ def test_wrapper_in_a_cycle_is_collected(fcgi_unix):
             return [repr([ref() for ref in refs]).encode()]
     ''')
     assert server.request().body == b'[None, None]'
+
+
+SEND_FILE = '''
+import os
+
+def application(environ, start_response):
+    fill = int(environ['QUERY_STRING'])
+    start_response('200 OK', [('Content-Length', '200000')] + [('X-Fill', 'x' * fill)] * (fill > 0))
+    return environ['wsgi.file_wrapper'](open(os.environ['FILE'], 'rb'))
+'''
+
+
+@contextlib.contextmanager
+def no_sendfile(pid):
+    """sendfile() of this process answers EINVAL, as where the file system has no way to do it."""
+    strace = subprocess.Popen(['strace', '-f', '-o', '/dev/null', '-e', 'trace=sendfile', '-e',
+                               'inject=sendfile:error=EINVAL', '-p', str(pid)], stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL)
+    try:
+        assert b'attached' in strace.stderr.readline()
+        yield
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.communicate(timeout=10 * SLOW)
+
+
+@traced
+@plain
+@pytest.mark.parametrize('head', [0, 65_528, 65_527, 65_529])
+def test_file_that_sendfile_cannot_send(world, fcgi_unix, head):
+    """W72: it is read instead, wherever that is found out; the head leaves once. A head of 65,528 bytes fills the first
+    record, so that nothing of the file is out by then."""
+    data = os.urandom(200_000)
+    path = world.new_path('file')
+    path.write_bytes(data)
+    server = fcgi_unix(SEND_FILE, env={'FILE': str(path)})
+    plain_size = len(server.request(query='0').head)
+    fill = head and head - plain_size - len('X-Fill: \r\n')
+    with no_sendfile(server.pid):
+        response = server.request(query=str(fill))
+    assert len(response.head) == (head or plain_size)
+    assert response.body == data and response.complete

@@ -346,6 +346,9 @@ assemble_head(struct request *q)
         order[1] = &r->location;
     }
     r->head.len = 0;
+    if (r->status == 204) {
+        response_drop_length(r); /* RFC 9110, 8.6: it must have none */
+    }
     if (q->transport->is_nph &&
         memcmp(r->status_text.data, "Status: ", 8) == 0) {
         /* "Status: 200 OK" -> "HTTP/1.1 200 OK": one byte longer. */

@@ -449,6 +449,32 @@ def test_less_than_content_length(transport, tmp_path, kind):
     assert response.body == (b'' if kind == 'empty' else b'12345') and not response.complete
 
 
+@pytest.mark.parametrize('how', ['list', 'generator', 'write', 'file', 'empty'])
+@pytest.mark.parametrize('method, status, kept', [
+    ('GET', '204 No Content', None), ('HEAD', '204 No Content', None), ('GET', '204', None),
+    ('GET', '304 Not Modified', '5'), ('HEAD', '304 Not Modified', '5'), ('HEAD', '200 OK', '5'),
+    ('GET', '205 Reset Content', '0')])
+def test_length_where_none_may_be(transport, tmp_path, method, status, kept, how):
+    """W61, RFC 9110 8.6: a 204 has no Content-Length, whatever the application says. 304 and HEAD keep theirs: it is
+    that of the response to a GET. (1xx cannot be sent at all.)"""
+    path = tmp_path / 'file'
+    path.write_bytes(b'12345')
+    server = transport.serve(f'''
+        import os
+        def application(environ, start_response):
+            write = start_response({status!r}, [('X-A', '1'), ('Content-Length', {kept or '5'!r}), ('X-B', '2')])
+            how = environ['QUERY_STRING']
+            if how == 'write':
+                write(b'')
+            return {{'list': lambda: [b''], 'generator': lambda: iter([b'', b'']), 'write': list, 'empty': list,
+                     'file': lambda: environ['wsgi.file_wrapper'](open(os.environ['FILE'], 'rb'))}}[how]()
+    ''', env={'FILE': str(path)})
+    response = server.request(method, query=how)
+    assert response.body == b'' and response.complete and response.status == int(status[:3])
+    assert response.header('Content-Length') == kept
+    assert (response.header('X-A'), response.header('X-B')) == ('1', '2')
+
+
 @pytest.mark.parametrize('kind', ['list', 'generator', 'write', 'file', 'realfile', 'empty'])
 @pytest.mark.parametrize('method, status', [('HEAD', '200 OK'), ('GET', '204 No Content'), ('GET', '304 Not Modified')])
 def test_no_body_where_none_may_be(transport, tmp_path, kind, method, status):

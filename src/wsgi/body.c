@@ -42,13 +42,13 @@ step_of(struct lease *l, int e)
     if (e == -EMSGSIZE) { /* the response has been aborted */
         const struct response *r = &l->q->response;
         request_log(l->q, LOG_LEVEL_ERROR,
-                    "the body ended after %llu of the %llu bytes that "
-                    "Content-Length promised",
+                    "the response's body ended after %llu of the %llu bytes "
+                    "that Content-Length promised",
                     (unsigned long long)r->sent,
                     (unsigned long long)r->content_length);
         return STEP_FULL;
     }
-    lease_set_gone(l, e);
+    lease_set_gone(l, e, LEASE_RESPONSE);
     return STEP_GONE;
 }
 
@@ -103,7 +103,7 @@ check_peer(struct lease *l)
     }
     bool is_gone = request_peer_gone(l->q);
     if (is_gone) {
-        lease_set_gone(l, -EPIPE);
+        lease_set_gone(l, -EPIPE, LEASE_RESPONSE);
     }
     lease_leave(l);
     return is_gone ? STEP_GONE : STEP_ON;

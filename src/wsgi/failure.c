@@ -198,8 +198,11 @@ failure_gone(struct lease *l)
         PyErr_Clear();
         return;
     }
-    request_log(l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the body", how,
-                (unsigned long long)l->q->response.sent);
+    bool reading = l->gone != 0 && l->gone_side == LEASE_REQUEST;
+    request_log(
+        l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body", how,
+        (unsigned long long)(reading ? l->q->body_read : l->q->response.sent),
+        reading ? "request" : "response");
     response_abort(l->q);
     lease_leave(l);
 }

@@ -54,7 +54,7 @@ raise_read_error(struct lease *l, int err)
         return timeout_raise(l);
     }
     if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
-        lease_set_gone(l, err);
+        lease_set_gone(l, err, LEASE_REQUEST);
     }
     return lease_raise(err, request_read_strerror(err));
 }

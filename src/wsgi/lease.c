@@ -198,9 +198,10 @@ lease_peek_end(struct lease *l)
 }
 
 void
-lease_set_gone(struct lease *l, int err)
+lease_set_gone(struct lease *l, int err, enum lease_side side)
 {
     l->gone = err;
+    l->gone_side = side;
     l->q->errors_to_server = 0;
 }
 

@@ -26,12 +26,15 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+enum lease_side { LEASE_RESPONSE, LEASE_REQUEST };
+
 struct lease {
     struct request *q;    /* NULL between requests */
     pthread_mutex_t lock; /* whoever is inside the request */
     pthread_t thread;     /* the one that runs its requests */
     int gone;             /* -errno since the peer was found gone, 0 = not */
-    bool forked;          /* this process is a child of the request's */
+    enum lease_side gone_side; /* which body was on its way then */
+    bool forked;               /* this process is a child of the request's */
     bool waiting; /* its thread is in one of our waits, without the GIL */
     /* interrupt.c's */
     bool may_interrupt; /* an exception would end in the request */
@@ -73,9 +76,10 @@ void lease_leave(struct lease *l);
 CHECK_RESULT bool lease_peek(struct lease *l);
 void lease_peek_end(struct lease *l);
 
-/* The peer is gone, -errno says how; what is still logged about the request
- * cannot go to it. Inside the lease. */
-void lease_set_gone(struct lease *l, int err);
+/* The peer is gone, -errno says how, seen while the request's body was read or
+ * while its response was sent; what is still logged about the request cannot go
+ * to it. Inside the lease. */
+void lease_set_gone(struct lease *l, int err, enum lease_side side);
 
 /* Raises the subclass of OSError for -errno with the text; always -1. */
 int lease_raise(int err, const char *text);

@@ -195,7 +195,7 @@ raise_write_error(struct lease *lease, int err)
     if (err == -ECANCELED) {
         return timeout_raise(lease);
     }
-    lease_set_gone(lease, err);
+    lease_set_gone(lease, err, LEASE_RESPONSE);
     return lease_raise(err, "the client went away before it had the response");
 }
 

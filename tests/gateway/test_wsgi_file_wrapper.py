@@ -187,7 +187,7 @@ def test_truncated_before_it_is_sent(transport, big_file):
     ''', env={'FILE': str(big_file)})
     if transport.is_cgi:
         server.exit_codes = {1}
-    server.expect_log('the body ended after 1000 of the ')
+    server.expect_log("the response's body ended after 1000 of the ")
     response = server.request()
     assert len(response.body) == 1000 and not response.complete
 

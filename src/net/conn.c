@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+enum { STATE_BITS = 3, STATE_MASK = (1 << STATE_BITS) - 1 };
+
 struct conn_table {
     char *entries;
     size_t max, entry_size;
@@ -70,6 +72,51 @@ conn_fd(const struct conn_table *t, const struct conn *c)
     return (int)((size_t)((const char *)p - t->entries) / t->entry_size);
 }
 
+static uint32_t
+word_of(uint32_t generation, enum conn_state state)
+{
+    return generation << STATE_BITS | (uint32_t)state;
+}
+
+static uint32_t
+generation_of(uint32_t word)
+{
+    return word >> STATE_BITS;
+}
+
+static enum conn_state
+state_of(uint32_t word)
+{
+    return (enum conn_state)(word & STATE_MASK);
+}
+
+/* By whoever has it: nobody else changes the word meanwhile. */
+static void
+set_state(struct conn *c, enum conn_state state)
+{
+    atomic_store(&c->word,
+                 word_of(generation_of(atomic_load(&c->word)), state));
+}
+
+static bool
+is_parked(const struct conn *c)
+{
+    uint32_t word = atomic_load_explicit(&c->word, memory_order_relaxed);
+
+    return state_of(word) == CONN_PARKED;
+}
+
+/* Keeps a parked one from whoever is woken for it, until set_state(). */
+static bool
+hold(struct conn *c)
+{
+    uint32_t word = atomic_load_explicit(&c->word, memory_order_relaxed);
+
+    return state_of(word) == CONN_PARKED &&
+           atomic_compare_exchange_strong(
+               &c->word, &word, word_of(generation_of(word), CONN_SWEPT));
+}
+
 struct conn *
 conn_open(struct conn_table *t, int fd)
 {
@@ -77,8 +124,8 @@ conn_open(struct conn_table *t, int fd)
         return NULL;
     }
     struct conn *c = entry(t, fd);
-    /* First: it orders us behind whoever had the number before. */
-    (void)atomic_exchange(&c->state, CONN_BUSY);
+    /* First: the load orders us behind whoever had the number before. */
+    set_state(c, CONN_BUSY);
     atomic_store(&c->swept, false);
     atomic_store(&c->kept, false);
     atomic_store(&c->lingering, false);
@@ -86,7 +133,6 @@ conn_open(struct conn_table *t, int fd)
     c->in_poller = false;
     c->has_input = false;
     c->has_send_timeout = false;
-    atomic_fetch_add(&c->generation, 1);
     int top = atomic_load(&t->top);
     while (top <= fd && !atomic_compare_exchange_weak(&t->top, &top, fd + 1)) {
     }
@@ -97,39 +143,53 @@ struct conn *
 conn_take(struct conn_table *t, int fd, uint32_t generation)
 {
     struct conn *c = entry(t, fd);
+    uint32_t word = atomic_load(&c->word);
 
-    for (;;) {
-        enum conn_state want = CONN_PARKED;
-        if ((atomic_load(&c->generation) & CONN_GENERATION) != generation) {
+    while (generation_of(word) == generation) {
+        switch (state_of(word)) {
+        case CONN_FREE:
+        case CONN_BUSY:
             return NULL;
+        case CONN_ARMING:
+        case CONN_PARKED:
+            if (atomic_compare_exchange_weak(&c->word, &word,
+                                             word_of(generation, CONN_BUSY))) {
+                return c;
+            }
+            break;
+        case CONN_SWEPT: /* the sweeper holds it for a few system calls */
+            (void)sched_yield();
+            word = atomic_load(&c->word);
+            break;
         }
-        if (atomic_compare_exchange_strong(&c->state, &want, CONN_BUSY)) {
-            return c;
-        }
-        if (want != CONN_SWEPT) {
-            return NULL;
-        }
-        (void)sched_yield(); /* the sweeper holds it for one system call */
     }
+    return NULL;
+}
+
+uint32_t
+conn_park(struct conn *c, int64_t deadline_ms)
+{
+    uint32_t generation =
+        (generation_of(atomic_load(&c->word)) + 1) & CONN_GENERATION;
+
+    atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
+    atomic_store(&c->word, word_of(generation, CONN_ARMING));
+    return generation;
 }
 
 void
-conn_park(struct conn *c, int64_t deadline_ms)
+conn_armed(struct conn *c, uint32_t generation)
 {
-    atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
-    atomic_store(&c->state, CONN_PARKED);
+    uint32_t word = word_of(generation, CONN_ARMING);
+
+    (void)atomic_compare_exchange_strong(&c->word, &word,
+                                         word_of(generation, CONN_PARKED));
 }
 
 void
 conn_unpark(struct conn *c)
 {
-    for (;;) {
-        enum conn_state want = CONN_PARKED;
-        if (atomic_compare_exchange_strong(&c->state, &want, CONN_BUSY)) {
-            return;
-        }
-        (void)sched_yield();
-    }
+    set_state(c, CONN_BUSY);
 }
 
 void
@@ -138,7 +198,7 @@ conn_close(struct conn_table *t, struct conn *c)
     int fd = conn_fd(t, c);
 
     /* Before close(): the number may be accepted again at once. */
-    atomic_store(&c->state, CONN_FREE);
+    set_state(c, CONN_FREE);
     fd_close(&fd);
     atomic_fetch_sub(&t->open, 1);
 }
@@ -151,16 +211,15 @@ conn_give(struct conn_table *t, bool (*give)(void *arg, struct conn *c, int fd),
 
     for (int fd = 0; fd < top; fd++) {
         struct conn *c = entry(t, fd);
-        enum conn_state want = CONN_PARKED;
         /* As for the sweeper: who is woken for it waits until it is known. */
-        if (!atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
+        if (!hold(c)) {
             continue;
         }
         if (give(arg, c, fd)) {
             conn_close(t, c);
         }
         else {
-            atomic_store(&c->state, CONN_PARKED);
+            set_state(c, CONN_PARKED);
         }
     }
 }
@@ -172,7 +231,7 @@ conn_close_all(struct conn_table *t)
 
     for (int fd = 0; fd < top; fd++) {
         struct conn *c = entry(t, fd);
-        if (atomic_load(&c->state) != CONN_FREE) {
+        if (state_of(atomic_load(&c->word)) != CONN_FREE) {
             conn_close(t, c);
         }
     }
@@ -229,13 +288,9 @@ conn_sweep(struct conn_table *t, int64_t now_ms, enum conn_sweep which)
 
     for (int fd = 0; fd < top; fd++) {
         struct conn *c = entry(t, fd);
-        enum conn_state want = CONN_PARKED;
-        if (atomic_load_explicit(&c->state, memory_order_relaxed) ==
-                CONN_PARKED &&
-            is_due(c, now_ms, which) &&
-            atomic_compare_exchange_strong(&c->state, &want, CONN_SWEPT)) {
+        if (is_parked(c) && is_due(c, now_ms, which) && hold(c)) {
             sweep_one(c, fd, now_ms, which);
-            atomic_store(&c->state, CONN_PARKED);
+            set_state(c, CONN_PARKED);
         }
     }
 }

@@ -2,10 +2,13 @@
  * conn.h - accepted connections: who owns each one, and until when
  *
  * What:      a table indexed by descriptor. States FREE -> BUSY (one request
- *            thread owns it) -> PARKED (in epoll, nobody's) -> BUSY ... -> FREE.
- *            The sweeper shuts down what is parked past its deadline; the thread
- *            that is woken by that closes it, so only owners ever close.
- * Owner:     the process; an entry belongs to the thread that made it BUSY.
+ *            thread owns it) -> ARMING (on its way into epoll) -> PARKED (nobody's)
+ *            -> BUSY ... -> FREE. The sweeper shuts down what is parked past its
+ *            deadline; the thread that is woken by that closes it, so only owners
+ *            ever close.
+ * Owner:     the process; an entry belongs to the thread that made it BUSY. While
+ *            it is ARMING that thread still uses the descriptor: whom the poller
+ *            wakes may take the entry, but nobody else may touch it.
  * Lifetime:  entries are never freed, only reused: a stale event finds another
  *            generation.
  * Threads:   any; conn_sweep() in one thread only.               GIL: not used.
@@ -22,20 +25,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum conn_state { CONN_FREE, CONN_BUSY, CONN_PARKED, CONN_SWEPT };
+enum conn_state { CONN_FREE, CONN_BUSY, CONN_ARMING, CONN_PARKED, CONN_SWEPT };
 
-/* Generations are compared in the 30 bits that a poller token holds. */
-#define CONN_GENERATION 0x3fffffffu
+/* Generations have the bits that the state leaves of a word; a poller token has
+ * room for them. */
+#define CONN_GENERATION 0x1fffffffu
 
 /* The first member of a protocol's own entry. */
 struct conn {
-    _Atomic(enum conn_state) state;
-    _Atomic uint32_t generation; /* changes with every accept */
-    atomic_llong deadline_ms;    /* of clock_ms(), while PARKED; 0 = none */
-    atomic_bool kept;            /* has carried a request */
-    atomic_bool lingering; /* answered; the rest of the input is read away */
-    atomic_bool swept;     /* shut down by the sweeper: only close it */
-    bool in_poller;        /* epoll knows the descriptor */
+    /* Generation and state: in one word, so that who finds the generation of its
+     * event has taken that very connection. */
+    _Atomic uint32_t word;
+    atomic_llong deadline_ms; /* of clock_ms(), while PARKED; 0 = none */
+    atomic_bool kept;         /* has carried a request */
+    atomic_bool lingering;    /* answered; the rest of the input is read away */
+    atomic_bool swept;        /* shut down by the sweeper: only close it */
+    bool in_poller;           /* epoll knows the descriptor */
     bool has_input; /* PARKED: bytes wait for a thread, outside the socket */
     bool has_send_timeout; /* SO_SNDTIMEO is set */
 };
@@ -64,11 +69,16 @@ int conn_fd(const struct conn_table *t, const struct conn *c);
 CHECK_RESULT struct conn *conn_take(struct conn_table *t, int fd,
                                     uint32_t generation);
 
-/* Gives it up; the caller must not touch it afterwards, except for arming the
- * poller with the fd and generation it noted before. */
-void conn_park(struct conn *c, int64_t deadline_ms);
+/* Gives it up to whom the poller wakes: it is to be armed with the generation
+ * returned, which is another one each time. Until conn_armed() or conn_unpark()
+ * the descriptor stays open, unless it has been taken by then. */
+CHECK_RESULT uint32_t conn_park(struct conn *c, int64_t deadline_ms);
 
-/* Takes back what was parked in vain (the poller refused it). */
+/* The poller has it: from now on also the sweeper. Whoever was woken at once may
+ * have taken it, and parked it again. */
+void conn_armed(struct conn *c, uint32_t generation);
+
+/* The poller has refused it: ours again. */
 void conn_unpark(struct conn *c);
 
 /* Offers each parked connection to give(); true: it is somebody else's, and closed

@@ -9,8 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What epoll gives back: kind in the top 2 bits, then 30 bits of generation
- * (enough to tell a stale event), then the descriptor. */
+/* What epoll gives back: kind in the top 2 bits, then the generation (with bits
+ * enough to tell a stale event), then the descriptor. */
 enum { KIND_SHIFT = 62, GENERATION_SHIFT = 32 };
 
 static uint64_t

@@ -249,16 +249,16 @@ close_conn(struct pool *p, struct conn *conn)
 static void
 park(struct pool *p, struct conn *c, int fd, int64_t deadline_ms, unsigned how)
 {
-    uint32_t generation = atomic_load(&c->generation);
-
     how |= c->in_poller ? 0 : POLLER_NEW;
     c->in_poller = true;
-    /* Parked before it is armed: the event may come at once, to any thread. */
-    conn_park(c, deadline_ms);
+    /* Given up before it is armed: the event may come at once, to any thread. */
+    uint32_t generation = conn_park(c, deadline_ms);
     if (poller_arm(&p->poller, fd, generation, how) < 0) {
         conn_unpark(c);
         close_conn(p, c);
+        return;
     }
+    conn_armed(c, generation);
 }
 
 /* Those that wait at a listener, at most max of them. */

@@ -11,8 +11,9 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import cgi_params, count_fds
-from settings import SLOW
+from harness import cgi_params, count_fds, listening_socket
+from settings import BINARY, SLOW
+from test_syscalls import plain, traced
 
 HELLO = '''
 def application(environ, start_response):
@@ -181,6 +182,29 @@ def test_idle_connections_outlive_workers(world):
     wait_for(lambda: all(count_fds(pid)[0] < 10 for pid in workers(process)), 5, 'the end of the connections')
     process.signal(signal.SIGTERM)
     assert process.wait(5) == 0
+
+
+@traced
+@plain
+def test_connection_on_its_way_into_the_poller(world):
+    """P5: a process that leaves while one of its threads hands a kept connection to the poller gives it away only after
+    that: it comes to its end, and the program after it goes on with the connection."""
+    slow = world.new_path('slow')
+    # Setting up the poller takes three calls; the fourth is for the connection, whose request waits when it is accepted.
+    slow.write_text('#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=epoll_ctl '
+                    f'-e inject=epoll_ctl:delay_enter=3s:when=4 {BINARY} "$@"\n')
+    slow.chmod(0o755)
+    sock, address = listening_socket('unix', world.new_path('sock'))
+    with sock, fcgi.Connection(address) as conn:
+        conn.send(fcgi.request_bytes(cgi_params(), keep=True))
+        process = world.spawn('--max-requests', '1', '--reload', 'off', '--graceful-timeout', '60',
+                              world.write_app(HELLO), binary=slow, stdin=sock)
+        assert conn.response().body == b'hello'
+        process.wait_log('the new code loads: starting again', 20)
+        conn.forget()
+        assert conn.request(cgi_params(), keep=True, timeout=20).body == b'hello'
+    process.signal(signal.SIGTERM)
+    assert process.wait(10) == 0
 
 
 @pytest.mark.parametrize('options', [('--processes', '2'), ('--processes', '2', '--threads', '3'), ()],

@@ -52,10 +52,13 @@ teardown(void **state UNUSED)
     return 0;
 }
 
+/* Given up and in the poller: what a request thread does in two steps. */
 static uint32_t
-token(struct conn *c)
+park(struct conn *c, int64_t deadline_ms)
 {
-    return atomic_load(&c->generation) & CONN_GENERATION;
+    uint32_t generation = conn_park(c, deadline_ms);
+    conn_armed(c, generation);
+    return generation;
 }
 
 /* A connection of two ends: [0] is in the table, [1] is the peer. */
@@ -98,15 +101,18 @@ test_only_a_parked_connection_is_taken(void **state UNUSED)
 {
     int ends[2];
     struct conn *c = open_pair(ends);
-    uint32_t generation = token(c);
-    assert_null(conn_take(table, ends[0], generation)); /* ours already */
-    conn_park(c, 0);
+    for (uint32_t g = 0; g < 4; g++) {
+        assert_null(conn_take(table, ends[0], g)); /* ours already */
+    }
+    uint32_t generation = park(c, 0);
     assert_null(conn_take(table, ends[0], generation + 1));
     assert_null(conn_take(table, ends[0], generation - 1));
     assert_ptr_equal(conn_take(table, ends[0], generation), c);
     assert_null(conn_take(table, ends[0], generation)); /* taken once */
-    conn_park(c, 0);
+    generation = conn_park(c, 0);
     conn_unpark(c);
+    assert_null(conn_take(table, ends[0], generation));
+    conn_armed(c, generation); /* too late, and without effect */
     assert_null(conn_take(table, ends[0], generation));
     conn_close(table, c);
     assert_int_equal(fcntl(ends[0], F_GETFD), -1);
@@ -120,18 +126,40 @@ test_a_late_event_does_not_find_the_next_connection(void **state UNUSED)
     int ends[2];
     int again[2];
     struct conn *c = open_pair(ends);
-    uint32_t generation = token(c);
+    uint32_t late = park(c, 0);
+    assert_ptr_equal(conn_take(table, ends[0], late), c);
+    uint32_t last = park(c, 0);
+    assert_null(conn_take(table, ends[0], late));
+    assert_ptr_equal(conn_take(table, ends[0], last), c);
     c->in_poller = c->has_send_timeout = true;
     conn_close(table, c);
     (void)close(ends[1]);
     assert_ptr_equal(open_pair(again), c); /* the same number */
     assert_false(c->in_poller);
     assert_false(c->has_send_timeout);
-    conn_park(c, 0);
-    assert_null(conn_take(table, again[0], generation));
-    assert_non_null(conn_take(table, again[0], token(c)));
+    uint32_t generation = park(c, 0);
+    assert_null(conn_take(table, again[0], late));
+    assert_null(conn_take(table, again[0], last));
+    assert_non_null(conn_take(table, again[0], generation));
     conn_close(table, c);
     (void)close(again[1]);
+}
+
+/* They take the bits of a word that the state leaves, and begin again. */
+static void
+test_generations_run_over(void **state UNUSED)
+{
+    int ends[2];
+    struct conn *c = open_pair(ends);
+    uint32_t state_bits = (uint32_t)((1ull << 32) / (CONN_GENERATION + 1ull));
+    atomic_store(&c->word, CONN_GENERATION * state_bits + CONN_BUSY);
+    assert_null(conn_take(table, ends[0], CONN_GENERATION));
+    uint32_t generation = park(c, 0);
+    assert_int_equal(generation, 0);
+    assert_null(conn_take(table, ends[0], CONN_GENERATION));
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
+    conn_close(table, c);
+    (void)close(ends[1]);
 }
 
 static void
@@ -168,8 +196,9 @@ test_the_sweeper(void **state UNUSED)
             assert_false(atomic_load(&c->swept));
             atomic_store(&c->kept, cases[i].kept);
             atomic_store(&c->deadline_ms, cases[i].deadline);
+            uint32_t generation = 0;
             if (cases[i].parked) {
-                conn_park(c, cases[i].deadline);
+                generation = park(c, cases[i].deadline);
             }
             if (has_bytes != 0) {
                 assert_int_equal(send(ends[1], "x", 1, 0), 1);
@@ -183,7 +212,7 @@ test_the_sweeper(void **state UNUSED)
             }
             assert_true(fcntl(ends[0], F_GETFD) >= 0); /* never closed */
             if (cases[i].parked) {
-                assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+                assert_ptr_equal(conn_take(table, ends[0], generation), c);
             }
             conn_close(table, c);
             (void)close(ends[1]);
@@ -198,12 +227,12 @@ test_bytes_that_come_just_now(void **state UNUSED)
 {
     int ends[2];
     struct conn *c = open_pair(ends);
-    conn_park(c, 1);
+    uint32_t generation = park(c, 1);
     sender = ends[1];
     conn_sweep(table, 100, SWEEP_OVERDUE);
     assert_false(atomic_load(&c->swept));
     assert_int_equal(send(ends[1], "y", 1, MSG_NOSIGNAL), -1);
-    assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
     char bytes[2];
     assert_int_equal(recv(ends[0], bytes, 2, MSG_DONTWAIT), 1);
     assert_int_equal(send(ends[0], "z", 1, 0), 1); /* the answer */
@@ -227,21 +256,68 @@ test_give(void **state UNUSED)
     int ends[2];
     bool take = false;
     struct conn *c = open_pair(ends);
-    uint32_t generation = token(c);
 
     offered = NULL;
     conn_give(table, take_offer, &take);
     assert_null(offered); /* it is ours */
-    conn_park(c, 0);
+    uint32_t generation = park(c, 0);
     conn_give(table, take_offer, &take);
     assert_ptr_equal(offered, c);
     assert_ptr_equal(conn_take(table, ends[0], generation), c);
-    conn_park(c, 0);
+    generation = park(c, 0);
     take = true;
     conn_give(table, take_offer, &take);
     assert_int_equal(conn_table_open(table), 0);
     assert_null(conn_take(table, ends[0], generation));
     assert_int_equal(fcntl(ends[0], F_GETFD), -1);
+    (void)close(ends[1]);
+}
+
+/* Its owner is about to hand the descriptor to the poller: neither may it be closed
+ * in between nor, the number, become another connection's. */
+static void
+test_nobody_gives_away_what_is_not_armed(void **state UNUSED)
+{
+    int ends[2];
+    bool take = true;
+    struct conn *c = open_pair(ends);
+    uint32_t generation = conn_park(c, 1);
+
+    offered = NULL;
+    conn_give(table, take_offer, &take);
+    assert_null(offered);
+    conn_sweep(table, 100, SWEEP_ALL);
+    assert_false(is_shut_down(ends[1]));
+    conn_armed(c, generation);
+    conn_sweep(table, 100, SWEEP_ALL);
+    assert_true(is_shut_down(ends[1]));
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
+    conn_close(table, c);
+    (void)close(ends[1]);
+}
+
+/* A thread that is woken at once takes it, and parks it again, before the one that
+ * armed the poller goes on. */
+static void
+test_who_is_woken_is_faster(void **state UNUSED)
+{
+    int ends[2];
+    bool take = true;
+    struct conn *c = open_pair(ends);
+    uint32_t first = conn_park(c, 0);
+
+    offered = NULL;
+    assert_ptr_equal(conn_take(table, ends[0], first), c);
+    conn_armed(c, first);
+    conn_give(table, take_offer, &take);
+    assert_null(offered); /* it is the other's */
+    uint32_t second = conn_park(c, 0);
+    conn_armed(c, first);
+    conn_give(table, take_offer, &take);
+    assert_null(offered); /* not armed yet by him */
+    conn_armed(c, second);
+    conn_give(table, take_offer, &take);
+    assert_ptr_equal(offered, c);
     (void)close(ends[1]);
 }
 
@@ -254,9 +330,9 @@ test_the_number_of_open_connections(void **state UNUSED)
     struct conn *first = open_pair(a);
     (void)open_pair(b);
     assert_int_equal(conn_table_open(table), 2);
-    conn_park(first, 0);
+    uint32_t generation = park(first, 0);
     assert_int_equal(conn_table_open(table), 2);
-    conn_close(table, conn_take(table, a[0], token(first)));
+    conn_close(table, conn_take(table, a[0], generation));
     assert_int_equal(conn_table_open(table), 1);
     conn_close_all(table);
     assert_int_equal(conn_table_open(table), 0);
@@ -270,7 +346,7 @@ test_close_all(void **state UNUSED)
     int a[2];
     int b[2];
     int c[2];
-    conn_park(open_pair(a), 0);
+    (void)park(open_pair(a), 0);
     (void)open_pair(b);
     conn_close(table, open_pair(c));
     (void)close(c[1]);
@@ -291,7 +367,7 @@ test_received_input(void **state UNUSED)
     struct conn *c = open_pair(ends);
 
     c->has_input = true;
-    conn_park(c, 50);
+    uint32_t generation = park(c, 50);
     conn_sweep(table, 100, SWEEP_OVERDUE);
     conn_sweep(table, 100, SWEEP_ALL);
     assert_false(is_shut_down(ends[1]));
@@ -301,7 +377,7 @@ test_received_input(void **state UNUSED)
     assert_false(atomic_load(&c->swept));
     conn_sweep(table, 100, SWEEP_OVERDUE);
     assert_true(atomic_load(&c->swept));
-    assert_ptr_equal(conn_take(table, ends[0], token(c)), c);
+    assert_ptr_equal(conn_take(table, ends[0], generation), c);
     conn_close(table, c);
     (void)close(ends[1]);
 }
@@ -312,7 +388,7 @@ enum { ROUNDS = 20000, TAKERS = 2 };
 static struct {
     struct conn *conn;
     int fd;
-    uint32_t generation;
+    _Atomic uint32_t generation; /* of the event */
     atomic_int owners, most, taken;
     atomic_bool stop;
 } race;
@@ -321,7 +397,8 @@ static void *
 taker(void *arg UNUSED)
 {
     while (!atomic_load(&race.stop)) {
-        struct conn *c = conn_take(table, race.fd, race.generation);
+        struct conn *c =
+            conn_take(table, race.fd, atomic_load(&race.generation));
         if (c == NULL) {
             continue;
         }
@@ -333,7 +410,9 @@ taker(void *arg UNUSED)
             atomic_store(&race.stop, true);
         }
         atomic_fetch_sub(&race.owners, 1);
-        conn_park(c, 1);
+        uint32_t generation = conn_park(c, 1);
+        atomic_store(&race.generation, generation); /* it is armed */
+        conn_armed(c, generation);
     }
     return NULL;
 }
@@ -345,8 +424,7 @@ test_one_owner_at_a_time(void **state UNUSED)
     pthread_t threads[TAKERS];
     race.conn = open_pair(ends);
     race.fd = ends[0];
-    race.generation = token(race.conn);
-    conn_park(race.conn, 1);
+    atomic_store(&race.generation, park(race.conn, 1));
     for (size_t i = 0; i < TAKERS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, taker, NULL), 0);
     }
@@ -358,7 +436,8 @@ test_one_owner_at_a_time(void **state UNUSED)
     }
     assert_int_equal(atomic_load(&race.most), 1);
     assert_true(atomic_load(&race.taken) >= ROUNDS);
-    assert_ptr_equal(conn_take(table, ends[0], race.generation), race.conn);
+    assert_ptr_equal(conn_take(table, ends[0], atomic_load(&race.generation)),
+                     race.conn);
     conn_close(table, race.conn);
     (void)close(ends[1]);
 }
@@ -372,10 +451,13 @@ main(void)
         TEST(test_descriptors_beyond_the_table),
         TEST(test_only_a_parked_connection_is_taken),
         TEST(test_a_late_event_does_not_find_the_next_connection),
+        TEST(test_generations_run_over),
         TEST(test_the_sweeper),
         TEST(test_received_input),
         TEST(test_bytes_that_come_just_now),
         TEST(test_give),
+        TEST(test_nobody_gives_away_what_is_not_armed),
+        TEST(test_who_is_woken_is_faster),
         TEST(test_the_number_of_open_connections),
         TEST(test_close_all),
         TEST(test_one_owner_at_a_time),

@@ -817,7 +817,8 @@ int
 pool_open(const struct pool_setup *setup, struct pool **ret_pool)
 {
     static struct pool pool = {
-        .receive_lock =
+        .receive_lock = PTHREAD_MUTEX_INITIALIZER,
+        .end_lock =
             PTHREAD_MUTEX_INITIALIZER}; /* one a process: threads outlive their caller */
     int e;
 
@@ -920,8 +921,8 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     return 0;
 }
 
-int
-pool_restart(struct pool *p)
+static int
+execute_again(struct pool *p)
 {
     struct restart_fds fds = {.control_fd = -1,
                               .notify_fd = notify_fd(),
@@ -937,8 +938,17 @@ pool_restart(struct pool *p)
     return restart_exec(&fds);
 }
 
-void
-pool_close(struct pool *p)
+int
+pool_restart(struct pool *p)
+{
+    (void)pthread_mutex_lock(&p->end_lock);
+    int e = p->closed ? -EBADF : execute_again(p);
+    (void)pthread_mutex_unlock(&p->end_lock);
+    return e;
+}
+
+static void
+close_all(struct pool *p)
 {
     /* The master's files are the master's to remove. */
     for (size_t i = 0; i < p->s.nlisteners; i++) {
@@ -946,4 +956,16 @@ pool_close(struct pool *p)
     }
     control_close(&p->s.control);
     pid_file_remove();
+}
+
+void
+pool_close(struct pool *p)
+{
+    /* Waited for: whoever returns from here ends the process. */
+    (void)pthread_mutex_lock(&p->end_lock);
+    if (!p->closed) {
+        close_all(p);
+        p->closed = true;
+    }
+    (void)pthread_mutex_unlock(&p->end_lock);
 }

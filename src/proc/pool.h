@@ -84,6 +84,8 @@ struct pool {
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
     atomic_uint lost;    /* of them, in requests that nothing can end */
+    pthread_mutex_t end_lock; /* the main thread, the caretaker or the guard: */
+    bool closed;              /* one of them ends the process */
 };
 
 /* From here on signals are obeyed: until pool_run() a stop ends the process at
@@ -101,10 +103,11 @@ CHECK_RESULT int pool_open(const struct pool_setup *setup,
 CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
 
 /* Executes the program again, on the sockets that are here. Any thread. Returns
- * only if it cannot: -errno. */
+ * only if it cannot: -errno; -EBADF after pool_close(). */
 CHECK_RESULT int pool_restart(struct pool *p);
 
-/* Removes the sockets and the pid file that were made here. */
+/* Removes the sockets and the pid file that were made here. Any thread; the second
+ * one only waits for the first. */
 void pool_close(struct pool *p);
 
 /* -- for the caretaker --------------------------------------------------------- */

@@ -11,8 +11,9 @@ import pytest
 import fcgi
 from apps import BUSY, HELLO
 from fcgi import wait_for
-from harness import FcgiServer, listening_socket
+from harness import FcgiServer, cgi_params, listening_socket
 from settings import BINARY, SLOW
+from test_syscalls import plain, traced
 
 POLITE = [signal.SIGTERM, signal.SIGUSR1]
 
@@ -276,6 +277,27 @@ def test_one_graceful_timeout_for_all(fcgi_unix):
     server.wait_log('begun')
     code, seconds = stop(server, signal.SIGTERM, 30)
     assert code == 0 and exchange.response().body == b'x' and seconds < 6 * SLOW
+
+
+@traced
+@plain
+def test_end_that_comes_late(world):
+    """F29: a second thread sees to it that the process ends in time; where that time is over just when the first is
+    about to remove the files, it does so once, and the process ends well."""
+    slow, path = world.new_path('slow'), world.new_path('sock')
+    control, pid_file = world.new_path('control'), world.new_path('pid')
+    slow.write_text('#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=unlink,unlinkat '
+                    f'-e inject=unlink,unlinkat:delay_enter=1s {BINARY} "$@"\n')
+    slow.chmod(0o755)
+    process = world.spawn('--bind', str(path), '--control', f'unix:{control}', '--pid-file', str(pid_file),
+                          '--graceful-timeout', '500ms', '--reload', 'off', world.write_app(HELLO), binary=slow)
+    process.allow_log('left behind')
+    wait_for(path.exists, 20, 'the socket')
+    with fcgi.Connection(str(path)) as conn:
+        assert conn.request(cgi_params(), timeout=20).body == b'hello'
+    process.signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not path.exists() and not control.exists() and not pid_file.exists()
 
 
 def test_term_during_start(world):

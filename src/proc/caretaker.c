@@ -19,8 +19,11 @@
 /* What it remembers from one round to the next. */
 struct round {
     struct signals seen; /* signals that have been dealt with */
+    int64_t begin_ms;    /* of the first one */
     int64_t load_end_ms; /* of a stop that waits for the code; 0 = none */
     int watch_ms;        /* when the watchdog wants to look again */
+    bool serves;         /* requests may have been running in the last one */
+    bool asked;          /* for new code, by a signal: still to be obeyed */
     struct restart restart;
     struct relief relief;
     struct imports_file *imports; /* still to be handed over */
@@ -155,6 +158,18 @@ ask_for_replacement(struct pool *p)
     }
 }
 
+/* Nobody serves: the load that is under way is let finish, or new code asked for
+ * faster than it loads would keep all waiting for ever. What hangs does not count.
+ * (In the first round after it systemd is told that we are ready.) */
+static bool
+is_first_load(const struct pool *p, struct round *r, int64_t now)
+{
+    bool served = r->serves;
+
+    r->serves = atomic_load(&p->started);
+    return !served && now - r->begin_ms < scoreboard_load_limit(p->s.board);
+}
+
 /* A process without a master starts itself again; the others are replaced. */
 static void
 renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
@@ -163,7 +178,8 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     /* Nobody serves: no new code can be worse. */
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
-    if (p->end_ms != 0) {
+    r->asked = r->asked || reloads != r->seen.reloads;
+    if (p->end_ms != 0 || is_first_load(p, r, now)) {
         return;
     }
     if (p->s.master_wake_fd >= 0) {
@@ -172,9 +188,10 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
         }
         return;
     }
-    if (restart_is_due(&r->restart, p->s.config, now,
-                       reloads != r->seen.reloads, worn) ||
-        all_lost) {
+    bool due = restart_is_due(&r->restart, p->s.config, now, r->asked, worn) ||
+               all_lost;
+    r->asked = false;
+    if (due) {
         restart_cancel(&r->restart);
         p->end_ms = now + p->s.config->graceful_timeout_ms;
         atomic_store(&p->restart, true);
@@ -301,7 +318,8 @@ caretaker_main(void *arg)
 {
     struct pool *p = arg;
     int interval = interval_of(p->s.config);
-    struct round r = {.watch_ms = 1}; /* it says when it wants to look */
+    struct round r = {.begin_ms = clock_ms(),
+                      .watch_ms = 1}; /* it says when it wants to look */
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     restart_init(&r.restart, p->s.config);

@@ -26,10 +26,8 @@ enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
     HEALTHY_MS = 5000, /* a worker that lived so long did not die at start */
-    LOAD_MS = 60000,   /* in a reload; or so many times what it took before: */
-    LOAD_FACTOR = 4,
-    LOG_MS = 1000,    /* for a line of the log, where its reader is stuck */
-    STOPPING_MS = 100 /* a round while deadlines pass */
+    LOG_MS = 1000,     /* for a line of the log, where its reader is stuck */
+    STOPPING_MS = 100  /* a round while deadlines pass */
 };
 
 unsigned
@@ -471,9 +469,8 @@ wanted(const struct master *m, unsigned old)
 static void
 watch_reload(struct master *m, unsigned old, int64_t now)
 {
-    int64_t most = LOAD_FACTOR * (int64_t)atomic_load(&m->board->load_ms);
+    int64_t most = scoreboard_load_limit(m->board);
 
-    most = most > LOAD_MS ? most : LOAD_MS;
     if (now - m->reload_start < most ||
         (old == 0 && nursery_former(&m->nursery, m->generation) == NULL)) {
         return;
@@ -571,6 +568,63 @@ reload(struct master *m, const char *why)
     }
 }
 
+/* By something better than error pages. */
+static bool
+is_served(const struct master *m)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        enum score_state s = state_of(m, i);
+        if (!slot_is_free(&m->slots[i]) && !m->slots[i].leaving &&
+            (s == SCORE_READY || s == SCORE_RECYCLE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Somebody is about to serve the present code: a worker that loads it, or a zygote
+ * that does, or has and is to fork the first worker. What hangs does not count. */
+static bool
+is_loading(struct master *m, int64_t now)
+{
+    int64_t since = now - scoreboard_load_limit(m->board);
+    const struct zygote *z = master_zygote(m);
+
+    if (z != NULL && z->born_ms > since &&
+        (z->state == ZYGOTE_LOADING ||
+         (z->state == ZYGOTE_LOADED && m->early_deaths == 0))) {
+        return true;
+    }
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (!slot_is_free(&m->slots[i]) && !m->slots[i].leaving &&
+            generation_of(m, i) == m->generation &&
+            state_of(m, i) == SCORE_STARTING &&
+            atomic_load(&m->board->workers[i].started_ms) > since) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* While nobody serves, a load that is under way is let finish: where it is asked
+ * for new code faster than any can be loaded, nobody would serve for ever. */
+static void
+consider_reload(struct master *m, int64_t now, const char *why)
+{
+    bool has_to_wait = !is_served(m) && is_loading(m, now);
+
+    if (why != NULL && m->reload_asked == NULL && has_to_wait) {
+        log_notice("%s: nobody serves yet: the load that is under way comes "
+                   "first",
+                   why);
+    }
+    m->reload_asked = why != NULL ? why : m->reload_asked;
+    if (m->reload_asked != NULL && !has_to_wait) {
+        reload(m, m->reload_asked);
+        m->reload_asked = NULL;
+    }
+}
+
 /* Nobody can connect any more; who has connected is served by the workers. */
 static void
 begin_stop(struct master *m, int64_t now)
@@ -621,9 +675,8 @@ obey(struct master *m, int64_t now)
         handover_receive(&m->told, &m->touched);
         bool touched = m->s->config->reload != RELOAD_OFF &&
                        touched_look(&m->touched, now);
-        if (s.reloads != m->seen.reloads || touched) {
-            reload(m, touched ? "touched" : "SIGHUP");
-        }
+        bool asked = s.reloads != m->seen.reloads;
+        consider_reload(m, now, touched ? "touched" : asked ? "SIGHUP" : NULL);
         count_again(m, s.more - m->seen.more, s.less - m->seen.less);
     }
     if (s.dumps != m->seen.dumps) {
@@ -657,9 +710,9 @@ tell(struct master *m, int64_t now)
     if (m->stopping) {
         m->notified = NOTIFY_STOPPING;
     }
-    else if (m->reloading ||
-             (m->notified != NOTIFY_STARTING && old_code_serves(m))) {
-        m->notified = NOTIFY_RELOADING;
+    else if (m->notified != NOTIFY_STARTING &&
+             (m->reloading || old_code_serves(m))) {
+        m->notified = NOTIFY_RELOADING; /* not before the start is over */
     }
     else if (count(m).serving > 0) {
         m->notified = NOTIFY_READY; /* and stays so when all have died */

@@ -44,11 +44,12 @@ struct master {
     struct nursery nursery; /* --preload */
     unsigned target;        /* how many workers there should be */
     unsigned generation;    /* of the code that new workers load */
-    bool reloading;        /* no worker of this generation has been ready yet */
-    int64_t reload_start;  /* clock_ms() */
-    bool lacks_slot;       /* none can be born, which the log says */
-    unsigned early_deaths; /* one after the other */
-    int64_t not_before;    /* clock_ms(): no fork until then */
+    bool reloading; /* no worker of this generation has been ready yet */
+    const char *reload_asked; /* why new code is to be loaded, later; or NULL */
+    int64_t reload_start;     /* clock_ms() */
+    bool lacks_slot;          /* none can be born, which the log says */
+    unsigned early_deaths;    /* one after the other */
+    int64_t not_before;       /* clock_ms(): no fork until then */
     struct signals seen;
     struct touched touched;
     struct handover told;       /* by workers: imported files to watch, too */

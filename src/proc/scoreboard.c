@@ -7,6 +7,11 @@
 #include <sys/mman.h>
 #include <time.h>
 
+enum {
+    LOAD_MS = 60000, /* or so many times what the longest took before: */
+    LOAD_FACTOR = 4
+};
+
 static size_t
 size_of(unsigned nworkers, unsigned nthreads)
 {
@@ -76,6 +81,14 @@ scoreboard_note_load(struct scoreboard *b, int64_t took_ms)
            !atomic_compare_exchange_weak(&b->load_ms, &most, took_ms)) {
         /* most is what another process has noted meanwhile */
     }
+}
+
+int64_t
+scoreboard_load_limit(struct scoreboard *b)
+{
+    int64_t limit = LOAD_FACTOR * (int64_t)atomic_load(&b->load_ms);
+
+    return limit > LOAD_MS ? limit : LOAD_MS;
 }
 
 void

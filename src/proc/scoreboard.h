@@ -93,6 +93,9 @@ void scoreboard_release(struct scoreboard *b, unsigned worker);
 /* The application has been loaded, which took so long. */
 void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 
+/* In milliseconds: a load that takes longer hangs. */
+int64_t scoreboard_load_limit(struct scoreboard *b);
+
 /* Around every request, by its thread. The request's serial. */
 uint64_t score_begin(struct scoreboard *b, unsigned worker,
                      struct score_thread *t, struct request *q);

@@ -5,6 +5,7 @@ import os
 import pathlib
 import py_compile
 import re
+import select
 import shutil
 import signal
 import time
@@ -537,3 +538,45 @@ def test_signals_while_a_stop_waits_for_the_code(world):
         assert b'hello' in answer.read()
     assert process.wait(20) == 0
     assert process.logged.count('SIGUSR2: stacks of all threads') == 1
+
+
+# --- asked for new code while nobody serves -------------------------------------------------------------------------
+
+# Where it is to serve it takes a while to load, where it is only tried it does not.
+SLOW_CODE = '''
+import os, sys, time
+if '--check' not in os.environ.get('WSGI_CGI_OPTIONS', ''):
+    print('begins to load', file=sys.stderr, flush=True)
+    time.sleep(2)
+'''
+
+
+class Impatient:
+    """Asks for new code whenever some begins to be loaded, and every half second besides."""
+
+    def __init__(self, server):
+        self.server, self.seen, self.sent = server, 0, time.monotonic()
+
+    def __call__(self):
+        seen = self.server.logged.count('begins to load')
+        if seen > self.seen or seen > 0 and time.monotonic() > self.sent + 0.5:
+            self.server.signal(signal.SIGHUP)
+            self.seen, self.sent = seen, time.monotonic()
+
+
+@pytest.mark.parametrize('options', [('--processes', '2'), ('--processes', '2', '--preload'), ()],
+                         ids=['master', 'preload', 'alone'])
+def test_new_code_asked_for_faster_than_it_loads(fcgi_unix, options):
+    """P5: while nobody serves, a load that is under way is let finish, however often new code is asked for; that comes
+    after it."""
+    server = fcgi_unix(SLOW_CODE + born('one'), *options, '--reload', 'off', '--graceful-timeout', '1s', ready=False)
+    server.check_fds = False
+    server.allow_log(NOTICES)
+    ask = Impatient(server)
+    with connect(server.address) as client:
+        server.wait_log('begins to load', 20)
+        replace(server, SLOW_CODE + born('two'))
+        wait_for(lambda: ask() or select.select([client], [], [], 0)[0], 20, 'an answer')
+        assert b'one' in client.recv(1000)
+    has(server, 'two')
+    assert server.stop(timeout=20) == 0

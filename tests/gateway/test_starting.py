@@ -243,6 +243,20 @@ def test_reload_while_reloading(serve, systemd, mode):
     systemd.wait('READY')
 
 
+@MODES
+def test_reload_while_starting(world, serve, systemd, mode):
+    """A SIGHUP before anybody serves does not end the start: READY=1 comes first, then the reload."""
+    gate = world.new_path('gate')
+    server = serve(GATED, *mode, env={**systemd.env, 'GATE': str(gate)}, ready=False)
+    wait_for(gate.with_name(gate.name + '-waiting').exists, 20, 'all to be loading')
+    server.signal(signal.SIGHUP)
+    gate.touch()
+    systemd.wait('RELOADING')
+    systemd.wait('READY')
+    told = [name for _, _, fields in systemd.read() for name in ('READY', 'RELOADING') if name in fields]
+    assert told[:3] == ['READY', 'RELOADING', 'READY']
+
+
 def test_recycling_is_no_reload(serve, systemd):
     """A process that reaches --max-requests is executed again: nothing that systemd should call a reload."""
     server = serve(VERSIONED % 'one', '--max-requests', '3', env=systemd.env)

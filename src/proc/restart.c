@@ -47,8 +47,17 @@ static struct {
     pthread_mutex_t lock; /* one exec at a time */
 } origin = {.folder_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* NAME=value, of this very name. */
+static bool
+is_named(const char *word, const char *name)
+{
+    size_t n = strlen(name);
+
+    return strncmp(word, name, n) == 0 && word[n] == '=';
+}
+
 static char **
-copy_words(char *const *words, size_t room)
+copy_words(char *const *words, size_t room, bool is_environment)
 {
     size_t n = 0;
 
@@ -58,7 +67,8 @@ copy_words(char *const *words, size_t room)
     char **copy = calloc(n + room + 1, sizeof *copy);
     size_t k = 0;
     for (size_t i = 0; copy != NULL && i < n; i++) {
-        if (strncmp(words[i], variable, sizeof variable - 1) == 0) {
+        if (is_environment &&
+            (is_named(words[i], variable) || is_named(words[i], check_name))) {
             continue; /* what an earlier run of the program said to this one */
         }
         copy[k] = strdup(words[i]);
@@ -75,8 +85,8 @@ restart_remember(char **argv, char **environment)
     ssize_t n = readlink("/proc/self/exe", origin.exe, sizeof origin.exe - 1);
 
     origin.exe[n > 0 ? n : 0] = '\0';
-    origin.argv = copy_words(argv, 0);
-    origin.environment = copy_words(environment, 1);
+    origin.argv = copy_words(argv, 0, false);
+    origin.environment = copy_words(environment, 1, true);
     origin.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     while (origin.environment != NULL &&
            origin.environment[origin.slot] != NULL) {
@@ -241,7 +251,7 @@ restart_exec(const struct restart_fds *fds)
 static char **
 checking_environment(struct buf *options, bool with_fd)
 {
-    static const char name[] = "WSGI_CGI_OPTIONS=";
+    static const char name[] = "WSGI_CGI_OPTIONS";
     const char *had = "";
     size_t n = 0;
     char **env;
@@ -255,14 +265,14 @@ checking_environment(struct buf *options, bool with_fd)
     }
     n = 0;
     for (char **e = origin.environment; *e != NULL; e++) {
-        if (strncmp(*e, name, sizeof name - 1) == 0) {
-            had = *e + sizeof name - 1;
+        if (is_named(*e, name)) {
+            had = *e + sizeof name;
         }
         else {
             env[n++] = *e;
         }
     }
-    if (buf_printf(options, "%s--check %s", name, had) < 0 ||
+    if (buf_printf(options, "%s=--check %s", name, had) < 0 ||
         buf_add(options, "", 1) < 0) {
         free(env);
         return NULL;

@@ -348,8 +348,8 @@ def born(version):
 @pytest.fixture
 def alone(fcgi_unix):
     """alone(*options): one process without a master, version one."""
-    def start(*options, source=born('one')):
-        server = fcgi_unix(source, *options)
+    def start(*options, source=born('one'), **keywords):
+        server = fcgi_unix(source, *options, **keywords)
         server.check_fds = False        # another program on the same pid
         server.allow_log(NOTICES)
         assert version(server).split()[0] == 'one'
@@ -383,6 +383,24 @@ def test_check_that_never_ends(alone, how):
     reload(born('three'))
     has(server, 'three')
     assert not os.path.exists(f'/proc/{hanging}')
+
+
+def test_words_that_look_like_ours(alone):
+    """P5: the program executed again has the options and the environment that it was started with, whatever they are
+    called."""
+    source = '''
+import os
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr([VERSION] + [environ.get('WSGI_CGI_RESTART' + end) for end in ('', '_X', '_Y')] +
+                 [os.environ.get('WSGI_CGI_RESTART' + end) for end in ('', '_Z')]).encode().replace(b' ', b'')]
+'''
+    server = alone('--reload', 'off', '--set', 'WSGI_CGI_RESTART_X=1', '--set', 'WSGI_CGI_RESTART=2', '--set',
+                   'WSGI_CGI_RESTART_Y=3', env={'WSGI_CGI_RESTART_Z': '4'})
+    for code in 'two', 'three':
+        replace(server, source.replace('VERSION', repr(code)))
+        server.signal(signal.SIGHUP)
+        has(server, f"['{code}','2','1','3',None,'4']")
 
 
 def test_worn_process_tries_again(alone):

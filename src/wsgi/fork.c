@@ -1,5 +1,6 @@
 /*
- * fork.c - Python around a fork(): one process imports, others go on from there
+ * fork.c - Python around a fork(): of workers by the zygote, and of children by
+ * the application
  */
 #include "wsgi/fork.h"
 
@@ -119,4 +120,82 @@ fork_in_child(void)
     PyOS_AfterFork_Child();
     disown_processes();
     PyGILState_Release(gil);
+}
+
+/* -- children of the application ------------------------------------------------ */
+
+/* What threading makes of a main thread, as far as its end looks at it. */
+static int
+be_main_thread(PyObject *thread, PyObject *main_type)
+{
+    CLEANUP(py_clear) PyObject *name = PyUnicode_FromString("MainThread");
+    CLEANUP(py_clear) PyObject *set_lock = NULL;
+    CLEANUP(py_clear) PyObject *r = NULL;
+
+    if (name == NULL ||
+        PyObject_SetAttrString(thread, "__class__", main_type) < 0 ||
+        PyObject_SetAttrString(thread, "_name", name) < 0 ||
+        PyObject_SetAttrString(thread, "_daemonic", Py_False) < 0) {
+        return -1;
+    }
+    set_lock = PyObject_GetAttrString(thread, "_set_tstate_lock");
+    if (set_lock == NULL) {
+        PyErr_Clear(); /* a version that has no such lock */
+        return 0;
+    }
+    r = PyObject_CallNoArgs(set_lock);
+    return r == NULL ? -1 : 0;
+}
+
+/* In a child the thread that forked is the main thread. Where threading had not
+ * started it, as a request thread of ours, its object is one of _DummyThread,
+ * which lacks the lock that threading._shutdown() asserts to be there:
+ * multiprocessing's children then end with exit code 1. Later versions of
+ * CPython do what is done here themselves. */
+static PyObject *
+on_fork_in_child(UNUSED PyObject *self, UNUSED PyObject *none)
+{
+    CLEANUP(py_clear) PyObject *threading = PyImport_ImportModule("threading");
+    if (threading == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear)
+    PyObject *me = PyObject_CallMethod(threading, "main_thread", NULL);
+    CLEANUP(py_clear)
+    PyObject *dummy = PyObject_GetAttrString(threading, "_DummyThread");
+    CLEANUP(py_clear)
+    PyObject *main_type = PyObject_GetAttrString(threading, "_MainThread");
+
+    if (me == NULL || dummy == NULL || main_type == NULL ||
+        ((PyObject *)Py_TYPE(me) == dummy &&
+         be_main_thread(me, main_type) < 0)) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef in_child_def = {"be_main_thread", on_fork_in_child,
+                                   METH_NOARGS, NULL};
+
+int
+fork_watch_threads(void)
+{
+    ASSERT_GIL();
+    CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("posix");
+    CLEANUP(py_clear)
+    PyObject *hook = PyCFunction_New(&in_child_def, NULL);
+    CLEANUP(py_clear)
+    PyObject *none = PyTuple_New(0);
+    CLEANUP(py_clear)
+    PyObject *named =
+        hook == NULL ? NULL : Py_BuildValue("{sO}", "after_in_child", hook);
+    CLEANUP(py_clear)
+    PyObject *reg =
+        os == NULL ? NULL : PyObject_GetAttrString(os, "register_at_fork");
+    CLEANUP(py_clear)
+    PyObject *r = reg == NULL || named == NULL || none == NULL
+                      ? NULL
+                      : PyObject_Call(reg, none, named);
+
+    return r == NULL ? -1 : 0;
 }

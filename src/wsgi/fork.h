@@ -3,8 +3,9 @@
  *
  * What:      what os.fork() does besides the fork, for workers that a process
  *            with a loaded application forks (--preload): hooks of the application
- *            and of the standard library run, locks and thread states are mended,
- *            and what can be shared stays shared.
+ *            and of the standard library run, locks and thread states are
+ *            repaired, and what can be shared stays shared. And what os.fork()
+ *            leaves out, for children of the application.
  * Owner:     the process; the thread that called interp_start().
  * Threads:   that one.
  * GIL:       not held by the caller; held from fork_begin() to fork_in_parent() or
@@ -14,6 +15,8 @@
  */
 #ifndef WSGI_FORK_H
 #define WSGI_FORK_H
+
+#include "base/compiler.h"
 
 /* Once, when all that is to be shared has been imported. Writes what waits in
  * open files, which otherwise each child would write; takes all objects there are
@@ -25,5 +28,10 @@ void fork_prepare(void);
 void fork_begin(void);
 void fork_in_parent(void);
 void fork_in_child(void);
+
+/* From here on a request thread other than the main one can fork, too: in the
+ * child it is what threading calls the main thread. After `import threading`,
+ * whose own hook must run before ours; GIL held. 0, or -1 with an exception. */
+CHECK_RESULT int fork_watch_threads(void);
 
 #endif

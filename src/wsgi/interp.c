@@ -7,6 +7,7 @@
 #include "config.h"
 #include "wsgi/errors.h"
 #include "wsgi/exit.h"
+#include "wsgi/fork.h"
 #include "wsgi/frozen.h"
 #include "wsgi/loader.h"
 #include "wsgi/module.h"
@@ -163,7 +164,7 @@ prepare_threads(void)
     CLEANUP(py_clear)
     PyObject *r =
         PyObject_CallMethod(sys, "setswitchinterval", "d", SWITCH_INTERVAL_S);
-    return r == NULL ? -1 : 0;
+    return r == NULL ? -1 : fork_watch_threads();
 }
 
 static int

@@ -533,6 +533,32 @@ def test_workers_are_whole(preload, threads):
     assert max(int(count) for _, _, count in answers) == threads, answers
 
 
+@pytest.mark.parametrize('threads', [1, 3])
+@pytest.mark.parametrize('options', [[], ['--processes', '2'], ['--processes', '2', '--preload']], ids=' '.join)
+def test_children_of_every_thread(serve, threads, options):  # noqa: F811
+    """P17, F33: a process that multiprocessing forks in a request ends with exit code 0 whichever thread runs the
+    request, also where that thread has asked threading for its own object, as logging does."""
+    server = serve('''
+        import multiprocessing, os, threading
+        context = multiprocessing.get_context('fork')
+        def work(pipe):
+            pipe.send([threading.current_thread() is threading.main_thread(), threading.current_thread().daemon])
+        def application(environ, start_response):
+            environ['wsgi.input'].read()
+            threading.current_thread()
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=work, args=(theirs,))
+            process.start()
+            process.join()
+            assert process.exitcode == 0, process.exitcode
+            assert ours.recv() == [True, False]
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'%d %d' % (process.exitcode, os.getpid())]
+    ''', *options, '--threads', str(threads))
+    answers = of_each(server, 2 if options else 1, threads)
+    assert [code for code, _ in answers] == ['0'] * len(answers)
+
+
 def test_text_is_written_once(preload, world):
     """P17: what waits in files and streams that were opened at import is written once, not by each worker as well."""
     path = world.new_path('text')

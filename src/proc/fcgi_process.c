@@ -17,6 +17,7 @@
 #include "proc/sockets.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
+#include "wsgi/own_signals.h"
 #include "wsgi/prefault.h"
 #include "wsgi/stacks.h"
 
@@ -43,6 +44,9 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
     int status = is_first ? prelude_start_python(setup->config)
                           : prelude_open_watch(setup->config);
 
+    if (status == 0 && is_first && own_signals_open(signals_own()) < 0) {
+        status = EX_SOFTWARE;
+    }
     if (status != 0) {
         return status;
     }

@@ -1,6 +1,7 @@
 #include "proc/signals.h"
 
 #include "base/fd.h"
+#include "wsgi/own_signals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -89,12 +90,8 @@ pass_on(int number, ucontext_t *context)
 }
 
 static void
-on_signal(int number, UNUSED siginfo_t *info, void *context)
+act(int number)
 {
-    if (atomic_load(&is_held)) {
-        pass_on(number, context);
-        return;
-    }
     switch (number) {
     case SIGTERM:
     case SIGUSR1:
@@ -127,6 +124,25 @@ on_signal(int number, UNUSED siginfo_t *info, void *context)
     signals_wake();
 }
 
+static void
+on_signal(int number, UNUSED siginfo_t *info, void *context)
+{
+    if (atomic_load(&is_held)) {
+        pass_on(number, context);
+    }
+    else {
+        act(number);
+    }
+}
+
+static void
+set_default(int number)
+{
+    struct sigaction sa = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(number, &sa, NULL);
+}
+
 /* An application may have put its own in place of ours. */
 static void
 reset_ours(int number)
@@ -134,8 +150,7 @@ reset_ours(int number)
     struct sigaction sa;
 
     if (sigaction(number, NULL, &sa) == 0 && sa.sa_sigaction == on_signal) {
-        sa = (struct sigaction){.sa_handler = SIG_DFL};
-        (void)sigaction(number, &sa, NULL);
+        set_default(number);
     }
 }
 
@@ -150,18 +165,25 @@ signals_close(void)
 }
 
 static int
-set_handlers(bool with_children)
+set_handler(int number)
 {
     /* SA_RESTART: system calls of the application are not to fail by it. */
     struct sigaction sa = {.sa_sigaction = on_signal,
                            .sa_flags = SA_RESTART | SA_SIGINFO};
 
+    return sigaction(number, &sa, NULL) < 0 ? -errno : 0;
+}
+
+static int
+set_handlers(bool with_children)
+{
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (numbers[i] == SIGCHLD && !with_children) {
             continue; /* the application's */
         }
-        if (sigaction(numbers[i], &sa, NULL) < 0) {
-            return -errno;
+        int e = set_handler(numbers[i]);
+        if (e < 0) {
+            return e;
         }
     }
     handlers_set = true;
@@ -192,6 +214,43 @@ signals_open(bool with_children)
     }
     signals_release();
     return 0;
+}
+
+/* -- for Python ------------------------------------------------------------------ */
+
+/* In a child of the application the default handlers are what is restored. */
+static void
+restore(int number)
+{
+    if (!handlers_set) {
+        set_default(number);
+    }
+    else if (set_handler(number) < 0) {
+        /* Not for a number that has been set before. */
+    }
+}
+
+static void
+act_for_python(int number)
+{
+    if (handlers_set) {
+        act(number);
+        return;
+    }
+    set_default(number);
+    (void)raise(number);
+}
+
+const struct own_signals *
+signals_own(void)
+{
+    /* Without SIGCHLD, the last: only a master has that, and no Python. */
+    static const struct own_signals own = {.numbers = numbers,
+                                           .n = ARRAY_SIZE(numbers) - 1,
+                                           .act = act_for_python,
+                                           .restore = restore};
+
+    return &own;
 }
 
 struct signals

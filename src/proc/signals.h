@@ -3,7 +3,7 @@
  *
  * What:      handlers that count what came and wake whoever waits. Nothing is
  *            blocked, so that children of the application inherit a clean mask;
- *            an application may install handlers of its own.
+ *            an application may install handlers of its own, and put ours back.
  * Owner:     the process; a forked worker opens its own.
  * Threads:   handlers run on any; signals_wait() in one thread.
  * GIL:       not used.        Errors: 0 or -errno.
@@ -53,6 +53,10 @@ CHECK_RESULT int signals_open(bool with_children);
 /* Back to the default handlers, where ours are still in place; closes what
  * signals_open() opened. For a forked child; async-signal-safe. */
 void signals_close(void);
+
+/* For wsgi/own_signals.h: those of a process with Python. */
+struct own_signals;
+const struct own_signals *signals_own(void);
 
 /* What has come. */
 struct signals signals_get(void);

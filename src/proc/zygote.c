@@ -10,6 +10,7 @@
 #include "wsgi/fork.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
+#include "wsgi/own_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -193,6 +194,9 @@ load(struct zygote_self *z)
 
     if (status != 0) {
         return status;
+    }
+    if (own_signals_open(signals_own()) < 0) {
+        return EX_SOFTWARE;
     }
     int64_t start = clock_ms();
     bool loaded = loader_load() == 0;

@@ -7,6 +7,7 @@
 #include "gateway/access_log.h"
 #include "wsgi/errand.h"
 #include "wsgi/lease.h"
+#include "wsgi/own_signals.h"
 #include "wsgi/python.h"
 #include "wsgi/timeout.h"
 
@@ -48,6 +49,15 @@ on_python_signal(PyObject *self, PyObject *args)
 static PyMethodDef python_handler = {"end_request", on_python_signal,
                                      METH_VARARGS, NULL};
 
+/* No SA_RESTART: it is there to interrupt. */
+static void
+restore(int number)
+{
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+
+    (void)sigaction(number, &sa, NULL);
+}
+
 /* _signal: the C part, without the enums that signal makes of its constants. */
 static int
 install(void)
@@ -67,9 +77,8 @@ install(void)
         return -1;
     }
     wake_python = sa.sa_handler;
-    /* No SA_RESTART: it is there to interrupt. */
-    sa = (struct sigaction){.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
-    return sigaction(INTERRUPT_SIGNAL, &sa, NULL);
+    restore(INTERRUPT_SIGNAL);
+    return own_signals_add(INTERRUPT_SIGNAL, py_take(&handler), restore);
 }
 
 int

@@ -425,3 +425,130 @@ def test_term_during_a_reload_check(world, number):
     app.write_text(f"open({str(started)!r}, 'w').close()\nimport time\ntime.sleep(20)\n{HELLO}")
     wait_for(started.exists, 10, 'the check of the touched script')
     assert server.stop(number) == 0
+
+
+# --- what the application does with signals ------------------------------------------------------------------------
+
+HANDLERS = '''
+    import asyncio, os, signal
+    calls = []
+    def note(number, frame):
+        calls.append(number)
+    def put_back(number):
+        old = signal.signal(number, note)
+        os.kill(os.getpid(), number)
+        assert calls == [number]
+        assert callable(old) and signal.getsignal(number) is note
+        assert signal.signal(number, old) is note and signal.getsignal(number) is old
+    def pass_on(number):
+        def handler(number, frame):
+            old(number, frame)
+        old = signal.signal(number, handler)
+    def set_default(number):
+        signal.signal(number, signal.SIG_DFL)
+    def remove(number):
+        loop = asyncio.new_event_loop()
+        loop.add_signal_handler(number, print)
+        assert loop.remove_signal_handler(number)
+        loop.close()
+    def leave(number):
+        pass
+    AT_IMPORT
+    def application(environ, start_response):
+        globals()[environ['PATH_INFO'][1:]](int(environ['QUERY_STRING']))
+        environ['wsgi.input'].read()
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'whole']
+'''
+
+
+def begin(server, path, number):
+    """A request that has done this, and waits for its body."""
+    exchange = server.start('POST', path, query=str(int(number)), content_length=1)
+    assert exchange.silent(0.3)
+    return exchange
+
+
+def finish(exchange):
+    exchange.write(b'x')
+    exchange.finish_body()
+    response = exchange.response()
+    assert response.status == 200 and response.body == b'whole' and response.complete
+
+
+@pytest.mark.parametrize('number', [*POLITE, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize('path', ['/put_back', '/set_default'])
+def test_handlers_of_the_application(fcgi_unix, path, number):
+    """F29: a handler that the application has put in place of ours and taken back, or SIG_DFL: signals do what they
+    did before, also while nothing runs in Python."""
+    server = fcgi_unix(HANDLERS.replace('AT_IMPORT', ''))
+    finish(begin(server, path, number))
+    server.signal(number)
+    assert server.wait(5) == 0
+
+
+@pytest.mark.parametrize('path', ['/put_back', '/set_default', '/remove', '/pass_on'])
+@pytest.mark.parametrize('options', [[], ['--processes', '2'], ['--processes', '2', '--preload']], ids=' '.join)
+def test_still_graceful(fcgi_unix, path, options):
+    """F29: nor does it make a stop ungraceful, a master's included; a handler that calls the one before it is as good."""
+    server = fcgi_unix(HANDLERS.replace('AT_IMPORT', ''), *options)
+    exchange = begin(server, path, signal.SIGTERM)
+    server.signal(signal.SIGTERM)
+    assert exchange.silent(0.3) and server.running()
+    finish(exchange)
+    assert server.wait(10) == 0
+
+
+@pytest.mark.parametrize('call', ['put_back', 'set_default'])
+def test_still_graceful_after_the_import(fcgi_unix, call):
+    """F29: the same at import, which with --preload happens in the process that forks the workers."""
+    source = HANDLERS.replace('AT_IMPORT', f'{call}(signal.SIGTERM)')
+    server = fcgi_unix(source, '--processes', '2', '--preload')
+    exchange = begin(server, '/leave', signal.SIGTERM)
+    server.signal(signal.SIGTERM)
+    assert exchange.silent(0.3) and server.running()
+    finish(exchange)
+    assert server.wait(10) == 0
+
+
+def test_default_in_a_child(fcgi_unix):
+    """F29: in a process that the application forks, SIG_DFL and what was there before are the default effect."""
+    server = fcgi_unix('''
+        import os, signal
+        def child(set_handler):
+            pid = os.fork()
+            if pid == 0:
+                set_handler()
+                os.kill(os.getpid(), signal.SIGTERM)
+                os._exit(0)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        def put_back():
+            signal.signal(signal.SIGTERM, signal.signal(signal.SIGTERM, print))
+        def pass_on():
+            old = signal.signal(signal.SIGTERM, lambda *args: old(*args))
+        def application(environ, start_response):
+            codes = [child(f) for f in (lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL), put_back, pass_on)]
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [repr(codes).encode()]
+    ''')
+    assert server.request().text == '[-15, -15, -15]'
+
+
+def test_signal_is_pythons(fcgi_unix):
+    """What is not about a signal of ours is Python's own business, its errors included."""
+    server = fcgi_unix('''
+        import signal
+        def application(environ, start_response):
+            seen = []
+            for args in (signal.SIGTERM,), (1 << 70, signal.SIG_DFL), (signal.SIGTERM, None), ('x', print):
+                try:
+                    signal.signal(*args)
+                except Exception as e:
+                    seen.append(type(e).__name__)
+            default = signal.signal(signal.SIGALRM, print)
+            seen += [default, signal.signal(signal.SIGALRM, default), signal.getsignal(signal.SIGALRM)]
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [str([getattr(s, 'name', str(s)) for s in seen]).encode()]
+    ''')
+    seen = ['TypeError', 'OverflowError', 'TypeError', 'TypeError', 'SIG_DFL', '<built-in function print>', 'SIG_DFL']
+    assert server.request().text == str(seen)

@@ -1,0 +1,172 @@
+/*
+ * own_signals.c - the program's signals, as Python's signal module shows them
+ *
+ * Python calls a callable when its main thread next runs Python code, and ours
+ * may wait for requests for hours. So it is not enough that our callable is put
+ * back: the handler in C has to be. _signal.signal is what signal.signal() and
+ * all that stands on it call, and we stand in its place.
+ */
+#include "wsgi/own_signals.h"
+
+#include "base/log.h"
+#include "wsgi/python.h"
+
+enum { SIGNALS_MAX = 16 };
+
+struct entry {
+    int number;
+    PyObject *callable; /* what Python has for it, kept for ever */
+    void (*restore)(int number);
+};
+
+static struct entry entries[SIGNALS_MAX];
+static size_t nentries;
+static PyObject *python_signal; /* the true _signal.signal */
+static const struct own_signals *own;
+
+static struct entry *
+find(long number)
+{
+    for (size_t i = 0; i < nentries; i++) {
+        if (entries[i].number == number) {
+            return &entries[i];
+        }
+    }
+    return NULL;
+}
+
+/* -- what Python calls ------------------------------------------------------------ */
+
+/* By Python, for a signal that came while its own handler was in place; or by a
+ * handler of the application that passes on what it got. */
+static PyObject *
+on_python_signal(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    long number = n == 2 ? PyLong_AsLong(args[0]) : -1;
+
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    for (size_t i = 0; i < own->n; i++) {
+        if (own->numbers[i] == number) {
+            own->act(own->numbers[i]);
+            Py_RETURN_NONE;
+        }
+    }
+    return PyErr_Format(PyExc_ValueError,
+                        "this handler takes (signal, frame) of a signal that "
+                        "wsgi-cgi obeys");
+}
+
+static bool
+is_default(PyObject *handler)
+{
+    return PyLong_Check(handler) && PyObject_IsTrue(handler) == 0;
+}
+
+/* signal(signalnum, handler). Never SIG_DFL in between: a signal that comes in
+ * that moment would kill the process. */
+static PyObject *
+on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+    const struct entry *e = NULL;
+
+    if (n == 2 && PyLong_Check(args[0])) {
+        e = find(PyLong_AsLong(args[0]));
+        PyErr_Clear(); /* too large a number: Python says so below */
+    }
+    if (e == NULL || (args[1] != e->callable && !is_default(args[1]))) {
+        return PyObject_Vectorcall(python_signal, args, (size_t)n, NULL);
+    }
+    PyObject *const ours[] = {args[0], e->callable};
+    PyObject *old = PyObject_Vectorcall(python_signal, ours, 2, NULL);
+    if (old != NULL) {
+        e->restore(e->number);
+    }
+    return old;
+}
+
+#define FASTCALL(FN) (PyCFunction)(void (*)(void))(FN), METH_FASTCALL
+
+static PyMethodDef handler_def = {"wsgi_cgi_handler",
+                                  FASTCALL(on_python_signal), NULL};
+static PyMethodDef set_def = {
+    "signal", FASTCALL(on_set),
+    "signal(signalnum, handler)\n\n"
+    "Set the action for the given signal, as Python does. Of a signal that\n"
+    "wsgi-cgi obeys, SIG_DFL is what wsgi-cgi does."};
+
+/* -- setting up -------------------------------------------------------------------- */
+
+static int
+replace_signal(PyObject *module)
+{
+    CLEANUP(py_clear) PyObject *set = PyCFunction_New(&set_def, NULL);
+
+    if (python_signal != NULL) {
+        return 0;
+    }
+    if (set == NULL) {
+        return -1;
+    }
+    python_signal = PyObject_GetAttrString(module, "signal");
+    return python_signal == NULL
+               ? -1
+               : PyObject_SetAttrString(module, "signal", set);
+}
+
+int
+own_signals_add(int number, PyObject *callable, void (*restore)(int number))
+{
+    ASSERT_GIL();
+    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
+
+    if (module == NULL || replace_signal(module) < 0) {
+        return -1;
+    }
+    struct entry *e = find(number);
+    if (e == NULL) {
+        assert(nentries < SIGNALS_MAX);
+        e = &entries[nentries++];
+    }
+    *e = (struct entry){number, callable, restore};
+    return 0;
+}
+
+static int
+show_all(void)
+{
+    CLEANUP(py_clear)
+    PyObject *handler = PyCFunction_New(&handler_def, NULL);
+
+    for (size_t i = 0; handler != NULL && i < own->n; i++) {
+        int number = own->numbers[i];
+        if (own_signals_add(number, handler, own->restore) < 0) {
+            return -1;
+        }
+        CLEANUP(py_clear)
+        PyObject *old =
+            PyObject_CallFunction(python_signal, "iO", number, handler);
+        if (old == NULL) {
+            return -1;
+        }
+        own->restore(number);
+    }
+    /* What the application puts in its place must not free it. */
+    return py_take(&handler) == NULL ? -1 : 0;
+}
+
+int
+own_signals_open(const struct own_signals *signals)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    own = signals;
+    int r = show_all();
+    if (r < 0) {
+        PyErr_Print();
+        log_error("Python's signal module could not be set up (see above)");
+    }
+    PyGILState_Release(gil);
+    return r;
+}

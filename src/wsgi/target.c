@@ -5,6 +5,7 @@
 
 #include "wsgi/bytecode.h"
 #include "wsgi/reach.h"
+#include "wsgi/spawn.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -359,7 +360,8 @@ import_file(const struct target *t)
     /* Executing a module anew would happen in the old one's namespace. */
     forget_module(name);
     CLEANUP(py_clear) PyObject *code = bytecode_load(t->file);
-    if (code == NULL || (!t->alone && add_folder(t->file) < 0)) {
+    if (code == NULL || (!t->alone && add_folder(t->file) < 0) ||
+        spawn_add_script(name, path) < 0) {
         return NULL;
     }
     return PyImport_ExecCodeModuleObject(name, code, path, NULL);

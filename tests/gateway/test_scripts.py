@@ -6,6 +6,7 @@ import os
 import pytest
 
 from fcgi import wait_for
+from test_threads import SPAWNED, SPAWNING
 
 SHOW = '''
 import sys
@@ -182,6 +183,17 @@ def application(environ, start_response):
     bodies = [ask(server, site / name, '/' + name).body.split() for name in ('index.py', 'sub/index.py') * 2]
     assert [int(count) for _, count in bodies] == [1, 1, 2, 2]
     assert bodies[0][0] == bodies[2][0] != bodies[1][0] == bodies[3][0]
+
+
+def test_spawned_children_find_their_script(fcgi_unix, site):
+    """F33: a child that multiprocessing starts with an interpreter of its own finds each of several scripts."""
+    for name in 'my-site.wsgi', 'other.wsgi':
+        (site / name).write_text(SPAWNING.replace("'grandchild'", repr(name)))
+    server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site))
+    for name in 'my-site.wsgi', 'other.wsgi', 'my-site.wsgi':
+        response = server.request(query='spawn', params={'SCRIPT_FILENAME': str(site / name)}, timeout=20)
+        assert response.text == SPAWNED.replace('grandchild', name)
+    assert server.stop() == 0           # and with it multiprocessing's own helpers end
 
 
 def test_broken_script_leaves_the_others_alone(fcgi_unix, site):

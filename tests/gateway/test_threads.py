@@ -277,6 +277,66 @@ def test_subprocesses_and_fork(fcgi_unix):
         assert server.request().body == repr((b'sub\n', 7, 42)).encode()
 
 
+SPAWNING = '''
+import multiprocessing
+def square(x):
+    return x * x
+def put(queue, *values):
+    queue.put([*values, __name__ == put.__module__ != '__main__'])
+def grandchild(queue, context):
+    process = context.Process(target=put, args=(queue, 'grandchild'))
+    process.start()
+    process.join()
+def application(environ, start_response):
+    context = multiprocessing.get_context(environ['QUERY_STRING'])
+    with context.Pool(2) as pool:
+        squares = pool.map_async(square, range(4)).get(TIMEOUT)
+    queue = context.Queue()
+    process = context.Process(target=grandchild, args=(queue, context))
+    process.start()
+    seen = queue.get(timeout=TIMEOUT)
+    process.join()
+    queue.close()
+    queue.join_thread()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [repr((squares, seen, process.exitcode)).encode()]
+if __name__ == '__main__':
+    raise SystemExit('the server is run once more')
+'''.replace('TIMEOUT', str(5 * SLOW))
+SPAWNED = repr(([0, 1, 4, 9], ['grandchild', True], 0))
+
+
+@pytest.mark.parametrize('method', ['spawn', 'forkserver'])
+@pytest.mark.parametrize('name', ['app.py', 'my-site.wsgi', 'app.cgi', 'json.py', 'script'])
+def test_spawned_children(fcgi_unix, tmp_path, name, method):
+    """F33: a child with an interpreter of its own finds the functions of a script of any name, in Process and Pool, and
+    so do its own children. None of them takes itself for the server."""
+    script = tmp_path / name
+    script.write_text(SPAWNING)
+    server = fcgi_unix(script)
+    assert server.request(query=method, timeout=20).text == SPAWNED
+    assert server.stop() == 0           # and with it multiprocessing's own helpers end
+
+
+@pytest.mark.parametrize('options', [['--threads', '2'], ['--processes', '1', '--preload']], ids=' '.join)
+def test_spawned_children_elsewhere(fcgi_unix, tmp_path, options):
+    """F33: nor does it matter which thread or process loads the script, or whether its name is a link to another."""
+    (tmp_path / 'releases').mkdir()
+    (tmp_path / 'releases' / 'app-2.py').write_text(SPAWNING)
+    (tmp_path / 'app.py').symlink_to('releases/app-2.py')
+    server = fcgi_unix(tmp_path / 'app.py', *options)
+    assert server.request(query='spawn', timeout=20).text == SPAWNED
+    assert server.stop(timeout=10) == 0
+
+
+def test_spawned_children_of_a_cgi_script(cgi, tmp_path):
+    """F33: the same in CGI mode."""
+    script = tmp_path / 'my-site.cgi'
+    script.write_text(SPAWNING)
+    script.chmod(0o755)
+    assert cgi.serve(script).request(query='spawn', timeout=20).text == SPAWNED
+
+
 def test_child_ended_at_once(fcgi_unix):
     """F33: a child process obeys terminate() from its first moment on; a signal that comes before it has the default
     handlers is not lost."""

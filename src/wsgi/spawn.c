@@ -1,0 +1,117 @@
+/*
+ * spawn.c - children that multiprocessing starts with an interpreter of their own
+ *
+ * What multiprocessing pickles for a child begins with the name in the __spec__
+ * of our __main__, for the child to load it again. Ours is a str that is pickled
+ * as a call: unpickling it makes the scripts importable there, before anything
+ * that refers to them is read. There is nothing to be loaded again: as in every
+ * such child, __name__ is "__main__" in no script.
+ */
+#include "wsgi/spawn.h"
+
+#include <stddef.h>
+
+/* Executed in the child, with `source` (itself) and `scripts` (names and paths) as
+ * globals; a child's children get the same. path_stats: without it nothing is
+ * read from or written to __pycache__, where app.wsgi would have app.py's file. */
+static const char child_source[] =
+    "import sys\n"
+    "from importlib.machinery import ModuleSpec, SourceFileLoader\n"
+    "from importlib.util import spec_from_file_location\n"
+    "class ScriptLoader(SourceFileLoader):\n"
+    "    def path_stats(self, path):\n"
+    "        raise OSError\n"
+    "class ScriptFinder:\n"
+    "    def find_spec(name, path=None, target=None):\n"
+    "        file = scripts.get(name)\n"
+    "        if file is None:\n"
+    "            return None\n"
+    "        kind = SourceFileLoader if file.endswith('.py') else "
+    "ScriptLoader\n"
+    "        return spec_from_file_location(name, file, loader=kind(name, "
+    "file))\n"
+    "class MainName(str):\n"
+    "    def __reduce__(self):\n"
+    "        return eval, ('exec(source) or \"__main__\"',\n"
+    "                      {'source': source, 'scripts': scripts})\n"
+    "sys.meta_path.insert(0, ScriptFinder)\n"
+    "sys.modules['__main__'].__spec__ = ModuleSpec(MainName('__main__'), "
+    "None)\n";
+
+static PyObject *scripts; /* dict: module name to path */
+
+/* (eval, (expression, globals)): its value is the name, which tells
+ * multiprocessing that there is nothing to be done. */
+static PyObject *
+name_reduce(UNUSED PyObject *self, UNUSED PyObject *none)
+{
+    PyObject *eval = /* borrowed */
+        PyDict_GetItemString(PyEval_GetBuiltins(), "eval");
+    CLEANUP(py_clear) PyObject *now = PyDict_Copy(scripts);
+
+    if (eval == NULL || now == NULL) {
+        return eval == NULL ? PyErr_Format(PyExc_NameError, "eval") : NULL;
+    }
+    return Py_BuildValue("O(s{sssO})", eval, "exec(source) or '__main__'",
+                         "source", child_source, "scripts", now);
+}
+
+static PyMethodDef name_methods[] = {
+    {"__reduce__", name_reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot name_slots[] = {
+    {Py_tp_methods, name_methods},
+    {0, NULL},
+};
+
+static PyType_Spec name_spec = {
+    .name = "_wsgi_cgi.MainName",
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = name_slots,
+};
+
+static PyObject *
+make_spec(void)
+{
+    CLEANUP(py_clear)
+    PyObject *bases = PyTuple_Pack(1, (PyObject *)&PyUnicode_Type);
+    CLEANUP(py_clear)
+    PyObject *type =
+        bases == NULL ? NULL : PyType_FromSpecWithBases(&name_spec, bases);
+    CLEANUP(py_clear)
+    PyObject *name =
+        type == NULL ? NULL : PyObject_CallFunction(type, "s", "__main__");
+    CLEANUP(py_clear)
+    PyObject *importlib = PyImport_ImportModule("_frozen_importlib");
+
+    return name == NULL || importlib == NULL
+               ? NULL
+               : PyObject_CallMethod(importlib, "ModuleSpec", "OO", name,
+                                     Py_None);
+}
+
+static int
+open_scripts(void)
+{
+    CLEANUP(py_clear) PyObject *spec = make_spec();
+    PyObject *main_module = PyImport_AddModule("__main__"); /* borrowed */
+
+    if (spec == NULL || main_module == NULL ||
+        PyObject_SetAttrString(main_module, "__spec__", spec) < 0) {
+        return -1;
+    }
+    scripts = PyDict_New();
+    return scripts == NULL ? -1 : 0;
+}
+
+int
+spawn_add_script(PyObject *name, PyObject *path)
+{
+    ASSERT_GIL();
+    if (scripts == NULL && open_scripts() < 0) {
+        return -1;
+    }
+    return PyDict_SetItem(scripts, name, path);
+}

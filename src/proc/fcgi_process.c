@@ -15,6 +15,7 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/sockets.h"
+#include "wsgi/handler.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
 #include "wsgi/own_signals.h"
@@ -63,6 +64,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
         }
         log_debug("loading the application took %lld ms",
                   (long long)(clock_ms() - start));
+        handler_prepare();
         handover_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
             /* A thread it has started may never end. */

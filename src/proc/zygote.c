@@ -8,6 +8,7 @@
 #include "proc/handover.h"
 #include "proc/signals.h"
 #include "wsgi/fork.h"
+#include "wsgi/handler.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
 #include "wsgi/own_signals.h"
@@ -203,6 +204,7 @@ load(struct zygote_self *z)
     if (loaded) {
         scoreboard_note_load(z->s->board, clock_ms() - start);
     }
+    handler_prepare();
     handover_tell(z->s->imports_fd);
     if (child_is()) {
         log_error("a child process that the application forked came back into "

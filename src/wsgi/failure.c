@@ -42,6 +42,31 @@ failure_traceback(PyObject *exc)
                : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
 }
 
+void
+failure_prepare(void)
+{
+    ASSERT_GIL();
+    /* A whole exception is formatted, since versions of CPython differ in what
+     * they import when: this one, an AttributeError, has a frame in a small file
+     * of the standard library. */
+    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("linecache");
+    CLEANUP(py_clear)
+    PyObject *r = module == NULL
+                      ? NULL
+                      : PyObject_CallMethod(module, "updatecache", "i", 1);
+    CLEANUP(py_clear) PyObject *exc = r == NULL ? py_catch() : NULL;
+    CLEANUP(py_clear)
+    PyObject *text = exc == NULL ? NULL : failure_traceback(exc);
+
+    (void)text;
+    PyErr_Clear();
+#if PY_VERSION_HEX >= 0x030C0000
+    /* It measures source lines that are not ASCII. */
+    CLEANUP(py_clear) PyObject *data = PyImport_ImportModule("unicodedata");
+    PyErr_Clear();
+#endif
+}
+
 static void
 log_exception(struct lease *l, PyObject *exc, const char *where)
 {

@@ -15,6 +15,10 @@
 #include "wsgi/lease.h"
 #include "wsgi/python.h"
 
+/* Imports what a traceback needs, so that no request has to. Costs milliseconds
+ * where the application has not imported it. */
+void failure_prepare(void);
+
 /* The current exception ended the request: log and answer. */
 void failure_answer(struct lease *l);
 

@@ -70,6 +70,17 @@ be_no_daemon(void)
     }
 }
 
+void
+handler_prepare(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+
+    imports_begin();
+    failure_prepare();
+    imports_end();
+    PyGILState_Release(gil);
+}
+
 struct wsgi_thread *
 wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
                 bool is_main)

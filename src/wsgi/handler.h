@@ -27,6 +27,10 @@ struct wsgi_facts {
     bool multiprocess;
 };
 
+/* When the application has been loaded: imports what else a request may need, so
+ * that the first one that fails need not. For processes with many requests. */
+void handler_prepare(void);
+
 /* is_main: this is the thread that called interp_start(). NULL: no memory. */
 CHECK_RESULT struct wsgi_thread *wsgi_thread_new(const struct config *config,
                                                  struct wsgi_facts facts,

@@ -242,3 +242,45 @@ def test_hello_still_works(transport):
     """The least an application can be."""
     response = transport.serve(HELLO).request()
     assert (response.status, response.body, response.complete) == (200, b'hello', True)
+
+
+MODULES = '''
+import sys
+before = None
+def chained():
+    try:
+        {}['é']
+    except KeyError as error:
+        raise ValueError('ü' + '中') from error
+def named():
+    return sys.modulez + undefined
+def compiled():
+    compile('a b', 'x.py', 'exec')
+def ended():
+    sys.exit(3)
+def application(environ, start_response):
+    global before
+    before = before or set(sys.modules)
+    if environ['QUERY_STRING']:
+        globals()[environ['QUERY_STRING']]()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [' '.join(sorted(set(sys.modules) - before)).encode()]
+'''
+
+
+@pytest.mark.parametrize('options', [[], ['--debug'], ['--threads', '2'], ['--processes', '1', '--preload']], ids=' '.join)
+def test_nothing_is_imported_to_fail(fcgi_unix, options):
+    """W63: a request that fails imports nothing: there may be no descriptor for it, and all threads would wait."""
+    server = fcgi_unix(MODULES, *options)
+    server.allow_log('.')
+    assert server.request().status == 200
+    for query in 'chained', 'named', 'compiled', 'ended':
+        assert server.request(query=query).status == 500
+    assert server.request().text == ''
+    assert server.stop() == 0
+
+
+def test_nothing_more_is_imported_in_cgi_mode(cgi):
+    """W63: where each request is a start, only those that fail pay for it."""
+    names = cgi.serve(MODULES.replace('- before', '- set()')).request().text.split()
+    assert 'sys' in names and not {'traceback', 'tokenize', 're'} & set(names)

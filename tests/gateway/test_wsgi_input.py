@@ -491,6 +491,16 @@ def test_objects_expire(fcgi_server):
         assert response.stderr == b'an old stream still works\n'
 
 
+def test_data_of_a_filter_expires(fcgi_unix):
+    """F28: nor can the data of a Filter, though each request of the connection has some."""
+    server = fcgi_unix(KEEPER.replace("input=environ['wsgi.input']", "input=environ['wsgi_cgi.data']"))
+    conn = server.connect()
+    params = server.params('POST', body=b'body', params={'FCGI_DATA_LENGTH': '9'})
+    for number, seen in enumerate(([], ['RuntimeError'] * 8, ['RuntimeError'] * 8)):
+        response = conn.request(params, b'body', id=number + 1, keep=True, role=fcgi.FILTER, data=b'some data')
+        assert response.text == repr(seen)
+
+
 def test_objects_expire_after_the_response(transport):
     """start_response and write() end with the response, before close(); wsgi.input still works in close()."""
     server = transport.serve('''

@@ -279,3 +279,30 @@ def test_transfer_encoding_without_a_length(fcgi_server, length):
     exchange.write(b'5\r\nhello\r\n')
     exchange.finish_body()
     assert exchange.response().body == b"[None, '10', True]5\r\nhello\r\n"
+
+
+SEARCH = '''
+import gc
+def application(environ, start_response):
+    found = {key for d in gc.get_objects() if type(d) is dict and d is not environ
+             for key, value in list(d.items()) if type(value) is str and value.endswith('hunter' + '2')}
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [' '.join(sorted(found)).encode()]
+'''
+
+
+@pytest.mark.parametrize('options', [[], ['--debug']])
+def test_secrets_are_not_remembered(fcgi_unix, options):
+    """environ is made from what the request before had, but of that no credentials stay in memory. (Of other
+    values some do, or this test would search in the wrong place.)"""
+    server = fcgi_unix(SEARCH, *options)
+    secrets = {'Authorization': 'Bearer hunter2', 'Cookie': 'id=hunter2', 'Proxy-Authorization': 'Basic hunter2',
+               'X-Name': 'not hunter2'}
+    others = {name: 'other' for name in secrets}
+    for _ in range(3):                  # the first makes the pattern for the others
+        server.request(headers=secrets, params={'REDIRECT_HTTP_AUTHORIZATION': 'Bearer hunter2'})
+    assert server.request().text == 'HTTP_X_NAME'
+    # In a request of the same pattern, too, before its own values take their place.
+    server.request(headers=secrets)
+    assert server.request(headers=others).text in ('', 'HTTP_X_NAME')
+    assert server.request(headers={'X-Name': 'none'}).text in ('', 'HTTP_X_NAME')

@@ -44,7 +44,7 @@ SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
                response spool x_sendfile
-SRC_wsgi    := after apps body bytecode environ errand errors exit failure \
+SRC_wsgi    := after apps body bytecode callable environ errand errors exit failure \
                file_wrapper fork frozen handler imports input interp interrupt \
                lease loader module own_signals page prefault reach scripts \
                spawn stacks start_response target timeout venv watch

@@ -4,6 +4,7 @@
 #include "wsgi/body.h"
 
 #include "gateway/x_sendfile.h"
+#include "wsgi/callable.h"
 #include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/timeout.h"
@@ -123,10 +124,7 @@ get_iterator(PyObject *result)
     PyObject *it = PyObject_GetIter(result);
     if (it == NULL && PyErr_ExceptionMatches(PyExc_TypeError) &&
         Py_TYPE(result)->tp_iter == NULL) {
-        PyErr_Format(PyExc_TypeError,
-                     "the application returned %.200s; it must return an "
-                     "iterable of bytes",
-                     Py_TYPE(result)->tp_name);
+        callable_refuse_result(result);
     }
     return it;
 }

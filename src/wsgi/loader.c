@@ -161,13 +161,26 @@ loader_set_path(void)
                      : apps_init(config, NULL, scripts_dir);
 }
 
+/* True where str(exc) says everything: no code has raised it, and nothing else
+ * came before. (A SyntaxError has the line of the source as well.) */
+static bool
+is_sentence(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *frames = PyException_GetTraceback(exc);
+    CLEANUP(py_clear) PyObject *context = PyException_GetContext(exc);
+
+    return frames == NULL && context == NULL &&
+           !PyErr_GivenExceptionMatches(exc, PyExc_SyntaxError);
+}
+
 /* The cause alone: what apps.c wraps around it is for requests. */
 static void
 print_failure(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *cause = PyException_GetCause(exc);
+    PyObject *shown = cause != NULL ? cause : exc;
     CLEANUP(py_clear)
-    PyObject *lines = failure_traceback(cause != NULL ? cause : exc);
+    PyObject *lines = is_sentence(shown) ? NULL : failure_traceback(shown);
     PyErr_Clear();
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);

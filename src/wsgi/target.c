@@ -4,6 +4,7 @@
 #include "wsgi/target.h"
 
 #include "wsgi/bytecode.h"
+#include "wsgi/callable.h"
 #include "wsgi/reach.h"
 #include "wsgi/spawn.h"
 
@@ -388,7 +389,8 @@ raise_missing(const struct target *t, const char *name, size_t n)
 }
 
 static PyObject *
-default_callable(const struct target *t, PyObject *module)
+default_callable(const struct target *t, PyObject *module,
+                 const char **ret_name)
 {
     static const char *const names[] = {"application", "app"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -399,6 +401,7 @@ default_callable(const struct target *t, PyObject *module)
             return NULL;
         }
         if (found != NULL) {
+            *ret_name = names[i];
             return found;
         }
     }
@@ -551,12 +554,14 @@ call_factory(PyObject *factory, const char *expr)
     return PyObject_Call(factory, args, named);
 }
 
+/* *ret_name: what it is called there. */
 static PyObject *
-find_callable(const struct target *t, PyObject *module)
+find_callable(const struct target *t, PyObject *module, const char **ret_name)
 {
     if (t->expr == NULL) {
-        return default_callable(t, module);
+        return default_callable(t, module, ret_name);
     }
+    *ret_name = t->expr;
     size_t n = strcspn(t->expr, "(");
     if (!is_dotted_name(t->expr, n)) {
         return PyErr_Format(PyExc_ValueError,
@@ -575,17 +580,16 @@ find_callable(const struct target *t, PyObject *module)
 PyObject *
 target_load(const struct target *t)
 {
+    const char *name = NULL;
+
     ASSERT_GIL();
     CLEANUP(py_clear)
     PyObject *module =
         t->file != NULL ? import_file(t) : PyImport_ImportModule(t->module);
     CLEANUP(py_clear)
-    PyObject *callable = module == NULL ? NULL : find_callable(t, module);
-    if (callable != NULL && !PyCallable_Check(callable)) {
-        return PyErr_Format(PyExc_TypeError, "%s: %s is a %s, not a callable",
-                            place(t),
-                            t->expr != NULL ? t->expr : "the application",
-                            Py_TYPE(callable)->tp_name);
-    }
-    return py_take(&callable);
+    PyObject *callable =
+        module == NULL ? NULL : find_callable(t, module, &name);
+    return callable == NULL || callable_check(callable, place(t), name) < 0
+               ? NULL
+               : py_take(&callable);
 }

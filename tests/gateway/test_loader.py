@@ -3,6 +3,7 @@ process are in test_scripts.py. Issue part 7."""
 
 import json
 import os
+import re
 
 import pytest
 
@@ -212,6 +213,129 @@ def test_no_such_callable(cgi, tmp_path, app, pattern):
     """One line says what was looked for; nothing but literals is evaluated."""
     (tmp_path / 'm.py').write_text(FACTORIES)
     refused(cgi.serve(app, cwd=tmp_path), pattern)
+
+
+NO_WSGI = '''
+import functools
+async def asgi(scope, receive, send): pass
+async def asgi_generator(scope, receive, send): yield
+async def anything(*args): pass
+async def two(environ, start_response): pass
+async def make_async(): pass
+def decorated(scope, receive, send): pass
+def asgi2(scope): pass
+class Asgi:
+    async def __call__(self, scope, receive, send): pass
+    async def method(self, scope, receive, send): pass
+class Configured(Asgi):
+    def __init__(self, config): pass
+class Asgi2:
+    def __init__(self, scope): pass
+    async def __call__(self, receive, send): pass
+asgi_object, partial, partial_object = Asgi(), functools.partial(asgi), functools.partial(Asgi())
+def make(): pass
+def configure(config=None): pass
+def configure_from(config): pass
+def three(a, b, c, d=None): pass
+partial_three = functools.partial(three, 1, 2)
+def keyword(environ, start_response, *, database): pass
+class Wsgi:
+    def __call__(self, environ, start_response): pass
+class Session(Wsgi):
+    def __init__(self, app, store=None): pass
+class Maker:
+    def __call__(self): pass
+maker = Maker()
+class New:
+    def __new__(cls, environ): return []
+import json.decoder as module
+'''
+TWO_GIVEN = ', but a WSGI server gives two, environ and start_response'
+
+
+@pytest.mark.parametrize('name, sentence', [
+    *[(name, f'{name} is an ASGI application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware({wrapped}) instead')
+      for name, wrapped in [('asgi', 'asgi'), ('asgi_generator', 'asgi_generator'), ('anything', 'anything'),
+                            ('decorated', 'decorated'), ('Asgi', 'Asgi()'), ('Configured', 'Configured(...)'),
+                            ('asgi_object', 'asgi_object'), ('asgi_object.method', 'asgi_object.method'),
+                            ('partial', 'partial'), ('partial_object', 'partial_object'), ('Asgi()', 'Asgi()')]],
+    *[(name, f'{name} is an ASGI 2 application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware('
+             f'asgiref.compatibility.guarantee_single_callable({name})) instead') for name in ('asgi2', 'Asgi2')],
+    ('two', 'two is an async function, and what WSGI calls must not be one'),
+    ('make_async()', 'make_async() is a coroutine: a factory must not be an async function'),
+    ('make', f'make takes no arguments{TWO_GIVEN}; a factory is written with its arguments, as make()'),
+    ('maker', f'maker takes no arguments{TWO_GIVEN}; a factory is written with its arguments, as maker()'),
+    ('configure', f'configure takes one argument{TWO_GIVEN}; a factory is written with its arguments, as configure()'),
+    ('configure_from',
+     f'configure_from takes one argument{TWO_GIVEN}; a factory is written with its arguments, as configure_from(...)'),
+    ('three', f'three needs 3 arguments{TWO_GIVEN}'),
+    ('functools.partial', None), ('partial_three', None),
+    ('keyword', f'keyword needs a keyword argument{TWO_GIVEN}'),
+    ('Wsgi', 'Wsgi is a class that cannot be called with two arguments, environ and start_response; an object of it is '
+             'made by Wsgi()'),
+    ('New', 'New is a class that cannot be called with two arguments, environ and start_response; an object of it is '
+            'made by New(...)'),
+    ('Session', 'Session is a class whose objects are no response, since they cannot be iterated; is one of them the '
+                'application?'),
+    ('module', 'module is a module, not a callable: say which in it, as in json.decoder:NAME'),
+    ('three.__name__', 'three.__name__ is a str, not a callable'),
+])
+def test_callable_of_another_kind(run, tmp_path, name, sentence):
+    """What fails at every request is told at load: one sentence says what it is and how to serve it. What takes two
+    arguments, or hides how many, is not refused (see test_any_callable)."""
+    (tmp_path / 'm.py').write_text(NO_WSGI)
+    finished = run('--check', f'm:{name}', cwd=tmp_path)
+    if sentence is None:
+        assert finished.code == 0, finished
+        return
+    assert finished.code == 70 and finished.stderr.count('\n') == 1, finished
+    assert finished.stderr.endswith(f'm:{name} could not be loaded: TypeError: m: {sentence}\n'), finished
+
+
+@pytest.mark.parametrize('form', ['application', 'app'])
+def test_callable_found_by_its_usual_name(transport, tmp_path, form):
+    """Without --callable the sentence has the name that was found; a request has it in the log as well."""
+    script = tmp_path / 'shop.py'
+    script.write_text(NO_WSGI + f'{form} = asgi\n')
+    refused(transport.serve(str(script)), rf'TypeError: {script}: {form} is an ASGI application.*ASGIMiddleware\({form}\)')
+
+
+@pytest.mark.parametrize('result, pattern', [
+    ('asgi(1, 2, 3)', r'returned coroutine; .*: is it an ASGI application\? a2wsgi\.ASGIMiddleware makes a WSGI one of it'),
+    ('asgi_generator(1, 2, 3)', 'returned async_generator; it must return an iterable of bytes, not an asynchronous one'),
+    ('make', r'returned function; .*: is it a factory\? Then write MODULE:FACTORY\(\), or --callable FACTORY\(\)'),
+])
+def test_result_of_another_kind(transport, result, pattern):
+    """Of what could not be told at load, such as a decorated function, the first request says it. Nothing is left for
+    Python to warn of."""
+    server = transport.serve(NO_WSGI + f'def application(*args):\n    return {result}\n')
+    server.expect_log(r'\[\w{12}\] GET /: the application raised TypeError')
+    server.expect_log('TypeError: the application ' + pattern)
+    assert server.request().status == 500
+
+
+ASGI_ECHO = '''
+async def app(scope, receive, send):
+    body, more = b'', True
+    while more:
+        message = await receive()
+        body, more = body + message.get('body', b''), message.get('more_body', False)
+    await send({'type': 'http.response.start', 'status': 200, 'headers': [(b'content-type', b'text/plain')]})
+    await send({'type': 'http.response.body', 'body': scope['path'].encode() + b' ' + body})
+'''
+
+
+def test_adapter_as_the_sentence_has_it(transport, run, tmp_path):
+    """The line that the refusal names, put behind the ASGI application, serves it."""
+    script = tmp_path / 'shop.py'
+    script.write_text('import a2wsgi\ndef application(environ, start_response):\n    pass\n')
+    if run('--check', str(script)).code != 0:
+        pytest.skip('a2wsgi is not installed: the package python3-a2wsgi of Debian 13 and later')
+    script.write_text('import a2wsgi\n' + ASGI_ECHO)
+    line = re.search(r'serve (application = .*) instead', run('--check', str(script)).stderr)[1]
+    script.write_text(f'import a2wsgi\n{ASGI_ECHO}\n{line}\n')
+    response = transport.serve(str(script)).request('POST', '/x', body=b'as it was')
+    assert (response.status, response.body) == (200, b'/x as it was')
 
 
 # --- what cannot be an application ---------------------------------------------------------------------------------

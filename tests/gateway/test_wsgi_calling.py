@@ -55,6 +55,102 @@ class App:
         return real(environ, start_response)
 application = App()
 ''',
+    'default arguments': '''
+def application(environ, start_response, more=None, *, database=None):
+    return real(environ, start_response)
+''',
+    'any arguments': 'application = lambda *args, **keywords: real(*args, **keywords)',
+    'partial with keywords': '''
+import functools
+def many(environ, start_response, extra, *, database):
+    return real(environ, start_response)
+application = functools.partial(many, extra=1, database=2)
+''',
+    'partial of a partial': '''
+import functools
+def many(one, two, environ, start_response):
+    return real(environ, start_response)
+application = functools.partial(functools.partial(many, 1), 2)
+''',
+    'decorated async function': '''
+import functools
+async def app(scope, receive, send):
+    pass
+@functools.wraps(app)
+def application(*args):
+    return real(*args)
+''',
+    'generic function': 'import functools\napplication = functools.singledispatch(real)',
+    'static __call__': '''
+class App:
+    @staticmethod
+    def __call__(environ, start_response):
+        return real(environ, start_response)
+application = App()
+''',
+    'class method as __call__': '''
+class App:
+    @classmethod
+    def __call__(cls, environ, start_response):
+        return real(environ, start_response)
+application = App()
+''',
+    'inherited __call__': '''
+class Base:
+    def __call__(self, environ, start_response):
+        return real(environ, start_response)
+class App(dict, Base):
+    pass
+application = App()
+''',
+    'another object as __call__': '''
+class App:
+    __call__ = type('Inner', (), {'__call__': lambda self, *args: real(*args)})()
+application = App()
+''',
+    'class with __new__': '''
+class application:
+    def __new__(cls, environ, start_response):
+        return real(environ, start_response)
+''',
+    'class with __getitem__': '''
+class application:
+    def __init__(self, environ, start_response):
+        self.blocks = real(environ, start_response)
+    def __getitem__(self, i):
+        return self.blocks[i]
+''',
+    'class with an async __call__': '''
+class application:
+    def __init__(self, environ, start_response):
+        self.blocks = real(environ, start_response)
+    def __iter__(self):
+        return iter(self.blocks)
+    async def __call__(self, scope, receive, send):
+        pass
+''',
+    'metaclass': '''
+class Meta(type):
+    def __call__(cls, environ, start_response):
+        return real(environ, start_response)
+class application(metaclass=Meta):
+    pass
+''',
+    'proxy': '''
+class Forward:
+    def __get__(self, instance, owner):
+        return self if instance is None else real
+class Proxy:
+    __call__ = Forward()
+    __class__ = property(lambda self: type(real))
+    def __getattr__(self, name):
+        return getattr(real, name)
+application = Proxy()
+''',
+    'mock': '''
+from unittest import mock
+application = mock.MagicMock(side_effect=real)
+''',
 }
 
 

@@ -1,0 +1,439 @@
+/*
+ * callable.c - can a WSGI server call this object?
+ *
+ * PEP 3333 wants callables to be called and not looked into. So what a call with
+ * two arguments may work for is never refused, whatever it looks like.
+ *
+ * In C, and not with inspect.signature(): importing that takes more than a
+ * whole CGI request of a small application.
+ */
+#include "wsgi/callable.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define ANY_NUMBER PY_SSIZE_T_MAX
+#define WSGI_ARGUMENTS 2 /* environ, start_response */
+#define ASGI_ARGUMENTS 3 /* scope, receive, send */
+
+/* What is known of a call. */
+struct shape {
+    Py_ssize_t min, max;     /* positional arguments */
+    bool is_async;           /* async def */
+    bool has_response;       /* of a class: its objects may be iterable */
+    bool needs_keyword;      /* a keyword argument without a default */
+    bool has_scope;          /* the first parameter has ASGI's name */
+    const PyTypeObject *cls; /* it makes an object of this class; borrowed */
+};
+
+static bool find_shape(PyObject *o, struct shape *ret);
+
+/* -- functions ------------------------------------------------------------------ */
+
+/* True where parameter number i has no default in the function's dict of them. */
+static bool
+lacks_default(PyObject *names, Py_ssize_t i, PyObject *defaults)
+{
+    return i < PyTuple_GET_SIZE(names) &&
+           (defaults == NULL || !PyDict_Check(defaults) ||
+            PyDict_GetItemWithError(defaults, PyTuple_GET_ITEM(names, i)) ==
+                NULL);
+}
+
+static void
+read_names(PyObject *function, Py_ssize_t bound, struct shape *s)
+{
+    const PyCodeObject *code =
+        (const PyCodeObject *)PyFunction_GET_CODE(function);
+    CLEANUP(py_clear)
+    PyObject *names =
+        PyObject_GetAttrString(PyFunction_GET_CODE(function), "co_varnames");
+    if (names == NULL || !PyTuple_Check(names)) {
+        PyErr_Clear();
+        return;
+    }
+    for (Py_ssize_t i = 0; i < code->co_kwonlyargcount; i++) {
+        s->needs_keyword = s->needs_keyword ||
+                           lacks_default(names, code->co_argcount + i,
+                                         PyFunction_GET_KW_DEFAULTS(function));
+    }
+    if (bound < code->co_argcount) {
+        s->has_scope = PyUnicode_CompareWithASCIIString(
+                           PyTuple_GET_ITEM(names, bound), "scope") == 0;
+    }
+    PyErr_Clear();
+}
+
+/* bound: how many of its arguments Python puts in itself, such as self. */
+static void
+read_function(PyObject *function, Py_ssize_t bound, struct shape *s)
+{
+    const PyCodeObject *code =
+        (const PyCodeObject *)PyFunction_GET_CODE(function);
+    PyObject *defaults = PyFunction_GET_DEFAULTS(function);
+    Py_ssize_t named =
+        code->co_argcount > bound ? code->co_argcount - bound : 0;
+    Py_ssize_t optional = defaults == NULL ? 0 : PyTuple_GET_SIZE(defaults);
+
+    s->min = named > optional ? named - optional : 0;
+    s->max = (code->co_flags & CO_VARARGS) != 0 ? ANY_NUMBER : named;
+    s->is_async = (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0;
+    /* Not for the application as it should be. */
+    if (s->min != WSGI_ARGUMENTS || s->is_async ||
+        code->co_kwonlyargcount > 0) {
+        read_names(function, bound, s);
+    }
+}
+
+/* A function as it stands in a class. of_static: what Python puts in itself
+ * where it is a static method, which __new__ always is. */
+static bool
+read_member(PyObject *member, Py_ssize_t of_static, struct shape *s)
+{
+    Py_ssize_t bound = 1;
+    CLEANUP(py_clear) PyObject *function = NULL;
+
+    if (Py_TYPE(member) == &PyStaticMethod_Type ||
+        Py_TYPE(member) == &PyClassMethod_Type) {
+        bound = Py_TYPE(member) == &PyStaticMethod_Type ? of_static : 1;
+        function = PyObject_GetAttrString(member, "__func__");
+        PyErr_Clear();
+    }
+    else {
+        function = Py_NewRef(member);
+    }
+    if (function == NULL || !PyFunction_Check(function)) {
+        return false;
+    }
+    read_function(function, bound, s);
+    return true;
+}
+
+/* -- objects and classes -------------------------------------------------------- */
+
+/* What a class statement has defined: borrowed. NULL: nothing, or C code might
+ * have been first. */
+static PyObject *
+find_member(const PyTypeObject *type, const char *name)
+{
+    PyObject *mro = type->tp_mro;
+
+    for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
+        PyTypeObject *t = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
+        if (!PyType_HasFeature(t, Py_TPFLAGS_HEAPTYPE)) {
+            return NULL;
+        }
+        PyObject *found = PyDict_GetItemString(t->tp_dict, name);
+        if (found != NULL) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static bool
+object_shape(PyObject *o, struct shape *s)
+{
+    PyObject *call = find_member(Py_TYPE(o), "__call__");
+    return call != NULL && read_member(call, 0, s);
+}
+
+static bool
+is_iterable(const PyTypeObject *type)
+{
+    return type->tp_iter != NULL || (type->tp_as_sequence != NULL &&
+                                     type->tp_as_sequence->sq_item != NULL);
+}
+
+static bool
+class_shape(PyObject *o, struct shape *s)
+{
+    const PyTypeObject *type = (const PyTypeObject *)o;
+    PyObject *make = find_member(type, "__new__");
+    PyObject *init = find_member(type, "__init__");
+
+    if (Py_TYPE(o)->tp_call != PyType_Type.tp_call) {
+        return false; /* the metaclass may do anything */
+    }
+    if (make != NULL) { /* it may return anything */
+        if (!read_member(make, 1, s)) {
+            return false;
+        }
+        s->has_response = true;
+    }
+    else {
+        if (type->tp_new != PyBaseObject_Type.tp_new ||
+            (init == NULL && type->tp_init != PyBaseObject_Type.tp_init) ||
+            (init != NULL && !read_member(init, 0, s))) {
+            return false;
+        }
+        s->has_response = is_iterable(type);
+    }
+    s->is_async = false;
+    s->cls = type;
+    return true;
+}
+
+/* -- functools.partial ---------------------------------------------------------- */
+
+/* 3.14's functools.Placeholder: not an argument yet. */
+static bool
+has_placeholder(PyObject *args)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
+        const char *name = Py_TYPE(PyTuple_GET_ITEM(args, i))->tp_name;
+        if (strstr(name, "_PlaceholderType") != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+partial_shape(PyObject *o, struct shape *s)
+{
+    CLEANUP(py_clear) PyObject *func = PyObject_GetAttrString(o, "func");
+    CLEANUP(py_clear) PyObject *args = PyObject_GetAttrString(o, "args");
+    CLEANUP(py_clear) PyObject *named = PyObject_GetAttrString(o, "keywords");
+
+    PyErr_Clear();
+    if (func == NULL || args == NULL || !PyTuple_Check(args) || named == NULL ||
+        !PyDict_Check(named) || !find_shape(func, s)) {
+        return false;
+    }
+    Py_ssize_t given = PyTuple_GET_SIZE(args);
+    if (given > 0 && has_placeholder(args)) {
+        return s->is_async;
+    }
+    s->min = s->min > given ? s->min - given : 0;
+    s->max = s->max == ANY_NUMBER ? ANY_NUMBER
+             : s->max > given     ? s->max - given
+                                  : 0;
+    if (PyDict_Size(named) > 0) { /* any of the parameters may be among them */
+        s->min = 0;
+        s->needs_keyword = false;
+    }
+    s->has_scope = s->has_scope && given == 0;
+    return true;
+}
+
+/* Fills in what is known of a call of o; false where nothing is. */
+static bool
+find_shape(PyObject *o, struct shape *ret)
+{
+    if (PyFunction_Check(o)) {
+        read_function(o, 0, ret);
+        return true;
+    }
+    if (PyMethod_Check(o)) {
+        if (!PyFunction_Check(PyMethod_GET_FUNCTION(o))) {
+            return false;
+        }
+        read_function(PyMethod_GET_FUNCTION(o), 1, ret);
+        return true;
+    }
+    if (PyType_Check(o)) {
+        return class_shape(o, ret);
+    }
+    /* A subclass may have a __call__ of its own. */
+    if (strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0) {
+        return partial_shape(o, ret);
+    }
+    return object_shape(o, ret);
+}
+
+/* -- what to say ---------------------------------------------------------------- */
+
+#define ADAPTER "a2wsgi.ASGIMiddleware"
+#define TWO "a WSGI server gives two, environ and start_response"
+
+static int
+refuse_asgi(const char *where, const char *name, const char *more)
+{
+    PyErr_Format(PyExc_TypeError,
+                 "%s: %s is an ASGI application, not a WSGI one: serve "
+                 "application = " ADAPTER "(%s%s) instead",
+                 where, name, name, more);
+    return -1;
+}
+
+static int
+refuse_asgi_2(const char *where, const char *name)
+{
+    PyErr_Format(PyExc_TypeError,
+                 "%s: %s is an ASGI 2 application, not a WSGI one: serve "
+                 "application = " ADAPTER
+                 "(asgiref.compatibility.guarantee_single_callable(%s)) "
+                 "instead",
+                 where, name, name);
+    return -1;
+}
+
+static int
+refuse_arguments(const struct shape *s, const char *where, const char *name)
+{
+    if (s->max == 0) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s takes no arguments, but " TWO
+                     "; a factory is written with its arguments, as %s()",
+                     where, name, name);
+    }
+    else if (s->max < WSGI_ARGUMENTS) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s takes one argument, but " TWO
+                     "; a factory is written with its arguments, as %s(%s)",
+                     where, name, name, s->min == 0 ? "" : "...");
+    }
+    else if (s->min > WSGI_ARGUMENTS) {
+        PyErr_Format(PyExc_TypeError, "%s: %s needs %zd arguments, but " TWO,
+                     where, name, s->min);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s needs a keyword argument, but " TWO, where, name);
+    }
+    return -1;
+}
+
+static bool
+is_called_with_two(const struct shape *s)
+{
+    return s->min <= WSGI_ARGUMENTS && s->max >= WSGI_ARGUMENTS &&
+           !s->needs_keyword;
+}
+
+static int
+check_function(const struct shape *s, const char *where, const char *name)
+{
+    bool takes_three = s->min <= ASGI_ARGUMENTS && s->max >= ASGI_ARGUMENTS;
+
+    if (s->is_async && !takes_three) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s is an async function, and what WSGI calls must "
+                     "not be one",
+                     where, name);
+        return -1;
+    }
+    if (s->is_async) {
+        return refuse_asgi(where, name, "");
+    }
+    if (is_called_with_two(s)) {
+        return 0;
+    }
+    if (s->has_scope && takes_three) {
+        return refuse_asgi(where, name, "");
+    }
+    return s->has_scope && s->max == 1 ? refuse_asgi_2(where, name)
+                                       : refuse_arguments(s, where, name);
+}
+
+/* Its objects are ASGI applications, or it is itself one of version 2. */
+static int
+refuse_class(const struct shape *s, const char *where, const char *name)
+{
+    struct shape call = {.cls = NULL};
+    PyObject *member = find_member(s->cls, "__call__");
+
+    if (member != NULL && read_member(member, 0, &call) && call.is_async) {
+        return call.max >= ASGI_ARGUMENTS
+                   ? refuse_asgi(where, name, s->min == 0 ? "()" : "(...)")
+                   : refuse_asgi_2(where, name);
+    }
+    if (!is_called_with_two(s)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s is a class that cannot be called with two "
+                     "arguments, environ and start_response; an object of it "
+                     "is made by %s(%s)",
+                     where, name, name, s->min == 0 ? "" : "...");
+        return -1;
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "%s: %s is a class whose objects are no response, since they "
+                 "cannot be iterated; is one of them the application?",
+                 where, name);
+    return -1;
+}
+
+static int
+check_class(const struct shape *s, const char *where, const char *name)
+{
+    return is_called_with_two(s) && s->has_response
+               ? 0
+               : refuse_class(s, where, name);
+}
+
+/* Or Python would warn that nobody has awaited it. */
+static void
+close_coroutine(PyObject *o)
+{
+    CLEANUP(py_clear) PyObject *r = PyObject_CallMethod(o, "close", NULL);
+
+    (void)r;
+    PyErr_Clear();
+}
+
+static int
+refuse_object(PyObject *o, const char *where, const char *name)
+{
+    if (PyModule_Check(o)) {
+        CLEANUP(py_clear) PyObject *its = PyModule_GetNameObject(o);
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s is a module, not a callable: say which in it, as "
+                     "in %V:NAME",
+                     where, name, its, name);
+    }
+    else if (PyCoro_CheckExact(o)) {
+        close_coroutine(o);
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s is a coroutine: a factory must not be an async "
+                     "function",
+                     where, name);
+    }
+    else {
+        PyErr_Format(PyExc_TypeError, "%s: %s is a %s, not a callable", where,
+                     name, Py_TYPE(o)->tp_name);
+    }
+    return -1;
+}
+
+int
+callable_check(PyObject *o, const char *where, const char *name)
+{
+    struct shape s = {.cls = NULL};
+
+    ASSERT_GIL();
+    if (!PyCallable_Check(o)) {
+        return refuse_object(o, where, name);
+    }
+    if (!find_shape(o, &s)) {
+        return 0;
+    }
+    return s.cls != NULL ? check_class(&s, where, name)
+                         : check_function(&s, where, name);
+}
+
+/* -- at a request --------------------------------------------------------------- */
+
+void
+callable_refuse_result(PyObject *result)
+{
+    const char *hint = "";
+
+    if (PyCoro_CheckExact(result)) {
+        close_coroutine(result);
+        hint =
+            ": is it an ASGI application? " ADAPTER " makes a WSGI one of it";
+    }
+    else if (PyAsyncGen_CheckExact(result)) {
+        hint = ", not an asynchronous one";
+    }
+    else if (PyCallable_Check(result)) {
+        hint = ": is it a factory? Then write MODULE:FACTORY(), or --callable "
+               "FACTORY()";
+    }
+    PyErr_Format(PyExc_TypeError,
+                 "the application returned %.200s; it must return an iterable "
+                 "of bytes%s",
+                 Py_TYPE(result)->tp_name, hint);
+}

@@ -46,6 +46,7 @@ struct config {
     const char *app;      /* APP as written, NULL when there is none */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
+    bool user_site;       /* with the packages of the user */
     const char *chdir;    /* --chdir DIR or NULL */
     const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
     const char *scripts_in;         /* --scripts-in DIR or NULL */

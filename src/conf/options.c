@@ -45,9 +45,12 @@ static const struct option_row table[] = {
     {.name = "venv", .arg = "DIR", .set = value_string, FIELD(venv),
      .allowed = "the folder of a virtual environment",
      .help = "run as the python of this virtual environment"},
+    {.name = "user-site", .set = value_true, FIELD(user_site),
+     .help = "with the packages of pip install --user"},
     {.name = "python-path", .arg = "DIR", .set = value_word, FIELD(python_path),
      .allowed = "a folder",
-     .help = "put a folder in front of sys.path (repeatable)"},
+     .help = "put a folder, with what its .pth files name, in\n"
+             "front of sys.path (repeatable)"},
     {.name = "chdir", .arg = "DIR", .set = value_string, FIELD(chdir),
      .allowed = "a folder",
      .help = "change into this folder first"},

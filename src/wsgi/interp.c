@@ -13,6 +13,7 @@
 #include "wsgi/module.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
+#include "wsgi/site.h"
 #include "wsgi/venv.h"
 
 #include <errno.h>
@@ -69,9 +70,9 @@ interp_check(const struct config *config)
     }
     r = venv_check_base(WSGI_CGI_PYTHON_EXE);
     if (r == 0 && config->venv != NULL) {
-        r = venv_check(venv_dir, WSGI_CGI_PYTHON_EXE);
+        r = venv_check(venv_dir, WSGI_CGI_PYTHON_EXE, config->user_site);
     }
-    return r;
+    return r != 0 ? r : site_check_user(config);
 }
 
 int
@@ -132,7 +133,7 @@ init(const struct config *config, const char *script)
     c.parse_argv = 0;
     c.install_signal_handlers = 0;
     c.pathconfig_warnings = 0;
-    c.user_site_directory = 0; /* HOME is missing or another user's */
+    c.user_site_directory = config->user_site;
     if (config->debug) {
         c.faulthandler = 1;
     }

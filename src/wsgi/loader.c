@@ -10,6 +10,7 @@
 #include "wsgi/imports.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
+#include "wsgi/site.h"
 #include "wsgi/target.h"
 
 #include <errno.h>
@@ -153,7 +154,7 @@ loader_set_path(void)
         }
     }
     for (char **d = path_dirs; d != NULL && *d != NULL; d++) {
-        if (target_add_path(*d, at++) < 0) {
+        if (site_add_folder(*d, &at) < 0) {
             return -1;
         }
     }

@@ -25,8 +25,8 @@ CHECK_RESULT int loader_prepare(const struct config *config);
 const char *loader_script(void);
 
 /* For interp_start(), GIL held: sys.path gets the application's own folder (the
- * script's, else the current one), then the --python-path folders, then what
- * Python put there. 0, or -1 with an exception. */
+ * script's, else the current one), then the --python-path folders, each with
+ * what its .pth files name, then what Python put there. 0, or -1 with an exception. */
 CHECK_RESULT int loader_set_path(void);
 
 /* Imports APP now, without the GIL held by the caller; prints the traceback to

@@ -33,6 +33,7 @@ struct cfg {
     char home[PATH_MAX]; /* "" = not said */
     uint64_t major, minor;
     bool has_version;
+    bool is_closed; /* to packages from outside */
 };
 
 CHECK_RESULT static int join(char *to, size_t size, const char *dir,
@@ -180,6 +181,9 @@ parse_line(char *line, struct cfg *cfg)
     else if (strcasecmp(key, "version") == 0 ||
              strcasecmp(key, "version_info") == 0) {
         cfg->has_version = parse_version(value, cfg) || cfg->has_version;
+    }
+    else if (strcasecmp(key, "include-system-site-packages") == 0) {
+        cfg->is_closed = strcasecmp(value, "true") != 0;
     }
 }
 
@@ -371,8 +375,20 @@ check_home(const char *dir, const struct cfg *cfg, const char *exe)
     return 0;
 }
 
+static int
+check_outside(const char *dir, const struct cfg *cfg)
+{
+    if (cfg->is_closed) {
+        log_error("--venv %s is closed to --user-site: its pyvenv.cfg has no "
+                  "include-system-site-packages = true",
+                  dir);
+        return EX_CONFIG;
+    }
+    return 0;
+}
+
 int
-venv_check(const char *dir, const char *exe)
+venv_check(const char *dir, const char *exe, bool with_user)
 {
     struct cfg cfg = {.has_version = false};
 
@@ -388,6 +404,9 @@ venv_check(const char *dir, const char *exe)
     }
     if (r == 0) {
         r = check_python(dir);
+    }
+    if (r == 0 && with_user) {
+        r = check_outside(dir, &cfg);
     }
     if (r == 0) {
         r = check_home(dir, &cfg, exe);

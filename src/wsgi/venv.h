@@ -13,8 +13,11 @@
 
 #include "base/compiler.h"
 
-/* dir is absolute; exe is the interpreter this program was built for. */
-CHECK_RESULT int venv_check(const char *dir, const char *exe);
+#include <stdbool.h>
+
+/* dir is absolute; exe is the interpreter this program was built for.
+ * with_user: it must let in the packages of a user as well. */
+CHECK_RESULT int venv_check(const char *dir, const char *exe, bool with_user);
 
 /* The same for the installation itself: its standard library must be there.
  * exe as above. Warns of PYTHONHOME. */

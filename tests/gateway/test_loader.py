@@ -402,6 +402,85 @@ def test_python_path(cgi, tmp_path):
     assert seen['path'][:3] == [str(tmp_path / 'site'), str(tmp_path / 'one'), str(tmp_path / 'two')]
 
 
+def pth_files(tmp_path):
+    """Two folders for --python-path with .pth files of every kind."""
+    for name in ('one', 'one/egg', 'two', 'elsewhere', 'site', 'early'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'site' / 'app.py').write_text(WHERE)
+    (tmp_path / 'site' / 'own.pth').write_text(f'{tmp_path}/early\n')
+    (tmp_path / 'one' / 'a.pth').write_text(f'# a comment\n\negg\nnot-there\n{tmp_path}/elsewhere\n')
+    (tmp_path / 'one' / 'README').write_text('import no_such_module\n')
+    (tmp_path / 'two' / 'b.pth').write_text(f'{tmp_path}/elsewhere\nimport sys; sys.path.insert(0, {str(tmp_path / "early")!r})\n')
+    return [str(tmp_path / name) for name in ('early', 'site', 'one', 'one/egg', 'elsewhere', 'two')]
+
+
+def test_pth_files_of_python_path(transport, tmp_path):
+    """As site.addsitedir() reads them: what they name comes behind their folder, and not behind everything; what is
+    there already, or does not exist, is left out; a line that imports may change sys.path itself. The application's
+    own folder has none, as for python3."""
+    expected = pth_files(tmp_path)
+    server = transport.serve(str(tmp_path / 'site' / 'app.py'), '--python-path', str(tmp_path / 'one'),
+                             '--python-path', str(tmp_path / 'two'))
+    path = json.loads(server.request().body)['path']
+    assert path[:6] == expected
+    assert not [entry for entry in path[6:] if entry.startswith(str(tmp_path))]
+
+
+def test_pth_files_and_a_relative_folder(cgi, tmp_path):
+    """The folder may be written in any way; it does not come twice."""
+    expected = pth_files(tmp_path)
+    server = cgi.serve('site/app.py', '--python-path', 'site/../one/', '--python-path', './two', cwd=tmp_path)
+    path = json.loads(server.request().body)['path']
+    assert [os.path.normpath(entry) for entry in path[:6]] == expected
+    assert not [entry for entry in path[6:] if entry.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize('kind', ['folder', 'finder', 'easy_install'])
+def test_editable_install(transport, tmp_path, kind):
+    """What `pip install --editable` leaves: a .pth file with a folder, or with an import of a finder. (setuptools' own,
+    older one moves its folders to the front itself.)"""
+    source, packages = tmp_path / 'work' / 'src', tmp_path / 'packages'
+    source.mkdir(parents=True)
+    packages.mkdir()
+    (source / 'shop.py').write_text('WORD = b"editable"\n')
+    if kind == 'folder':
+        (packages / '__editable__.shop-1.0.pth').write_text(str(source))
+    elif kind == 'finder':
+        (packages / '__editable___shop_1_0_finder.py').write_text(f'''
+import importlib.util, sys
+class Finder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == 'shop':
+            return importlib.util.spec_from_file_location(name, {str(source / 'shop.py')!r})
+def install():
+    sys.meta_path.append(Finder)
+''')
+        (packages / '__editable__.shop-1.0.pth').write_text(
+            'import __editable___shop_1_0_finder; __editable___shop_1_0_finder.install()')
+    else:
+        (packages / 'easy-install.pth').write_text(
+            f"import sys; sys.__plen = len(sys.path)\n{source}\nimport sys; new=sys.path[sys.__plen:]; "
+            "del sys.path[sys.__plen:]; p=getattr(sys,'__egginsert',0); sys.path[p:p]=new; sys.__egginsert = p+len(new)\n")
+    server = transport.serve('''
+        import shop
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [shop.WORD]
+    ''', '--python-path', str(packages))
+    assert server.request().body == b'editable'
+
+
+def test_pth_file_that_fails(transport, tmp_path):
+    """Told in the log, as Python does it, and no reason not to serve."""
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'one' / 'bad.pth').write_text('import no_such_module_of_a_pth_file\n')
+    server = transport.serve(TWO, '--python-path', str(tmp_path / 'one'))
+    server.expect_log('Error processing line 1 of .*/one/bad.pth')
+    server.allow_log('no_such_module_of_a_pth_file|Remainder of file ignored')
+    assert server.request().body == b'app'
+
+
 def test_module_is_looked_for_after_chdir(cgi, tmp_path):
     """--chdir DIR MODULE, as with gunicorn."""
     (tmp_path / 'site').mkdir()

@@ -3,6 +3,7 @@ before it starts. Issue part 7 and its last "must show"."""
 
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import BINARY
+from settings import BINARY, SANITIZED
 
 SHOW = '''
 import json, sys
@@ -244,3 +245,106 @@ def test_base_in_a_closed_home(run, public, version):
     link.symlink_to(home / 'bin' / 'python3')
     home.chmod(0o700)
     refused(run, '--venv', 'srv/venv', text=f'(uid 65534) may not enter {home}\n', cwd=public, **NOBODY)
+
+
+# --- the packages of a user ---------------------------------------------------------------------------------------
+
+USER = '''
+import json, site, sys
+try:
+    from only_of_user import WORD
+except ImportError:
+    WORD = 'not there'
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'application/json')])
+    return [json.dumps([WORD, site.ENABLE_USER_SITE, sys.flags.no_user_site, sys.path]).encode()]
+'''
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with a package of `pip install --user`, and the folder it is in."""
+    site = ask_python('import site; print(site.getusersitepackages())')
+    packages = tmp_path / 'home/.local' / Path(site).relative_to(ask_python('import site; print(site.getuserbase())'))
+    packages.mkdir(parents=True)
+    (packages / 'only_of_user.py').write_text('WORD = "of the user"\n')
+    (tmp_path / 'app.py').write_text(USER)
+    return packages
+
+
+def of_user(home):
+    return {'HOME': str(home).partition('/.local/')[0]}
+
+
+def test_user_site(transport, home, tmp_path):
+    """--user-site: as in python3, the folder stands in front of the system's packages, and its .pth files are read."""
+    (tmp_path / 'work').mkdir()
+    (home / 'work.pth').write_text(str(tmp_path / 'work'))
+    word, enabled, forbidden, path = json.loads(
+        transport.serve(str(tmp_path / 'app.py'), '--user-site', env=of_user(home)).request().body)
+    assert (word, enabled, forbidden) == ('of the user', True, 0)
+    assert path[0] == str(tmp_path) and str(tmp_path / 'work') in path
+    others = [i for i, entry in enumerate(path) if entry.endswith(('/dist-packages', '/site-packages'))
+              and entry != str(home)]
+    assert all(path.index(str(home)) < i for i in others)
+
+
+def test_user_site_is_off_by_default(transport, home, tmp_path):
+    word, enabled, forbidden, path = json.loads(
+        transport.serve(str(tmp_path / 'app.py'), env=of_user(home)).request().body)
+    assert (word, enabled, forbidden) == ('not there', False, 1)
+    assert str(home) not in path
+
+
+def test_user_site_elsewhere(cgi, home, tmp_path):
+    """PYTHONUSERBASE counts more than HOME."""
+    (home.parents[3] / '.local').rename(tmp_path / 'base')
+    server = cgi.serve(str(tmp_path / 'app.py'), '--user-site',
+                       env={'HOME': '/nowhere', 'PYTHONUSERBASE': str(tmp_path / 'base')})
+    assert json.loads(server.request().body)[0] == 'of the user'
+
+
+def test_user_site_without_home(run, home, tmp_path):
+    """Where HOME is not set, as under many web servers, it is what the user database says."""
+    there = Path(pwd.getpwuid(os.getuid()).pw_dir, home.relative_to(tmp_path / 'home'))
+    finished = run('--check', '--user-site', 'app.py', env={'HOME': None})
+    assert finished.code == (0 if there.is_dir() else 78)
+    assert there.is_dir() or f'--user-site: {there}: ' in finished.stderr
+
+
+def test_user_site_that_is_not_there(run, home, tmp_path):
+    refused(run, '--user-site', env={'HOME': '/nowhere'}, text='/nowhere does not exist')
+    refused(run, '--user-site', env={'HOME': 'home'}, text='--user-site: HOME is "home", not an absolute path')
+    refused(run, '--user-site', env={'PYTHONUSERBASE': 'base'}, text='PYTHONUSERBASE is "base", not an absolute path')
+    refused(run, '--user-site', env={**of_user(home), 'PYTHONNOUSERSITE': '1'}, text='PYTHONNOUSERSITE forbids it')
+
+
+def test_user_site_of_another(run, home, tmp_path):
+    """HOME left over from sudo: another user would say what this process runs."""
+    if os.getuid() != 0:
+        pytest.skip('only root can give a folder away')
+    os.chown(home, 12345, 12345)
+    refused(run, '--user-site', env=of_user(home), text=f'{home} belongs to uid 12345, and this is uid 0')
+
+
+def test_user_site_with_rights_of_another(run, home, tmp_path):
+    """Python's own rule: set-user-ID programs take no packages of a user."""
+    if os.getuid() != 0:
+        pytest.skip('only root can make a program that runs as another user')
+    if SANITIZED:
+        pytest.skip('sanitizers cannot write their reports as that user')
+    program = Path(shutil.copy(BINARY, tmp_path / 'wsgi-cgi'))
+    os.chown(program, 65534, -1)
+    program.chmod(0o4755)
+    finished = subprocess.run([program, '--check', '--user-site', 'json:loads'], cwd='/', capture_output=True, text=True)
+    assert finished.returncode == 78, finished
+    assert finished.stderr.count('\n') == 1 and '--user-site: this process has the rights of another user' in finished.stderr
+
+
+def test_user_site_and_venv(cgi, run, home, venv, tmp_path):
+    """A virtual environment has to be open to the packages outside of it."""
+    (tmp_path / 'app.py').write_text(USER)
+    refused(run, '--venv', 'venv', '--user-site', env=of_user(home), text='include-system-site-packages = true')
+    edit(venv / 'pyvenv.cfg', 'include-system-site-packages = false', 'include-system-site-packages = true')
+    server = cgi.serve(str(tmp_path / 'app.py'), '--venv', str(venv), '--user-site', env=of_user(home))
+    assert json.loads(server.request().body)[:2] == ['of the user', True]

@@ -37,9 +37,8 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := account buf clock fd hash json log logfile num place sheet stamp \
-               utf8
-SRC_conf    := argv config options value
+               := SRC_base SRC_conf account argv buf clock config fd hash json \
+               log logfile num options place shebang sheet stamp utf8 value
 SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
@@ -52,7 +51,7 @@ SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker cgi_process cgi_watch check child control \
                fcgi_process handover logs master master_zygotes memory notify \
                nursery pid_file pool prelude privs relief restart scoreboard \
-               signals sockets start status status_html status_json status_metrics \
+               script_check signals sockets start status status_html status_json status_metrics \
                status_shot status_text touched watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))

@@ -35,21 +35,15 @@
  * let a client switch off a --limit-body or a --set that stood last.
  */
 #include "conf/argv.h"
-#include "base/fd.h"
+#include "conf/shebang.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum {
-    /* What Linux reads of a script to find its #! line is 128 bytes in old
-     * kernels, 256 in newer ones; a longer line is cut there. */
-    SHEBANG_CUT = 127,
-    SHEBANG_MAX = 512,
-};
+enum { SHEBANG_MAX = 512 };
 
 static bool
 is_blank(char c)
@@ -133,41 +127,27 @@ argv_words_fini(struct argv_words *w)
 
 /* -- #! lines -------------------------------------------------------------- */
 
-/* The first bytes of a regular file; the number read, 0 where it cannot be. */
-static size_t
-read_start(const char *path, char *to, size_t size)
-{
-    CLEANUP(fd_close)
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        return 0;
-    }
-    ssize_t n = read(fd, to, size);
-    return n > 0 ? (size_t)n : 0;
-}
-
 bool
-argv_is_shebang(const char *word, const char *script)
+argv_is_shebang(const char *word, const char *script, bool *ret_is_cut)
 {
     char line[SHEBANG_MAX];
-    size_t n = read_start(script, line, sizeof(line) - 1);
-    line[n] = '\0';
-    line[strcspn(line, "\n")] = '\0';
-    if (line[0] != '#' || line[1] != '!') {
+    enum shebang_before before;
+    const char *program, *s;
+    size_t n;
+
+    *ret_is_cut = false;
+    if (!shebang_read(script, line, sizeof(line), &before) ||
+        before != SHEBANG_IS_FIRST) {
         return false;
     }
-    /* Blanks, the interpreter, blanks: the rest is one argument. */
-    const char *s = line + 2;
-    s += strspn(s, " \t");
-    s += strcspn(s, " \t");
-    s += strspn(s, " \t");
+    shebang_divide(line, &program, &n, &s);
     size_t length = strlen(word);
     if (length == 0 || strncmp(s, word, length) != 0) {
         return false;
     }
     s += length;
-    return s - line >= SHEBANG_CUT || s[strspn(s, " \t\r")] == '\0';
+    *ret_is_cut = s[strspn(s, " \t\r")] != '\0';
+    return !*ret_is_cut || s - line >= SHEBANG_OLD_KERNEL;
 }
 
 /* -- the query's words ----------------------------------------------------- */
@@ -319,6 +299,7 @@ argv_trusted(int argc, char **argv, bool *ret_in_doubt)
         *ret_in_doubt = true;
         return 1;
     }
+    bool is_cut;
     int own = 1; /* rule 2 */
     while (own < argc && !are_querys(argv, own, argc, &words)) {
         own++;
@@ -328,7 +309,7 @@ argv_trusted(int argc, char **argv, bool *ret_in_doubt)
     /* Rule 3, unless the query's words have been found: what stands before
      * them is not the query's. */
     if (own == argc && argv[1][0] == '-' && begins_with_dash(query) &&
-        (argc < 3 || !argv_is_shebang(argv[1], argv[2]))) {
+        (argc < 3 || !argv_is_shebang(argv[1], argv[2], &is_cut))) {
         own = 1;
     }
     *ret_in_doubt = own < argc;

@@ -28,8 +28,9 @@ CHECK_RESULT int argv_split(const char *text, struct argv_words *ret_words);
 void argv_words_fini(struct argv_words *w);
 
 /* True where script is a file whose #! line hands over word as its argument:
- * then the kernel has made argv, [interpreter, word, script, ...]. */
-bool argv_is_shebang(const char *word, const char *script);
+ * then the kernel has made argv, [interpreter, word, script, ...]. *ret_is_cut:
+ * word is only the beginning of what the line says. */
+bool argv_is_shebang(const char *word, const char *script, bool *ret_is_cut);
 
 /* How many words of argv, argv[0] included, may be believed in a CGI request;
  * what follows them may come from the client. At least 1. *ret_in_doubt: it may

@@ -415,6 +415,18 @@ parse_text(struct config *c, const char *text, const char *where)
     return r;
 }
 
+/* Two blanks, or a variable that is empty, where the command line is written. */
+static int
+refuse_empty_app(char *const *words, size_t n)
+{
+    log_error("APP: read \"\"%s%s%s, allowed is a file, MODULE[:CALLABLE] or "
+              "MODULE:FACTORY(): is there a blank too many, or an empty "
+              "variable, where the command line is written?",
+              n > 1 ? " in front of \"" : "", n > 1 ? words[1] : "",
+              n > 1 ? "\"" : "");
+    return EX_USAGE;
+}
+
 static int
 set_word(const char **field, const char *word)
 {
@@ -448,7 +460,9 @@ parse_operands(struct config *c, char *const *words, size_t n)
     case ACTION_RUN:
     case ACTION_CHECK:
     case ACTION_EXPLAIN:
-        return n == 0 ? 0 : set_word(&c->app, words[0]);
+        return n == 0              ? 0
+               : *words[0] == '\0' ? refuse_empty_app(words, n)
+                                   : set_word(&c->app, words[0]);
     case ACTION_HELP:
     case ACTION_VERSION:
         return 0;
@@ -460,15 +474,30 @@ parse_operands(struct config *c, char *const *words, size_t n)
     return r;
 }
 
+/* An option that stood behind may have been a limit. */
+static int
+refuse_cut(const char *word)
+{
+    size_t n = strlen(word);
+    log_error(
+        "in the #! line: it is longer than what the kernel reads, and was "
+        "cut behind \"%s\"; put options into " OPTIONS_VARIABLE,
+        word + (n > 20 ? n - 20 : 0));
+    return EX_USAGE;
+}
+
 static int
 parse_argv(struct config *c, int argc, char **argv)
 {
     char *const *words = argv + 1;
     size_t n = (size_t)argc - 1;
     size_t used = 1;
+    bool is_cut;
     int r;
-    if (n >= 2 && words[0][0] == '-' && argv_is_shebang(words[0], words[1])) {
-        r = parse_text(c, words[0], "in the #! line: ");
+    if (n >= 2 && words[0][0] == '-' &&
+        argv_is_shebang(words[0], words[1], &is_cut)) {
+        r = is_cut ? refuse_cut(words[0])
+                   : parse_text(c, words[0], "in the #! line: ");
     }
     else {
         r = parse_words(c, words, n, "", &used);

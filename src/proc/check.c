@@ -7,6 +7,7 @@
 #include "proc/prelude.h"
 #include "proc/privs.h"
 #include "proc/restart.h"
+#include "proc/script_check.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
 
@@ -26,6 +27,9 @@ load(const struct config *config, int tell_fd)
     }
     else {
         handover_tell(tell_fd);
+    }
+    if (tell_fd < 0 && loader_script() != NULL) {
+        script_check(loader_script()); /* for the administrator alone */
     }
     caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL, status);
     interp_leave();

@@ -291,6 +291,81 @@ def test_shebang_with_a_wrong_option(world):
     assert done.stdout.startswith(b'Status: 500 '), 'the server got no response'
 
 
+def test_shebang_that_the_kernel_cuts(world):
+    """An option behind byte 255 would be lost, and it may be a limit: the request is refused, and the log says why."""
+    line = f'{BINARY} --set A.b=1'
+    line += ' --set C.d=' + 'x' * (300 - len(line)) + ' --limit-body 1k'
+    path = script(world, line)
+    done = subprocess.run([path], env=world.env(GET), stdin=subprocess.DEVNULL, capture_output=True, timeout=10 * SLOW)
+    assert done.returncode == 64 and done.stdout.startswith(b'Status: 500 '), done
+    assert b'in the #! line: it is longer than what the kernel reads, and was cut behind "xxx' in done.stderr
+
+
+def test_shebang_of_the_longest_line(world):
+    """The kernel's buffer has 256 bytes, with the newline: what fits in is not refused, and --check is content."""
+    line = f'{BINARY} --set A.b='
+    path = script(world, line + 'x' * (253 - len(line)))
+    assert len(path.read_text().splitlines()[0]) == 255
+    environ = json.loads(execute(world, path)[0])
+    assert len(environ['A.b']) == 253 - len(line)
+    assert world.run('--check', path).stderr == ''
+
+
+# The first line, what --check says of it, and whether the kernel runs it all the same.
+FAULTS = {
+    'CR LF': ('#!{program}\r\n', 'its #! line ends in CR LF, as in files of Windows, and the kernel takes the CR', False),
+    'CR LF behind an option': ('#!{program} --set A.b=1\r\n', ': its #! line ends in CR LF, as in files of Windows; ', True),
+    'CR LF and env': ('#!/usr/bin/env wsgi-cgi\r\n', 'its #! line ends in CR LF', False),
+    'byte order mark': ('\ufeff#!{program}\n', 'a byte order mark (BOM) stands in front of its #! line', False),
+    'blank': (' #!{program}\n', '#! are not its first two bytes', False),
+    'empty line': ('\n#!{program}\n', '#! are not its first two bytes', False),
+    'too long': ('#!{program} --set A.b={fill}\n', 'bytes, of which the kernel reads 255: it is cut behind "xxx', False),
+    'too long a path': ('#!/{fill}/wsgi-cgi\n', 'bytes, of which the kernel reads 255: it is cut behind "xxx', False),
+    'no such program': ('#!/no/such/wsgi-cgi\n', 'its #! line names /no/such/wsgi-cgi: /no does not exist', False),
+    'no path': ('#!wsgi-cgi\n', 'its #! line names "wsgi-cgi", which is no absolute path', False),
+    'env with options': ('#!/usr/bin/env wsgi-cgi --threads 2\n', 'env takes all the words behind it for one', False),
+}
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+def test_check_of_a_shebang_line(world, fault):
+    """--check loads the application, which is all that FastCGI needs, and tells why a web server could not run the
+    file. The kernel, asked, agrees."""
+    line, text, runs = FAULTS[fault]
+    path = world.tmp_path / 'script.py'
+    path.write_bytes((line.format(program=BINARY, fill='x' * 250) + HELLO).encode())
+    path.chmod(0o755)
+    finished = world.run('--check', path)
+    assert finished.code == 0 and b'loads' in finished.stdout, finished
+    said, = [said for said in finished.stderr.splitlines() if text in said]
+    assert ('warning: ' + str(path) + ('' if runs else ' cannot be run as a CGI script: ')) in said
+    try:
+        done = subprocess.run([path], env=world.env(GET), stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=10 * SLOW)
+        ran = done.returncode == 0 and b'hello' in done.stdout
+    except OSError:
+        ran = False
+    assert ran == runs
+
+
+def test_check_of_permissions(world):
+    """A script without the x bit; and one that only others may execute."""
+    path = script(world, BINARY, HELLO)
+    path.chmod(0o644)
+    assert f'{path} cannot be run as a CGI script: nobody may execute it; chmod +x' in world.run('--check', path).stderr
+    if os.getuid() != 0:
+        path.chmod(0o655)
+        assert 'may not execute' in world.run('--check', path).stderr
+
+
+@pytest.mark.parametrize('line', ['#!/usr/bin/env python3', '#!/usr/bin/python3\r', '# no such line', ''])
+def test_check_of_a_file_that_is_not_run(world, line):
+    """For FastCGI alone a file needs neither a #! line nor an x bit, and a development server's is no business of ours."""
+    path = world.tmp_path / 'app.py'
+    path.write_text(f'{line}\n{HELLO}', newline='')
+    assert world.run('--check', path).stderr == ''
+
+
 def test_shebang_through_env(world):
     """#!/usr/bin/env -S wsgi-cgi --set A.b=1: env has split the words already."""
     path = script(world, f'/usr/bin/env -S {BINARY} --set A.b=1')
@@ -325,6 +400,20 @@ def test_nothing_after_app_is_parsed(world, words):
     server = FcgiServer(world, process, address)
     server.ready()
     assert server.request().body == b'hello'
+
+
+@pytest.mark.parametrize('words, text', [
+    ([''], 'APP: read "", allowed is a file'), (['--threads', '2', '', 'app.py'], 'APP: read "" in front of "app.py", allowed'),
+    (['--', ''], 'APP: read "", allowed'), (['--python-path', '', 'app.py'], '--python-path: read "", allowed is a folder'),
+    (['--venv=', 'app.py'], '--venv: read "", allowed'),
+])
+@pytest.mark.parametrize('mode', ['check', 'bind', 'cgi'])
+def test_empty_word(world, mode, words, text):
+    """Two blanks in the file of a web server that splits at each; an empty variable."""
+    before = {'check': ['--check'], 'bind': ['--bind', str(world.new_path('sock'))], 'cgi': []}[mode]
+    finished = world.run(*before, *words, env=GET if mode == 'cgi' else {})
+    assert finished.code == 64 and finished.stderr.count('\n') == 1 and text in finished.stderr, finished
+    assert mode != 'cgi' or finished.stdout.startswith(b'Status: 500 ')
 
 
 def test_double_dash_ends_the_options(world):

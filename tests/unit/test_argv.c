@@ -289,21 +289,30 @@ test_very_many_words(void **state UNUSED)
 
 /* -- argv_is_shebang ------------------------------------------------------- */
 
+static bool
+is_shebang(const char *word, const char *script)
+{
+    bool is_cut;
+    bool is = argv_is_shebang(word, script, &is_cut);
+    assert_false(is && is_cut);
+    return is;
+}
+
 static void
 test_shebang_lines(void **state UNUSED)
 {
-    assert_true(argv_is_shebang("--threads 4 --debug", "app.py"));
-    assert_true(argv_is_shebang("--debug", "one.py"));
-    assert_false(argv_is_shebang("--threads 4", "app.py"));
-    assert_false(argv_is_shebang("--threads 4 --debug -x", "app.py"));
-    assert_false(argv_is_shebang("", "app.py"));
-    assert_false(argv_is_shebang("", "plain.py"));
-    assert_false(argv_is_shebang("--debug", "plain.py"));
-    assert_false(argv_is_shebang("x", "plain.py")); /* the second line */
-    assert_false(argv_is_shebang("x = 1", "module.py"));
-    assert_false(argv_is_shebang("--debug", "gone.py"));
-    assert_false(argv_is_shebang("--debug", "/dev/null"));
-    assert_false(argv_is_shebang("--debug", "/"));
+    assert_true(is_shebang("--threads 4 --debug", "app.py"));
+    assert_true(is_shebang("--debug", "one.py"));
+    assert_false(is_shebang("--threads 4", "app.py"));
+    assert_false(is_shebang("--threads 4 --debug -x", "app.py"));
+    assert_false(is_shebang("", "app.py"));
+    assert_false(is_shebang("", "plain.py"));
+    assert_false(is_shebang("--debug", "plain.py"));
+    assert_false(is_shebang("x", "plain.py")); /* the second line */
+    assert_false(is_shebang("x = 1", "module.py"));
+    assert_false(is_shebang("--debug", "gone.py"));
+    assert_false(is_shebang("--debug", "/dev/null"));
+    assert_false(is_shebang("--debug", "/"));
 }
 
 /* Kernels cut the line at 127 or at 255 bytes; the word is then shorter than
@@ -327,11 +336,13 @@ test_a_shebang_line_that_the_kernel_cut(void **state UNUSED)
         size_t n = cases[i].length - start;
         memcpy(word, line + start, n);
         word[n] = '\0';
-        if (argv_is_shebang(word, "long.py") != cases[i].is_shebang) {
+        bool is_cut;
+        if (argv_is_shebang(word, "long.py", &is_cut) != cases[i].is_shebang ||
+            is_cut != (cases[i].length < 300)) {
             fail_msg("line of %zu bytes", cases[i].length);
         }
     }
-    assert_false(argv_is_shebang("--venv=/z", "long.py"));
+    assert_false(is_shebang("--venv=/z", "long.py"));
 }
 
 /* -- through options_parse() ------------------------------------------------ */
@@ -412,6 +423,19 @@ test_a_shebang_line_that_is_wrong(void **state UNUSED)
             fail_msg("not \"%s\": %s", cases[i].sentence, message);
         }
     }
+}
+
+static void
+test_a_shebang_line_that_lost_its_end(void **state UNUSED)
+{
+    char line[400] = "#!/w --threads 4 --set A=";
+    memset(line + strlen(line), 'y', 300 - strlen(line));
+    write_script("long.py", line);
+    line[255] = '\0';
+    assert_int_equal(PARSE(false, line + 5, "long.py"), EX_USAGE);
+    assert_non_null(strstr(message, "in the #! line: it is longer than what "
+                                    "the kernel reads, and was cut behind "
+                                    "\"yyyyyyyyyyyyyyyyyyyy\""));
 }
 
 static const char *const queries[] = {"-h",   "--help",   "%2d%68",     "-V",
@@ -503,6 +527,7 @@ main(void)
         TEST(test_a_shebang_lines_options_are_split),
         TEST(test_an_argument_with_blanks_is_not_split),
         TEST(test_a_shebang_line_that_is_wrong),
+        TEST(test_a_shebang_line_that_lost_its_end),
         TEST(test_a_request_cannot_give_options_or_app),
         TEST(test_a_request_cannot_take_options_away),
         TEST(test_the_environments_options_hold_in_a_request),

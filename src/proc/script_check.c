@@ -1,0 +1,164 @@
+#include "proc/script_check.h"
+
+#include "base/log.h"
+#include "conf/shebang.h"
+#include "wsgi/reach.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { WHY_MAX = 2 * PATH_MAX + 256 };
+
+static const char our_name[] = "wsgi-cgi";
+
+/* The #! line: as it stands, and its words without a CR at the end. */
+struct script {
+    const char *path;
+    char line[PATH_MAX];
+    size_t length; /* of the line, with a CR */
+    enum shebang_before before;
+    bool has_cr;
+    char program[PATH_MAX];
+    const char *rest;
+};
+
+static void
+warn(const struct script *s, const char *why)
+{
+    log_warning("%s cannot be run as a CGI script: %s", s->path, why);
+}
+
+/* -- the line -------------------------------------------------------------------- */
+
+static const char *
+base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+static bool
+is_env(const struct script *s)
+{
+    return strcmp(base_name(s->program), "env") == 0;
+}
+
+/* Also wsgi-cgi3.11, and behind env(1). */
+static bool
+is_ours(const struct script *s)
+{
+    return strncmp(base_name(s->program), our_name, strlen(our_name)) == 0 ||
+           (is_env(s) && strstr(s->rest, our_name) != NULL);
+}
+
+static bool
+read_script(struct script *s, const char *path)
+{
+    const char *program;
+    size_t n;
+
+    s->path = path;
+    if (!shebang_read(path, s->line, sizeof s->line, &s->before)) {
+        return false;
+    }
+    s->length = strlen(s->line);
+    s->has_cr = s->line[s->length - 1] == '\r';
+    s->line[s->length - s->has_cr] = '\0';
+    shebang_divide(s->line, &program, &n, &s->rest);
+    (void)snprintf(s->program, sizeof s->program, "%.*s", (int)n, program);
+    return is_ours(s);
+}
+
+static void
+check_line(const struct script *s)
+{
+    char why[WHY_MAX];
+
+    if (s->before == SHEBANG_AFTER_MARK) {
+        warn(s, "a byte order mark (BOM) stands in front of its #! line, which "
+                "the kernel does not see then");
+    }
+    if (s->before == SHEBANG_AFTER_BLANKS) {
+        warn(s, "#! are not its first two bytes");
+    }
+    if (s->has_cr && (*s->rest == '\0' || is_env(s))) {
+        warn(s,
+             "its #! line ends in CR LF, as in files of Windows, and the "
+             "kernel takes the CR for the last letter of the program's name");
+    }
+    else if (s->has_cr) {
+        log_warning("%s: its #! line ends in CR LF, as in files of Windows; "
+                    "without an option in it the kernel would not find the "
+                    "program",
+                    s->path);
+    }
+    if (s->length > SHEBANG_KERNEL) {
+        (void)snprintf(why, sizeof why,
+                       "its #! line has %zu bytes, of which the kernel reads "
+                       "%d: it is cut behind \"%.*s\"",
+                       s->length, SHEBANG_KERNEL, 20,
+                       s->line + SHEBANG_KERNEL - 20);
+        warn(s, why);
+    }
+}
+
+/* -- the files ------------------------------------------------------------------- */
+
+static void
+check_program(const struct script *s)
+{
+    char why[WHY_MAX], reason[WHY_MAX / 2];
+
+    if (is_env(s)) {
+        if (s->rest[0] != '-' && strpbrk(s->rest, " \t") != NULL) {
+            warn(s, "env takes all the words behind it for one; write env -S");
+        }
+        return;
+    }
+    if (s->program[0] != '/') {
+        (void)snprintf(why, sizeof why,
+                       "its #! line names \"%.*s\", which is no absolute path",
+                       PATH_MAX, s->program);
+        warn(s, why);
+    }
+    else if (reach_path(s->program, X_OK, NULL, reason, sizeof reason) < 0) {
+        (void)snprintf(why, sizeof why, "its #! line names %.*s: %s", PATH_MAX,
+                       s->program, reason);
+        warn(s, why);
+    }
+}
+
+static void
+check_file(const struct script *s)
+{
+    char why[WHY_MAX];
+    struct statvfs fs;
+    struct stat st;
+
+    if (stat(s->path, &st) == 0 && (st.st_mode & 0111) == 0) {
+        warn(s, "nobody may execute it; chmod +x");
+    }
+    else if (reach_path(s->path, X_OK, NULL, why, sizeof why) < 0) {
+        warn(s, why);
+    }
+    if (statvfs(s->path, &fs) == 0 && (fs.f_flag & ST_NOEXEC) != 0) {
+        warn(s, "it is in a file system that is mounted noexec");
+    }
+}
+
+void
+script_check(const char *path)
+{
+    static struct script s;
+
+    if (read_script(&s, path)) {
+        check_line(&s);
+        check_program(&s);
+        check_file(&s);
+    }
+}

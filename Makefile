@@ -37,22 +37,25 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-               := SRC_base SRC_conf account argv buf clock config fd hash json \
-               log logfile num options place shebang sheet stamp utf8 value
+SRC_base    := account buf clock fd hash json log logfile num place sheet \
+               stamp utf8
+SRC_conf    := argv config options shebang value
 SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
-               response spool x_sendfile
-SRC_wsgi    := after apps body bytecode callable environ errand errors exit failure \
-               file_wrapper fork frozen handler imports input interp interrupt \
-               lease loader module own_signals page prefault reach scripts \
-               site spawn stacks start_response target timeout venv watch
+               response rewrite spool x_sendfile
+SRC_wsgi    := after apps body bytecode callable environ errand errors exit \
+               failure file_wrapper fork frozen handler imports input interp \
+               interrupt lease loader module own_signals page prefault reach \
+               scripts site spawn stacks start_response target timeout venv \
+               watch
 SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker cgi_process cgi_watch check child control \
                fcgi_process handover logs master master_zygotes memory notify \
                nursery pid_file pool prelude privs relief restart scoreboard \
-               script_check signals sockets start status status_html status_json status_metrics \
-               status_shot status_text touched watchdog zygote
+               script_check signals sockets start status status_html \
+               status_json status_metrics status_shot status_text touched \
+               watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 # What needs no Python: linked into every unit test as one archive.

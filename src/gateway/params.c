@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/num.h"
 #include "gateway/path.h"
+#include "gateway/rewrite.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -495,36 +496,129 @@ set_path(struct params *p, struct path_part script, struct path_part info)
                  : set(p, "PATH_INFO", info.s == NULL ? "" : info.s, info.n);
 }
 
+static struct path_hints
+hints_of(const struct params *p)
+{
+    return (struct path_hints){
+        .server_software = part(p, "SERVER_SOFTWARE"),
+        .script_filename = part(p, "SCRIPT_FILENAME"),
+        .document_root = part(p, "DOCUMENT_ROOT"),
+        .context_document_root = part(p, "CONTEXT_DOCUMENT_ROOT"),
+        .context_prefix = part(p, "CONTEXT_PREFIX"),
+        .script_is_file = p->script_is_file,
+    };
+}
+
+/* Apache puts REDIRECT_ in front of the names of the request before, once for each
+ * internal redirect. */
+static bool
+was_refused(const struct params *p)
+{
+    enum {
+        REDIRECTS_MAX = 10
+    }; /* LimitInternalRecursion, if nothing is said */
+    static const char last[] = "REDIRECT_STATUS";
+    enum { PREFIX = sizeof "REDIRECT_" - 1 };
+    char name[REDIRECTS_MAX * PREFIX + sizeof last];
+
+    for (size_t i = 0; i < REDIRECTS_MAX; i++) {
+        memcpy(name + i * PREFIX, last, sizeof last);
+        struct path_part status = part(p, name);
+        if (status.s == NULL) {
+            return false;
+        }
+        if (status.n != 3 || memcmp(status.s, "200", 3) != 0) {
+            return true;
+        }
+    }
+    return true; /* too many to look at */
+}
+
+struct rewrite_facts
+params_rewrite_facts(const struct params *p, const char *app,
+                     struct path_part script, struct path_part info)
+{
+    struct path_hints hints = hints_of(p);
+    struct path_part software = hints.server_software;
+    bool is_apache = software.n >= 6 && memcmp(software.s, "Apache", 6) == 0;
+    bool is_lighttpd =
+        software.n >= 8 && memcmp(software.s, "lighttpd", 8) == 0;
+    struct rewrite_facts f = {
+        .script = script,
+        .info = info,
+        .uri = part(p, "REQUEST_URI"),
+        .redirect_url = part(p, "REDIRECT_URL"),
+        .script_url = part(p, "SCRIPT_URL"),
+        .app = {app, app == NULL ? 0 : strlen(app)},
+        .is_redirect = part(p, "REDIRECT_STATUS").s != NULL,
+        .is_redirected_twice = part(p, "REDIRECT_REDIRECT_STATUS").s != NULL,
+        .script_is_file =
+            p->script_is_file || (is_apache && hints.script_filename.n > 0 &&
+                                  !path_script_is_whole(script, &hints)),
+    };
+
+    f.is_honest = is_apache || is_lighttpd || f.redirect_url.n > 0;
+    f.is_refused = f.is_honest && was_refused(p);
+    return f;
+}
+
+/* A URL that was not rewritten, as most are, is seen without any memory. */
 static int
-mend_path(struct params *p, const char *mount)
+undo_rewrite(struct params *p, const struct config *config,
+             struct path_part joined, struct path_part *script,
+             struct path_part *info)
+{
+    struct path_part uri = path_without_query(part(p, "REQUEST_URI"));
+    char *room = NULL;
+
+    if (script->n == 0 || path_equals_decoded(uri, joined)) {
+        return 0;
+    }
+    room = own(p, uri.n);
+    if (room == NULL) {
+        return -ENOMEM;
+    }
+    struct rewrite_facts f =
+        params_rewrite_facts(p, config->app, *script, *info);
+    enum rewrite found = rewrite_find(config->mount, &f, room, script, info);
+    return found == REWRITE_UNDONE || found == REWRITE_KEPT;
+}
+
+static int
+mend_mounted_path(struct params *p, const struct config *config)
+{
+    struct path_part script = part(p, "SCRIPT_NAME");
+    struct path_part info = part(p, "PATH_INFO");
+    char *mem = own(p, script.n + info.n);
+
+    if (mem == NULL) {
+        return -ENOMEM;
+    }
+    if (script.n > 0) {
+        memcpy(mem, script.s, script.n);
+    }
+    if (info.n > 0) {
+        memcpy(mem + script.n, info.s, info.n);
+    }
+    struct path_part joined = {mem, script.n + info.n};
+    int r = undo_rewrite(p, config, joined, &script, &info);
+    if (r == 0) {
+        r = path_split_at_mount(config->mount, joined, &script, &info);
+    }
+    return r < 0 ? r : set_path(p, script, info);
+}
+
+static int
+mend_path(struct params *p, const struct config *config)
 {
     struct path_part script = part(p, "SCRIPT_NAME");
     struct path_part info = part(p, "PATH_INFO");
 
-    if (mount != NULL) {
-        char *mem = own(p, script.n + info.n);
-        if (mem == NULL) {
-            return -ENOMEM;
-        }
-        if (script.n > 0) {
-            memcpy(mem, script.s, script.n);
-        }
-        if (info.n > 0) {
-            memcpy(mem + script.n, info.s, info.n);
-        }
-        struct path_part joined = {mem, script.n + info.n};
-        int r = path_split_at_mount(mount, joined, &script, &info);
-        return r < 0 ? r : set_path(p, script, info);
+    if (config->mount != NULL) {
+        return mend_mounted_path(p, config);
     }
     if (info.s == NULL && script.n > 0) {
-        struct path_hints hints = {
-            .server_software = part(p, "SERVER_SOFTWARE"),
-            .script_filename = part(p, "SCRIPT_FILENAME"),
-            .document_root = part(p, "DOCUMENT_ROOT"),
-            .context_document_root = part(p, "CONTEXT_DOCUMENT_ROOT"),
-            .context_prefix = part(p, "CONTEXT_PREFIX"),
-            .script_is_file = p->script_is_file,
-        };
+        struct path_hints hints = hints_of(p);
         if (path_script_is_whole(script, &hints)) {
             info = script;
             script = (struct path_part){"", 0};
@@ -585,7 +679,7 @@ params_mend(struct params *p, const struct config *config)
         (r = set(p, "QUERY_STRING", "", 0)) < 0) {
         return r;
     }
-    return mend_path(p, config->mount);
+    return mend_path(p, config);
 }
 
 int64_t

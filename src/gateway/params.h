@@ -17,6 +17,7 @@
 #include "base/compiler.h"
 #include "base/hash.h"
 #include "conf/config.h"
+#include "gateway/rewrite.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -124,6 +125,13 @@ params_is(const struct params *p, const char *name, const char *value)
  * the last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400),
  * or -ENOENT (the path lies outside --mount: answer 404). */
 CHECK_RESULT int params_mend(struct params *p, const struct config *config);
+
+/* What a server that has sent these two parts says of its rewrites; app may be
+ * NULL. Also before params_mend(). */
+struct rewrite_facts params_rewrite_facts(const struct params *p,
+                                          const char *app,
+                                          struct path_part script,
+                                          struct path_part info);
 
 /* Sets CONTENT_LENGTH. 0 or -ENOMEM. */
 CHECK_RESULT int params_set_length(struct params *p, uint64_t length);

@@ -84,17 +84,37 @@ hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+int
+path_coded_byte(struct path_part p)
+{
+    if (p.n < 3 || p.s[0] != '%') {
+        return -1;
+    }
+    int high = hex_digit(p.s[1]), low = hex_digit(p.s[2]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+struct path_part
+path_without_query(struct path_part uri)
+{
+    const char *mark = uri.n == 0 ? NULL : memchr(uri.s, '?', uri.n);
+
+    return (struct path_part){uri.s,
+                              mark == NULL ? uri.n : (size_t)(mark - uri.s)};
+}
+
 bool
 path_equals_decoded(struct path_part encoded, struct path_part plain)
 {
     size_t j = 0;
 
     for (size_t i = 0; i < encoded.n; i++, j++) {
-        unsigned char c = (unsigned char)encoded.s[i];
-        if (c == '%' && i + 2 < encoded.n && hex_digit(encoded.s[i + 1]) >= 0 &&
-            hex_digit(encoded.s[i + 2]) >= 0) {
-            c = (unsigned char)(hex_digit(encoded.s[i + 1]) * 16 +
-                                hex_digit(encoded.s[i + 2]));
+        int c =
+            path_coded_byte((struct path_part){encoded.s + i, encoded.n - i});
+        if (c < 0) {
+            c = (unsigned char)encoded.s[i];
+        }
+        else {
             i += 2;
         }
         if (j >= plain.n || (unsigned char)plain.s[j] != c) {

@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 SRC_base    := account buf clock fd hash json log logfile num place sheet \
-               stamp utf8
+               signame stamp utf8
 SRC_conf    := argv config options shebang value
 SRC_net     := address allow conn listener migrate poller spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
@@ -113,6 +113,8 @@ $(error FCGI is '$(FCGI)'; it can be static, shared or empty)
 endif
 
 is_clang := $(findstring clang,$(shell $(CC) --version))
+gcc_major := $(if $(is_clang),,$(firstword $(subst ., ,\
+    $(shell $(CC) -dumpversion))))
 # Level 3 needs glibc 2.34 and gcc 12 or clang; asking for too much warns.
 fortify := $(shell echo '\#include <features.h>' | $(CC) -O2 -Werror -E \
     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 - >/dev/null 2>&1 && echo 3 || echo 2)
@@ -139,6 +141,11 @@ WARNINGS += -Wduplicated-cond -Wduplicated-branches -Wlogical-op \
     -Wimplicit-fallthrough=5
 else
 WARNINGS += -Wimplicit-fallthrough
+endif
+
+# gcc 10 forgets that initializers are designated once one is an atomic_load().
+ifneq ($(filter 8 9 10,$(gcc_major)),)
+WARNINGS += -Wno-missing-field-initializers
 endif
 
 ifeq ($(VARIANT),release)
@@ -269,7 +276,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libcore.a $(BUILD)/settings
 	@echo '  CC      $<'
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -Itests/unit $< $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) \
-	    $(BUILD)/libcore.a $(FCGI_LIBS) -lcmocka -o $@
+	    $(BUILD)/libcore.a $(FCGI_LIBS) -lcmocka -ldl -o $@
 
 unit: $(UNIT)
 

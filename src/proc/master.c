@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/signame.h"
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/master_state.h"
@@ -194,8 +195,9 @@ const char *
 master_how_it_ended(int status, char *to, size_t size)
 {
     if (WIFSIGNALED(status)) {
+        char name[SIGNAME_SIZE];
         (void)snprintf(to, size, "was killed by signal %d (%s)%s",
-                       WTERMSIG(status), sigabbrev_np(WTERMSIG(status)),
+                       WTERMSIG(status), signame(WTERMSIG(status), name),
                        WCOREDUMP(status) ? ", core dumped" : "");
     }
     else {

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/signame.h"
 #include "proc/signals.h"
 #include "wsgi/loader.h"
 
@@ -420,9 +421,10 @@ verdict(struct restart *r)
         return loads ? CHECK_LOADS : CHECK_FAILS;
     }
     if (WIFSIGNALED(status)) {
+        char name[SIGNAME_SIZE];
         log_error("the process that checks the new code was killed by signal "
                   "%d (%s)",
-                  WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+                  WTERMSIG(status), signame(WTERMSIG(status), name));
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? CHECK_LOADS
                                                          : CHECK_FAILS;

@@ -116,6 +116,14 @@ def test_workers(two):
     assert pids <= workers(two) and two.pid not in pids
 
 
+def test_death_by_a_realtime_signal(two):
+    """P3: the log has a name for it as well, though glibc has none."""
+    two.expect_log(r'worker \d+ was killed by signal %d \(RTMIN\+3\) after ' % (signal.SIGRTMIN + 3))
+    victim = answer(two)[1]
+    os.kill(victim, signal.SIGRTMIN + 3)
+    wait_for(lambda: victim not in workers(two) and len(workers(two)) == 2, 5, 'a new worker')
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGSEGV])
 def test_death_of_a_worker(two, number):
     """P3: it is replaced within a second; the log says how it died and what it did last; the other serves meanwhile."""

@@ -1,0 +1,47 @@
+/*
+ * signame.c - the short name of a signal, for log lines
+ */
+#include "base/signame.h"
+
+#include "base/compiler.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+/* Of Linux on all its machines; a signal of one of them only is "?". */
+static const struct {
+    int number;
+    const char *name;
+} names[] = {
+    {SIGHUP, "HUP"},       {SIGINT, "INT"},   {SIGQUIT, "QUIT"},
+    {SIGILL, "ILL"},       {SIGTRAP, "TRAP"}, {SIGABRT, "ABRT"},
+    {SIGBUS, "BUS"},       {SIGFPE, "FPE"},   {SIGKILL, "KILL"},
+    {SIGUSR1, "USR1"},     {SIGSEGV, "SEGV"}, {SIGUSR2, "USR2"},
+    {SIGPIPE, "PIPE"},     {SIGALRM, "ALRM"}, {SIGTERM, "TERM"},
+    {SIGCHLD, "CHLD"},     {SIGCONT, "CONT"}, {SIGSTOP, "STOP"},
+    {SIGTSTP, "TSTP"},     {SIGTTIN, "TTIN"}, {SIGTTOU, "TTOU"},
+    {SIGURG, "URG"},       {SIGXCPU, "XCPU"}, {SIGXFSZ, "XFSZ"},
+    {SIGVTALRM, "VTALRM"}, {SIGPROF, "PROF"}, {SIGWINCH, "WINCH"},
+    {SIGIO, "POLL"},       {SIGPWR, "PWR"},   {SIGSYS, "SYS"},
+#ifdef SIGSTKFLT
+    {SIGSTKFLT, "STKFLT"},
+#endif
+};
+
+const char *
+signame(int number, char to[SIGNAME_SIZE])
+{
+    const char *name = "?";
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (names[i].number == number) {
+            name = names[i].name;
+        }
+    }
+    if (number >= SIGRTMIN && number <= SIGRTMAX) {
+        (void)snprintf(to, SIGNAME_SIZE, "RTMIN+%d", number - SIGRTMIN);
+    }
+    else {
+        (void)snprintf(to, SIGNAME_SIZE, "%s", name);
+    }
+    return to;
+}

@@ -120,7 +120,8 @@ fortify := $(shell echo '\#include <features.h>' | $(CC) -O2 -Werror -E \
     -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 - >/dev/null 2>&1 && echo 3 || echo 2)
 endif
 
-$(BUILD)/python.mk: tools/python-probe
+$(BUILD)/python.mk: tools/python-probe tools/hacl_blake2.c \
+    tools/hacl_blake2_word.h
 	$(Q)PYTHON='$(PYTHON)' LINK='$(LINK)' CC='$(CC)' \
 	    tools/python-probe $(BUILD)
 
@@ -184,8 +185,7 @@ objects: $(OBJ) # everything compiled, nothing linked: for lint
 $(PROGRAM): $(OBJ) $(BUILD)/settings
 	@echo '  LINK    $@'
 	$(Q)$(CC) $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) -o $@ $(OBJ) \
-	    $(if $(PYTHON_STUB),$(PYTHON_CFLAGS) -fno-pie $(PYTHON_STUB)) \
-	    $(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS)
+	    $(PYTHON_STUB) $(FCGI_LIBS) $(PYTHON_LIBS) $(LDLIBS)
 
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/settings $(BUILD)/config.h
 	@echo '  CC      $<'
@@ -357,8 +357,7 @@ $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BENCH)/%.c $(BUILD)/settings
 $(BUILD)/bench/stock: bench_libs = -lfcgi
 # With whatever way of libpython the program itself has.
 $(BUILD)/bench/embed: bench_flags = $(PYTHON_CFLAGS) $(PIE_CFLAGS) $(PIE_LDFLAGS)
-$(BUILD)/bench/embed: bench_libs = $(if $(PYTHON_STUB),$(PYTHON_STUB)) \
-    $(PYTHON_LIBS) $(LDLIBS)
+$(BUILD)/bench/embed: bench_libs = $(PYTHON_STUB) $(PYTHON_LIBS) $(LDLIBS)
 
 # --- lint ---------------------------------------------------------------------
 
@@ -420,10 +419,10 @@ demo: deps ## build, serve examples/hello.py through lighttpd until Ctrl-C
 	@tools/demo $(abspath $(PROGRAM)) $(abspath examples/hello.py)
 
 format: ## lay out the C sources with clang-format
-	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c)
+	clang-format -i $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c tools/*.[ch])
 
 format-check:
 	clang-format --dry-run -Werror \
-	    $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c)
+	    $(wildcard src/*.[ch] src/*/*.[ch] tests/unit/*.[ch] tests/bench/*.c tools/*.[ch])
 
 -include $(OBJ:.o=.d) $(UNIT:=.d)

@@ -62,6 +62,18 @@ ENCODINGS = ('[list(e.__path__), e.__file__, e.utf_8.__file__, sorted(e.aliases.
              ' "\u00fc".encode("idna").decode(), e.__spec__.origin]')
 
 
+def test_static_on_debian(run):
+    """Debian's archive of libpython is taken, though in some versions it is not whole."""
+    settings = os.path.join(os.path.dirname(BINARY), 'python.mk')
+    if not os.path.exists(settings) or not os.path.exists('/etc/debian_version'):
+        pytest.skip('not beside its python.mk, or not on Debian')
+    with open(settings) as file:
+        values = dict(re.findall(r'^(\w+) := (.*)', file.read(), re.M))
+    if values['PYTHON_EXE'] != f'/usr/bin/python{values["PYTHON_MINOR"]}' or 'LINK= ' not in values['PYTHON_ASKED']:
+        pytest.skip('not Debian\'s Python, or built with LINK')
+    assert 'static libpython' in run('--version').stdout.decode()
+
+
 def test_frozen_encodings(run, cgi):
     """Modules that are part of the program look as python3's own do, and the others of their package are found."""
     version = run('--version').stdout.decode()
@@ -210,6 +222,22 @@ def test_signals_of_a_cgi_script(cgi):
 def test_modules_in_c(cgi):
     """The interpreter is whole: modules built into it and those loaded from files."""
     assert show(cgi, '[__import__(m) and m for m in "ssl sqlite3 ctypes decimal zlib hashlib _socket lzma".split()]')
+
+
+HASHES = """[[name, __import__('hashlib').new(name, b'abc').hexdigest(*[20] * name.startswith('shake'))]
+             for name in sorted(__import__('hashlib').algorithms_guaranteed)] +
+            [[name, getattr(__import__('hashlib'), name)(b'x' * size, digest_size=20, key=b'key', salt=b'salt',
+              person=b'person', fanout=3, depth=5, leaf_size=7, node_offset=11, node_depth=13, inner_size=17,
+              last_node=last).hexdigest()]
+             for name in ('blake2b', 'blake2s') for size in (0, 64, 128, 129, 100000) for last in (False, True)]"""
+
+
+def test_hashes(cgi):
+    """Some of Debian's archives lack the C code of hashes: what stands in for it gives the interpreter's digests."""
+    digests = show(cgi, HASHES)
+    python = show(cgi, 'sys.executable')
+    assert len(digests) > 30 and digests == json.loads(subprocess.run(
+        [python, '-c', f'import json; print(json.dumps({HASHES}))'], check=True, capture_output=True).stdout)
 
 
 def test_children_find_python(transport):

@@ -51,7 +51,7 @@ static int
 open_path(struct logfile *f)
 {
     struct place p;
-    int fd = place_find(&p, f->path);
+    int fd = place_find(&p, f->path, f->user);
 
     if (fd == 0) {
         f->is_descriptor = p.is_descriptor;
@@ -79,9 +79,9 @@ absolute(const char *path)
 }
 
 int
-logfile_open(struct logfile *f, const char *path)
+logfile_open(struct logfile *f, const char *path, uid_t user)
 {
-    *f = (struct logfile){.path = absolute(path), .fd = -1};
+    *f = (struct logfile){.path = absolute(path), .fd = -1, .user = user};
     if (f->path == NULL) {
         return -errno;
     }
@@ -98,11 +98,11 @@ logfile_adopt(struct logfile *f, const char *path, int fd)
 {
     struct place p;
 
-    *f = (struct logfile){.path = absolute(path), .fd = fd};
+    *f = (struct logfile){.path = absolute(path), .fd = fd, .user = geteuid()};
     if (f->path == NULL) {
         return -errno;
     }
-    if (place_find(&p, f->path) == 0) {
+    if (place_find(&p, f->path, f->user) == 0) {
         f->is_descriptor = p.is_descriptor;
         place_close(&p);
     }

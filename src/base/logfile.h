@@ -22,13 +22,15 @@ struct logfile {
     int fd;             /* O_APPEND; CLOEXEC but on fd 2; -1 = none */
     bool is_made;       /* it did not exist */
     bool is_descriptor; /* the path names one of a process, as /dev/stdout */
+    uid_t user;         /* who is going to have it, and may have made it */
 };
 
 #define LOGFILE_NONE ((struct logfile){.fd = -1})
 
-/* Opens or makes (mode 0640, less the umask) the file. After a failure that was
- * the file's, f is good for logfile_reopen() all the same. */
-CHECK_RESULT int logfile_open(struct logfile *f, const char *path);
+/* Opens or makes (mode 0640, less the umask) the file. user: see place_find().
+ * After a failure that was the file's, f is good for logfile_reopen() all the
+ * same. */
+CHECK_RESULT int logfile_open(struct logfile *f, const char *path, uid_t user);
 void logfile_fini(struct logfile *f);
 
 /* The file is open already, as fd (which becomes f's), and was at that path once. 0

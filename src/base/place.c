@@ -18,7 +18,20 @@ struct walk {
     int links;
     uid_t owner;  /* of "/": he could put anything anywhere */
     bool exposed; /* somebody else may have put this folder here */
+    bool sticky;  /* he was the first to come where everybody may */
 };
+
+static bool
+is_shared(const struct stat *folder)
+{
+    return (folder->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+static bool
+is_shared_sticky(const struct stat *folder)
+{
+    return is_shared(folder) && (folder->st_mode & S_ISVTX) != 0;
+}
 
 /* Whether nobody but root can make, replace or rename the entry (NULL: it is not
  * there) of the folder. */
@@ -26,13 +39,11 @@ static bool
 is_roots(const struct walk *w, const struct stat *folder,
          const struct stat *entry)
 {
-    bool is_shared = (folder->st_mode & (S_IWGRP | S_IWOTH)) != 0;
-
     if (folder->st_uid != 0 && folder->st_uid != w->owner) {
         return false;
     }
-    return !is_shared || ((folder->st_mode & S_ISVTX) != 0 && entry != NULL &&
-                          entry->st_uid == 0);
+    return !is_shared(folder) ||
+           (is_shared_sticky(folder) && entry != NULL && entry->st_uid == 0);
 }
 
 /* Such links are the kernel's, and some lead where no path does. */
@@ -95,6 +106,31 @@ follow(struct walk *w, const char *name)
     return w->rest[0] == '/' ? enter(w, "/") : 0;
 }
 
+static bool
+is_owner(const struct place *p, uid_t uid)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(p->owners); i++) {
+        if (p->owners[i] == uid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* p is the place. Who owns a folder could put there what he likes, whoever else may
+ * write to it: he is no stranger there, unless he is one himself. */
+static int
+arrive(const struct walk *w, const struct stat *folder, bool exposed,
+       struct place *p)
+{
+    p->is_exposed = exposed;
+    p->is_folder_exposed = w->exposed;
+    p->is_sticky = w->sticky || is_shared_sticky(folder);
+    p->owners[2] = w->sticky ? w->owner : folder->st_uid;
+    p->nofollow = O_NOFOLLOW;
+    return 1;
+}
+
 /* One name further. 1 = p is the place. */
 static int
 step(struct walk *w, struct place *p)
@@ -121,11 +157,11 @@ step(struct walk *w, struct place *p)
         return exposed ? -EXDEV : follow(w, p->name);
     }
     if (last) {
-        p->is_exposed = exposed;
-        p->nofollow = O_NOFOLLOW;
-        return 1;
+        return arrive(w, &folder, exposed, p);
     }
     w->exposed = exposed;
+    w->sticky |= is_there && is_shared_sticky(&folder) &&
+                 st.st_uid != folder.st_uid && !is_owner(p, st.st_uid);
     return enter(w, p->name);
 }
 
@@ -134,13 +170,13 @@ walk(struct place *p, const char *path, size_t size)
 {
     struct walk w = {.fd = AT_FDCWD};
     struct stat top;
-    int e = enter(&w, "/");
+    int e = enter(&w, path[0] == '/' ? "/" : ".");
 
-    if (e == 0 && fstat(w.fd, &top) < 0) {
+    if (e == 0 && stat("/", &top) < 0) {
         e = -errno;
     }
     memcpy(w.rest, path, size);
-    w.owner = e == 0 ? top.st_uid : 0;
+    w.owner = p->owners[1] = e == 0 ? top.st_uid : 0;
     while (e == 0) {
         e = step(&w, p);
     }
@@ -152,11 +188,11 @@ walk(struct place *p, const char *path, size_t size)
 }
 
 int
-place_find(struct place *p, const char *path)
+place_find(struct place *p, const char *path, uid_t user)
 {
     size_t size = strlen(path) + 1;
 
-    *p = (struct place){.folder_fd = -1};
+    *p = (struct place){.folder_fd = -1, .owners = {0, 0, 0, user}};
     if (size > sizeof p->name) {
         return -ENAMETOOLONG;
     }
@@ -172,13 +208,23 @@ place_find(struct place *p, const char *path)
     return e;
 }
 
-/* Somebody may have given a second name to a file that he cannot write to. */
-static bool
-has_other_name(int fd)
+/* Somebody may have given a second name to a file that he cannot write to, or made
+ * one that he can read beforehand. 0 or -errno. */
+static int
+judge(const struct place *p, int fd)
 {
     struct stat st;
 
-    return fstat(fd, &st) < 0 || (S_ISREG(st.st_mode) && st.st_nlink > 1);
+    if (fstat(fd, &st) < 0) {
+        return -errno;
+    }
+    if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
+        return -EMLINK;
+    }
+    return p->is_sticky && (S_ISREG(st.st_mode) || S_ISFIFO(st.st_mode)) &&
+                   !is_owner(p, st.st_uid)
+               ? -EUSERS
+               : 0;
 }
 
 int
@@ -189,9 +235,10 @@ place_open(const struct place *p, int flags, mode_t mode)
     if (fd < 0) {
         return errno == ELOOP && p->nofollow != 0 ? -EXDEV : -errno;
     }
-    if (p->is_exposed && has_other_name(fd)) {
+    int e = p->is_exposed ? judge(p, fd) : 0;
+    if (e < 0) {
         fd_close(&fd);
-        return -EMLINK;
+        return e;
     }
     return fd;
 }
@@ -200,6 +247,27 @@ void
 place_close(struct place *p)
 {
     fd_close(&p->folder_fd);
+}
+
+int
+place_enter(const char *path)
+{
+    struct place p;
+
+    if (geteuid() != 0) {
+        return chdir(path) < 0 ? -errno : 0;
+    }
+    int e = place_find(&p, path, 0);
+    if (e < 0) {
+        return e;
+    }
+    CLEANUP(fd_close)
+    int fd = place_open(&p, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    place_close(&p);
+    if (fd < 0) {
+        return fd;
+    }
+    return fchdir(fd) < 0 ? -errno : 0;
 }
 
 const char *
@@ -212,6 +280,9 @@ place_strerror(int err)
     case -EMLINK:
         return "it has a second name and stands where others than root can "
                "write";
+    case -EUSERS:
+        return "it belongs to another user, who has made it where everybody "
+               "can write";
     default:
         return strerror(-err);
     }

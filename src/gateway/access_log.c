@@ -28,7 +28,7 @@ static struct {
 } access_log = {.file = LOGFILE_NONE};
 
 int
-access_log_open(const struct config *config, int fd)
+access_log_open(const struct config *config, int fd, uid_t user)
 {
     access_log.is_on = true;
     access_log.is_json = config->log_format == LOG_FORMAT_JSON;
@@ -37,7 +37,7 @@ access_log_open(const struct config *config, int fd)
     if (access_log.in_log) {
         return 0;
     }
-    return fd < 0 ? logfile_open(&access_log.file, config->access_log)
+    return fd < 0 ? logfile_open(&access_log.file, config->access_log, user)
                   : logfile_adopt(&access_log.file, config->access_log, fd);
 }
 

@@ -19,8 +19,9 @@
 #include <sys/types.h>
 
 /* Start only. Without it the functions below do nothing. fd: the file is open
- * already, by the program before us; -1 = it is not. */
-CHECK_RESULT int access_log_open(const struct config *config, int fd);
+ * already, by the program before us; -1 = it is not. user: as logfile_open()'s. */
+CHECK_RESULT int access_log_open(const struct config *config, int fd,
+                                 uid_t user);
 
 /* Of its file, for the program after us; -1 = it has none. */
 CHECK_RESULT int access_log_fd(void);

@@ -139,7 +139,7 @@ cgi_process_run(const struct config *config, const struct start *s,
     /* httpoxy: libraries take it for the operator's proxy setting. */
     (void)unsetenv("HTTP_PROXY");
     if ((status = refuse_options(config)) != 0 ||
-        (status = logs_open(config, false, -1)) != 0 ||
+        (status = logs_open(config, false, -1, geteuid())) != 0 ||
         (status = prelude_prepare(config, true)) != 0) {
         return fail(config, &io, status);
     }

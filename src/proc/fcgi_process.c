@@ -177,8 +177,8 @@ set_up(const struct start *s, struct pool_setup *setup)
         log_error("out of descriptors");
         return EX_OSERR;
     }
-    int status =
-        logs_open(setup->config, setup->restarted, inherited.access_fd);
+    int status = logs_open(setup->config, setup->restarted, inherited.access_fd,
+                           privs.uid);
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }

@@ -42,10 +42,10 @@ judge(int err, const char *option, const char *path, bool restarted)
 
 /* The program before us has made it fd 2. */
 static int
-open_log_file(const char *path, bool restarted)
+open_log_file(const char *path, bool restarted, uid_t user)
 {
     return restarted ? logfile_adopt(&log_file, path, STDERR_FILENO)
-                     : logfile_open(&log_file, path);
+                     : logfile_open(&log_file, path, user);
 }
 
 static void
@@ -58,18 +58,18 @@ complain(int err, const char *option, const char *path)
 }
 
 int
-logs_open(const struct config *c, bool restarted, int access_fd)
+logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 {
     int status = 0;
 
     config = c;
     has_file = c->log_file != NULL && strcmp(c->log_file, "-") != 0;
     if (has_file) {
-        status = judge(open_log_file(c->log_file, restarted), "log-file",
+        status = judge(open_log_file(c->log_file, restarted, user), "log-file",
                        c->log_file, restarted);
     }
     if (status == 0 && c->access_log != NULL) {
-        status = judge(access_log_open(c, access_fd), "access-log",
+        status = judge(access_log_open(c, access_fd, user), "access-log",
                        c->access_log, restarted);
     }
     return status;

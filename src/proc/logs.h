@@ -24,9 +24,10 @@ void logs_set_up(const struct config *config);
 
 /* Opens the files, in the folder of the start. restarted: the program before us
  * was this one and had them open: as fd 2, and as access_fd (else -1), and they are
- * taken as they are; no file is worth an end then. logs_look() comes later. */
+ * taken as they are; no file is worth an end then. logs_look() comes later. user:
+ * who we are going to be. */
 CHECK_RESULT int logs_open(const struct config *config, bool restarted,
-                           int access_fd);
+                           int access_fd, uid_t user);
 
 /* What was made becomes the user's that we are about to be (--user), so that it
  * can be opened again then. */

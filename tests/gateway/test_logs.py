@@ -484,6 +484,37 @@ def test_not_led_astray(become, public, foreign, way):      # noqa: F811
 
 
 @as_root
+@pytest.mark.parametrize('kind', ['file', 'fifo'])
+@pytest.mark.parametrize('option', ['--log-file', '--access-log'])
+def test_made_by_a_stranger(become, run, public, option, kind):      # noqa: F811
+    """P15: in a sticky folder, as /tmp, what another user has put there before is not taken for root's log, nor what he
+    has put into a folder of his there; root's own file is, and that of --user, who is given it anyway."""
+    (public / 'app.py').write_text(HELLO)
+    sticky = public / 'sticky'
+    sticky.mkdir()
+    sticky.chmod(0o1777)
+    (sticky / 'folder').mkdir()
+    os.chown(sticky / 'folder', *identity('www-data')[:2])
+    for path in sticky / 'log', sticky / 'folder' / 'log':
+        os.mkfifo(path) if kind == 'fifo' else path.touch()
+        path.chmod(0o666)
+        os.chown(path, *identity('www-data')[:2])
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            for user in ['--user', OTHER], []:
+                finished = run(*user, '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
+                assert finished.code == 73 and 'it belongs to another user, who has made it where everybody' in finished.stderr
+                assert os.read(reader, 10) == b''
+            for owner, user in (('www-data', 'www-data'), ('root', OTHER)):
+                os.chown(path, *identity(owner)[:2])
+                become(HELLO, '--user', user, option, path).stop()
+        finally:
+            os.close(reader)
+    assert become(HELLO, '--user', OTHER, option, sticky / 'new').request().status == 200
+    assert become(HELLO, '--user', OTHER, option, sticky / 'new').request().status == 200
+
+
+@as_root
 def test_null(become):      # noqa: F811
     """P6: a device is no file to be afraid of."""
     assert become(HELLO, '--user', OTHER, '--access-log', '/dev/null', '--log-file', '/dev/null').request().status == 200
@@ -532,7 +563,8 @@ def test_pipes_stay(world, tmp_path):
     try:
         process = world.spawn('--bind', sock, '--log-file', fifo, '--access-log', '/dev/stdout', '--processes', '1',
                               world.write_app(QUIET % 1), stdout=subprocess.PIPE)
-        wait_for(sock.exists, 10, 'the socket')
+        wait_for(lambda: subprocess.run([process.argv[0], '--ping', sock], capture_output=True).returncode == 0, 10,
+                 'the socket')
         os.set_blocking(process.popen.stdout.fileno(), False)
 
         def request(word):

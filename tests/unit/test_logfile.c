@@ -66,7 +66,7 @@ test_rotation(void **state UNUSED)
     struct logfile f;
     struct stat st;
     mode_t mask = umask(0);
-    assert_int_equal(logfile_open(&f, "log"), 0);
+    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
     (void)umask(mask);
     assert_int_equal(fstat(f.fd, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
@@ -101,7 +101,7 @@ test_what_was_there_is_not_given_away(void **state UNUSED)
 {
     struct logfile f;
     assert_int_equal(close(open("log", O_CREAT | O_WRONLY, 0600)), 0);
-    assert_int_equal(logfile_open(&f, "log"), 0);
+    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
     assert_false(f.is_made);
     assert_int_equal(logfile_give(&f, getuid() + 1, getgid()), 0);
     struct stat st;
@@ -115,7 +115,7 @@ test_a_link_to_what_is_not_there(void **state UNUSED)
 {
     struct logfile f;
     assert_int_equal(symlink("log.1", "log"), 0);
-    assert_int_equal(logfile_open(&f, "log"), 0);
+    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
     assert_false(f.is_made); /* whoever made the link has said where */
     say(f.fd, "there\n");
     expect("log.1", "there\n");
@@ -127,7 +127,7 @@ test_a_path_that_cannot_be_opened_again(void **state UNUSED)
 {
     struct logfile f;
     assert_int_equal(mkdir("sub", 0700), 0);
-    assert_int_equal(logfile_open(&f, "sub/log"), 0);
+    assert_int_equal(logfile_open(&f, "sub/log", geteuid()), 0);
     assert_int_equal(rename("sub/log", "log.1"), 0);
     assert_int_equal(rmdir("sub"), 0);
     assert_int_equal(logfile_reopen(&f), -ENOENT);
@@ -165,11 +165,11 @@ static void
 test_a_path_that_is_no_file(void **state UNUSED)
 {
     struct logfile f;
-    assert_int_equal(logfile_open(&f, "."), -EISDIR);
+    assert_int_equal(logfile_open(&f, ".", geteuid()), -EISDIR);
     assert_int_equal(f.fd, -1);
     logfile_fini(&f);
     /* What could not be opened may be later. */
-    assert_int_equal(logfile_open(&f, "sub/log"), -ENOENT);
+    assert_int_equal(logfile_open(&f, "sub/log", geteuid()), -ENOENT);
     assert_true(logfile_has_moved(&f));
     assert_int_equal(mkdir("sub", 0700), 0);
     assert_int_equal(logfile_reopen(&f), 0);
@@ -184,10 +184,11 @@ test_a_pipe(void **state UNUSED)
 {
     struct logfile f;
     assert_int_equal(mkfifo("pipe", 0600), 0);
-    assert_int_equal(logfile_open(&f, "pipe"), -ENXIO); /* and no wait */
+    assert_int_equal(logfile_open(&f, "pipe", geteuid()),
+                     -ENXIO); /* and no wait */
     logfile_fini(&f);
     int reader = open("pipe", O_RDONLY | O_NONBLOCK);
-    assert_int_equal(logfile_open(&f, "pipe"), 0);
+    assert_int_equal(logfile_open(&f, "pipe", geteuid()), 0);
     assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
     assert_int_equal(unlink("pipe"), 0);
     assert_false(logfile_has_moved(&f));
@@ -212,7 +213,7 @@ take_stderr(bool together)
     }
     (void)close(null);
 
-    int e = logfile_open(&f, "log");
+    int e = logfile_open(&f, "log", geteuid());
     e = e == 0 ? logfile_take_stderr(&f) : e;
     bool cloexec = (fcntl(STDERR_FILENO, F_GETFD) & FD_CLOEXEC) != 0;
     say(STDERR_FILENO, "one\n");

@@ -40,7 +40,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 SRC_base    := account buf clock fd hash json log logfile num place sheet \
                signame stamp utf8
 SRC_conf    := argv config options shebang value
-SRC_net     := address allow conn listener migrate poller spare
+SRC_net     := address allow conn listener migrate poller socket_file spare
 SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
                fcgi_gate fcgi_os fcgi_out params path request request_id \
                response rewrite spool x_sendfile

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +59,33 @@ fd_open_null(void)
 {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+/* mkostemp() knows no folder but by its path. */
+int
+fd_make_temporary(int folder_fd, char *name)
+{
+    enum { LETTERS = 6, TRIES = 100 };
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    unsigned char random[LETTERS];
+    size_t n = strlen(name);
+
+    for (int i = 0; i < TRIES; i++) {
+        if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+            return -errno;
+        }
+        for (size_t k = 0; k < LETTERS; k++) {
+            name[n - LETTERS + k] = letters[random[k] % (sizeof letters - 1)];
+        }
+        int fd =
+            openat(folder_fd, name,
+                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != EEXIST) {
+            return fd < 0 ? -errno : fd;
+        }
+    }
+    return -EEXIST;
 }
 
 int

@@ -3,7 +3,8 @@
  *
  * What:      small wrappers that keep the CLOEXEC and "-1 is none" rules.
  * Threads:   any, except fd_sanitize() (start only).             GIL: not used.
- * Errors:    0 or -errno; logs nothing.                          Blocks: never.
+ * Errors:    0 or -errno; logs nothing.
+ * Blocks:    never, but for fd_make_temporary(): on the file system.
  */
 #ifndef BASE_FD_H
 #define BASE_FD_H
@@ -21,6 +22,10 @@ CHECK_RESULT int fd_sanitize(unsigned *ret_was_closed);
 
 /* /dev/null, CLOEXEC, for reading and writing; < 0 is -errno. */
 CHECK_RESULT int fd_open_null(void);
+
+/* Makes a file in the folder, for reading and writing by us alone. name ends in
+ * "XXXXXX", which becomes what no file had. CLOEXEC; < 0 is -errno. */
+CHECK_RESULT int fd_make_temporary(int folder_fd, char *name);
 
 /* A CLOEXEC duplicate of fd numbered 3 or above; < 0 is -errno. */
 CHECK_RESULT int fd_dup_high(int fd);

@@ -36,7 +36,8 @@ static int
 open_file(void)
 {
     const char *dir = getenv("TMPDIR");
-    char path[256];
+    char name[] = "wsgi-cgi.XXXXXX";
+    CLEANUP(fd_close) int folder_fd = -1;
     int fd;
 
     if (dir == NULL || dir[0] != '/') {
@@ -47,15 +48,14 @@ open_file(void)
         return fd;
     }
     /* A file system without O_TMPFILE. */
-    if ((size_t)snprintf(path, sizeof path, "%s/wsgi-cgi.XXXXXX", dir) >=
-        sizeof path) {
-        return -ENAMETOOLONG;
-    }
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0) {
+    folder_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder_fd < 0) {
         return -errno;
     }
-    (void)unlink(path);
+    fd = fd_make_temporary(folder_fd, name);
+    if (fd >= 0) {
+        (void)unlinkat(folder_fd, name, 0);
+    }
     return fd;
 }
 

@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "net/address.h"
+#include "net/socket_file.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,32 +16,6 @@
 #include <unistd.h>
 
 /* -- unix sockets ----------------------------------------------------------------- */
-
-/* A socket file that nobody listens on is stale and may go; anything else at
- * that path is somebody's. */
-static int
-remove_stale(const struct sockaddr_un *un, socklen_t len)
-{
-    const void *p = un;
-    struct stat st;
-
-    if (lstat(un->sun_path, &st) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        return -EEXIST;
-    }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        return -errno;
-    }
-    int r = connect(fd, p, len) < 0 ? errno : 0;
-    fd_close(&fd);
-    if (r != ECONNREFUSED) {
-        return r == 0 || r == EAGAIN ? -EADDRINUSE : -r;
-    }
-    return unlink(un->sun_path) < 0 && errno != ENOENT ? -errno : 0;
-}
 
 /* USER, USER:GROUP or :GROUP; what is not said is -1. */
 static int
@@ -86,25 +61,20 @@ default_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
     return config->group == NULL ? 0 : account_group(config->group, ret_gid);
 }
 
-/* Mode and owner before listen(): until then nobody can connect. */
+/* Found before anything is made. */
 static int
-guard_file(const char *path, const struct config *config)
+find_owner(const struct config *config, struct socket_owner *ret)
 {
     const char *owner = config->socket_owner;
-    uid_t uid;
-    gid_t gid;
     int e;
 
-    if (chmod(path, config->socket_mode) < 0) {
-        log_error("--socket-mode: chmod of %s: %s", path, strerror(errno));
-        return EX_OSERR;
-    }
+    *ret = (struct socket_owner){.mode = config->socket_mode};
     if (owner == NULL) {
         owner = "--user and --group";
-        e = default_owner(config, &uid, &gid);
+        e = default_owner(config, &ret->uid, &ret->gid);
     }
     else {
-        e = parse_owner(owner, &uid, &gid);
+        e = parse_owner(owner, &ret->uid, &ret->gid);
     }
     if (e < 0) {
         log_error(
@@ -113,9 +83,22 @@ guard_file(const char *path, const struct config *config)
             owner);
         return EX_USAGE;
     }
-    if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(path, uid, gid) < 0) {
-        log_error("--socket-owner: chown of %s to %s: %s", path, owner,
-                  strerror(errno));
+    return 0;
+}
+
+static int
+give(const struct listener *l, const struct socket_owner *owner,
+     const struct config *config)
+{
+    int e = socket_file_give(l->path, &l->file, owner);
+
+    if (e < 0) {
+        log_error("--socket-owner and --socket-mode: %s cannot be given to %s "
+                  "with mode 0%o: %s",
+                  l->path,
+                  config->socket_owner != NULL ? config->socket_owner
+                                               : "--user and --group",
+                  (unsigned)owner->mode, socket_file_strerror(e));
         return EX_OSERR;
     }
     return 0;
@@ -137,7 +120,7 @@ bind_failed(const char *option, const char *text, int err)
                   option, text);
         return EX_UNAVAILABLE;
     }
-    log_error("%s: %s: %s", option, text, strerror(err));
+    log_error("%s: %s: %s", option, text, socket_file_strerror(-err));
     return err == EACCES || err == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
@@ -158,6 +141,24 @@ set_options(int fd, int family)
 }
 
 static int
+bind_file(struct listener *l, const char *option, const char *text,
+          const struct address *a, const struct config *config)
+{
+    struct socket_owner owner;
+    int r = find_owner(config, &owner);
+
+    if (r != 0) {
+        return r;
+    }
+    r = socket_file_bind(l->fd, &a->u.un, a->len, &owner, &l->file);
+    if (r == 0) {
+        l->path = strdup(a->u.un.sun_path);
+        r = l->path == NULL ? -ENOMEM : 0;
+    }
+    return r < 0 ? bind_failed(option, text, -r) : give(l, &owner, config);
+}
+
+static int
 bind_and_listen(struct listener *l, const char *option, const char *text,
                 const struct address *a, const struct config *config)
 {
@@ -169,20 +170,16 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
         return bind_failed(option, text, errno);
     }
     set_options(l->fd, family);
-    if (a->is_file && (r = remove_stale(&a->u.un, a->len)) < 0) {
-        return bind_failed(option, text, -r);
-    }
-    if (bind(l->fd, &a->u.any, a->len) < 0) {
-        return bind_failed(option, text, errno);
-    }
     if (a->is_file) {
-        l->path = strdup(a->u.un.sun_path);
-        if (l->path == NULL || lstat(l->path, &l->file) < 0) {
-            return bind_failed(option, text, errno);
-        }
-        if ((r = guard_file(l->path, config)) != 0) {
-            return r;
-        }
+        r = bind_file(l, option, text, a, config);
+    }
+    else {
+        r = bind(l->fd, &a->u.any, a->len) < 0
+                ? bind_failed(option, text, errno)
+                : 0;
+    }
+    if (r != 0) {
+        return r;
     }
     return listen(l->fd, config->backlog) < 0 ? bind_failed(option, text, errno)
                                               : 0;
@@ -274,31 +271,16 @@ listener_inherit(struct listener *l, int fd, const char *address)
     return 0;
 }
 
-/* 0 also where it is another file by now. */
-static int
-unlink_own(const struct listener *l)
-{
-    struct stat st;
-
-    if (lstat(l->path, &st) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (st.st_ino != l->file.st_ino || st.st_dev != l->file.st_dev) {
-        return 0;
-    }
-    return unlink(l->path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 void
 listener_unlink(struct listener *l)
 {
-    int e = l->path == NULL ? 0 : unlink_own(l);
+    int e = l->path == NULL ? 0 : socket_file_remove(l->path, &l->file);
 
     if (e < 0) {
         /* The folder is of the user that we were: see --user. */
         log_notice("the socket file %s cannot be removed (%s): it stays, and "
                    "the next start replaces it",
-                   l->path, strerror(-e));
+                   l->path, socket_file_strerror(e));
     }
     free(l->path);
     l->path = NULL;

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,23 +23,35 @@ enum { PID_TEXT = 32 };
 
 static char file[PATH_MAX]; /* absolute; "" = none */
 
+/* 0: a file that may be one of ours. */
+static int
+look(const struct place *p, struct stat *ret)
+{
+    if (p->is_linked) {
+        return -EEXIST; /* whoever made the link */
+    }
+    if (fstatat(p->folder_fd, p->name, ret, AT_SYMLINK_NOFOLLOW) < 0) {
+        return -errno;
+    }
+    return S_ISREG(ret->st_mode) ? 0 : -EEXIST;
+}
+
 /* The number in the file; 0 = it is empty, or not there. -EEXIST: that is no pid
  * file, so it is not ours to replace. */
 static int
-read_pid(const char *path, pid_t *ret, struct stat *ret_st)
+read_pid(const struct place *p, pid_t *ret, struct stat *ret_st)
 {
     CLEANUP(fd_close) int fd = -1;
     char text[PID_TEXT];
     uint64_t number = 0;
+    int e = look(p, ret_st);
 
     *ret = 0;
-    if (lstat(path, ret_st) < 0) {
-        return errno == ENOENT ? 0 : -errno;
+    if (e < 0) {
+        return e == -ENOENT ? 0 : e;
     }
-    if (!S_ISREG(ret_st->st_mode)) {
-        return -EEXIST;
-    }
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    fd = openat(p->folder_fd, p->name,
+                O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         return errno == ENOENT ? 0 : -errno;
     }
@@ -109,28 +122,29 @@ is_in_use(pid_t pid, const struct stat *st)
 
 /* Whoever reads it sees the old one or the new one, whole. */
 static int
-replace(const char *path)
+replace(const struct place *p)
 {
     CLEANUP(fd_close) int fd = -1;
     char temporary[PATH_MAX + 8], text[PID_TEXT];
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     int e = 0;
 
-    (void)snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    fd = mkostemp(temporary, O_CLOEXEC);
+    (void)snprintf(temporary, sizeof temporary, "%s.XXXXXX", p->name);
+    fd = fd_make_temporary(p->folder_fd, temporary);
     if (fd < 0) {
-        return -errno;
+        return fd;
     }
     ssize_t written = write(fd, text, (size_t)n);
     if (written != n) {
         e = written < 0 ? -errno : -ENOSPC;
     }
     /* To be read by everybody, whatever the umask is. */
-    else if (fchmod(fd, 0644) < 0 || rename(temporary, path) < 0) {
+    else if (fchmod(fd, 0644) < 0 ||
+             renameat(p->folder_fd, temporary, p->folder_fd, p->name) < 0) {
         e = -errno;
     }
     if (e < 0) {
-        (void)unlink(temporary);
+        (void)unlinkat(p->folder_fd, temporary, 0);
     }
     return e;
 }
@@ -157,10 +171,14 @@ make_absolute(const char *path)
 static int
 check_and_write(const char *path)
 {
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
     struct stat st;
-    pid_t pid;
-    int e = read_pid(file, &pid, &st);
+    pid_t pid = 0;
+    int e = place_find(&p, file, geteuid());
 
+    if (e == 0) {
+        e = read_pid(&p, &pid, &st);
+    }
     if (e == -EEXIST) {
         log_error("--pid-file: there is something at %s that is not a pid "
                   "file; it is left alone, choose another path or remove it",
@@ -173,8 +191,8 @@ check_and_write(const char *path)
                   path, (long)pid);
         return EX_UNAVAILABLE;
     }
-    if (e < 0 || (e = replace(file)) < 0) {
-        log_error("--pid-file: %s: %s", path, strerror(-e));
+    if (e < 0 || (e = replace(&p)) < 0) {
+        log_error("--pid-file: %s: %s", path, place_strerror(e));
         return EX_CANTCREAT;
     }
     return 0;
@@ -201,21 +219,25 @@ pid_file_write(const char *path, bool is_written)
 void
 pid_file_remove(void)
 {
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
     struct stat st;
-    pid_t pid;
+    pid_t pid = 0;
 
     if (file[0] == '\0') {
         return;
     }
-    int e = read_pid(file, &pid, &st);
+    int e = place_find(&p, file, geteuid());
+    if (e == 0) {
+        e = read_pid(&p, &pid, &st);
+    }
     /* In a child it is the parent's id, and so the parent's file. */
-    if (e == 0 && pid == getpid() && unlink(file) < 0) {
+    if (e == 0 && pid == getpid() && unlinkat(p.folder_fd, p.name, 0) < 0) {
         e = -errno;
     }
     if (e < 0 && e != -ENOENT && e != -EEXIST) {
         log_notice("--pid-file: %s cannot be removed (%s): it stays, and the "
                    "next start replaces it",
-                   file, strerror(-e));
+                   file, place_strerror(e));
     }
     file[0] = '\0';
 }

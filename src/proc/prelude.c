@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "wsgi/imports.h"
 #include "wsgi/interp.h"
 #include "wsgi/interrupt.h"
@@ -39,13 +40,19 @@ prelude_take_stdio(int *ret_in, int *ret_out)
 }
 
 static int
+cannot_enter(const char *dir, const char *why)
+{
+    log_error("cannot change to folder %s: %s", dir, why);
+    return EX_NOINPUT;
+}
+
+/* --chdir: root does not let others choose where relative paths lead. */
+static int
 enter_folder(const char *dir)
 {
-    if (chdir(dir) == 0) {
-        return 0;
-    }
-    log_error("cannot change to folder %s: %s", dir, strerror(errno));
-    return EX_NOINPUT;
+    int e = place_enter(dir);
+
+    return e < 0 ? cannot_enter(dir, place_strerror(e)) : 0;
 }
 
 /* RFC 3875, 7.2: a script's working folder is its own. */
@@ -62,7 +69,8 @@ enter_script_folder(const struct config *config)
         return 0;
     }
     memcpy(path, script, strlen(script) + 1);
-    return enter_folder(dirname(path));
+    /* Whoever could make a link of it could as well write the script. */
+    return chdir(dirname(path)) == 0 ? 0 : cannot_enter(path, strerror(errno));
 }
 
 static int

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -283,6 +284,35 @@ test_cloexec_from(void **state UNUSED)
     no_close_range = no_proc = false;
 }
 
+static void
+test_temporary(void **state UNUSED)
+{
+    char folder[] = "/tmp/wsgi-cgi-unit.XXXXXX", name[2][20];
+    int fd[2];
+    assert_non_null(mkdtemp(folder));
+    int folder_fd = open(folder, O_RDONLY | O_DIRECTORY);
+    assert_true(folder_fd >= 0);
+    for (int i = 0; i < 2; i++) {
+        struct stat st;
+        (void)strcpy(name[i], "pid.XXXXXX");
+        fd[i] = fd_make_temporary(folder_fd, name[i]);
+        assert_true(fd[i] >= 0 && has_cloexec(fd[i]));
+        assert_int_equal(fstatat(folder_fd, name[i], &st, 0), 0);
+        assert_int_equal(st.st_mode, S_IFREG | 0600);
+        assert_int_equal(strncmp(name[i], "pid.", 4), 0);
+        assert_int_equal(write(fd[i], "x", 1), 1);
+        (void)close(fd[i]);
+    }
+    assert_string_not_equal(name[0], name[1]);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(unlinkat(folder_fd, name[i], 0), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+    (void)strcpy(name[0], "pid.XXXXXX"); /* in a folder that is gone */
+    assert_int_equal(fd_make_temporary(folder_fd, name[0]), -ENOENT);
+    (void)close(folder_fd);
+}
+
 int
 main(void)
 {
@@ -296,6 +326,7 @@ main(void)
         cmocka_unit_test(test_not_listening),
         cmocka_unit_test(test_nonblock),
         cmocka_unit_test(test_cloexec_from),
+        cmocka_unit_test(test_temporary),
     };
     return cmocka_run_group_tests_name("fd", tests, NULL, NULL);
 }

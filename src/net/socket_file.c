@@ -1,0 +1,311 @@
+#include "net/socket_file.h"
+
+#include "base/fd.h"
+#include "base/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { PROC_PATH = 40 }; /* "/proc/self/fd/" and a number */
+
+/* The entry itself, whatever it is. */
+static int
+open_entry(const struct place *p)
+{
+    return place_open(p, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+}
+
+/* -- a stale one ------------------------------------------------------------------- */
+
+static int
+connect_to(const void *address, socklen_t len)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    int e = connect(fd, address, len) < 0 ? -errno : 0;
+    fd_close(&fd);
+    return e;
+}
+
+/* connect() follows links; to root a link that others may have made is none. */
+static int
+probe(const struct place *p, const struct sockaddr_un *address, socklen_t len)
+{
+    struct sockaddr_un entry = {.sun_family = AF_UNIX};
+    CLEANUP(fd_close) int fd = -1;
+
+    if (!p->is_exposed) {
+        return connect_to(address, len);
+    }
+    fd = open_entry(p);
+    if (fd < 0) {
+        return fd;
+    }
+    (void)snprintf(entry.sun_path, sizeof entry.sun_path, "/proc/self/fd/%d",
+                   fd);
+    int e = connect_to(&entry, sizeof entry);
+    return e == -ENOENT ? -ENOSYS : e; /* we hold it: it is /proc that is not */
+}
+
+/* A socket file that nobody listens on is stale and may go; anything else at
+ * that path is somebody's. */
+static int
+remove_stale(const struct sockaddr_un *address, socklen_t len)
+{
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    struct stat st;
+    int e = place_find(&p, address->sun_path, geteuid());
+
+    if (e < 0) {
+        return e;
+    }
+    if (p.is_linked) {
+        return -EEXIST; /* bind() would not follow it */
+    }
+    if (fstatat(p.folder_fd, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        return -EEXIST;
+    }
+    e = probe(&p, address, len);
+    if (e != -ECONNREFUSED) {
+        return e == 0 || e == -EAGAIN ? -EADDRINUSE : e;
+    }
+    return unlinkat(p.folder_fd, p.name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* -- whose files we make ------------------------------------------------------------- */
+
+struct maker {
+    uid_t uid;
+    gid_t gid;
+    int is_dumpable, death_signal; /* what the kernel takes for ids dropped */
+    struct __user_cap_header_struct version;
+    struct __user_cap_data_struct rights[_LINUX_CAPABILITY_U32S_3];
+};
+
+static void
+become_self(const struct maker *m)
+{
+    (void)setfsuid(geteuid());
+    (void)setfsgid(getegid());
+    (void)syscall(SYS_capset, &m->version, m->rights);
+    if (m->is_dumpable == 1) {
+        (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    }
+    (void)prctl(PR_SET_PDEATHSIG, m->death_signal, 0, 0, 0);
+}
+
+/* Files are the owner's from the beginning: there is nothing to give to him, and so
+ * nothing that he could put in its place. Root's rights to write in folders stay:
+ * the folder may be neither his nor root's. On failure all is as before. */
+static int
+become_owner(struct maker *m, const struct socket_owner *owner)
+{
+    *m = (struct maker){
+        .uid = owner->uid == (uid_t)-1 ? geteuid() : owner->uid,
+        .gid = owner->gid == (gid_t)-1 ? getegid() : owner->gid,
+        .is_dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0),
+        .version = {.version = _LINUX_CAPABILITY_VERSION_3},
+    };
+    (void)prctl(PR_GET_PDEATHSIG, &m->death_signal, 0, 0, 0);
+    if (syscall(SYS_capget, &m->version, m->rights) < 0) {
+        return -errno;
+    }
+    (void)setfsgid(m->gid);
+    (void)setfsuid(m->uid);
+    /* Without them the owner's own rights have to do. */
+    (void)syscall(SYS_capset, &m->version, m->rights);
+    /* No other way tells whether they have worked. */
+    if (setfsuid((uid_t)-1) != (int)m->uid ||
+        setfsgid((gid_t)-1) != (int)m->gid) {
+        become_self(m);
+        return -EPERM;
+    }
+    return 0;
+}
+
+/* -- bind ------------------------------------------------------------------------------ */
+
+/* There is no bindat(). */
+static int
+bind_in_folder(int fd, const struct place *p)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    CLEANUP(fd_close)
+    int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (here < 0) {
+        return -errno;
+    }
+    size_t n = strlen(p->name);
+    if (n >= sizeof name.sun_path) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(name.sun_path, p->name, n + 1);
+    if (fchdir(p->folder_fd) < 0) {
+        return -errno;
+    }
+    const void *address = &name;
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+    int e = bind(fd, address, len) < 0 ? -errno : 0;
+    return fchdir(here) < 0 ? -errno : e;
+}
+
+/* The kernel does not follow a link that has the last name; before that, links may
+ * only be root's. The whole path is what ss(8) shows. */
+static int
+bind_at(int fd, const struct place *p, const struct sockaddr_un *un,
+        socklen_t len, mode_t mode)
+{
+    const void *address = un;
+    mode_t mask = umask(0777 & ~mode);
+    int e = p->is_folder_exposed         ? bind_in_folder(fd, p)
+            : bind(fd, address, len) < 0 ? -errno
+                                         : 0;
+
+    (void)umask(mask);
+    return e;
+}
+
+static int
+make(int fd, const struct place *p, const struct sockaddr_un *address,
+     socklen_t len, const struct socket_owner *owner, struct stat *ret)
+{
+    struct maker m;
+    int e;
+
+    if (p->is_exposed) {
+        e = become_owner(&m, owner);
+        if (e == 0) {
+            e = bind_at(fd, p, address, len, owner->mode);
+            become_self(&m);
+        }
+    }
+    else {
+        e = bind_at(fd, p, address, len, owner->mode);
+    }
+    if (e < 0) {
+        return e;
+    }
+    if (fstatat(p->folder_fd, p->name, ret, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT ? -ESTALE : -errno;
+    }
+    return S_ISSOCK(ret->st_mode) && (!p->is_exposed || ret->st_uid == m.uid)
+               ? 0
+               : -ESTALE;
+}
+
+int
+socket_file_bind(int fd, const struct sockaddr_un *address, socklen_t len,
+                 const struct socket_owner *owner, struct stat *ret_file)
+{
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    int e = remove_stale(address, len);
+
+    if (e == 0) {
+        e = place_find(&p, address->sun_path, geteuid());
+    }
+    return e < 0 ? e : make(fd, &p, address, len, owner, ret_file);
+}
+
+/* -- give, remove ------------------------------------------------------------------------ */
+
+static bool
+is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+static int
+change(int fd, const struct stat *st, const struct socket_owner *owner)
+{
+    char entry[PROC_PATH];
+
+    if (fchownat(fd, "", owner->uid, owner->gid, AT_EMPTY_PATH) < 0) {
+        return -errno;
+    }
+    if ((st->st_mode & 07777) == owner->mode) {
+        return 0;
+    }
+    /* fchmod() takes no O_PATH. */
+    (void)snprintf(entry, sizeof entry, "/proc/self/fd/%d", fd);
+    return chmod(entry, owner->mode) < 0 ? -errno : 0;
+}
+
+/* Left to do where nobody but root could replace it, or we are not root; and where
+ * the folder has a group, or a default ACL, for what is made in it. */
+int
+socket_file_give(const char *path, const struct stat *file,
+                 const struct socket_owner *owner)
+{
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(fd_close) int fd = -1;
+    struct stat st;
+
+    if ((owner->uid == (uid_t)-1 || owner->uid == file->st_uid) &&
+        (owner->gid == (gid_t)-1 || owner->gid == file->st_gid) &&
+        (file->st_mode & 07777) == owner->mode) {
+        return 0;
+    }
+    int e = place_find(&p, path, geteuid());
+    if (e < 0) {
+        return e;
+    }
+    fd = open_entry(&p);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return fd < 0 ? fd : -errno;
+    }
+    return S_ISSOCK(st.st_mode) && is_same(&st, file) &&
+                   st.st_uid == file->st_uid
+               ? change(fd, &st, owner)
+               : -ESTALE;
+}
+
+int
+socket_file_remove(const char *path, const struct stat *file)
+{
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    struct stat st;
+    int e = place_find(&p, path, geteuid());
+
+    if (e < 0) {
+        return e == -ENOENT ? 0 : e;
+    }
+    if (fstatat(p.folder_fd, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (!is_same(&st, file)) {
+        return 0;
+    }
+    return unlinkat(p.folder_fd, p.name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+const char *
+socket_file_strerror(int err)
+{
+    switch (err) {
+    case -ESTALE:
+        return "somebody else has put another file in its place in the moment "
+               "it was made";
+    case -ENOSYS:
+        return "without /proc it cannot be told whether somebody listens at "
+               "the "
+               "socket file there; remove it";
+    default:
+        return place_strerror(err);
+    }
+}

@@ -124,10 +124,10 @@ main(int argc, char **argv)
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     bool is_cgi = start.request_in_env && !fd_is_listening(STDIN_FILENO);
     prefault_data(is_cgi);
+    signals_init(restart_is_one());
     if (fd_sanitize(&start.was_closed) < 0) {
         return leave(EX_OSERR);
     }
-    signals_init(restart_is_one());
     if (is_cgi) {
         log_set_id(cgi_log_id);
     }

@@ -61,8 +61,10 @@ signals_init(bool restarted)
         signals_release();
     }
     (void)sigaction(SIGPIPE, &sa, NULL);
-    sa.sa_handler = SIG_DFL;
+    /* A file that may grow no further is EFBIG to whoever writes, as ENOSPC is;
+     * and Python gives both back to the programs that it starts. */
     (void)sigaction(SIGXFSZ, &sa, NULL);
+    sa.sa_handler = SIG_DFL;
     (void)sigaction(SIGCHLD, &sa, NULL);
 }
 

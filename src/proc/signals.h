@@ -27,8 +27,9 @@ struct signals {
     unsigned less;    /* TTOU */
 };
 
-/* SIGPIPE and SIGXFSZ ignored or reset, the mask emptied: what a web server or
- * supervisor left behind must not reach the application. For every mode.
+/* SIGPIPE and SIGXFSZ ignored, as Python itself does, SIGCHLD reset, the mask
+ * emptied: what a web server or supervisor left behind must not reach the
+ * application. For every mode, before anything is written.
  * restarted: signals_hold() was called before, and still holds. */
 void signals_init(bool restarted);
 

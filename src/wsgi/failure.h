@@ -22,7 +22,7 @@ void failure_prepare(void);
 /* The current exception ended the request: log and answer. */
 void failure_answer(struct lease *l);
 
-/* The client is gone (l->gone): log and abort. */
+/* The client is gone, or as good as that (l->gone): log and abort. */
 void failure_gone(struct lease *l);
 
 /* Logs and clears the current exception, which changes nothing any more; where

@@ -225,14 +225,15 @@ class Nginx:
 
 
 def lighttpd(place, running):
-    """A lighttpd of its own in front of `running`."""
+    """A lighttpd of its own in front of `running`. It keeps connections as long as it can: the count is of 16 bits, and
+    1.4.79 refuses what does not fit."""
     port, conf, php = free_port(), place.path('lighttpd.conf'), running.name == 'php-fpm'
     conf.write_text(f'''server.modules = ( "mod_fastcgi" )
 server.document-root = "{place.folder}"
 server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{place.path('lighttpd.log')}"
-server.max-keep-alive-requests = 100000
+server.max-keep-alive-requests = 65535
 fastcgi.server = ( "{'.php' if php else '/'}" => (( "socket" => "{running.address[5:]}", "check-local" => "disable",
                    "fix-root-scriptname" => "enable" )) )
 ''')

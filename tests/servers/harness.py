@@ -6,8 +6,10 @@ stopped by their id. Everything lies below one temporary folder per test.
 """
 
 import ctypes
+import functools
 import grp
 import http.client
+import math
 import os
 import pwd
 import random
@@ -60,6 +62,21 @@ PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
 def find_program(name):
     """Absolute path or None."""
     return shutil.which(name, path=PATH)
+
+
+@functools.lru_cache
+def version_of(*command):
+    """(1, 37, 0), the first such number that a program prints; where it is not
+    installed, newer than anything."""
+    program = find_program(command[0])
+    if program is None:
+        return (math.inf,)
+    said = subprocess.run([program, *command[1:]], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=DEADLINE).stdout.decode("utf-8", "replace")
+    found = re.search(r"\d+(\.\d+)+", said)
+    assert found, "no version in %r" % said
+    return tuple(int(number) for number in found[0].split("."))
 
 
 def missing(what):

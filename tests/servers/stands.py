@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable
 
 import fronts
-from harness import APPS, SERVERS, Site
+from harness import APPS, SERVERS, Site, version_of
 from place import Place
 
 APP = APPS / "matrix.py"
@@ -71,7 +71,9 @@ HAPROXY = Facts(slashes="kept", claimed_user=True, chunked_large=400,
 CADDY = Facts(slashes="kept", cookies=", ", no_host="SERVER_PORT is 80")
 MINI_HTTPD = Facts(duplicates="", cookies="", headers=False, two_packets=True,
                    chunked=411, chunked_large=411, continues=False)
-BUSYBOX = Facts(slash="404", final_slash=404, raw_uri=False, duplicates="",
+# Before 1.37 it appended index.html to such a path, in cgi-bin as well.
+BUSYBOX_SLASH = 404 if version_of("busybox") < (1, 37) else 200
+BUSYBOX = Facts(slash="404", final_slash=BUSYBOX_SLASH, raw_uri=False, duplicates="",
                 cookies="", no_host="SERVER_PORT is 80", request_headers=413,
                 chunked=411, chunked_large=411, put=False, continues=False,
                 keeps=False)

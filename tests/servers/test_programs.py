@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import EXAMPLES, Site, substitute
+from harness import EXAMPLES, Site, substitute, version_of
 from place import give_away, open_place
 from stands import STANDS, change
 
@@ -140,7 +140,9 @@ class Program:
 
 
 class Mercurial(Program):
-    """hg clone, push and pull, and hgweb's pages."""
+    """hg clone, push and pull, and hgweb's pages. From Mercurial 7 on hgweb
+    fails, its own server as well, where a file's name in a header is not ASCII:
+    then all fail in the same way."""
 
     app = EXAMPLES / "hgweb.wsgi"
     data_word = "/srv/hg"
@@ -149,6 +151,8 @@ class Mercurial(Program):
     env = {"HGPLAIN": "1", "HGRCPATH": "", "HGENCODING": "UTF-8",
            "HGUSER": "A <a@example.org>"}
     random = [r'W/"\d+"']  # when the repository was written to
+    ascii_only = version_of("hg", "--version") >= (7,)
+    logged = ["UnicodeDecodeError", "Traceback"] if ascii_only else []
 
     def prepare(self):
         self.repository = self.data / "project"
@@ -169,7 +173,9 @@ class Mercurial(Program):
     def use(self, client):
         first, second = client.folder / "first", client.folder / "second"
         client.run("hg", "clone", client.url, first)
-        fill(first, {"empty": 0, "a b/\u00fc%20.bin": 5000, "big": 3 << 19})
+        sizes = {"empty": 0, "a b/%20.bin": 700, "a b/\u00fc%20.bin": 5000,
+                 "big": 3 << 19}
+        fill(first, sizes)
         for words in (["commit", "-A", "-m", "more", "-d", "1 0"],
                       ["bookmark", "here"], ["push", "-B", "here"]):
             client.run("hg", "-R", first, *words)
@@ -180,14 +186,19 @@ class Mercurial(Program):
         log = ["log", "-T", "{node} {p1node} {bookmarks} {desc}\n"]
         assert client.run("hg", "-R", second, *log) == \
             client.run("hg", "-R", self.repository, *log)
-        for name in ("empty", "a b/\u00fc%20.bin", "big"):
+        for name in sizes:
             assert (second / name).read_bytes() == (first / name).read_bytes()
 
         # Not as HTML, which has a link for each part of the URL.
         for page in ("?cmd=capabilities", "/raw-log", "/file/tip?style=raw",
-                     "/raw-file/tip/a%20b/%C3%BC%2520.bin", "/raw-rev/0",
+                     "/raw-file/tip/a%20b/%2520.bin", "/raw-rev/0",
                      "/raw-file/tip/big"):
             client.ask(self.path + page, note=["Content-Type", "ETag"])
+        page = self.path + "/raw-file/tip/a%20b/%C3%BC%2520.bin"
+        if self.ascii_only:
+            assert client.site.ask(page).status == 500
+        else:
+            client.ask(page, note=["Content-Type", "ETag"])
 
 
 class Git(Program):
@@ -259,7 +270,9 @@ class Radicale(Program):
     app = Path("/usr/share/radicale/radicale.wsgi")  # the package's own
     stands = "lighttpd/mount.conf", "apache/proxy-fcgi-mount.conf"
     path = own_path = "/"
-    logged = [r"\[WARNING\] (Failed login attempt|Bad PUT request)"]
+    logged = [r"\[(INFO|WARNING)\] (Failed login attempt|Bad PUT request"
+              "|Login verification|Precondition failed on PUT request"
+              "|Storage location subfolder|Logging of backtrace)"]
     random = [r"\w+, \d+ \w+ \d+ \d+:\d+:\d+ GMT", r"(?<=/ns/sync/)\w+"]
 
     def __init__(self, place):

@@ -386,13 +386,15 @@ static struct {
     int64_t end_ms; /* clock_ms() */
     struct pool *pool;
     int status;
+    atomic_bool is_over; /* Python has ended in time */
 } guarded;
 
 static void *
 guard_main(UNUSED void *arg)
 {
     log_set_patience(0);
-    while (clock_ms() < guarded.end_ms && signals_get().stop != STOP_NOW) {
+    while (!atomic_load(&guarded.is_over) && clock_ms() < guarded.end_ms &&
+           signals_get().stop != STOP_NOW) {
         int64_t now = clock_ms();
         int64_t left = guarded.end_ms - now;
         int wait = left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
@@ -400,6 +402,9 @@ guard_main(UNUSED void *arg)
         if (notify_watchdog_is_due(now)) {
             notify_watchdog(now); /* this thread sees to it that it ends */
         }
+    }
+    if (atomic_load(&guarded.is_over)) {
+        return NULL;
     }
     log_warning("threads of the application have not ended: left behind");
     if (guarded.pool != NULL) {
@@ -435,4 +440,10 @@ caretaker_guard_end(int64_t end_ms, struct pool *p, int status)
         (void)pthread_detach(id);
     }
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void
+caretaker_guard_over(void)
+{
+    atomic_store(&guarded.is_over, true);
 }

@@ -28,6 +28,9 @@ int64_t caretaker_end_ms(const struct pool *p);
  * end_ms, or at a second signal, with this status. p: to be closed then, or NULL. */
 void caretaker_guard_end(int64_t end_ms, struct pool *p, int status);
 
+/* Python's end has come: the caller does what is left, and nobody else. */
+void caretaker_guard_over(void);
+
 /* What the end of Python may take where the application has not been loaded to
  * serve: functions of atexit, but no threads. */
 enum { CARETAKER_UNSERVED_MS = 5000 };

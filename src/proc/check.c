@@ -33,6 +33,7 @@ load(const struct config *config, int tell_fd)
     }
     caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL, status);
     interp_leave();
+    caretaker_guard_over();
     return status;
 }
 

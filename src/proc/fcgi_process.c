@@ -71,6 +71,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
             caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL,
                                 EX_SOFTWARE);
             interp_leave();
+            caretaker_guard_over();
             return EX_SOFTWARE;
         }
     }
@@ -103,6 +104,7 @@ serve(const struct pool_setup *setup)
     if (status == 0) {
         caretaker_guard_end(caretaker_end_ms(pool), pool, EX_OK);
         interp_finish();
+        caretaker_guard_over();
     }
     if (restart && signals_get().stop != STOP_NOW) {
         int e = pool_restart(pool);

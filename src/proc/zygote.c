@@ -244,6 +244,7 @@ finish(const struct pool_setup *setup)
     else {
         interp_finish();
     }
+    caretaker_guard_over();
 }
 
 int

@@ -94,10 +94,10 @@ peer_close(struct control *c, struct peer *p)
 {
     (void)watch(c, EPOLL_CTL_DEL, p->fd, 0, 0);
     (void)shutdown(p->fd, SHUT_RDWR);
+    p->phase = PHASE_FREE; /* before: a child may be forked just now */
     fd_close(&p->fd);
     buf_fini(&p->in);
     buf_fini(&p->out);
-    p->phase = PHASE_FREE;
 }
 
 /* -- one answer -------------------------------------------------------------------------- */
@@ -619,6 +619,22 @@ void
 control_forget(struct control **c)
 {
     release(c, false);
+}
+
+void
+control_close_in_child(struct control *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+        if (p->phase != PHASE_FREE) {
+            fd_close(&p->fd);
+        }
+    }
+    fd_close(&c->listener.fd);
+    fd_close(&c->timer_fd);
+    fd_close(&c->epoll_fd);
 }
 
 void

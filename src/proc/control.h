@@ -39,6 +39,11 @@ void control_run(struct control *c);
 /* In a forked worker: closes the descriptors, leaves the socket file. */
 void control_forget(struct control **c);
 
+/* In a child that the application has forked: closes the descriptors, or clients
+ * would wait for its end, and the address be taken until then. c may be NULL.
+ * Async-signal-safe. */
+void control_close_in_child(struct control *c);
+
 void control_close(struct control **c);
 
 #endif

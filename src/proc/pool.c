@@ -164,6 +164,9 @@ in_child(void *arg)
     migrate_close(p->s.migrate);
     spare_give_up(&p->spare);
     poller_close(&p->poller);
+    control_close_in_child(p->s.control);
+    fd_close(&p->s.master_wake_fd);
+    fd_close(&p->s.imports_fd);
     notify_forget();
     memory_close(&p->memory);
 }

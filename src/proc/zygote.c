@@ -40,6 +40,8 @@ in_child(void *arg)
         fd_close(&z->s->listeners[i].fd);
     }
     migrate_close(z->s->migrate);
+    fd_close(&z->s->master_wake_fd);
+    fd_close(&z->s->imports_fd);
     fd_close(&z->fd);
 }
 

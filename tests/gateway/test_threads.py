@@ -1,5 +1,6 @@
 """Request threads: F13, F30, F33, and the truth about wsgi.multithread (W13, W75)."""
 
+import socket
 import threading
 import time
 
@@ -335,6 +336,48 @@ def test_spawned_children_of_a_cgi_script(cgi, tmp_path):
     script.write_text(SPAWNING)
     script.chmod(0o755)
     assert cgi.serve(script).request(query='spawn', timeout=20).text == SPAWNED
+
+
+@pytest.mark.parametrize('mode', [(), ('--processes', '1'), ('--processes', '1', '--preload')],
+                         ids=['alone', 'master', 'preload'])
+def test_descriptors_of_a_child(fcgi_server, world, mode):
+    """F33: a child that the application forks has nothing of the program's that a peer could wait for: no connection,
+    listener, poller, or link to another process, the control socket and systemd's included."""
+    control, told = world.new_path('control'), world.new_path('notify')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(told))
+        server = fcgi_server('''
+            import json, os, tempfile
+            def descriptors():
+                found = []
+                for fd in os.listdir('/proc/self/fd'):
+                    try:
+                        found.append(os.readlink('/proc/self/fd/' + fd))
+                    except OSError:
+                        pass            # of the listing itself
+                return json.dumps(found).encode()
+            def application(environ, start_response):
+                start_response('200 OK', [('Content-Type', 'text/plain')])
+                with tempfile.TemporaryFile() as file:
+                    pid = os.fork()
+                    if pid == 0:
+                        os.write(file.fileno(), descriptors())
+                        os._exit(0)
+                    os.waitpid(pid, 0)
+                    file.seek(0)
+                    return [b'[', file.read(), b',', descriptors(), b']']
+        ''', '--control', f'unix:{control}', '--max-memory', '4g', '--threads', '2', '--reload', 'modules', *mode,
+                             env={'NOTIFY_SOCKET': str(told)})
+        with fcgi.Connection(str(control)) as peer, server.connect() as kept:
+            assert peer.request(server.params(path='/ping'), keep=True).status == 200
+            assert kept.request(server.params(), keep=True).status == 200
+            childs, ours = server.request().json
+        assert server.stop() == 0
+
+    def of_us(descriptors):
+        return [target for target in descriptors
+                if target.startswith(('socket:', 'anon_inode:', 'pipe:')) or target.endswith('/statm')]
+    assert len(of_us(ours)) > 10 and of_us(childs) == []
 
 
 def test_child_ended_at_once(fcgi_unix):

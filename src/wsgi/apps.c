@@ -394,7 +394,7 @@ app_of_script(const char *path)
 }
 
 static PyObject *
-raise_not_found(const struct request *q)
+raise_not_found(const struct request *q, int err)
 {
     const struct param *e = params_get(&q->params, "SCRIPT_FILENAME");
     CLEANUP(py_clear)
@@ -404,9 +404,12 @@ raise_not_found(const struct request *q)
                                          "backslashreplace");
     return name == NULL
                ? NULL
-               : PyErr_Format(not_found,
-                              "no script below %s (SCRIPT_FILENAME is %R)",
-                              scripts_dir, name);
+               : PyErr_Format(
+                     not_found, "no script below %s (SCRIPT_FILENAME is %R%s)",
+                     scripts_dir, name,
+                     err == -EACCES ? ", a file that is not named .py, .wsgi, "
+                                      ".cgi or .fcgi, nor executable"
+                                    : "");
 }
 
 static PyObject *
@@ -422,7 +425,7 @@ get_script(struct request *q)
         return PyErr_NoMemory();
     }
     if (r < 0) {
-        return raise_not_found(q);
+        return raise_not_found(q, r);
     }
     struct app *a = app_of_script(s.path);
     script_fini(&s);

@@ -151,14 +151,22 @@ answer_page(struct lease *l, PyObject *exc, const char *status,
     buf_fini(&page);
 }
 
+/* The log says as well which script it was, and why it is none. */
 static void
-answer_other(struct lease *l, const struct request_answer *answer)
+answer_other(struct lease *l, const struct request_answer *answer,
+             PyObject *exc)
 {
+    CLEANUP(py_clear)
+    PyObject *text = apps_is_not_found(exc) ? PyObject_Str(exc) : NULL;
+    const char *why = text == NULL ? NULL : PyUnicode_AsUTF8(text);
+
+    PyErr_Clear();
     if (lease_enter(l, name) < 0) {
         PyErr_Clear();
         return;
     }
-    request_log(l->q, LOG_LEVEL_INFO, "%s", answer->sentence);
+    request_log(l->q, LOG_LEVEL_INFO, "%s",
+                why == NULL ? answer->sentence : why);
     response_error(l->q, answer->status, answer->sentence, NULL);
     lease_leave(l);
 }
@@ -191,7 +199,7 @@ answer_exception(struct lease *l, PyObject *exc)
     }
     const struct request_answer *answer = find_answer(l, exc);
     if (answer != NULL) {
-        answer_other(l, answer);
+        answer_other(l, answer, exc);
         return;
     }
     log_exception(l, exc, "the application");

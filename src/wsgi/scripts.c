@@ -111,12 +111,14 @@ is_below(const char *real, const char *dir)
     return strncmp(real, dir, n) == 0 && real[n] == '/';
 }
 
-/* Where the server named a path that is no file and we cut it, the client may
- * have written the rest: photo.jpg/x.py, to run what somebody uploaded. */
+/* What somebody uploaded must not run, whatever the server takes for a script:
+ * x.py.jpg, where it looks at all extensions, or photo.jpg/x.py, which is no file
+ * until we cut it. asked is the name before links are followed. */
 static bool
-may_be_cut_at(const struct script *s)
+is_script(const struct script *s, const char *asked)
 {
-    return s->extra == 0 || (s->st.st_mode & S_IXUSR) != 0 ||
+    return (s->st.st_mode & S_IXUSR) != 0 ||
+           target_is_script_name(asked, strlen(asked)) ||
            target_is_script_name(s->path, strlen(s->path));
 }
 
@@ -197,6 +199,7 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
 {
     static const char *const names[] = {"SCRIPT_FILENAME", "PATH_TRANSLATED"};
     char path[PATH_MAX];
+    bool is_no_script = false;
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         struct script s = {.path = NULL};
@@ -204,7 +207,10 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
             continue;
         }
         int r = cut_at_file(path, &s);
-        if (r == 0 && is_below(s.path, dir) && may_be_cut_at(&s)) {
+        if (r == 0 && is_below(s.path, dir) && !is_script(&s, path)) {
+            is_no_script = true;
+        }
+        else if (r == 0 && is_below(s.path, dir)) {
             *ret_script = s;
             if (q->config->mount != NULL) {
                 return 0; /* the administrator's word on how to divide */
@@ -220,7 +226,7 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
             return r;
         }
     }
-    return -ENOENT;
+    return is_no_script ? -EACCES : -ENOENT;
 }
 
 void

@@ -22,7 +22,8 @@ struct script {
     size_t extra; /* bytes of PATH_INFO the server had counted to the path */
 };
 
-/* dir is a real path. -ENOENT where the request names no script below it. Divides
+/* dir is a real path. -ENOENT where the request names no file below it, -EACCES
+ * where the file has neither the name of a script nor an x bit. Divides
  * SCRIPT_NAME and PATH_INFO of q behind the script's name, where they are not. */
 CHECK_RESULT int scripts_find(struct request *q, const char *dir,
                               struct script *ret_script);

@@ -84,16 +84,35 @@ def test_path_is_divided_behind_the_script(transport, site, filename, script, in
     assert answer(server, f'{site}/{filename}', script, info)[1:] == expected
 
 
-def test_cut_only_at_a_script(fcgi_unix, site):
-    """A client that adds "/x.py" to the URL of an uploaded file must not run it; a script without an extension is
-    executable."""
-    for name in ('photo.jpg', 'plain'):
+def test_only_scripts(transport, site):
+    """What somebody uploaded does not run: not where the server takes x.py.jpg for a script, nor where a client adds
+    "/x.py" to the URL; a script without an extension is executable."""
+    uploads = ('photo.jpg', 'x.py.jpg', 'x.pyc', 'py')
+    for name in (*uploads, 'plain'):
         (site / name).write_text(SHOW.format(word=name))
     (site / 'plain').chmod(0o755)
+    server = transport.serve_scripts('--scripts-in', str(site))
+    for name in uploads:
+        for rest in ('', '/x.py', '/', '/one.py'):
+            refused(server, f'{site}/{name}{rest}', f'/{name}{rest}')
+            if rest != '/':
+                refused(server, None, f'/{name}{rest}', PATH_TRANSLATED=f'{site}/{name}{rest}')
+    server.expect_log(r"SCRIPT_FILENAME is '.*/x\.py\.jpg', a file that is not named \.py, .* nor executable\)")
+    for rest in ('', '/x.py'):
+        assert answer(server, f'{site}/plain{rest}', f'/plain{rest}') == ('plain', '/plain', rest)
+
+
+def test_links_to_scripts(fcgi_unix, site):
+    """The name of the link or that of the file: both are the administrator's."""
+    for name in ('release', 'shop.cgi'):
+        (site / name).write_text(SHOW.format(word=name))
+    (site / 'shop.wsgi').symlink_to('release')
+    (site / 'shop').symlink_to('shop.cgi')
+    (site / 'photo.jpg').symlink_to('release')
     server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site))
-    for rest in ('/x.py', '/', '/one.py'):
-        refused(server, f'{site}/photo.jpg{rest}', f'/photo.jpg{rest}')
-    assert answer(server, f'{site}/plain/x.py', '/plain/x.py') == ('plain', '/plain', '/x.py')
+    assert answer(server, f'{site}/shop.wsgi/x', '/shop.wsgi', '/x') == ('release', '/shop.wsgi', '/x')
+    assert answer(server, f'{site}/shop/x', '/shop', '/x') == ('shop.cgi', '/shop', '/x')
+    refused(server, f'{site}/photo.jpg', '/photo.jpg')
 
 
 def test_mount_has_the_last_word(fcgi_unix, site):

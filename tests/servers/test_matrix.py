@@ -22,7 +22,7 @@ from urllib.parse import quote
 import pytest
 
 from harness import Site, descendants, unread, wait_until
-from place import open_place
+from place import give_away, open_place
 from stands import STANDS, THREADS, Running, connect_gateway
 
 MIB = 1 << 20
@@ -656,6 +656,48 @@ def test_responses_without_a_body(stand, deviates):
         got, body = ask("GET", "/-/stream?1000")
         assert (got.status, body) == (200, BLOCK[:1000])
     connection.close()
+
+
+# Where a name's end makes a script of a file, and not only its folder and x bit.
+BY_NAME = ("apache/fcgid-scripts.conf", "apache/scripts.conf",
+           "lighttpd/cgi.conf")
+UPLOAD = '''#!%s
+def application(environ, start_response):
+    with open(%r, "a") as file:
+        file.write("ran")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ran"]
+'''
+
+
+@column("uploads", lambda stand: stand.prefix.endswith(".py"))
+def test_uploads(stand):
+    """Beside the script lies what visitors have uploaded. With an extension
+    inside its name, or with more behind the file in the URL, it does not run;
+    where names decide not even with an x bit. The same file as a script does."""
+    place, ran = stand.place, stand.place.run_dir / "ran"
+    folder = stand.site.prefix.rpartition("/")[0]
+    place.logs.allow("ScriptNotFound", "no script below", "ermission denied",
+                     "End of script output before headers", "exec",
+                     "Premature end of script headers", "not executable")
+    # busybox httpd's child that cannot execute it.
+    place.right_codes["orphan"] = (*place.right_codes.get("orphan", ()), 242)
+    by_name = stand.stand.file in BY_NAME
+
+    def upload(name, mode):
+        path = stand.folder / name
+        path.write_text(UPLOAD % (place.binary, str(ran)))
+        path.chmod(mode)
+        give_away(path)
+        return Site(stand.site.port, folder + "/" + name)
+
+    for name in ("x.py.jpg", "x.jpg", "x.pyc", "py"):
+        for mode in (0o644, 0o755) if by_name else (0o644,):
+            site = upload(name, mode)
+            for rest in ("", "/", "/x.py", "/%s" % stand.script.name, "?x.py"):
+                site.ask(rest)
+                assert not ran.exists(), (name, oct(mode), rest)
+    assert upload("up.py", 0o755).ask("").body == b"ran" and ran.exists()
 
 
 @column("end", everywhere)

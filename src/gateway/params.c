@@ -461,29 +461,44 @@ mend_server(struct params *p)
     return r;
 }
 
+/* PEP 3333: an application at the root has SCRIPT_NAME "", and then there is no URL
+ * without a path. Go's cgi.Handler and others divide behind a slash: "/app/" and
+ * "x". It belongs to what follows, unless that has one. */
+static int
+move_slashes(struct params *p, struct path_part *script, struct path_part *info)
+{
+    size_t n = script->n;
+
+    while (n > 0 && script->s[n - 1] == '/') {
+        n--;
+    }
+    if (n == script->n) {
+        return 0;
+    }
+    if (info->n == 0) {
+        *info = (struct path_part){script->s + n, script->n - n};
+    }
+    else if (info->s[0] != '/') {
+        size_t slashes = script->n - n;
+        char *mem = own(p, slashes + info->n);
+        if (mem == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(mem, script->s + n, slashes);
+        memcpy(mem + slashes, info->s, info->n);
+        *info = (struct path_part){mem, slashes + info->n};
+    }
+    script->n = n;
+    return 0;
+}
+
 static int
 set_path(struct params *p, struct path_part script, struct path_part info)
 {
-    /* PEP 3333: an application at the root has SCRIPT_NAME "", and then there
-     * is no URL without a path. */
-    if (script.n == 1 && script.s[0] == '/') {
-        if (info.n > 0 && info.s[0] == '/') {
-            script.n = 0;
-        }
-        else if (info.n == 0) {
-            info = script;
-            script = (struct path_part){"", 0};
-        }
-        else {
-            char *mem = own(p, info.n + 1);
-            if (mem == NULL) {
-                return -ENOMEM;
-            }
-            mem[0] = '/';
-            memcpy(mem + 1, info.s, info.n);
-            info = (struct path_part){mem, info.n + 1};
-            script = (struct path_part){"", 0};
-        }
+    int r = move_slashes(p, &script, &info);
+
+    if (r < 0) {
+        return r;
     }
     if (script.n == 0 && info.n == 0) {
         info = (struct path_part){"/", 1};
@@ -491,7 +506,7 @@ set_path(struct params *p, struct path_part script, struct path_part info)
     if (info.n > 0 && info.s[0] != '/') {
         return -ENOENT; /* "/app" + "le/x" of a prefix match by string */
     }
-    int r = set(p, "SCRIPT_NAME", script.s == NULL ? "" : script.s, script.n);
+    r = set(p, "SCRIPT_NAME", script.s == NULL ? "" : script.s, script.n);
     return r < 0 ? r
                  : set(p, "PATH_INFO", info.s == NULL ? "" : info.s, info.n);
 }

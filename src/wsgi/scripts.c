@@ -182,12 +182,15 @@ divide_path(struct request *q, const char *name, size_t extra)
     }
     const struct param *whole =
         script->value_len > 0 && !is_action(p, info) ? script : info;
-    if (whole->value_len < extra ||
-        !ends_with(whole->value, whole->value_len - extra, name, n)) {
+    const char *value = whole->value;
+    size_t nwhole = whole->value_len;
+    if (whole == script && info->value == value + nwhole) {
+        nwhole += info->value_len; /* a slash at the end, moved there */
+    }
+    if (nwhole < extra || !ends_with(value, nwhole - extra, name, n)) {
         return 0;
     }
-    const char *value = whole->value;
-    size_t at = whole->value_len - extra;
+    size_t at = nwhole - extra;
     int r = params_add(p, "SCRIPT_NAME", strlen("SCRIPT_NAME"), value, at);
     return r < 0 ? r
                  : params_add(p, "PATH_INFO", strlen("PATH_INFO"), value + at,

@@ -50,6 +50,15 @@ def test_gateway_interface_spellings(cgi, spelling):
     assert response.status == 200 and response.body == b'hello'
 
 
+@pytest.mark.parametrize('script, info, expected', [
+    ('/myscript/', 'bar', ('/myscript', '/bar')), ('/myscript/', '', ('/myscript', '/')),
+    ('/myscript/', '/bar', ('/myscript', '/bar')), ('/', 'bar', ('', '/bar'))])
+def test_slash_between_the_two(transport, script, info, expected):
+    """C6, W7: Go's cgi.Handler, and who configures a prefix with its slash: that belongs to PATH_INFO."""
+    environ = transport.serve(DUMP).request(path=info, script_name=script).json
+    assert (environ['SCRIPT_NAME'], environ['PATH_INFO']) == expected
+
+
 @pytest.mark.parametrize('path', ['', '/', '/a b', '/a%2Fb', '/%', '/%zz', '/a//b', '/a/../b', '/\xc3\xa9', '/\xff;p=1'])
 def test_path_info_is_not_decoded_a_second_time(transport, path):
     """C6: SCRIPT_NAME and PATH_INFO arrive decoded and stay byte for byte as they are."""

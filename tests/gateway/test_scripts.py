@@ -72,6 +72,7 @@ def test_prefix_of_a_proxy(fcgi_unix, site, prefix):
     ('one.py/x/y', '/one.py/x/y', '', ('/one.py', '/x/y')), ('one.py/x', '/one.py/x', '/x', ('/one.py', '/x')),
     ('one.py', '/one.py', '/x', ('/one.py', '/x')), ('one.py/x', '/one.py', '/x', ('/one.py', '/x')),
     ('one.py/', '/one.py/', None, ('/one.py', '/')), ('one.py//x/', '/one.py//x/', None, ('/one.py', '//x/')),
+    ('one.py/x/', '/one.py/x/', '', ('/one.py', '/x/')), ('one.py', '/one.py/', 'x', ('/one.py', '/x')),
     ('one.py/' + 'x' * 300, '/one.py/' + 'x' * 300, None, ('/one.py', '/' + 'x' * 300)),
     ('sub/three.py/x', '/sub/three.py/x', None,
                                                       ('/sub/three.py', '/x')),

@@ -174,6 +174,30 @@ def test_filter_data_cut_short(fcgi_unix):
     assert server.connect().request(params, role=FILTER, data=b'short').body == b'OSError'
 
 
+@pytest.mark.parametrize('first', ['body', 'data'])
+def test_filter_data_before_the_end_of_the_body(fcgi_unix, first):
+    """F28: DATA comes when STDIN has ended (FastCGI 1.0, 6.4). Records of it before that are a fault, whichever stream is
+    read: no byte of them is handed out nor passed over, and the connection ends."""
+    server = fcgi_unix(f'''
+        def application(environ, start_response):
+            streams = {{'body': environ['wsgi.input'], 'data': environ['wsgi_cgi.data']}}
+            got = []
+            for name in sorted(streams, reverse={first == 'data'}):
+                try:
+                    got.append(repr(streams[name].read()))
+                except OSError:
+                    got.append('OSError')
+            start_response('200 OK', [])
+            return [' '.join(got).encode()]
+    ''')
+    conn = server.connect()
+    params = server.params('POST', body=b'body') + [(b'FCGI_DATA_LENGTH', b'4')]
+    conn.send(fcgi.head(params, role=FILTER, keep=True) + fcgi.record(STDIN, 1, b'bo') + fcgi.record(DATA, 1, b'data') +
+              fcgi.record(STDIN, 1, b'dy') + fcgi.record(STDIN, 1) + fcgi.record(DATA, 1))
+    assert conn.response().text == 'OSError OSError'
+    conn.wait_eof()
+
+
 def test_responder_has_no_data(fcgi_unix):
     """F28: the key is only there for a Filter."""
     server = fcgi_unix('''

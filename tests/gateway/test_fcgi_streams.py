@@ -7,7 +7,8 @@ import pytest
 
 import fcgi
 from apps import BUSY, ECHO, HELLO, UNREAD
-from fcgi import ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, wait_for
+from fcgi import ABORT_REQUEST, DATA, END_REQUEST, PARAMS, STDIN, wait_for
+from settings import SLOW
 
 
 @pytest.mark.parametrize('size', [1, 8192, 100_000, 5_000_000])
@@ -354,3 +355,33 @@ def test_params_after_the_head(fcgi_unix):
               fcgi.stream(STDIN, 1, b'abc'))
     response = conn.response()
     assert response.body == b'none' or response.protocol_status is None or response.status == 500
+
+
+TOLERANT = '''
+def application(environ, start_response):
+    try:
+        got = repr(environ['wsgi.input'].read())
+    except OSError:
+        got = 'OSError'
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [got.encode()]
+'''
+
+
+@pytest.mark.parametrize('what', ['version', 'params', 'begin', 'type', 'data', 'silence'])
+def test_connection_ends_after_a_fault_in_the_body(fcgi_server, what):
+    """F12, F14: a body that a record broke, or that did not go on, ends the connection, though it was to be kept, the
+    application did not mind and its response is whole: nobody knows what the bytes behind it are."""
+    server = fcgi_server(TOLERANT, '--body-timeout', f'{int(300 * SLOW)}ms')
+    server.allow_log('.')
+    conn = server.connect()
+    body = fcgi.record(STDIN, 1, b'some') + {
+        'version': fcgi.record(STDIN, 1, b'more', version=2), 'params': fcgi.record(PARAMS, 1, b''),
+        'begin': fcgi.begin(1, keep=True), 'type': fcgi.record(99, 1, b''), 'data': fcgi.record(DATA, 1, b'more'),
+        'silence': b''}[what]
+    conn.send(fcgi.head(server.params('POST', content_length=1000), keep=True) + body)
+    response = conn.response()
+    assert response.complete and response.text == 'OSError'
+    conn.send(fcgi.request_bytes(server.params(), id=2, keep=True))
+    conn.wait_eof()
+    assert conn.records[-1].id == 1

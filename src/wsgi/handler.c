@@ -129,6 +129,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     environ_fini(&t->environs);
     after_fini(&t->after);
     Py_CLEAR(t->close_name);
+    bool is_awaited = lease_is_awaited(&t->lease);
     if (t->is_main) {
         (void)PyEval_SaveThread();
     }
@@ -136,8 +137,10 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
         PyThreadState_Clear(t->state);
         PyThreadState_DeleteCurrent();
     }
-    lease_fini(&t->lease);
-    free(t);
+    if (!is_awaited) { /* else it stays until the process ends, soon */
+        lease_fini(&t->lease);
+        free(t);
+    }
 }
 
 /* -- a request --------------------------------------------------------------------- */

@@ -227,7 +227,7 @@ call_inside(PyObject *self, read_fn fn, size_t want)
     InputObject *in = (InputObject *)self;
     struct lease *lease = in->lease;
 
-    if (lease_enter(lease, input_name) < 0) {
+    if (lease_enter_held(&in->lease, input_name) < 0) {
         return NULL;
     }
     PyObject *result = fn(in, want);

@@ -75,6 +75,13 @@ lease_fini(struct lease *l)
     (void)pthread_mutex_destroy(&l->lock);
 }
 
+bool
+lease_is_awaited(const struct lease *l)
+{
+    ASSERT_GIL();
+    return l->waiters > 0;
+}
+
 /* The request's own thread has to get in, to finish the response for example;
  * whoever is inside now waits for the peer and ends at the latest with its
  * timeout. */
@@ -83,8 +90,10 @@ wait_for_turn(struct lease *l)
 {
     int r;
 
+    l->waiters++;
     Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&l->lock);
-    Py_END_ALLOW_THREADS return r;
+    Py_END_ALLOW_THREADS l->waiters--;
+    return r;
 }
 
 /* Where a watchdog may look at the request, it must not change under it. */
@@ -165,6 +174,21 @@ lease_enter(struct lease *l, const char *what)
         return -1;
     }
     return 0;
+}
+
+int
+lease_enter_held(struct lease *const *held, const char *what)
+{
+    struct lease *l = *held;
+
+    if (lease_enter(l, what) < 0) {
+        return -1;
+    }
+    if (*held == l) {
+        return 0;
+    }
+    lease_leave(l); /* the thread's next request, or none */
+    return lease_check(NULL, what);
 }
 
 bool

@@ -40,12 +40,17 @@ struct lease {
     bool may_interrupt; /* an exception would end in the request */
     bool async;         /* one has been set from another thread */
     struct lease *next;
+    unsigned waiters;   /* threads that wait for the lock, without the GIL */
     atomic_bool peeked; /* lease_peek() may be inside */
 };
 
 /* In the thread that will use it. 0 or -errno. */
 CHECK_RESULT int lease_init(struct lease *l);
 void lease_fini(struct lease *l);
+
+/* Another thread waits for its turn in a request that is over, and will look at
+ * the lease: it must not be freed, nor lease_fini() called. */
+bool lease_is_awaited(const struct lease *l);
 
 /* This thread now runs q. */
 void lease_start(struct lease *l, struct request *q);
@@ -61,10 +66,14 @@ struct lease *lease_current(void);
  * is a forked child. what names the object in the message. */
 CHECK_RESULT int lease_check(const struct lease *l, const char *what);
 
-/* Must surround every use of l->q. 0, or -1 with RuntimeError: as
+/* Must surround every use of l->q; in the request's thread. 0, or -1 with RuntimeError: as
  * lease_check(), or another thread is inside. Python code that runs between enter
  * and leave and comes back here gets that RuntimeError, too. */
 CHECK_RESULT int lease_enter(struct lease *l, const char *what);
+
+/* The same for an object that keeps its lease in *held, where the request may end
+ * while this waits: then RuntimeError as well. */
+CHECK_RESULT int lease_enter_held(struct lease *const *held, const char *what);
 
 /* The same without an exception: false where lease_enter() would raise or wait. */
 CHECK_RESULT bool lease_try(struct lease *l);

@@ -231,14 +231,15 @@ write_inside(struct lease *lease, PyObject *block)
 static PyObject *
 write_block(PyObject *self, PyObject *block)
 {
-    struct lease *lease = ((StartResponseObject *)self)->lease;
+    struct lease *const *held = &((StartResponseObject *)self)->lease;
+    struct lease *lease = *held;
 
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.200s",
                      Py_TYPE(block)->tp_name);
         return NULL;
     }
-    if (lease_enter(lease, write_name) < 0) {
+    if (lease_enter_held(held, write_name) < 0) {
         return NULL;
     }
     int r = write_inside(lease, block);
@@ -285,7 +286,7 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      "start_response() takes 2 or 3 arguments, not %zd", n);
         return NULL;
     }
-    if (lease_enter(lease, start_response_name) < 0) {
+    if (lease_enter_held(&self->lease, start_response_name) < 0) {
         return NULL;
     }
     int r = call_inside(self, args[0], args[1], n == 3 ? args[2] : Py_None);

@@ -3,7 +3,9 @@ ended is ended inside the process, the rest with the process."""
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -666,3 +668,115 @@ def test_refused_values(run, option, value):
     """P11: one line that says what was read and what is allowed."""
     done = run(option, value, 'app.py')
     assert done.code == 64 and f'{option}: read "{value}", allowed is a time from 0' in done.stderr
+
+
+# --- a thread of the application that waits while the request ends -----------------------------------------------------
+
+# Makes two moments as long as a test needs them: the watchdog's answer in a request's place, and the wait of another
+# thread, which has the name "late", for its turn in the request.
+SLOW_MOMENTS = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void wait_for(const char *moment)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.begun", getenv("MOMENTS"), moment);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    snprintf(path, sizeof path, "%s/%s.end", getenv("MOMENTS"), moment);
+    while (access(path, F_OK) < 0)
+        usleep(2000);
+}
+ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+    ssize_t (*real)(int, const struct msghdr *, int) = dlsym(RTLD_NEXT, "sendmsg");
+    for (size_t i = 0; i < m->msg_iovlen; i++)
+        if (memmem(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len, " 504 ", 5) != NULL)
+            wait_for("answer");
+    return real(fd, m, flags);
+}
+int pthread_mutex_lock(pthread_mutex_t *lock)
+{
+    static int (*real)(pthread_mutex_t *);
+    char name[16] = "";
+    if (real == NULL)
+        real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    if (strcmp(name, "late") == 0 && lock->__data.__kind == PTHREAD_MUTEX_ERRORCHECK_NP) /* not the GIL's */
+        wait_for("turn");
+    return real(lock);
+}
+'''
+
+LATE = '''
+import os, threading, time
+at = os.environ['MOMENTS'] + '/'
+def there(name):
+    return os.path.exists(at + name)
+def late(call):
+    while not there('answer.begun'):
+        time.sleep(0.002)
+    with open('/proc/thread-self/comm', 'w') as comm:
+        comm.write('late')
+    try:
+        word = repr(call())
+    except Exception as error:
+        word = repr(error)
+    with open('/proc/thread-self/comm', 'w') as comm:
+        comm.write('done')
+    with open(at + 'said.new', 'w') as f:
+        f.write(word)
+    os.rename(at + 'said.new', at + 'said')
+class Body(list):
+    def __del__(self):                  # nothing of the request is left
+        open(at + 'over', 'w').close()
+def application(environ, start_response):
+    write = start_response('200 OK', [('Content-Type', 'text/plain')])
+    calls = {'input': environ['wsgi.input'].read, 'write': lambda: write(b'x'),
+             'start_response': lambda: start_response('200 OK', [])}
+    threading.Thread(target=late, args=(calls[environ['QUERY_STRING']],)).start()
+    while not there('answer.end'):
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass
+    return Body([b'too late'])
+'''
+
+
+@pytest.fixture(scope='module')
+def slow_moments(tmp_path_factory):
+    """A library to be loaded before others."""
+    if SANITIZED:
+        pytest.skip('a sanitizer has to be the first library')
+    if not shutil.which('cc'):
+        pytest.skip('there is no cc')
+    folder = tmp_path_factory.mktemp('moments')
+    (folder / 'moments.c').write_text(SLOW_MOMENTS)
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', folder / 'moments.so', folder / 'moments.c', '-ldl'], check=True)
+    return folder / 'moments.so'
+
+
+@pytest.mark.parametrize('what', ['input', 'write', 'start_response'])
+def test_used_by_a_thread_while_the_request_ends(serve, tmp_path, slow_moments, what):  # noqa: F811
+    """P7: a thread of the application that had to wait for its turn in a request finds it over: RuntimeError."""
+    server = serve(LATE, '--threads', '2', '--request-timeout', LIMIT,
+                   env={'LD_PRELOAD': str(slow_moments), 'MOMENTS': str(tmp_path)})
+    server.allow_log('.')
+    exchange = server.start(query=what)
+    exchange.finish_body()
+    # The watchdog answers, and keeps the request meanwhile; the thread waits for it.
+    wait_for(lambda: (tmp_path / 'turn.begun').exists(), 10, 'the late thread')
+    (tmp_path / 'answer.end').touch()
+    assert exchange.response().status == 504
+    wait_for(lambda: (tmp_path / 'over').exists(), 10, 'the end of the request')
+    (tmp_path / 'turn.end').touch()
+    wait_for(lambda: (tmp_path / 'said').exists(), 10, 'what the late thread has to say')
+    assert 'after its request ended' in (tmp_path / 'said').read_text()

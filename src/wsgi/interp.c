@@ -34,6 +34,12 @@ static char executable[PATH_MAX];
 static char venv_dir[PATH_MAX];
 static PyThreadState *main_state;
 
+#ifdef Py_GIL_DISABLED
+#define FREE_THREADED ", free-threaded but with the GIL on"
+#else
+#define FREE_THREADED ""
+#endif
+
 /* -- before Python ---------------------------------------------------------- */
 
 /* Fills in executable and venv_dir. 0 or -errno. */
@@ -89,12 +95,12 @@ interp_executable(const struct config *config, char *to, size_t size)
 const char *
 interp_version(void)
 {
-    static char version[64];
+    static char version[128];
     /* The library's own word: a shared one may be newer than our headers. */
     const char *whole = Py_GetVersion();
-    (void)snprintf(version, sizeof(version), "%.*s, %s libpython",
+    (void)snprintf(version, sizeof(version), "%.*s, %s libpython%s",
                    (int)strcspn(whole, " "), whole,
-                   WSGI_CGI_LINK_STATIC ? "static" : "shared");
+                   WSGI_CGI_LINK_STATIC ? "static" : "shared", FREE_THREADED);
     return version;
 }
 
@@ -119,6 +125,45 @@ preinit(void)
 #endif
     return Py_PreInitialize(&pre);
 }
+
+#ifdef Py_GIL_DISABLED
+/* Our code needs the GIL: objects expire under it, and what threads share is
+ * changed under it. Python would put it on by itself, with a warning, when it
+ * imports our module; where PYTHON_GIL=0 is set it would not. */
+static PyStatus
+init_with_gil(PyConfig *c)
+{
+    const char *asked = getenv("PYTHON_GIL");
+    bool is_hidden = asked != NULL && strcmp(asked, "0") == 0;
+
+    if (is_hidden && unsetenv("PYTHON_GIL") < 0) {
+        return PyStatus_NoMemory();
+    }
+    c->enable_gil = 1;
+    PyStatus s = Py_InitializeFromConfig(c);
+    if (!is_hidden || PyStatus_Exception(s)) {
+        return s;
+    }
+    /* For programs that the application starts, it is there again. */
+    CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("os");
+    CLEANUP(py_clear)
+    PyObject *env = os == NULL ? NULL : PyObject_GetAttrString(os, "environ");
+    CLEANUP(py_clear) PyObject *value = PyUnicode_FromString("0");
+
+    if (env == NULL || value == NULL ||
+        PyMapping_SetItemString(env, "PYTHON_GIL", value) < 0) {
+        PyErr_Clear();
+        return PyStatus_NoMemory();
+    }
+    return s;
+}
+#else
+static PyStatus
+init_with_gil(const PyConfig *c)
+{
+    return Py_InitializeFromConfig(c);
+}
+#endif
 
 static PyStatus
 init(const struct config *config, const char *script)
@@ -146,7 +191,7 @@ init(const struct config *config, const char *script)
         s = PyConfig_SetBytesArgv(&c, 1, argv);
     }
     if (!PyStatus_Exception(s)) {
-        s = Py_InitializeFromConfig(&c);
+        s = init_with_gil(&c);
     }
     PyConfig_Clear(&c);
     return s;

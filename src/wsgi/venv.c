@@ -22,9 +22,16 @@
 
 #define STR_(X) #X
 #define STR(X) STR_(X)
-#define MINOR STR(PY_MAJOR_VERSION) "." STR(PY_MINOR_VERSION)
+/* A free-threaded Python is another one, with folders of its own: 3.13t. */
+#ifdef Py_GIL_DISABLED
+#define ABI_THREAD "t"
+#else
+#define ABI_THREAD ""
+#endif
+#define MINOR STR(PY_MAJOR_VERSION) "." STR(PY_MINOR_VERSION) ABI_THREAD
 #define PYTHON_DIR "python" MINOR
-#define PYTHON_ZIP "python" STR(PY_MAJOR_VERSION) STR(PY_MINOR_VERSION) ".zip"
+#define PYTHON_ZIP \
+    "python" STR(PY_MAJOR_VERSION) STR(PY_MINOR_VERSION) ABI_THREAD ".zip"
 
 enum { WHY_MAX = 2 * PATH_MAX + 256, CFG_MAX = 16 * 1024 };
 

@@ -34,8 +34,8 @@ def ask_python(code):
 
 @pytest.fixture(scope='module')
 def version():
-    """Such as "3.11"."""
-    return ask_python('import sys; print("%d.%d" % sys.version_info[:2])')
+    """Such as "3.11", as in the names of folders: "3.13t" of a free-threaded one."""
+    return ask_python('import sys; print("%d.%d" % sys.version_info[:2] + "t" * ("t" in sys.abiflags))')
 
 
 @pytest.fixture(scope='module')
@@ -137,6 +137,13 @@ def test_folders_of_another_version(run, venv, version):
     edit(venv / 'pyvenv.cfg', '^version = .*$', '')
     (venv / 'lib' / f'python{version}').rename(venv / 'lib' / 'python3.8')
     refused(run, '--venv', 'venv', text=f'has no lib/python{version}/site-packages, only lib/python3.8/site-packages')
+
+
+def test_free_threaded_or_not(run, venv, version):
+    """A free-threaded Python has the same version in pyvenv.cfg, and folders of its own."""
+    other = version[:-1] if version.endswith('t') else version + 't'
+    (venv / 'lib' / f'python{version}').rename(venv / 'lib' / f'python{other}')
+    refused(run, '--venv', 'venv', text=f'has no lib/python{version}/site-packages, only lib/python{other}/site-packages')
 
 
 def test_parts_missing(run, venv, version):

@@ -220,12 +220,31 @@ signals_open(bool with_children)
 
 /* -- for Python ------------------------------------------------------------------ */
 
+/* A client that goes away, a full disk: errors of one request. */
+static const int ignored[] = {SIGPIPE, SIGXFSZ};
+
+static bool
+is_ignored(int number)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+        if (ignored[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* In a child of the application the default handlers are what is restored. */
 static void
 restore(int number)
 {
+    struct sigaction sa = {.sa_handler = SIG_IGN};
+
     if (!handlers_set) {
         set_default(number);
+    }
+    else if (is_ignored(number)) {
+        (void)sigaction(number, &sa, NULL);
     }
     else if (set_handler(number) < 0) {
         /* Not for a number that has been set before. */
@@ -249,6 +268,8 @@ signals_own(void)
     /* Without SIGCHLD, the last: only a master has that, and no Python. */
     static const struct own_signals own = {.numbers = numbers,
                                            .n = ARRAY_SIZE(numbers) - 1,
+                                           .ignored = ignored,
+                                           .nignored = ARRAY_SIZE(ignored),
                                            .act = act_for_python,
                                            .restore = restore};
 

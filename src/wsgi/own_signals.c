@@ -11,11 +11,14 @@
 #include "base/log.h"
 #include "wsgi/python.h"
 
+#include <signal.h>
+
 enum { SIGNALS_MAX = 16 };
 
 struct entry {
     int number;
-    PyObject *callable; /* what Python has for it, kept for ever */
+    PyObject *ours; /* what Python has for it, kept for ever: a callable, or
+                     * SIG_IGN */
     void (*restore)(int number);
 };
 
@@ -75,11 +78,11 @@ on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
         e = find(PyLong_AsLong(args[0]));
         PyErr_Clear(); /* too large a number: Python says so below */
     }
-    if (e == NULL || (args[1] != e->callable && !is_default(args[1]))) {
+    if (e == NULL || (args[1] != e->ours && !is_default(args[1]))) {
         return PyObject_Vectorcall(python_signal, args, (size_t)n, NULL);
     }
-    PyObject *const ours[] = {args[0], e->callable};
-    PyObject *old = PyObject_Vectorcall(python_signal, ours, 2, NULL);
+    PyObject *const both[] = {args[0], e->ours};
+    PyObject *old = PyObject_Vectorcall(python_signal, both, 2, NULL);
     if (old != NULL) {
         e->restore(e->number);
     }
@@ -134,6 +137,23 @@ own_signals_add(int number, PyObject *callable, void (*restore)(int number))
 }
 
 static int
+add_ignored(void)
+{
+    for (size_t i = 0; i < own->nignored; i++) {
+        int number = own->ignored[i];
+        if (PyOS_getsig(number) != SIG_IGN) {
+            continue;
+        }
+        PyObject *ignore = PyLong_FromLong(1); /* signal.SIG_IGN */
+        if (ignore == NULL ||
+            own_signals_add(number, ignore, own->restore) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
 show_all(void)
 {
     CLEANUP(py_clear)
@@ -162,7 +182,7 @@ own_signals_open(const struct own_signals *signals)
     PyGILState_STATE gil = PyGILState_Ensure();
 
     own = signals;
-    int r = show_all();
+    int r = show_all() < 0 || add_ignored() < 0 ? -1 : 0;
     if (r < 0) {
         PyErr_Print();
         log_error("Python's signal module could not be set up (see above)");

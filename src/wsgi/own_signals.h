@@ -5,7 +5,8 @@
  *            where it would say None, which nobody can put back: old =
  *            signal.signal(n, f) and signal.signal(n, old) then work, and so does
  *            f that calls old. With old, and with SIG_DFL, the handler is ours
- *            again: the default of a server is not to be killed. In a child that
+ *            again: the default of a server is not to be killed. Signals that we
+ *            ignore stay ignored likewise, with SIG_DFL. In a child that
  *            the application forks SIG_DFL is what it is everywhere.
  * Owner:     the process; what is given is kept.
  * Lifetime:  from the call on, in forks as well.
@@ -22,6 +23,8 @@
 struct own_signals {
     const int *numbers;
     size_t n;
+    const int *ignored; /* ... those of them that are ignored now */
+    size_t nignored;
     void (*act)(int number);     /* does what the signal does */
     void (*restore)(int number); /* puts our handler in place */
 };

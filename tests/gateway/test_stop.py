@@ -534,6 +534,38 @@ def test_default_in_a_child(fcgi_unix):
     assert server.request().text == '[-15, -15, -15]'
 
 
+@pytest.mark.parametrize('path', ['/file', '/blocks'])
+def test_broken_pipe_with_its_default(fcgi_unix, path):
+    """signal.signal(SIGPIPE, SIG_DFL), as many programs have it, does not let a client that goes away kill a process
+    with many; in a child it means what it says."""
+    server = fcgi_unix('''
+        import os, signal
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        file = open('large', 'w+b')
+        file.truncate(50_000_000)
+        def child():
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGPIPE)
+                os._exit(0)
+            return b'%d' % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            if environ['PATH_INFO'] == '/file':
+                return environ['wsgi.file_wrapper'](open('large', 'rb'))
+            if environ['PATH_INFO'] == '/blocks':
+                return (b'x' * 100_000 for _ in range(500))
+            return [child()]
+    ''')
+    server.allow_log('the client went away')
+    exchange = server.start(path=path)
+    exchange.finish_body()
+    exchange.wait_for(bytes(10) if path == '/file' else b'xxx')
+    exchange.disconnect()
+    assert server.request().text == '-13'
+
+
 def test_signal_is_pythons(fcgi_unix):
     """What is not about a signal of ours is Python's own business, its errors included."""
     server = fcgi_unix('''

@@ -16,6 +16,7 @@
 #include "proc/fcgi_process.h"
 #include "proc/logs.h"
 #include "proc/pid_file.h"
+#include "proc/prelude.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/start.h"
@@ -46,9 +47,12 @@ leave(int status)
 #endif
 }
 
+/* Started by hand: what is wrong with the words comes first. */
 static int
-usage(void)
+usage(char **argv)
 {
+    int status = argv[1] != NULL ? prelude_prepare(&config, false) : 0;
+
     (void)fprintf(
         stderr,
         "wsgi-cgi: there is neither a socket to listen on nor a CGI request\n"
@@ -57,7 +61,7 @@ usage(void)
         "  under a spawner: a listening socket on descriptor 0\n"
         "  on its own:      wsgi-cgi --bind unix:/run/app.sock APP\n"
         "See wsgi-cgi --help, and --explain for what was found.\n");
-    return EX_USAGE;
+    return status != 0 ? status : EX_USAGE;
 }
 
 static int
@@ -90,6 +94,9 @@ run(const struct start *s, char **argv)
     case ACTION_RUN:
         break;
     }
+    if (!restart_is_one()) {
+        start_warn_ignored(&config);
+    }
     if (config.doctor && s->mode != MODE_AUTO) {
         start_examine(s, &config, &facts);
         doctor = &facts;
@@ -102,7 +109,7 @@ run(const struct start *s, char **argv)
     case MODE_AUTO:
         break;
     }
-    return usage();
+    return usage(argv);
 }
 
 static bool

@@ -21,6 +21,7 @@ void
 config_fini(struct config *c)
 {
     value_drop(&c->app);
+    value_drop(&c->ignored);
     value_drop(&c->callable);
     value_drop(&c->venv);
     value_drop(&c->chdir);

@@ -44,6 +44,8 @@ struct config {
     enum config_action action;
     enum config_mode mode;
     const char *app;      /* APP as written, NULL when there is none */
+    const char *ignored;  /* the word behind APP, where no client can have
+                           * written it; NULL when there is none */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
     bool user_site;       /* with the packages of the user */

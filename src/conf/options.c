@@ -437,6 +437,20 @@ set_word(const char **field, const char *word)
     return 0;
 }
 
+/* APP, and what stands behind it. */
+static int
+take_app(struct config *c, char *const *words, size_t n)
+{
+    if (n == 0) {
+        return 0;
+    }
+    if (*words[0] == '\0') {
+        return refuse_empty_app(words, n);
+    }
+    int r = set_word(&c->app, words[0]);
+    return r == 0 && n > 1 ? set_word(&c->ignored, words[1]) : r;
+}
+
 /* What is not an option: METHOD PATH and then options again, or APP, behind
  * which nothing is looked at. */
 static int
@@ -460,9 +474,7 @@ parse_operands(struct config *c, char *const *words, size_t n)
     case ACTION_RUN:
     case ACTION_CHECK:
     case ACTION_EXPLAIN:
-        return n == 0              ? 0
-               : *words[0] == '\0' ? refuse_empty_app(words, n)
-                                   : set_word(&c->app, words[0]);
+        return take_app(c, words, n);
     case ACTION_HELP:
     case ACTION_VERSION:
         return 0;
@@ -555,6 +567,9 @@ options_parse(int argc, char **argv, bool request_in_env,
     }
     if (r == 0 && argc > 1 && !is_answered(c)) {
         r = parse_argv(c, argc, argv);
+    }
+    if (request_in_env) {
+        value_drop(&c->ignored);
     }
     if (r == 0 && in_doubt && c->app == NULL) {
         log_error("the words of this query string cannot be told from those of "

@@ -8,6 +8,7 @@
 #include "proc/privs.h"
 #include "proc/restart.h"
 #include "proc/script_check.h"
+#include "proc/start.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
 
@@ -44,6 +45,9 @@ check_run(const struct config *config)
     int tell_fd = restart_check_fd();
     int status = privs_find(config, &privs);
 
+    if (tell_fd < 0) {
+        start_warn_ignored(config);
+    }
     notify_hide();
     if (status == 0) {
         status = privs_drop(&privs);

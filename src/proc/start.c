@@ -64,6 +64,18 @@ start_detect(struct start *s, const struct config *config)
     }
 }
 
+void
+start_warn_ignored(const struct config *config)
+{
+    if (config->ignored != NULL) {
+        log_warning("\"%s\" stands behind APP (%s), where nothing is looked "
+                    "at%s",
+                    config->ignored, config->app,
+                    config->ignored[0] == '-' ? ": options come before APP"
+                                              : "");
+    }
+}
+
 static const char *
 kind_of_fd(int fd, char *to, size_t size)
 {
@@ -139,6 +151,7 @@ start_explain(const struct start *s, const struct config *config)
     if (interp_executable(config, python, sizeof python) == 0) {
         (void)printf("python executable: %s\n", python);
     }
+    start_warn_ignored(config);
     return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
 }
 

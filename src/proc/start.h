@@ -33,6 +33,9 @@ enum { START_INHERITED = 3 };
 /* Decides the mode, for once and all. */
 void start_detect(struct start *s, const struct config *config);
 
+/* Warns of a word that stands behind APP, where nothing is looked at. */
+void start_warn_ignored(const struct config *config);
+
 /* --explain, to standard output: EX_OK, or EX_USAGE where there is no mode. */
 CHECK_RESULT int start_explain(const struct start *s,
                                const struct config *config);

@@ -393,13 +393,54 @@ def test_shebang_script_over_fastcgi(world):
 
 @pytest.mark.parametrize('words', [['--help'], ['-h'], ['--no-such-option'], ['--', '-x'], ['other.py']])
 def test_nothing_after_app_is_parsed(world, words):
-    """C14: words behind APP are the application's business."""
+    """C14: words behind APP do nothing, whatever they are; a warning says so."""
     sock, address = listening_socket('unix', world.new_path('sock'))
     with sock:
         process = world.spawn(world.write_app(HELLO), *words, stdin=sock)
     server = FcgiServer(world, process, address)
+    server.expect_log(f'warning: "{words[0]}" stands behind APP .*, where nothing is looked at'
+                      + (': options come before APP$' if words[0][0] == '-' else '$'))
     server.ready()
     assert server.request().body == b'hello'
+
+
+def test_words_of_a_client_are_no_warning(cgi):
+    """In a CGI request words behind APP may be the query's: nobody may fill the log with them."""
+    server = cgi.serve(HELLO, args=['--threads', '4'])
+    assert server.request(query='a').body == b'hello'
+    assert '--threads' not in server.logged
+
+
+NO_REQUEST = 'there is neither a socket to listen on nor a CGI request'
+
+
+@pytest.mark.parametrize('words, code, text', [
+    (['app.py', '--threads', '4'], 64, 'warning: "--threads" stands behind APP (app.py), where nothing is looked at: options '
+                                       'come before APP'),
+    (['app.py', '8000'], 64, 'warning: "8000" stands behind APP (app.py), where nothing is looked at'),
+    (['nope.py'], 66, 'APP nope.py: {folder}/nope.py does not exist'),
+    (['a-b'], 64, 'APP a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
+    (['--threads', '4'], 64, 'no application: give APP'),
+    (['--venv', 'nowhere', 'app.py'], 78, '--venv {folder}/nowhere: {folder}/nowhere does not exist'),
+    (['--python-path', 'nowhere', 'app.py'], 64, '--python-path nowhere: {folder}/nowhere does not exist'),
+    (['--scripts-in', 'nowhere'], 64, '--scripts-in nowhere: {folder}/nowhere does not exist'),
+    (['app.py'], 64, None),
+])
+def test_by_hand(run, tmp_path, words, code, text):
+    """From a shell, without --bind: first what is wrong with the words, then that there is nothing to serve."""
+    (tmp_path / 'app.py').write_text(HELLO)
+    finished = run(*words)
+    lines = finished.stderr.splitlines()
+    assert finished.code == code
+    assert text is None or text.format(folder=tmp_path) in lines.pop(0)
+    assert NO_REQUEST in lines[0] and lines[1].startswith('usage: '), finished
+
+
+@pytest.mark.parametrize('action', ['--check', '--explain'])
+def test_words_behind_app_with_a_question(run, tmp_path, action):
+    (tmp_path / 'app.py').write_text(HELLO)
+    finished = run(action, 'app.py', '--threads', '4')
+    assert finished.stderr.count('\n') == 1 and '"--threads" stands behind APP (app.py)' in finished.stderr
 
 
 @pytest.mark.parametrize('words, text', [

@@ -233,7 +233,7 @@ static const struct option_row table[] = {
     HEADING("Logs"),
     {.name = "log-file", .arg = "FILE", .set = value_string, FIELD(log_file),
      .allowed = "a file, or - for standard error",
-     .help = "keep a log of its own, here; opened anew at\n"
+     .help = "keep a log of its own, here; reopened at\n"
              "SIGHUP; - is standard error"},
     {.name = "log-format", .arg = "text|json", .preset = "text",
      .set = value_log_format, FIELD(log_format), .allowed = "text or json",

@@ -145,8 +145,8 @@ why_changed(const struct visit *v, const struct param *e)
     }
     if (name_is(e, "SCRIPT_NAME") || name_is(e, "PATH_INFO")) {
         return v->q->config->mount != NULL
-                   ? "divided anew at --mount, see above"
-                   : "divided anew, see above";
+                   ? "divided again at --mount, see above"
+                   : "divided again, see above";
     }
     if (name_is(e, "SERVER_NAME")) {
         return "port cut off, or taken from Host; see above";

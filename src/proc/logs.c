@@ -120,7 +120,7 @@ void
 logs_reopen(void)
 {
     reopen(false);
-    log_debug("the log files are open anew");
+    log_debug("the log files have been reopened");
 }
 
 void

@@ -144,7 +144,7 @@ start_explain(const struct start *s, const struct config *config)
         (void)printf("scripts below: %s\n", config->scripts_in);
     }
     (void)printf("mount: %s\n", config->mount == NULL
-                                    ? "(the server's split, mended)"
+                                    ? "(the server's split, corrected)"
                                 : config->mount[0] == '\0' ? "/"
                                                            : config->mount);
     (void)printf("python: %s\n", interp_version());

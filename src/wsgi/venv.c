@@ -285,7 +285,7 @@ check_version(const char *dir, const struct cfg *cfg)
         (cfg->major != PY_MAJOR_VERSION || cfg->minor != PY_MINOR_VERSION)) {
         log_error(
             "--venv %s is for Python %u.%u, this wsgi-cgi has Python " MINOR
-            ": make it anew with python" MINOR,
+            ": create it again with python" MINOR,
             dir, (unsigned)cfg->major, (unsigned)cfg->minor);
         return EX_CONFIG;
     }
@@ -377,7 +377,7 @@ check_home(const char *dir, const struct cfg *cfg, const char *exe)
         return EX_CONFIG;
     }
     log_warning("--venv %s was made by the Python in %s, but this wsgi-cgi has "
-                "that of %s: make it anew with %s if imports fail",
+                "that of %s: create it again with %s if imports fail",
                 dir, cfg->home, exe, exe);
     return 0;
 }

@@ -93,7 +93,7 @@ def test_what_was_sent_and_what_became_of_it(transport):
     assert page.sent_as('CONTENT_LENGTH') == [('5abc', 'left out: not a number')]
     assert page.sent_as('REMOTE_USER') == page.sent_as('AUTH_TYPE') == [('(empty)', 'left out: empty')]
     assert page.sent_as('X_Y') == [('as it is', None)]
-    assert page.sent_as('SCRIPT_NAME') == [('/', 'divided anew, see above')]
+    assert page.sent_as('SCRIPT_NAME') == [('/', 'divided again, see above')]
     assert page.gets['SCRIPT_NAME'] == '(empty)' and page.gets['PATH_INFO'] == '/x'
     names = [name for name, _, _ in page.sent]
     assert names.index('HTTP_PROXY') < names.index('CONTENT_LENGTH') < names.index('X_Y')

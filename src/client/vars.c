@@ -125,7 +125,7 @@ add_path(struct buf *to, const struct config *c, const char *option,
     buf_init(&info, 1 << 20);
     if (path[0] != '/' || strpbrk(path, " #") != NULL || has_control(path) ||
         !decode(path, n, &info, &e)) {
-        log_error("%s: read the path \"%s\", allowed is what stands in a URL: "
+        log_error("%s: invalid path \"%s\": expected what stands in a URL, "
                   "/PATH or /PATH?QUERY, percent-encoded",
                   option, path);
         buf_fini(&info);
@@ -184,7 +184,7 @@ add_header(struct buf *to, const struct config *c, const char *line)
 
     if (line[n] != ':' || n > NAME_MAX_BYTES || !is_token(line, n) ||
         has_control(value)) {
-        log_error("--header: read \"%s\", allowed is NAME: VALUE", line);
+        log_error("--header: invalid value \"%s\": expected NAME: VALUE", line);
         return EX_USAGE;
     }
     value += strspn(value, " ");
@@ -266,7 +266,7 @@ vars_make(struct buf *to, const struct config *config, const char *option,
     int e;
 
     if (!is_token(method, strlen(method))) {
-        log_error("%s: read the method \"%s\", allowed is a word such as GET",
+        log_error("%s: invalid method \"%s\": expected a word such as GET",
                   option, method);
         return EX_USAGE;
     }

@@ -39,36 +39,36 @@
 static const struct option_row table[] = {
     HEADING("Application"),
     {.name = "callable", .arg = "NAME", .set = value_string, FIELD(callable),
-     .allowed = ANY_TEXT,
+     .expected = ANY_TEXT,
      .help = "name of the callable in APP; without it\n"
              "application, then app"},
     {.name = "venv", .arg = "DIR", .set = value_string, FIELD(venv),
-     .allowed = "the folder of a virtual environment",
+     .expected = "the folder of a virtual environment",
      .help = "run as the python of this virtual environment"},
     {.name = "user-site", .set = value_true, FIELD(user_site),
      .help = "with the packages of pip install --user"},
     {.name = "python-path", .arg = "DIR", .set = value_word, FIELD(python_path),
-     .allowed = "a folder",
+     .expected = "a folder",
      .help = "put a folder, with what its .pth files name, in\n"
              "front of sys.path (repeatable)"},
     {.name = "chdir", .arg = "DIR", .set = value_string, FIELD(chdir),
-     .allowed = "a folder",
+     .expected = "a folder",
      .help = "change into this folder first"},
     {.name = "mount", .arg = "PATH", .set = value_mount, FIELD(mount),
-     .allowed = "a path that begins with \"/\", without ? and #",
+     .expected = "a path that begins with \"/\", without ? and #",
      .help = "URL path the application lives at: exact\n"
              "SCRIPT_NAME and PATH_INFO behind any server"},
     {.name = "set", .arg = "NAME=VALUE", .set = value_assignment, FIELD(set),
-     .allowed = "NAME=VALUE",
+     .expected = "NAME=VALUE",
      .help = "put a string into every environ (repeatable)"},
     {.name = "scripts-in", .arg = "DIR", .set = value_string, FIELD(scripts_in),
-     .allowed = "a folder",
+     .expected = "a folder",
      .help = "without APP, serve the script the request\n"
              "names, if it is below this folder"},
 
     {.name = "x-sendfile", .arg = "HEADER[:[URLPREFIX=]DIR]", WHOLE,
      .set = value_x_sendfile,
-     .allowed = "HEADER, HEADER:DIR or HEADER:URLPREFIX=DIR, where HEADER "
+     .expected = "HEADER, HEADER:DIR or HEADER:URLPREFIX=DIR, where HEADER "
                 "begins with X- and is the same each time, URLPREFIX with / "
                 "(X-Accel-Redirect needs it), and DIR is a folder",
      .help = "have the server send the files below DIR\n"
@@ -77,27 +77,27 @@ static const struct option_row table[] = {
     HEADING("Where requests come from"),
     {.letter = 'b', .name = "bind", .arg = "ADDR", .set = value_word,
      FIELD(bind),
-     .allowed = "unix:PATH, /PATH, HOST:PORT, [IPV6]:PORT or :PORT",
+     .expected = "unix:PATH, /PATH, HOST:PORT, [IPV6]:PORT or :PORT",
      .help = "listen for FastCGI on unix:PATH, /PATH,\n"
              "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
              "repeatable"},
     {.name = "mode", .arg = "cgi|fastcgi", .set = value_mode, FIELD(mode),
-     .allowed = "cgi or fastcgi",
+     .expected = "cgi or fastcgi",
      .help = "do not find out, be this"},
     {.name = "backlog", .arg = "N", .preset = "1024", .set = value_int,
      FIELD(backlog), .min = 1, .max = 65535,
-     .allowed = "a number from 1 to 65535",
+     .expected = "a number from 1 to 65535",
      .help = "connections that may wait to be accepted"},
     {.name = "socket-mode", .arg = "OCTAL", .preset = "0660",
      .set = value_file_mode, FIELD(socket_mode), .max = 0777,
-     .allowed = "octal digits from 0 to 0777",
+     .expected = "octal digits from 0 to 0777",
      .help = "permissions of the unix sockets it makes"},
     {.name = "socket-owner", .arg = "[USER][:GROUP]", .set = value_owner,
      FIELD(socket_owner),
-     .allowed = "USER, USER:GROUP or :GROUP",
+     .expected = "USER, USER:GROUP or :GROUP",
      .help = "owner of the unix sockets it makes"},
     {.name = "allow", .arg = "ADDRS", .set = value_commas, FIELD(allow),
-     .allowed = "addresses or networks such as 10.0.0.0/8, with commas "
+     .expected = "addresses or networks such as 10.0.0.0/8, with commas "
                 "between them, or any",
      .help = "peers that may connect by TCP: addresses or\n"
              "networks with commas, or any; repeatable"},
@@ -105,55 +105,55 @@ static const struct option_row table[] = {
     HEADING("Work and limits (sizes take k, m, g; times ms, s, m)"),
     {.letter = 't', .name = "threads", .arg = "N", .preset = "1",
      .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
-     .allowed = "a number from 1 to 1024",
+     .expected = "a number from 1 to 1024",
      .help = "requests that run at the same time"},
     {.name = "limit-head", .arg = "SIZE", .preset = "1m", .set = value_size,
      FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,
-     .allowed = "a size from 1k to 1g (digits, then nothing, k, m or g)",
+     .expected = "a size from 1k to 1g (digits, then nothing, k, m or g)",
      .help = "variables of one request, in bytes, else 431"},
     {.name = "limit-vars", .arg = "N", .preset = "1000",
      .set = value_unsigned, FIELD(limit_vars), .min = 16, .max = 1000000,
-     .allowed = "a number from 16 to 1000000",
+     .expected = "a number from 16 to 1000000",
      .help = "how many of them there may be, else 431"},
     {.name = "limit-body", .arg = "SIZE", .preset = "0", .set = value_size,
      FIELD(limit_body), .max = INT64_MAX,
-     .allowed = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
      .help = "body of one request, else 413; 0 is no limit"},
     {.name = "head-timeout", .arg = "TIME", .preset = "10s", .set = value_time,
      FIELD(head_timeout_ms), .min = 1, .max = DAY_MS,
-     .allowed = TIME_FROM_1MS,
+     .expected = TIME_FROM_1MS,
      .help = "for all variables of one request to arrive"},
     {.name = "body-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
      FIELD(body_timeout_ms), .min = 1, .max = DAY_MS,
-     .allowed = TIME_FROM_1MS,
+     .expected = TIME_FROM_1MS,
      .help = "without a byte of the body"},
     {.name = "write-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
      FIELD(write_timeout_ms), .min = 1, .max = DAY_MS,
-     .allowed = TIME_FROM_1MS,
+     .expected = TIME_FROM_1MS,
      .help = "without the server taking a byte"},
     {.name = "keepalive-timeout", .arg = "TIME", .preset = "75s",
      .set = value_time, FIELD(keepalive_timeout_ms), .max = DAY_MS,
-     .allowed = TIME_FROM_0,
+     .expected = TIME_FROM_0,
      .help = "for a kept connection without a request"},
     {.name = "graceful-timeout", .arg = "TIME", .preset = "30s",
      .set = value_time, FIELD(graceful_timeout_ms), .max = DAY_MS,
-     .allowed = TIME_FROM_0,
+     .expected = TIME_FROM_0,
      .help = "for running requests to end at SIGTERM"},
     {.name = "request-timeout", .arg = "TIME", .preset = "0",
      .set = value_time, FIELD(request_timeout_ms), .max = DAY_MS,
-     .allowed = TIME_FROM_0,
+     .expected = TIME_FROM_0,
      .help = "end a request that is older, with 504; 0 is\n"
              "no limit"},
     {.name = "slow", .arg = "TIME", .preset = "0", .set = value_time,
      FIELD(slow_ms), .max = DAY_MS,
-     .allowed = TIME_FROM_0,
+     .expected = TIME_FROM_0,
      .help = "log the stack of a request that is older,\n"
              "once; 0 is never"},
 
     HEADING("Processes"),
     {.letter = 'p', .name = "processes", .arg = "N|auto",
      .set = value_processes, FIELD(processes), .min = 1, .max = 256,
-     .allowed = "a number from 1 to 256, or auto",
+     .expected = "a number from 1 to 256, or auto",
      .help = "workers under a master process; auto: as many\n"
              "as there are processors; without it one\n"
              "process and no master"},
@@ -162,95 +162,95 @@ static const struct option_row table[] = {
              "forked: they share its memory"},
     {.name = "max-requests", .arg = "N", .preset = "0", .set = value_unsigned,
      FIELD(max_requests), .max = UINT32_MAX,
-     .allowed = "a number; 0 is no limit",
+     .expected = "a number; 0 is no limit",
      .help = "a new process after so many; 0 is no limit"},
     {.name = "max-requests-jitter", .arg = "N", .preset = "0",
      .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
-     .allowed = "a number",
+     .expected = "a number",
      .help = "up to so many more, different in each worker"},
     {.name = "max-memory", .arg = "SIZE", .preset = "0", .set = value_size,
      FIELD(max_memory), .max = INT64_MAX,
-     .allowed = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
      .help = "a new process after a request that leaves it\n"
              "with more; 0 is no limit"},
     {.name = "reload", .arg = "script|modules|off",
      .preset = "script",
      .set = value_reload, FIELD(reload),
-     .allowed = "script, modules or off",
+     .expected = "script, modules or off",
      .help = "take new code when APP, or tmp/restart.txt\n"
              "beside it, is touched; modules: or any\n"
              "imported file"},
     {.name = "user", .arg = "NAME|UID", .set = value_string, FIELD(user),
-     .allowed = "the name or number of a user",
+     .expected = "the name or number of a user",
      .help = "become this user when the sockets are open"},
     {.name = "group", .arg = "NAME|GID", .set = value_string, FIELD(group),
-     .allowed = "the name or number of a group",
+     .expected = "the name or number of a group",
      .help = "and this group; without it the user's own"},
     {.name = "umask", .arg = "OCTAL", .set = value_umask, FIELD(umask),
-     .max = 0777, .allowed = "octal digits from 0 to 0777",
+     .max = 0777, .expected = "octal digits from 0 to 0777",
      .help = "permissions that new files do not get"},
     {.name = "pid-file", .arg = "FILE", .set = value_string, FIELD(pid_file),
-     .allowed = "a file",
+     .expected = "a file",
      .help = "keep the process id there while it runs"},
 
     HEADING("Seeing inside"),
     {.name = "status-path", .arg = "PATH", .set = value_path,
-     FIELD(status_path), .allowed = PATH_TEXT,
+     FIELD(status_path), .expected = PATH_TEXT,
      .help = "answer this path with the status page"},
     {.name = "ping-path", .arg = "PATH", .set = value_path, FIELD(ping_path),
-     .allowed = PATH_TEXT,
+     .expected = PATH_TEXT,
      .help = "answer this path with pong"},
     {.name = "control", .arg = "ADDR", .set = value_string, FIELD(control),
-     .allowed = ADDRESS_TEXT,
+     .expected = ADDRESS_TEXT,
      .help = "answer both on a FastCGI socket of its own,\n"
              "even when all threads are busy"},
 
     HEADING("Asking a running backend"),
     {.name = "ping", .arg = "ADDR", WHOLE, .set = value_ask,
-     .max = ACTION_PING, .allowed = ADDRESS_TEXT,
+     .max = ACTION_PING, .expected = ADDRESS_TEXT,
      .help = "does it answer (--ping-path: that request)?"},
     {.name = "status", .arg = "ADDR", WHOLE, .set = value_ask,
-     .max = ACTION_STATUS, .allowed = ADDRESS_TEXT,
+     .max = ACTION_STATUS, .expected = ADDRESS_TEXT,
      .help = "print its status page; ADDR is that of\n"
              "--control, or give --status-path"},
     {.name = "request", .arg = "ADDR METHOD PATH", WHOLE, .set = value_ask,
-     .max = ACTION_REQUEST, .allowed = ADDRESS_TEXT,
+     .max = ACTION_REQUEST, .expected = ADDRESS_TEXT,
      .help = "send one request and print the response"},
     {.name = "json", .set = value_true, FIELD(json),
      .help = "the status as JSON"},
     {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
-     FIELD(headers), .allowed = "NAME: VALUE",
+     FIELD(headers), .expected = "NAME: VALUE",
      .help = "header of the request, NAME: VALUE\n"
              "(repeatable)"},
     {.name = "data-file", .arg = "FILE", .set = value_string, FIELD(data_file),
-     .allowed = "a file, or - for standard input",
+     .expected = "a file, or - for standard input",
      .help = "body of the request; - is standard input"},
     {.name = "timeout", .arg = "TIME", .preset = "5s", .set = value_time,
      FIELD(client_timeout_ms), .min = 1, .max = DAY_MS,
-     .allowed = TIME_FROM_1MS,
+     .expected = TIME_FROM_1MS,
      .help = "for the answer; of a request, for each wait"},
 
     HEADING("Logs"),
     {.name = "log-file", .arg = "FILE", .set = value_string, FIELD(log_file),
-     .allowed = "a file, or - for standard error",
+     .expected = "a file, or - for standard error",
      .help = "keep a log of its own, here; reopened at\n"
              "SIGHUP; - is standard error"},
     {.name = "log-format", .arg = "text|json", .preset = "text",
-     .set = value_log_format, FIELD(log_format), .allowed = "text or json",
+     .set = value_log_format, FIELD(log_format), .expected = "text or json",
      .help = "lines of text, or one JSON object a line"},
     {.name = "log-level", .arg = "LEVEL", .preset = "info",
      .set = value_log_level, FIELD(log_level),
-     .allowed = "error, warning, notice, info or debug",
+     .expected = "error, warning, notice, info or debug",
      .help = "no lines of the program itself below this"},
     {.name = "access-log", .arg = "FILE", .set = value_string,
-     FIELD(access_log), .allowed = "a file, or - for the log",
+     FIELD(access_log), .expected = "a file, or - for the log",
      .help = "one line for each request that has ended;\n"
              "- is the log"},
 
     HEADING("Errors and questions"),
     {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",
      .set = value_errors_to, FIELD(errors_to),
-     .allowed = "auto, server or stderr",
+     .expected = "auto, server or stderr",
      .help = "where wsgi.errors and tracebacks go"},
     {.name = "debug", .set = value_true, FIELD(debug),
      .help = "show tracebacks to the client"},
@@ -306,8 +306,8 @@ apply(struct config *c, const struct option_row *row, const char *value,
         return EX_OSERR;
     }
     if (r < 0) {
-        log_error("%s--%s: read \"%s\", allowed is %s", where, row->name, value,
-                  row->allowed);
+        log_error("%s--%s: invalid value \"%s\": expected %s", where, row->name,
+                  value, row->expected);
         return EX_USAGE;
     }
     return 0;
@@ -346,14 +346,14 @@ parse_option(struct config *c, char *const *words, size_t n, const char *where,
         return EX_USAGE;
     }
     if (row->arg == NULL && value != NULL) {
-        log_error("%s--%s: read \"%s\", but it takes no value", where,
+        log_error("%s--%s: unexpected value \"%s\": it takes none", where,
                   row->name, value);
         return EX_USAGE;
     }
     if (row->arg != NULL && value == NULL) {
         if (n < 2) {
-            log_error("%s--%s: read nothing, allowed is %s", where, row->name,
-                      row->allowed);
+            log_error("%s--%s: missing value: expected %s", where, row->name,
+                      row->expected);
             return EX_USAGE;
         }
         value = words[1];
@@ -407,7 +407,7 @@ parse_text(struct config *c, const char *text, const char *where)
     size_t used;
     r = parse_words(c, words.v, words.n, where, &used);
     if (r == 0 && used < words.n && !is_answered(c)) {
-        log_error("%sread \"%s\", allowed are only options", where,
+        log_error("%sunexpected \"%s\": expected only options", where,
                   words.v[used]);
         r = EX_USAGE;
     }
@@ -419,9 +419,9 @@ parse_text(struct config *c, const char *text, const char *where)
 static int
 refuse_empty_app(char *const *words, size_t n)
 {
-    log_error("APP: read \"\"%s%s%s, allowed is a file, MODULE[:CALLABLE] or "
-              "MODULE:FACTORY(): is there a blank too many, or an empty "
-              "variable, where the command line is written?",
+    log_error("APP: invalid value \"\"%s%s%s: expected a file, "
+              "MODULE[:CALLABLE] or MODULE:FACTORY(); is there a blank too "
+              "many, or an empty variable, where the command line is written?",
               n > 1 ? " in front of \"" : "", n > 1 ? words[1] : "",
               n > 1 ? "\"" : "");
     return EX_USAGE;
@@ -480,7 +480,7 @@ parse_operands(struct config *c, char *const *words, size_t n)
         return 0;
     }
     if (r == 0 && used < n && !is_answered(c)) {
-        log_error("read \"%s\", allowed are only options", words[used]);
+        log_error("unexpected \"%s\": expected only options", words[used]);
         r = EX_USAGE;
     }
     return r;

@@ -5,8 +5,8 @@
  *            compares it with the man page.
  * Owner:     the caller owns the config.
  * Threads:   start only.                                         GIL: not used.
- * Errors:    a sysexits code; the one line that says what was read and what is
- *            allowed has been written to stderr.                 Blocks: never.
+ * Errors:    a sysexits code; the one line that says what was read and what was
+ *            expected has been written to stderr.                 Blocks: never.
  * Standards: RFC 3875, 4.4 (words of argv that come from the query string).
  */
 #ifndef CONF_OPTIONS_H

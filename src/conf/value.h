@@ -27,7 +27,7 @@ struct option_row {
     const char *arg;  /* what --help calls the value; NULL: takes none */
     const char *preset;
     const char *help;
-    const char *allowed; /* ends the sentence "allowed is ..." */
+    const char *expected; /* ends the sentence "expected ..." */
     value_fn set;
     size_t field;      /* offset in struct config */
     uint64_t min, max; /* of numbers; max alone: the mode bits, the action */

@@ -11,8 +11,8 @@ static int
 not_an_address(const char *option, const char *text)
 {
     log_error(
-        "%s: read \"%s\", allowed are unix:/path, /path, @abstract, "
-        "HOST:PORT, [IPV6]:PORT and :PORT (loopback), with HOST a numeric "
+        "%s: invalid value \"%s\": expected unix:/path, /path, @abstract, "
+        "HOST:PORT, [IPV6]:PORT or :PORT (loopback), with HOST a numeric "
         "address",
         option, text);
     return EX_USAGE;

@@ -77,10 +77,10 @@ find_owner(const struct config *config, struct socket_owner *ret)
         e = parse_owner(owner, &ret->uid, &ret->gid);
     }
     if (e < 0) {
-        log_error(
-            "--socket-owner: read \"%s\", which names no user or group here; "
-            "allowed are USER, USER:GROUP, :GROUP and numbers",
-            owner);
+        log_error("--socket-owner: invalid value \"%s\", which names no user "
+                  "or group "
+                  "here: expected USER, USER:GROUP, :GROUP or numbers",
+                  owner);
         return EX_USAGE;
     }
     return 0;

@@ -75,8 +75,8 @@ read_watchdog(const char *usec, const char *pid)
         return; /* meant for somebody else */
     }
     if (num_parse(usec, strlen(usec), INT64_MAX, &n) < 0 || n == 0) {
-        log_warning("WATCHDOG_USEC: read \"%s\", allowed is a number of "
-                    "microseconds: there is no watchdog",
+        log_warning("WATCHDOG_USEC: invalid value \"%s\": expected a number of "
+                    "microseconds; there is no watchdog",
                     usec);
         return;
     }

@@ -60,8 +60,8 @@ find_groups(struct privs *p)
 static int
 no_such(const char *option, const char *text, const char *what)
 {
-    log_error("--%s: read \"%s\", which names no %s here; allowed are names "
-              "and numbers",
+    log_error("--%s: invalid value \"%s\", which names no %s here: expected a "
+              "name or a number",
               option, text, what);
     return EX_NOUSER;
 }

@@ -17,8 +17,8 @@ read_allow(struct sockets *s, const struct config *config)
 
     for (size_t i = 0; i < config->allow.n; i++) {
         if (allow_add(&s->allow, config->allow.v[i]) < 0) {
-            log_error("--allow: read \"%s\", allowed are ADDRESS, ADDRESS/BITS "
-                      "and any",
+            log_error("--allow: invalid value \"%s\": expected ADDRESS, "
+                      "ADDRESS/BITS or any",
                       config->allow.v[i]);
             return EX_USAGE;
         }
@@ -29,9 +29,9 @@ read_allow(struct sockets *s, const struct config *config)
     rest = list = strdup(env);
     while (e == 0 && (word = strsep(&rest, ", \t")) != NULL) {
         if (*word != '\0' && allow_add(&s->allow, word) < 0) {
-            log_error(
-                "FCGI_WEB_SERVER_ADDRS: read \"%s\", allowed are addresses",
-                word);
+            log_error("FCGI_WEB_SERVER_ADDRS: invalid value \"%s\": expected "
+                      "addresses",
+                      word);
             e = EX_USAGE;
         }
     }

@@ -244,7 +244,7 @@ find_peer(const char *address)
                    colon == NULL ? 0 : (int)(colon - address), address);
     if (inet_pton(AF_INET, host, &in->sin_addr) != 1) {
         (void)fprintf(stderr,
-                      "load: read \"%s\", allowed are unix:PATH, /PATH "
+                      "load: invalid value \"%s\": expected unix:PATH, /PATH "
                       "and IPV4:PORT\n",
                       address);
         exit(EX_USAGE);

@@ -363,10 +363,10 @@ def test_large_response(fcgi_unix, run):
 
 
 @pytest.mark.parametrize('words, message', [
-    (['GET', 'x'], 'the path "x"'), (['GET', ''], 'the path ""'), (['GET', '/%zz'], 'the path "/%zz"'),
-    (['GET', '/%4'], 'the path'), (['GET', '/%00'], 'the path'), (['GET', '/a b'], 'the path'),
-    (['GET', '/#x'], 'the path'), (['GET', '/\n'], 'the path'), (['G T', '/'], 'the method "G T"'),
-    (['', '/'], 'the method ""'), (['GET', '/', '-H', 'X'], '--header: read "X"'),
+    (['GET', 'x'], 'invalid path \"x"'), (['GET', ''], 'invalid path \""'), (['GET', '/%zz'], 'invalid path \"/%zz"'),
+    (['GET', '/%4'], 'invalid path'), (['GET', '/%00'], 'invalid path'), (['GET', '/a b'], 'invalid path'),
+    (['GET', '/#x'], 'invalid path'), (['GET', '/\n'], 'invalid path'), (['G T', '/'], 'invalid method "G T"'),
+    (['', '/'], 'invalid method ""'), (['GET', '/', '-H', 'X'], '--header: invalid value "X"'),
     (['GET', '/', '-H', ': y'], '--header'), (['GET', '/', '-H', 'X y: z'], '--header'),
     (['GET', '/', '-H', 'X: a\r\nY: b'], '--header')])
 def test_wrong_words(run, words, message):

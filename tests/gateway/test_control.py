@@ -310,7 +310,7 @@ def test_tcp(world, fcgi_unix):
 
 
 @pytest.mark.parametrize('address, code, message', [
-    ('nonsense', 64, '--control: read "nonsense"'),
+    ('nonsense', 64, '--control: invalid value "nonsense"'),
     ('0.0.0.0:9', 64, '--control: 0.0.0.0:9 can be reached from other machines'),
     ('unix:/nowhere/at/all', 69, '--control: unix:/nowhere/at/all: No such file'),
 ])

@@ -64,7 +64,7 @@ def test_every_option_in_help_is_taken(run):
         for spelling in [f'--{name}'] + ([f'-{letter}'] if letter else []):
             finished = run(spelling)
             if argument:
-                assert finished.code == 64 and f'--{name}: read nothing' in finished.stderr, finished
+                assert finished.code == 64 and f'--{name}: missing value' in finished.stderr, finished
             else:
                 assert 'unknown option' not in finished.stderr, finished
 

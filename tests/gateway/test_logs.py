@@ -139,16 +139,16 @@ def test_unusable(run, world, tmp_path, option, name, why):
     assert line and line[1].encode() in finished.stdout, finished
 
 
-@pytest.mark.parametrize('option, value, allowed', [
+@pytest.mark.parametrize('option, value, expected', [
     ('log-file', '', 'a file, or - for standard error'), ('access-log', '', 'a file, or - for the log'),
     ('log-format', 'xml', 'text or json'), ('log-format', 'JSON', 'text or json'),
     ('log-level', 'loud', 'error, warning, notice, info or debug'),
     ('log-level', '', 'error, warning, notice, info or debug')])
-def test_wrong_values(run, option, value, allowed):
-    """One line that says what was read and what is allowed."""
+def test_wrong_values(run, option, value, expected):
+    """One line that says what was read and what was expected."""
     finished = run(f'--{option}={value}', 'app.py')
     assert finished.code == 64
-    assert finished.stderr.partition(': error: ')[2] == f'--{option}: read "{value}", allowed is {allowed}\n'
+    assert finished.stderr.partition(': error: ')[2] == f'--{option}: invalid value "{value}": expected {expected}\n'
 
 
 def test_start_errors_go_to_stderr(run, world, tmp_path):

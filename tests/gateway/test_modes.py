@@ -444,9 +444,9 @@ def test_words_behind_app_with_a_question(run, tmp_path, action):
 
 
 @pytest.mark.parametrize('words, text', [
-    ([''], 'APP: read "", allowed is a file'), (['--threads', '2', '', 'app.py'], 'APP: read "" in front of "app.py", allowed'),
-    (['--', ''], 'APP: read "", allowed'), (['--python-path', '', 'app.py'], '--python-path: read "", allowed is a folder'),
-    (['--venv=', 'app.py'], '--venv: read "", allowed'),
+    ([''], 'APP: invalid value "": expected a file'), (['--threads', '2', '', 'app.py'], 'APP: invalid value "" in front of "app.py": expected'),
+    (['--', ''], 'APP: invalid value "": expected'), (['--python-path', '', 'app.py'], '--python-path: invalid value "": expected a folder'),
+    (['--venv=', 'app.py'], '--venv: invalid value "": expected'),
 ])
 @pytest.mark.parametrize('mode', ['check', 'bind', 'cgi'])
 def test_empty_word(world, mode, words, text):

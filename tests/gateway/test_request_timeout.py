@@ -667,7 +667,7 @@ def test_off_costs_nothing(cgi):
 def test_refused_values(run, option, value):
     """P11: one line that says what was read and what is allowed."""
     done = run(option, value, 'app.py')
-    assert done.code == 64 and f'{option}: read "{value}", allowed is a time from 0' in done.stderr
+    assert done.code == 64 and f'{option}: invalid value "{value}": expected a time from 0' in done.stderr
 
 
 # --- a thread of the application that waits while the request ends -----------------------------------------------------

@@ -249,4 +249,4 @@ def test_application_that_does_not_load(fcgi_unix):
 def test_wrong_path(run, option, value):
     """What cannot be a path of a URL is refused at the start."""
     finished = run(option, value, 'app.py')
-    assert finished.code == 64 and f'{option}: read "{value}"' in finished.stderr
+    assert finished.code == 64 and f'{option}: invalid value "{value}"' in finished.stderr

@@ -152,7 +152,7 @@ def test_wrong_values(value, run, files):
     """Told at the start, in one line: exit 64."""
     finished = run('--x-sendfile', value.format(files=files), 'app.py')
     assert finished.code == 64 and finished.stderr.count('\n') == 1
-    assert '--x-sendfile: read "' + value.format(files=files) in finished.stderr
+    assert '--x-sendfile: invalid value "' + value.format(files=files) in finished.stderr
     assert 'X-Accel-Redirect needs it' in finished.stderr
 
 

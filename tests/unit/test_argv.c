@@ -409,9 +409,9 @@ test_a_shebang_line_that_is_wrong(void **state UNUSED)
         const char *line, *word, *sentence;
     } cases[] = {
         {"#!/w --threads\n", "--threads",
-         "in the #! line: --threads: read nothing"},
+         "in the #! line: --threads: missing value"},
         {"#!/w --threads 4 app.py\n", "--threads 4 app.py",
-         "in the #! line: read \"app.py\", allowed are only options"},
+         "in the #! line: unexpected \"app.py\": expected only options"},
         {"#!/w --set='A\n", "--set='A", "in the #! line: a quote is open"},
         {"#!/w --thread 4\n", "--thread 4",
          "in the #! line: unknown option \"--thread\""},

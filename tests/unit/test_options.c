@@ -369,11 +369,11 @@ test_limits_of_values(void **state UNUSED)
         expect_ok(PARSE(good[i]));
     }
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        /* "error: --threads: read "0", allowed is ..." */
+        /* "error: --threads: invalid value "0": expected ..." */
         const char *value = strchr(bad[i], '=') + 1;
         char sentence[200];
         (void)snprintf(sentence, sizeof(sentence),
-                       ": error: %.*s: read \"%s\", allowed is ",
+                       ": error: %.*s: invalid value \"%s\": expected ",
                        (int)(value - 1 - bad[i]), bad[i], value);
         expect_usage(PARSE(bad[i]), sentence);
     }
@@ -382,23 +382,25 @@ test_limits_of_values(void **state UNUSED)
 static void
 test_sentences(void **state UNUSED)
 {
-    expect_usage(PARSE("--threads", "many"),
-                 ": error: --threads: read \"many\", allowed is a number from "
-                 "1 to 1024\n");
+    expect_usage(
+        PARSE("--threads", "many"),
+        ": error: --threads: invalid value \"many\": expected a number from "
+        "1 to 1024\n");
     expect_usage(PARSE("--threads"),
-                 ": error: --threads: read nothing, allowed is a number from "
+                 ": error: --threads: missing value: expected a number from "
                  "1 to 1024\n");
-    expect_usage(PARSE("-b"), "--bind: read nothing, allowed is unix:PATH");
+    expect_usage(PARSE("-b"), "--bind: missing value: expected unix:PATH");
     expect_usage(PARSE("--debug=1"),
-                 "--debug: read \"1\", but it takes no value\n");
+                 "--debug: unexpected value \"1\": it takes none\n");
     expect_usage(PARSE("--nonsense=1"),
                  "unknown option \"--nonsense\"; see wsgi-cgi --help\n");
     /* No abbreviations: they would break with the next option. */
     expect_usage(PARSE("--thread=4"), "unknown option \"--thread\"");
     expect_usage(PARSE("--threadsx=4"), "unknown option \"--threadsx\"");
     expect_usage(PARSE("--=4"), "unknown option \"--\"");
-    expect_usage(PARSE("--mode", "a\nb\x1b[2J"),
-                 "read \"a\\x0ab\\x1b[2J\", allowed is cgi or fastcgi\n");
+    expect_usage(
+        PARSE("--mode", "a\nb\x1b[2J"),
+        "invalid value \"a\\x0ab\\x1b[2J\": expected cgi or fastcgi\n");
 }
 
 static void
@@ -426,11 +428,11 @@ test_environment_holds_options_only(void **state UNUSED)
     static const struct {
         const char *text, *sentence;
     } cases[] = {
-        {"app.py", "in WSGI_CGI_OPTIONS: read \"app.py\", allowed are only "
+        {"app.py", "in WSGI_CGI_OPTIONS: unexpected \"app.py\": expected only "
                    "options\n"},
-        {"--debug -- app.py", "read \"app.py\""},
-        {"--threads", "in WSGI_CGI_OPTIONS: --threads: read nothing"},
-        {"--threads x", "in WSGI_CGI_OPTIONS: --threads: read \"x\""},
+        {"--debug -- app.py", "unexpected \"app.py\""},
+        {"--threads", "in WSGI_CGI_OPTIONS: --threads: missing value"},
+        {"--threads x", "in WSGI_CGI_OPTIONS: --threads: invalid value \"x\""},
         {"--nonsense", "in WSGI_CGI_OPTIONS: unknown option"},
         {"--venv='/a", "in WSGI_CGI_OPTIONS: a quote is open"},
         {"--venv=\"/a", "a quote is open"},

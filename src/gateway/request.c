@@ -369,7 +369,8 @@ request_read_strerror(int err)
         return "the web server aborted the request";
     case -EPIPE:
     case -ECONNRESET:
-        return "the client went away before the request's whole body had arrived";
+        return "the client went away before the request's whole body had "
+               "arrived";
     case -ENODATA:
         return "the body is shorter than CONTENT_LENGTH";
     case -ETIMEDOUT:

@@ -240,8 +240,8 @@ failure_gone(struct lease *l)
     }
     else {
         bool reading = l->gone != 0 && l->gone_side == LEASE_REQUEST;
-        request_log(l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body",
-                    how,
+        request_log(l->q, LOG_LEVEL_INFO,
+                    "%s after %llu bytes of the %s's body", how,
                     (unsigned long long)(reading ? l->q->body_read
                                                  : l->q->response.sent),
                     reading ? "request" : "response");

@@ -110,6 +110,7 @@ main(void)
         TEST(test_arrives),
         TEST(test_room),
         TEST(test_a_byte_alone),
+        TEST(test_wake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

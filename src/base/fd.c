@@ -34,6 +34,25 @@ fd_close(int *fd)
     *fd = -1;
 }
 
+/* A root directory may have no /dev (OpenBSD's httpd starts programs in such a
+ * one): a pipe that nobody writes to is at its end, too, and as good a place for
+ * what is read; a write fails. It has the lowest free number, as open() gives. */
+static int
+open_null(int flags)
+{
+    int fd = open("/dev/null", O_RDWR | flags);
+    int ends[2];
+
+    if (fd >= 0) {
+        return fd;
+    }
+    if (pipe2(ends, flags) < 0) {
+        return -errno;
+    }
+    fd_close(&ends[1]);
+    return ends[0];
+}
+
 int
 fd_sanitize(unsigned *ret_was_closed)
 {
@@ -42,11 +61,11 @@ fd_sanitize(unsigned *ret_was_closed)
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) {
             continue;
         }
-        /* All lower numbers are open by now, so that open() returns fd.
+        /* All lower numbers are open by now, so that it becomes fd.
          * Without O_CLOEXEC: programs the application starts need it too. */
-        int opened = open("/dev/null", O_RDWR);
+        int opened = open_null(0);
         if (opened < 0) {
-            return -errno;
+            return opened;
         }
         was_closed |= 1U << fd;
     }
@@ -57,8 +76,7 @@ fd_sanitize(unsigned *ret_was_closed)
 int
 fd_open_null(void)
 {
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    return open_null(O_CLOEXEC);
 }
 
 /* mkostemp() knows no folder but by its path. */

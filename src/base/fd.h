@@ -16,12 +16,13 @@
 /* Closes *fd unless it is -1 and sets it to -1. Usable with CLEANUP(). */
 void fd_close(int *fd);
 
-/* Opens /dev/null on each of 0, 1, 2 that is closed, so that no file opened
- * later can land there. Sets bit n of *ret_was_closed for each such n. */
-CHECK_RESULT int fd_sanitize(unsigned *ret_was_closed);
-
-/* /dev/null, CLOEXEC, for reading and writing; < 0 is -errno. */
+/* /dev/null, CLOEXEC, for reading and writing; < 0 is -errno. Where there is none,
+ * what is at its end for who reads, and fails (EBADF) for who writes. */
 CHECK_RESULT int fd_open_null(void);
+
+/* The same on each of 0, 1, 2 that is closed, so that no file opened later can
+ * land there. Sets bit n of *ret_was_closed for each such n. */
+CHECK_RESULT int fd_sanitize(unsigned *ret_was_closed);
 
 /* Makes a file in the folder, for reading and writing by us alone. name ends in
  * "XXXXXX", which becomes what no file had. CLOEXEC; < 0 is -errno. */

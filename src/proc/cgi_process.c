@@ -132,6 +132,9 @@ cgi_process_run(const struct config *config, const struct start *s,
          * must fail, so that the exit code tells. */
         fd_close(&io.out_fd);
         io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (io.out_fd < 0) {
+            io.out_fd = fd_open_null();
+        }
     }
     if (doctor != NULL) {
         return cgi_run(config, environ, &io, run_doctor, NULL, doctor);

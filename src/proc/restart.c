@@ -294,6 +294,7 @@ spawn_checker(int tell_fd, pid_t *ret_pid)
     posix_spawnattr_t attr;
     posix_spawn_file_actions_t files;
     sigset_t none;
+    CLEANUP(fd_close) int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     int e = ENOMEM;
 
     buf_init(&options, 1 << 20);
@@ -307,8 +308,9 @@ spawn_checker(int tell_fd, pid_t *ret_pid)
     (void)posix_spawnattr_setsigmask(&attr, &none);
     (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
     if (posix_spawn_file_actions_init(&files) == 0) {
-        (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO,
-                                               "/dev/null", O_WRONLY, 0);
+        if (null >= 0) { /* else it goes where ours does: to the log */
+            (void)posix_spawn_file_actions_adddup2(&files, null, STDOUT_FILENO);
+        }
         if (may_go_back()) {
             (void)posix_spawn_file_actions_addfchdir_np(&files,
                                                         origin.folder_fd);

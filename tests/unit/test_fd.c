@@ -16,9 +16,27 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-/* Our own in place of the C library's: an old kernel, a folder without /proc. */
+/* Our own in place of the C library's: an old kernel, a folder without /proc, one
+ * without /dev. */
 static bool no_close_range;
 static bool no_proc;
+static bool no_dev;
+
+int
+open(const char *path, int flags, ...)
+{
+    if (no_dev && strncmp(path, "/dev/", 5) == 0) {
+        errno = ENOENT;
+        return -1;
+    }
+    va_list ap;
+    va_start(ap, flags);
+    int (*real)(const char *, int, mode_t);
+    *(void **)&real = dlsym(RTLD_NEXT, "open");
+    int fd = real(path, flags, (flags & O_CREAT) != 0 ? va_arg(ap, mode_t) : 0);
+    va_end(ap);
+    return fd;
+}
 
 long
 syscall(long number, ...)
@@ -80,7 +98,7 @@ test_close_is_idempotent_and_keeps_errno(void **state UNUSED)
 
 /* In a child with the fds of set closed (C24, F1): 0 is right. */
 static int
-sanitize_in_child(unsigned set)
+sanitize_in_child(unsigned set, bool without_dev)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -91,6 +109,7 @@ sanitize_in_child(unsigned set)
             }
         }
         unsigned was_closed = 77;
+        no_dev = without_dev;
         if (fd_sanitize(&was_closed) != 0 || was_closed != set) {
             _exit(1);
         }
@@ -101,10 +120,12 @@ sanitize_in_child(unsigned set)
                 _exit(2);
             }
             if ((set & 1U << fd) != 0 &&
-                (read(fd, &c, 1) != 0 || write(fd, &c, 1) != 1)) {
+                (read(fd, &c, 1) != 0 ||
+                 write(fd, &c, 1) != (without_dev ? -1 : 1))) {
                 _exit(3); /* not /dev/null, or one way only */
             }
         }
+        no_dev = false;
         int next = open("/dev/null", O_RDONLY);
         _exit(next > 2 ? 0 : 4);
     }
@@ -117,10 +138,29 @@ static void
 test_closed_standard_fds_become_dev_null(void **state UNUSED)
 {
     for (unsigned set = 0; set < 8; set++) {
-        int status = sanitize_in_child(set);
-        if (status != 0) {
-            fail_msg("closed %u: status %d", set, status);
+        for (int without_dev = 0; without_dev <= 1; without_dev++) {
+            int status = sanitize_in_child(set, without_dev != 0);
+            if (status != 0) {
+                fail_msg("closed %u, %d: status %d", set, without_dev, status);
+            }
         }
+    }
+}
+
+static void
+test_null(void **state UNUSED)
+{
+    char c;
+    for (int without_dev = 0; without_dev <= 1; without_dev++) {
+        no_dev = without_dev != 0;
+        int fd = fd_open_null();
+        no_dev = false;
+        assert_true(fd >= 0 && has_cloexec(fd));
+        assert_int_equal(read(fd, &c, 1), 0);
+        errno = 0;
+        assert_int_equal(write(fd, "x", 1), without_dev != 0 ? -1 : 1);
+        assert_int_equal(errno, without_dev != 0 ? EBADF : 0);
+        (void)close(fd);
     }
 }
 
@@ -319,6 +359,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_close_is_idempotent_and_keeps_errno),
         cmocka_unit_test(test_closed_standard_fds_become_dev_null),
+        cmocka_unit_test(test_null),
         cmocka_unit_test(test_dup_high),
         cmocka_unit_test(test_redirect),
         cmocka_unit_test(test_same),

@@ -120,20 +120,37 @@ scoreboard_sample(struct scoreboard *b)
     }
 }
 
+/* A text into words of shared memory: who reads it at the same time sees by
+ * text_seq that it is torn. from has room for whole words. */
+static void
+put_text(_Atomic uint64_t *to, char *from)
+{
+    size_t length = strlen(from), n = length / sizeof *to + 1;
+
+    memset(from + length, 0, n * sizeof *to - length);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word;
+        memcpy(&word, from + i * sizeof word, sizeof word);
+        atomic_store_explicit(&to[i], word, memory_order_relaxed);
+    }
+}
+
 uint64_t
 score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
             struct request *q)
 {
-    const char *id = request_id(q);
-    uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_relaxed);
+    char line[sizeof t->line], id[sizeof t->id];
+    uint32_t seq = atomic_load_explicit(&t->text_seq, memory_order_relaxed);
 
     (void)b;
     (void)worker;
-    atomic_store_explicit(&t->line_seq, seq + 1, memory_order_release);
+    request_line(q, line, sizeof line);
+    (void)stpcpy(id, request_id(q));
+    atomic_store_explicit(&t->text_seq, seq + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    request_line(q, t->line, sizeof t->line);
-    memcpy(t->id, id, strlen(id) + 1);
-    atomic_store_explicit(&t->line_seq, seq + 2, memory_order_release);
+    put_text(t->line, line);
+    put_text(t->id, id);
+    atomic_store_explicit(&t->text_seq, seq + 2, memory_order_release);
     /* Whoever sees it sees as well that the last one has ended. */
     uint64_t serial =
         atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
@@ -179,19 +196,24 @@ score_is_busy(const struct score_thread *t)
            atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
 }
 
-/* A text of t, size bytes at from, that is not being written meanwhile. */
+/* A text of t, n words at from, that is not being written meanwhile. False: there is
+ * none. */
 static bool
-read_text(const struct score_thread *t, char *to, const char *from, size_t size)
+read_text(const struct score_thread *t, char *to, const _Atomic uint64_t *from,
+          size_t n)
 {
     for (int tries = 0; tries < 100; tries++) {
-        uint32_t seq = atomic_load_explicit(&t->line_seq, memory_order_acquire);
+        uint32_t seq = atomic_load_explicit(&t->text_seq, memory_order_acquire);
         if ((seq & 1) != 0) {
             continue;
         }
-        memcpy(to, from, size);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t word =
+                atomic_load_explicit(&from[i], memory_order_relaxed);
+            memcpy(to + i * sizeof word, &word, sizeof word);
+        }
         atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&t->line_seq, memory_order_relaxed) == seq) {
-            to[size - 1] = '\0';
+        if (atomic_load_explicit(&t->text_seq, memory_order_relaxed) == seq) {
             return to[0] != '\0';
         }
     }
@@ -201,13 +223,25 @@ read_text(const struct score_thread *t, char *to, const char *from, size_t size)
 bool
 score_line(const struct score_thread *t, char to[SCORE_LINE])
 {
-    return read_text(t, to, t->line, sizeof t->line);
+    char text[sizeof t->line];
+    bool is_there = read_text(t, text, t->line, SCORE_LINE_WORDS);
+
+    if (is_there) {
+        memcpy(to, text, SCORE_LINE);
+    }
+    return is_there;
 }
 
 bool
 score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1])
 {
-    return read_text(t, to, t->id, sizeof t->id);
+    char text[sizeof t->id];
+    bool is_there = read_text(t, text, t->id, SCORE_ID_WORDS);
+
+    if (is_there) {
+        memcpy(to, text, REQUEST_ID_MAX + 1);
+    }
+    return is_there;
 }
 
 static void

@@ -32,7 +32,12 @@ enum score_state {
     SCORE_STATE_MAX
 };
 
-enum { SCORE_LINE = 160 };
+enum {
+    SCORE_LINE = 160,
+    /* In words of shared memory, the last one filled up. */
+    SCORE_LINE_WORDS = SCORE_LINE / 8,
+    SCORE_ID_WORDS = REQUEST_ID_MAX / 8 + 1
+};
 
 struct score_thread {
     atomic_llong since_ms; /* clock_ms() when the request began; 0 = none */
@@ -40,9 +45,11 @@ struct score_thread {
     atomic_ullong serial;  /* of the request in hand; changes with each */
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
-    _Atomic uint32_t line_seq; /* odd while these two are being written: */
-    char line[SCORE_LINE];     /* "GET /path", of the request or the last one */
-    char id[REQUEST_ID_MAX + 1]; /* what the logs call it */
+    _Atomic uint32_t text_seq; /* odd while these two are being written: */
+    _Atomic uint64_t
+        line[SCORE_LINE_WORDS];          /* "GET /path", of the request or the
+                                              * last one */
+    _Atomic uint64_t id[SCORE_ID_WORDS]; /* what the logs call it */
 };
 
 struct score_worker {

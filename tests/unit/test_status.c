@@ -60,12 +60,12 @@ put_line(struct fixture *f, unsigned worker, unsigned thread, const char *line,
          int64_t running_ms)
 {
     struct score_thread *t = scoreboard_thread(f->board, worker, thread);
-    (void)snprintf(t->line, sizeof t->line, "%s", line);
+    struct request q = {.id = "x"};
+    (void)snprintf(q.line, sizeof q.line, "%s", line);
+    (void)score_begin(f->board, worker, t, &q);
     atomic_store(&t->requests, 5);
     atomic_store(&t->last_us, 12000);
-    if (running_ms >= 0) {
-        atomic_store(&t->since_ms, clock_ms() - running_ms);
-    }
+    atomic_store(&t->since_ms, running_ms < 0 ? 0 : clock_ms() - running_ms);
 }
 
 static const char *

@@ -1,0 +1,226 @@
+/*
+ * test_scoreboard.c - proc/scoreboard: sums that outlive a worker, and texts that
+ *                     are read while they are written
+ */
+#include "unit.h"
+
+#include "base/clock.h"
+#include "proc/scoreboard.h"
+
+#include <pthread.h>
+
+static struct scoreboard *board;
+
+static int
+setup(void **state UNUSED)
+{
+    board = scoreboard_new(2, 1);
+    return board == NULL ? -1 : 0;
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    scoreboard_free(&board);
+    assert_null(board);
+    return 0;
+}
+
+/* -- sums ------------------------------------------------------------------------ */
+
+/* Another number for each, so that none is taken for another. */
+static void
+count(unsigned worker, unsigned times)
+{
+    struct score_worker *w = &board->workers[worker];
+
+    atomic_fetch_add(&w->requests, 1 * times);
+    atomic_fetch_add(&w->accepted, 10 * times);
+    atomic_fetch_add(&w->failed, 100 * times);
+    atomic_fetch_add(&w->slow, 1000 * times);
+    atomic_fetch_add(&w->timeouts, 10000 * times);
+}
+
+static void
+assert_totals(unsigned times)
+{
+    struct score_totals t;
+
+    scoreboard_totals(board, &t);
+    assert_int_equal(t.requests, 1 * times);
+    assert_int_equal(t.accepted, 10 * times);
+    assert_int_equal(t.failed, 100 * times);
+    assert_int_equal(t.slow, 1000 * times);
+    assert_int_equal(t.timeouts, 10000 * times);
+}
+
+static void
+test_sums_outlive_a_worker(void **state UNUSED)
+{
+    scoreboard_take(board, 0, 100, 1);
+    scoreboard_take(board, 1, 101, 1);
+    count(0, 1);
+    count(1, 2);
+    assert_totals(3);
+    scoreboard_release(board, 0);
+    assert_totals(3);
+    scoreboard_take(board, 0, 102, 2);
+    assert_totals(3); /* the next one in the slot begins at zero */
+    count(0, 4);
+    assert_totals(7);
+    scoreboard_release(board, 0);
+    scoreboard_release(board, 1);
+    assert_totals(7);
+}
+
+static void
+test_a_request_that_failed_is_counted(void **state UNUSED)
+{
+    struct request q = {.id = "x", .line = "GET /"};
+    struct score_thread *t = scoreboard_thread(board, 0, 0);
+    struct score_totals sum;
+
+    scoreboard_take(board, 0, 100, 1);
+    for (int failed = 0; failed <= 1; failed++) {
+        (void)score_begin(board, 0, t, &q);
+        assert_true(score_is_busy(t));
+        q.exit_status = failed;
+        score_end(board, 0, t, &q);
+        assert_false(score_is_busy(t));
+    }
+    scoreboard_release(board, 0);
+    scoreboard_totals(board, &sum);
+    assert_int_equal(sum.requests, 2);
+    assert_int_equal(sum.failed, 1);
+}
+
+static void
+test_work_after_a_response_is_no_idleness(void **state UNUSED)
+{
+    struct score_thread *t = scoreboard_thread(board, 1, 0);
+    struct score_totals sum;
+
+    scoreboard_take(board, 1, 100, 1);
+    score_after_begin(t);
+    assert_true(score_is_busy(t));
+    scoreboard_totals(board, &sum);
+    assert_int_equal(sum.active, 1);
+    score_after_end(t);
+    assert_false(score_is_busy(t));
+}
+
+/* -- how long a load may take ---------------------------------------------------- */
+
+static void
+test_the_limit_of_a_load(void **state UNUSED)
+{
+    assert_int_equal(scoreboard_load_limit(board), 60000);
+    scoreboard_note_load(board, 14000);
+    assert_int_equal(scoreboard_load_limit(board), 60000);
+    scoreboard_note_load(board, 20000);
+    assert_int_equal(scoreboard_load_limit(board), 80000);
+    scoreboard_note_load(board, 1000); /* the longest counts */
+    assert_int_equal(scoreboard_load_limit(board), 80000);
+}
+
+/* -- texts ----------------------------------------------------------------------- */
+
+static void
+test_texts_of_every_length(void **state UNUSED)
+{
+    struct score_thread *t = scoreboard_thread(board, 0, 0);
+    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
+    static struct request q;
+
+    assert_false(score_line(t, line)); /* there has been no request */
+    assert_false(score_id(t, id));
+    /* From long to short, so that something of the last one could be left. */
+    for (size_t n = sizeof q.line - 1; n > 0; n--) {
+        size_t id_length = n < sizeof q.id ? n : sizeof q.id - 1;
+        size_t seen = n < SCORE_LINE ? n : SCORE_LINE - 1;
+        memset(q.line, 'a' + (int)(n % 26), n);
+        q.line[n] = '\0';
+        memset(q.id, 'A' + (int)(n % 26), id_length);
+        q.id[id_length] = '\0';
+        (void)score_begin(board, 0, t, &q);
+        assert_true(score_line(t, line));
+        assert_int_equal(strlen(line), seen);
+        assert_memory_equal(line, q.line, seen);
+        assert_true(score_id(t, id));
+        assert_string_equal(id, q.id);
+    }
+}
+
+enum { ROUNDS = 100000 };
+
+static atomic_bool is_over;
+
+/* A text is of one letter, and as long as that says. */
+static void
+check_text(const char *text)
+{
+    size_t n = strlen(text);
+
+    assert_int_equal(n, 1 + 2 * (size_t)(text[0] - 'a'));
+    for (size_t i = 1; i < n; i++) {
+        assert_int_equal(text[i], text[0]);
+    }
+}
+
+static void *
+writer(void *arg)
+{
+    static struct request q;
+
+    for (int round = 0; round < ROUNDS; round++) {
+        int letter = round % 26;
+        size_t n = 1 + 2 * (size_t)letter;
+        memset(q.line, 'a' + letter, n);
+        q.line[n] = '\0';
+        memcpy(q.id, q.line, n + 1);
+        (void)score_begin(board, 0, arg, &q);
+    }
+    atomic_store(&is_over, true);
+    return NULL;
+}
+
+static void
+test_a_text_is_never_torn(void **state UNUSED)
+{
+    struct score_thread *t = scoreboard_thread(board, 0, 0);
+    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
+    pthread_t thread;
+    bool lines = false, ids = false;
+
+    atomic_store(&is_over, false);
+    assert_int_equal(pthread_create(&thread, NULL, writer, t), 0);
+    while (!atomic_load(&is_over)) {
+        if (score_line(t, line)) {
+            check_text(line);
+            lines = true;
+        }
+        if (score_id(t, id)) {
+            check_text(id);
+            ids = true;
+        }
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(score_line(t, line) && score_id(t, id));
+    assert_true(lines && ids);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_sums_outlive_a_worker),
+        TEST(test_a_request_that_failed_is_counted),
+        TEST(test_work_after_a_response_is_no_idleness),
+        TEST(test_the_limit_of_a_load),
+        TEST(test_texts_of_every_length),
+        TEST(test_a_text_is_never_torn),
+    };
+    return cmocka_run_group_tests_name("scoreboard", tests, NULL, NULL);
+}

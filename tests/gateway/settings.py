@@ -16,8 +16,9 @@ def has_symbol(*names):
 
 
 SANITIZED = has_symbol(b'__asan_init', b'__tsan_init')
-# ThreadSanitizer keeps a signal back until the thread makes its next call into the C library.
-SIGNALS_ARE_LATE = has_symbol(b'__tsan_init')
+# ThreadSanitizer has a thread of its own; it keeps a signal back until the thread makes its next call into the C
+# library (read() on a pipe does not count); and it ends a forked child of several threads that starts one.
+TSAN = has_symbol(b'__tsan_init')
 
 # One knob for slow builds: every deadline of the suite is multiplied by it.
 SLOW = float(os.environ.get('WSGI_CGI_TEST_SLOW') or (5 if SANITIZED else 1))

@@ -13,7 +13,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from settings import SLOW
+from settings import SLOW, TSAN
 
 # /slow takes two seconds; /count a twentieth, and says how many have been answered; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
 APP = '''
@@ -213,6 +213,7 @@ def test_no_descriptor_left(serve, world):
     busy.release()
 
 
+@pytest.mark.skipif(TSAN, reason='the sanitizer has a thread of its own')
 def test_half_a_head_stays(serve, world):
     """A connection on which a request has begun to arrive stays where its beginning is, and is served there."""
     server = serve()

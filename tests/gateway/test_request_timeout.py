@@ -14,7 +14,7 @@ import pytest
 import fcgi
 from fcgi import wait_for
 from harness import Transport
-from settings import SANITIZED, SIGNALS_ARE_LATE, SLOW
+from settings import SANITIZED, SLOW, TSAN
 from test_processes import serve, workers           # noqa: F401 (serve is a fixture)
 
 SHORT = 0.4 * SLOW
@@ -152,7 +152,7 @@ def close(environ, start_response):
 STREAMS = {f.__name__: f for f in (sent, announced, body, other_reads_pipe, large, blocks, written, file, close)}
 '''
 
-prompt_signals = pytest.mark.skipif(SIGNALS_ARE_LATE, reason='signals do not interrupt a computation here')
+prompt_signals = pytest.mark.skipif(TSAN, reason='signals do not interrupt a computation here')
 
 STACK = r'longer than --request-timeout; stacks, most recent call first:\n(.*\n)*?.*File ".*app\.py", line \d+,? in '
 

@@ -23,7 +23,7 @@ import fcgi
 from apps import BUSY, HELLO
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket
-from settings import BINARY, SLOW
+from settings import BINARY, SLOW, TSAN
 from test_bind import with_listen_fds
 from test_processes import VERSIONED, rewrite, workers
 
@@ -420,6 +420,7 @@ def holding(world, serve, systemd):
     return start
 
 
+@pytest.mark.skipif(TSAN, reason='signals do not interrupt read() here')
 @pytest.mark.parametrize('threads', ['1', '3'])
 def test_watchdog_of_a_stuck_process(holding, systemd, threads):
     """Code that keeps Python's lock stops every request: systemd is not told that all is well, the log says why and

@@ -476,8 +476,9 @@ open_stream(struct fcgi_worker *w)
     }
     w->fx->ipcFd = w->fd;
     w->fx->keepConnection = 1; /* 0 would "close" the connection first */
-    if (FCGX_Accept_r(w->fx) < 0) {
-        return set_error(w, -EPROTO);
+    int e = fcgi_os_accept(w->fx);
+    if (e < 0) {
+        return set_error(w, e);
     }
     w->has_stream = true;
     return FCGX_GetError(w->fx->in) == 0 ? 0 : set_error(w, -EPROTO);

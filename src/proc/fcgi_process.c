@@ -195,10 +195,12 @@ set_up(const struct start *s, struct pool_setup *setup)
         log_error("out of descriptors");
         return EX_OSERR;
     }
-    if (fcgi_os_start() < 0) {
-        log_error("this libfcgi does not use wsgi-cgi's I/O layer; build with "
-                  "FCGI=static");
-        return EX_SOFTWARE;
+    if ((status = fcgi_os_start()) < 0) {
+        log_error("%s", status == -ENOMEM
+                            ? "out of memory"
+                            : "this libfcgi does not use wsgi-cgi's I/O layer; "
+                              "build with FCGI=static");
+        return status == -ENOMEM ? EX_OSERR : EX_SOFTWARE;
     }
     if (privs.wanted && !privs.already) {
         logs_give(privs.uid, privs.gid);

@@ -12,7 +12,7 @@ import pytest
 import fcgi
 from fcgi import wait_for
 from harness import cgi_params, count_fds, listening_socket
-from settings import BINARY, SLOW
+from settings import BINARY, SANITIZED, SLOW
 from test_syscalls import plain, traced
 
 HELLO = '''
@@ -340,3 +340,52 @@ def test_peer_that_is_not_allowed_stays_outside_at_the_end(world):
         except ConnectionResetError:
             pass
     assert process.wait(10) == 0
+
+
+NO_MEMORY = '''
+    import ctypes, re, resource
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+    held = (ctypes.c_void_p * 200000)()
+    def take_all(n=0):
+        """Whatever malloc() has in blocks of 4 KB and more, from this thread's arena."""
+        for size in (1 << 20, 1 << 16, 1 << 12):
+            while True:
+                held[n] = libc.malloc(size)
+                if held[n] is None:
+                    break
+                n += 1
+        return n
+    def application(environ, start_response):
+        body = b''
+        if environ['PATH_INFO'] == '/full':
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            size = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) << 10
+            resource.setrlimit(resource.RLIMIT_AS, (size, hard))
+            n = take_all()
+            try:
+                body = environ['wsgi.input'].read()
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+                for i in range(n):
+                    libc.free(held[i])
+        else:
+            body = environ['wsgi.input'].read()
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [body]
+'''
+
+
+@pytest.mark.skipif(SANITIZED, reason='sanitizers have a malloc() of their own, and need more than any limit')
+@pytest.mark.parametrize('threads', [1, 2])
+def test_no_memory_for_a_body(fcgi_server, threads):
+    """libfcgi asserts that malloc() succeeds. Where it does not, that request fails, the process and its other
+    connections go on. See unit/test_fcgi_os.c, too."""
+    server = fcgi_server(NO_MEMORY, '--threads', str(threads))
+    other = server.connect()
+    assert other.request(server.params('POST', body=b'abc'), b'abc', keep=True).body == b'abc'
+    for _ in range(3):
+        response = server.request('POST', '/full', body=b'abc')
+        assert (response.status, response.complete) == (500, True)
+        assert other.request(server.params('POST', body=b'def'), b'def', keep=True).body == b'def'
+    server.expect_log('OSError')

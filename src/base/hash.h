@@ -60,20 +60,20 @@ hash_bytes(const char *s, size_t n)
     }
     h = k->length[n];
     if (n >= 8) {
-        h += hash_word(s + n - 8, k->piece);
+        h += hash_word(s + (n - 8), k->piece);
         if (n > 8) {
             h += hash_word(s, k->piece + 2);
         }
         if (n > 16) {
-            h += hash_word(s + 8, k->piece + 4);
+            h += hash_word(s + (n - 16), k->piece + 4);
         }
         if (n > 24) {
-            h += hash_word(s + 16, k->piece + 6);
+            h += hash_word(s + (n - 24), k->piece + 6);
         }
     }
     else if (n >= 4) {
         h += bytes_word(s, 4) * k->piece[0] +
-             bytes_word(s + n - 4, 4) * k->piece[1];
+             bytes_word(s + (n - 4), 4) * k->piece[1];
     }
     else if (n > 0) {
         uint32_t w = (uint32_t)(unsigned char)s[0] << 16 |

@@ -77,18 +77,18 @@ what_is_wrong(const uint8_t *p, const uint8_t *end)
 enum params_fault
 fcgi_params_check(const uint8_t *p, size_t n, unsigned max)
 {
-    const uint8_t *begin = p, *end = p + n, *nul = p, *equals = p;
+    const uint8_t *first = p, *end = p + n, *nul = p, *equals = p;
     struct fcgi_pair pair;
     unsigned count = 0;
 
     for (; p < end; count++) {
         if (!fcgi_take_pair(&p, end, &pair) || pair.nname == 0) {
-            return what_is_wrong(begin, end);
+            return what_is_wrong(first, end);
         }
         nul = next_byte(nul, 0, pair.name, end);
         equals = next_byte(equals, '=', pair.name, end);
         if (nul < p || equals < pair.value) {
-            return what_is_wrong(begin, end);
+            return what_is_wrong(first, end);
         }
     }
     return count > max ? PARAMS_TOO_MANY : PARAMS_OK;

@@ -80,17 +80,18 @@ static _Thread_local jmp_buf *way_out;
 typedef void assert_fail_fn(const char *what, const char *file, unsigned line,
                             const char *function);
 
-assert_fail_fn __assert_fail; /* NOLINT(bugprone-reserved-identifier) */
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+assert_fail_fn __assert_fail;
 
 /* libfcgi asserts that malloc() has given it something. The C library's function
  * for that ends the process, and with it the other threads' requests; this one is
  * found instead, by the archive as well as by the shared library. */
-void /* NOLINTNEXTLINE(bugprone-reserved-identifier) */
+void
 __assert_fail(const char *what, const char *file, unsigned line,
               const char *function)
 {
     if (way_out != NULL) {
-        longjmp(*way_out, 1); /* NOLINT(cert-err52-cpp) */
+        longjmp(*way_out, 1);
     }
     assert_fail_fn *theirs =
         (assert_fail_fn *)dlsym(RTLD_NEXT, "__assert_fail");
@@ -99,6 +100,7 @@ __assert_fail(const char *what, const char *file, unsigned line,
     }
     __builtin_trap(); /* there is no other C library below us */
 }
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 /* Of what it was about to allocate some 200 bytes are lost: the parts of a stream
  * that was not whole yet. It holds no lock, and its other state is the request's. */
@@ -107,7 +109,7 @@ fcgi_os_accept(struct FCGX_Request *fx)
 {
     jmp_buf here;
 
-    if (setjmp(here) != 0) { /* NOLINT(cert-err52-cpp) */
+    if (setjmp(here) != 0) {
         way_out = NULL;
         FCGX_Free(fx, 0);
         return -ENOMEM;

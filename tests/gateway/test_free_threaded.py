@@ -42,7 +42,8 @@ def find_python():
 PYTHON = find_python()
 pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason='no free-threaded Python here (python3.13t, WSGI_CGI_TEST_FREE_THREADED)'),
-    pytest.mark.skipif(SANITIZED, reason='builds a program of its own, without sanitizers')]
+    pytest.mark.skipif(SANITIZED, reason='builds a program of its own, without sanitizers'),
+    pytest.mark.timeout(600)]                       # for the building
 
 
 @pytest.fixture

@@ -280,17 +280,27 @@ below_mount(struct path_part mount, struct path_part info)
                                                       : info;
 }
 
+/* Is info what a rewrite makes of this path? mod_rewrite decodes it once more, and
+ * then takes a "#" for its end. */
+static bool
+is_made_of(struct path_part info, struct path_part path)
+{
+    const char *mark = path.n == 0 ? NULL : memchr(path.s, '#', path.n);
+    struct path_part cut = {path.s,
+                            mark == NULL ? path.n : (size_t)(mark - path.s)};
+
+    return are_alike(info, path, true) || are_alike(info, cut, true);
+}
+
 static struct answer
 with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
 {
     struct path_part below = below_mount(mount, f->info);
 
-    if (a.certainty == ASKED_SURELY && is_at_or_below(a.path, mount)) {
-        struct path_part rest = behind(a.path, mount.n);
-        if (are_alike(f->info, rest, true) ||
-            are_alike(f->info, a.path, true)) {
-            return (struct answer){REWRITE_UNDONE, rest};
-        }
+    if (a.certainty == ASKED_SURELY && is_at_or_below(a.path, mount) &&
+        (is_made_of(f->info, behind(a.path, mount.n)) ||
+         is_made_of(f->info, a.path))) {
+        return (struct answer){REWRITE_UNDONE, behind(a.path, mount.n)};
     }
     if (a.certainty == ASKED_ABOUT) {
         if (joined_is_like(mount, f->info, a.path)) {

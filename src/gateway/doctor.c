@@ -144,7 +144,9 @@ why_changed(const struct visit *v, const struct param *e)
         return "--set gives another value";
     }
     if (name_is(e, "SCRIPT_NAME") || name_is(e, "PATH_INFO")) {
-        return v->q->config->mount != NULL
+        return v->c.rewrite == REWRITE_UNDONE
+                   ? "the path that was asked for, below --mount"
+               : v->q->config->mount != NULL
                    ? "divided again at --mount, see above"
                    : "divided again, see above";
     }
@@ -348,11 +350,7 @@ asked_for(const struct visit *v, struct buf *to)
 static struct path_part
 path_of(struct path_part uri)
 {
-    const char *mark = memchr(uri.s, '?', uri.n);
-
-    if (mark != NULL) {
-        uri.n = (size_t)(mark - uri.s);
-    }
+    uri = path_without_query(uri);
     const char *host =
         uri.n > 0 && uri.s[0] != '/' ? memmem(uri.s, uri.n, "://", 3) : NULL;
     if (host != NULL) {
@@ -622,7 +620,8 @@ doctor_answer(const struct doctor_facts *facts, struct request *q)
         .q = q,
         .c = {.q = q,
               .python = facts->python_status == 0 ? NULL : facts->python_said,
-              .server = doctor_server_of(q)}};
+              .server = doctor_server_of(q),
+              .rewrite = doctor_rewrite_of(q)}};
     struct buf text;
 
     struct path_part query = final(&v, "QUERY_STRING");

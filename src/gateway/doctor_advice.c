@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -102,6 +103,53 @@ doctor_server_name(enum doctor_server server)
     };
 
     return names[server];
+}
+
+/* -- rewrites --------------------------------------------------------------- */
+
+/* "app.py" of "/a/app.py/x": the application's name may not be known here. */
+static struct path_part
+segment_with_dot(struct path_part p)
+{
+    while (p.n > 0) {
+        const char *slash = memchr(p.s, '/', p.n);
+        size_t n = slash == NULL ? p.n : (size_t)(slash - p.s);
+        if (n > 0 && memchr(p.s, '.', n) != NULL) {
+            return (struct path_part){p.s, n};
+        }
+        n += slash != NULL;
+        p = (struct path_part){p.s + n, p.n - n};
+    }
+    return p;
+}
+
+/* Whether SCRIPT_NAME has a script's name, the application's own decides; here any
+ * name with a dot in it will do, for advice alone. */
+enum rewrite
+doctor_rewrite_of(const struct request *q)
+{
+    char room[8192], app[256];
+    struct path_part script = doctor_raw(&q->params, "SCRIPT_NAME", NULL);
+    struct path_part info = doctor_raw(&q->params, "PATH_INFO", NULL);
+    struct path_part guess = segment_with_dot(script);
+    struct path_part ignored;
+    struct rewrite_facts f =
+        params_rewrite_facts(&q->params, q->config->app, script, info);
+
+    if (f.uri.n > sizeof room) {
+        return REWRITE_NONE;
+    }
+    enum rewrite r =
+        rewrite_find(q->config->mount, &f, room, &ignored, &ignored);
+    if (r != REWRITE_NONE || guess.n == 0) {
+        return r;
+    }
+    (void)snprintf(app, sizeof app, "%.*s", (int)guess.n, guess.s);
+    f = params_rewrite_facts(&q->params, app, script, info);
+    r = rewrite_find(q->config->mount, &f, room, &ignored, &ignored);
+    return r == REWRITE_UNDONE ? REWRITE_NO_PATH
+           : r == REWRITE_KEPT ? REWRITE_NONE
+                               : r;
 }
 
 /* -- findings --------------------------------------------------------------- */
@@ -227,10 +275,105 @@ find_path_whole(const struct doctor_case *c, struct finding *f)
     return false;
 }
 
+/* How the path reaches the application, where the script alone was named. */
+static void
+set_line_with_path(const struct doctor_case *c, struct finding *f)
+{
+    switch (c->server) {
+    case SERVER_NGINX:
+        f->where = "nginx, in the location of all other URLs, and "
+                   "fastcgi_split_path_info in the script's:";
+        f->lines = "try_files $uri /app.py$uri$is_args$args;";
+        break;
+    case SERVER_CADDY:
+        f->where = "Caddy, and in transport fastcgi \"split .py\":";
+        f->lines = "@url not path /app.py /app.py/*\n"
+                   "rewrite @url /app.py{path}";
+        break;
+    case SERVER_LIGHTTPD:
+        f->where = "lighttpd, with mod_rewrite:";
+        f->lines = "url.rewrite-if-not-file = ( \"\" => "
+                   "\"/app.py${url.path}${qsa}\" )";
+        break;
+    case SERVER_APACHE_PROXY:
+    case SERVER_APACHE_FCGID:
+    case SERVER_APACHE_CGI:
+        f->where = "Apache, in the .htaccess or <Directory>:";
+        f->lines = "FallbackResource /app.cgi";
+        break;
+    case SERVER_UNKNOWN:
+    case SERVER_HAPROXY:
+    case SERVER_MINI_HTTPD:
+    case SERVER_BUSYBOX:
+    case SERVER_MAX:
+        break;
+    }
+}
+
+static bool
+find_shown_script(const struct doctor_case *c, struct finding *f)
+{
+    struct path_part script = raw(c, "SCRIPT_NAME");
+
+    *f = (struct finding){
+        segment_with_dot(script).n > 0 ? FINDING_CHANGE : FINDING_LOOK,
+        "The server has rewritten the URL, and the script that it leads to is "
+        "in SCRIPT_NAME and so in every link. Where the URLs of the whole site "
+        "lead to it:",
+        "command line of wsgi-cgi, or first line of the script (for a folder: "
+        "--mount /folder):",
+        "--mount /"};
+    if (raw(c, "PATH_INFO").n == 0 &&
+        !(c->server == SERVER_NGINX || c->server == SERVER_CADDY)) {
+        f->what = "The server has rewritten the URL to a script, without its "
+                  "path: the application takes all of them for one page. Where "
+                  "the URLs of the whole site lead to it:";
+    }
+    return true;
+}
+
+static bool
+find_rewrite(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){FINDING_NOTE, NULL, NULL, NULL};
+    switch (c->rewrite) {
+    case REWRITE_UNDONE:
+        f->what = "The server has rewritten the URL to the script; the "
+                  "application gets the path that was asked for.";
+        break;
+    case REWRITE_KEPT:
+        f->what = "The server leads this URL to another path, and that is what "
+                  "the application gets.";
+        break;
+    case REWRITE_SHOWN:
+        return find_shown_script(c, f);
+    case REWRITE_NO_PATH:
+        f->level = FINDING_CHANGE;
+        f->what =
+            "The server has rewritten the URL to a script, without its "
+            "path in PATH_INFO. What was asked for is not certain then: an "
+            "error document would look the same, or the URL can be read in "
+            "two ways. So the application does not get it.";
+        set_line_with_path(c, f);
+        break;
+    case REWRITE_REFUSED:
+        f->level = c->q->config->mount != NULL ? FINDING_CHANGE : FINDING_LOOK;
+        f->what = "This is an error document (see REDIRECT_STATUS): the server "
+                  "has refused the path, so the application does not get it. "
+                  "What leads all URLs to the application:";
+        set_line_with_path(c, f);
+        break;
+    case REWRITE_NONE:
+        break;
+    }
+    return f->what != NULL;
+}
+
 static bool
 find_path(const struct doctor_case *c, struct finding *f)
 {
-    if (c->q->mended != 0) {
+    if (c->q->mended != 0 || c->rewrite == REWRITE_NO_PATH ||
+        c->rewrite == REWRITE_REFUSED) {
         return false;
     }
     if (c->q->config->mount != NULL) {
@@ -438,9 +581,9 @@ size_t
 doctor_findings(const struct doctor_case *c, struct finding ret[FINDINGS_MAX])
 {
     static const finding_fn all[] = {
-        find_python, find_no_method, find_outside, find_path, find_host,
-        find_auth,   find_body,      find_https,   find_user, find_proxy,
-        find_length, find_limit,     find_slash};
+        find_python, find_no_method, find_outside, find_rewrite, find_path,
+        find_host,   find_auth,      find_body,    find_https,   find_user,
+        find_proxy,  find_length,    find_limit,   find_slash};
     static_assert(ARRAY_SIZE(all) <= FINDINGS_MAX, "room for all of them");
     struct finding found[ARRAY_SIZE(all)];
     size_t nfound = 0, n = 0;

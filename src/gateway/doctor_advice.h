@@ -13,6 +13,7 @@
 #include "gateway/doctor_page.h"
 #include "gateway/path.h"
 #include "gateway/request.h"
+#include "gateway/rewrite.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,9 +41,11 @@ struct doctor_case {
     const char *python; /* why it cannot be started, or NULL */
     int body_error;     /* of request_read() */
     enum doctor_server server;
+    enum rewrite rewrite; /* of the URL, by the server */
 };
 
 enum doctor_server doctor_server_of(const struct request *q);
+enum rewrite doctor_rewrite_of(const struct request *q);
 const char *doctor_server_name(enum doctor_server server);
 
 /* Up to FINDINGS_MAX findings, the urgent ones first; how many. */

@@ -487,9 +487,11 @@ def test_folder_of_the_sockets(need, tmp_path):
 
 
 class Systemd:
-    """Does what the two units say: the socket, the user, the variables."""
+    """Does what the two units say: the socket, the user, the variables. under:
+    what the program is started by, for a part of the rest; is_root: and that
+    becomes the user."""
 
-    def __init__(self, place, script):
+    def __init__(self, place, script, under=(), is_root=False):
         self.place, self.service = place, unit("wsgi-cgi.service")
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(str(place.socket))
@@ -508,14 +510,14 @@ class Systemd:
                   "/srv/app/app.py": str(script)}.get(word, word)
                  for word in shlex.split(self.service["ExecStart"])]
         options = {}
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and not is_root:
             options = {"user": self.service["User"],
                        "group": self.service["Group"], "extra_groups": []}
         usec = int(self.service["WatchdogSec"]) * 1000000
         self.server = place.start(
             "wsgi-cgi",
             ["sh", "-c", 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"',
-             "sh", *words], close_fds=False,
+             "sh", *under, *words], close_fds=False,
             umask=int(self.service["UMask"], 8), cwd="/",
             preexec_fn=lambda: os.dup2(self.socket.fileno(), 3,
                                        inheritable=True),
@@ -540,14 +542,24 @@ class Systemd:
         self.notify.close()
 
 
-def test_units(public):
-    """What they say works: start, reload and stop as systemd does it, and the
-    socket stays for the next start."""
+def assert_confined(pid):
+    status = dict(line.split(":\t", 1) for line in
+                  open("/proc/%d/status" % pid).read().splitlines())
+    assert status["NoNewPrivs"] == "1" and not int(status["CapBnd"], 16)
+    root = "/proc/%d/root" % pid
+    assert os.listdir(root + "/home") == os.listdir(root + "/root") == []
+    assert os.statvfs(root + "/").f_flag & os.ST_RDONLY
+
+
+def use_as_systemd_does(public, **under):
+    """Start, reload and stop; the socket stays for the next start."""
     script = public.copy_app(HELLO)
-    systemd = Systemd(public, script)
+    systemd = Systemd(public, script, **under)
     try:
         systemd.wait("READY=1")
         assert systemd.service["Type"] == "notify"
+        if under.get("is_root"):
+            assert_confined(systemd.server.pid)
         wait_for_count(public, 1 + 2)
         systemd.wait("WATCHDOG=1")
         mark(script, "Hello again")
@@ -566,3 +578,106 @@ def test_units(public):
         assert unix_sockets(public.socket)[0] == 1
     finally:
         systemd.close()
+
+
+def test_units(public):
+    """What they say works."""
+    use_as_systemd_does(public)
+
+
+# What ProtectSystem=strict, ProtectHome, PrivateTmp (but for the test's files),
+# NoNewPrivileges, CapabilityBoundingSet and PrivateDevices (but for what is
+# visible) do.
+CONFINE = """
+mount --bind /tmp /tmp
+mount -o remount,bind,ro /
+mount -t tmpfs none /home
+mount -t tmpfs none /root
+exec setpriv --reuid "$0" --regid "$1" --clear-groups --no-new-privs \
+    --bounding-set=-all --inh-caps=-all -- "${@:2}"
+"""
+
+
+def test_units_confined(public, need):
+    """The same where all is read-only but /tmp, homes are empty and no right of
+    root's can be had."""
+    if os.geteuid() != 0 or subprocess.run(
+            ["unshare", "-m", "sh", "-c", "mount --bind /tmp /tmp"],
+            capture_output=True).returncode:
+        pytest.skip("mounts of one's own cannot be made here")
+    service = unit("wsgi-cgi.service")
+    assert (service["ProtectSystem"], service["ProtectHome"],
+            service["CapabilityBoundingSet"]) == ("strict", "yes", "")
+    need("setpriv")
+    use_as_systemd_does(public, is_root=True, under=[
+        "unshare", "-m", "bash", "-ec", CONFINE, service["User"],
+        service["Group"]])
+
+
+def test_exposure(need, capsys):
+    """What "systemd-analyze security" says of the service; 10 is all open."""
+    program = need("systemd-analyze")
+    said = subprocess.run(
+        [program, "security", "--no-pager", "--offline=true",
+         SERVERS / "wsgi-cgi.service"], capture_output=True, text=True)
+    if "--offline" in said.stderr:
+        pytest.skip("this systemd is older than 250: " + said.stderr.strip())
+    line = re.search(r"Overall exposure level.*: ([0-9.]+)", said.stdout)
+    assert line, said
+    with capsys.disabled():
+        print("\nwsgi-cgi.service: exposure %s, at most 3.0 wanted" % line[1])
+    assert float(line[1]) <= 3.0, said.stdout
+
+
+def system_calls(words):
+    """The names that SystemCallFilter= means: groups, and without some."""
+    said = subprocess.run(["systemd-analyze", "syscall-filter"],
+                          capture_output=True, text=True, check=True).stdout
+    groups, group = {}, None
+    for line in said.splitlines():
+        name = line.strip()
+        if line.startswith("@"):
+            group = groups.setdefault(name, set())
+        elif name and not name.startswith("#") and group is not None:
+            group.add(name)
+
+    def members(name):
+        return set().union(*map(members, groups[name])) \
+            if name.startswith("@") else {name}
+    allowed = set()
+    for names in words:
+        found = set().union(*map(members, names.lstrip("~").split()))
+        allowed = allowed - found if names.startswith("~") else allowed | found
+    return allowed
+
+
+def test_nothing_forbidden_is_called(public, need):
+    """No call of the program is one that the service may not make, no socket of
+    another family, no memory both writable and executable, and no file outside
+    /tmp is opened for writing."""
+    need("systemd-analyze")
+    trace = public.run_dir / "trace"
+    trace.touch()
+    trace.chmod(0o666)
+    use_as_systemd_does(public, under=[
+        need("strace"), "-D", "-f", "-qq", "-e", "signal=none", "-o", str(trace)])
+    text = trace.read_text()
+    calls = re.findall(r"^\d+ +(\w+)\((.*)", text, re.MULTILINE)
+    names = {name for name, _ in calls}
+    assert {"execve", "accept4", "sendmsg", "mmap"} <= names, "no whole trace"
+    lines = (SERVERS / "wsgi-cgi.service").read_text()
+    allowed = system_calls(re.findall("^SystemCallFilter=(.*)", lines,
+                                      re.MULTILINE))
+    assert "setpriority" not in allowed and "read" in allowed
+    assert names <= allowed, names - allowed
+    families = unit("wsgi-cgi.service")["RestrictAddressFamilies"].split()
+    assert {words.split(",")[0] for name, words in calls
+            if name == "socket"} <= {"AF_UNIX", *families}
+    assert not [words for name, words in calls if name in ("mmap", "mprotect")
+                and re.search("PROT_WRITE.*PROT_EXEC", words)]
+    assert not [words for _, words in calls if "CLONE_NEW" in words]
+    written = {re.search('"(.*?)"', words)[1] for name, words in calls
+               if name in ("open", "openat", "creat") and
+               re.search("O_WRONLY|O_RDWR|O_CREAT", words)}
+    assert not [path for path in written if not path.startswith("/tmp/") and
+                path not in ("/tmp", "/dev/null")], written

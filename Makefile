@@ -275,7 +275,8 @@ $(BUILD)/libcore.a: $(CORE_OBJ)
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libcore.a $(BUILD)/settings
 	@echo '  CC      $<'
 	@mkdir -p $(@D)
-	$(Q)$(COMPILE) -Itests/unit $< $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) \
+	@# A test that is written but not on the list of its file never runs.
+	$(Q)$(COMPILE) -Werror=unused-function -Itests/unit $< $(PROG_LDFLAGS) $(PIE_LDFLAGS) $(LDFLAGS) \
 	    $(BUILD)/libcore.a $(FCGI_LIBS) -lcmocka -ldl -o $@
 
 unit: $(UNIT)

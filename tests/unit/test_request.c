@@ -229,19 +229,19 @@ test_framing(void **state UNUSED)
     } cases[] = {
         {false, "-1", NULL, "Caddy/2", 0, true, true},
         {false, "", NULL, "nginx/1.22.1", 0, true, false},
-        {false, "5", NULL, NULL, 0, true},
-        {false, NULL, NULL, NULL, 0, true},
+        {false, "5", NULL, NULL, 0, true, false},
+        {false, NULL, NULL, NULL, 0, true, false},
         {false, "-1", "chunked", "Caddy/2", 0, true, true},
         {false, "", "chunked", "nginx/1.22.1", 0, true, true},
-        {false, "5", "chunked", "nginx/1.22.1", 0, true},
-        {true, "5", NULL, NULL, 0, true},
-        {true, "0", NULL, NULL, 0, true},
-        {true, NULL, NULL, NULL, 0, false},
-        {true, NULL, "chunked", "busybox httpd/1.35.0", -EBADMSG, false},
-        {true, NULL, "chunked", NULL, -EBADMSG, false},
+        {false, "5", "chunked", "nginx/1.22.1", 0, true, false},
+        {true, "5", NULL, NULL, 0, true, false},
+        {true, "0", NULL, NULL, 0, true, false},
+        {true, NULL, NULL, NULL, 0, false, false},
+        {true, NULL, "chunked", "busybox httpd/1.35.0", -EBADMSG, false, false},
+        {true, NULL, "chunked", NULL, -EBADMSG, false, false},
         {true, NULL, "chunked", "Apache/2.4 (Debian)", 0, true, true},
         {true, "-1", NULL, "Apache/2.4 (Debian)", 0, false, false},
-        {true, "5", "chunked", "busybox httpd/1.35.0", 0, true},
+        {true, "5", "chunked", "busybox httpd/1.35.0", 0, true, false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         fake.wire.len = 0;

@@ -73,7 +73,7 @@ UNIT_SRC := $(wildcard tests/unit/test_*.c)
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o) \
             $(patsubst %,$(BUILD)/obj/client/%.o,$(SRC_client)) \
-            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover notify \
+            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover notify relief \
             scoreboard touched $(filter status%,$(SRC_proc)))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 PROGRAM  := $(BUILD)/wsgi-cgi
@@ -267,7 +267,7 @@ check: deps-test ## install what is missing, build, run all tests, light lint
 	done; exit $$status
 
 # The Python-free part as one archive: a test takes from it what it uses.
-$(BUILD)/libcore.a: $(CORE_OBJ)
+$(BUILD)/libcore.a: $(CORE_OBJ) Makefile
 	@echo '  AR      $@'
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $(CORE_OBJ)

@@ -1,0 +1,218 @@
+/*
+ * test_relief.c - proc/relief: what waits for a thread goes to another process when
+ *                 it is better off there, and not when it is not
+ */
+#include "unit.h"
+
+#include "proc/relief.h"
+
+#include <sys/eventfd.h>
+
+/* The pool's part: what relief asks it, and tells it to do. */
+static bool is_busy, keeps;
+static unsigned relieved;
+
+bool
+pool_is_busy(const struct pool *p UNUSED)
+{
+    return is_busy;
+}
+
+bool
+pool_relieve(struct pool *p UNUSED)
+{
+    relieved++;
+    return !keeps;
+}
+
+enum { OURS, SIBLING, WORKERS };
+enum { CONNS = 4, FIRST_FD = 100 };
+
+static struct config config = {.processes = WORKERS, .threads = 1};
+static struct pool pool;
+static struct relief relief;
+static int64_t now;
+
+static struct score_worker *
+worker(unsigned i)
+{
+    return &pool.s.board->workers[i];
+}
+
+/* Two workers that serve, ours with a busy thread and some connections, one of
+ * which has something to say. */
+static int
+setup(void **state UNUSED)
+{
+    relieved = 0;
+    is_busy = true;
+    keeps = false;
+    now = 1000;
+    relief = (struct relief){.look_ms = 0};
+    pool = (struct pool){
+        .s = {.config = &config, .worker = OURS, .master_wake_fd = 0}};
+    pool.s.board = scoreboard_new(WORKERS, 1);
+    pool.conns = conn_table_new(FIRST_FD + CONNS, sizeof(struct conn));
+    if (pool.s.board == NULL || pool.conns == NULL ||
+        poller_open(&pool.poller) < 0) {
+        return -1;
+    }
+    for (unsigned i = 0; i < WORKERS; i++) {
+        scoreboard_take(pool.s.board, i, 100 + (pid_t)i, 1);
+        atomic_store(&worker(i)->state, SCORE_READY);
+    }
+    for (int fd = FIRST_FD; fd < FIRST_FD + CONNS; fd++) {
+        assert_non_null(conn_open(pool.conns, fd));
+    }
+    poller_wake_all(&pool.poller);
+    return 0;
+}
+
+static int
+teardown(void **state UNUSED)
+{
+    poller_close(&pool.poller);
+    conn_table_free(&pool.conns);
+    scoreboard_free(&pool.s.board);
+    return 0;
+}
+
+/* So many requests end here and elsewhere, and it is time for the next look. */
+static void
+look_after(uint64_t here, uint64_t elsewhere)
+{
+    atomic_fetch_add(&worker(OURS)->requests, here);
+    atomic_fetch_add(&worker(SIBLING)->requests, elsewhere);
+    now += relief_pause(&relief, now, 1000);
+    relief_run(&relief, &pool, now);
+}
+
+static void
+occupy_sibling(void)
+{
+    struct score_thread *t = scoreboard_thread(pool.s.board, SIBLING, 0);
+
+    atomic_store(&t->since_ms, 1);
+}
+
+static void
+test_what_waits_twice_is_passed_on(void **state UNUSED)
+{
+    look_after(0, 0);
+    assert_int_equal(relieved, 0);
+    look_after(0, 0);
+    assert_int_equal(relieved, 1);
+    look_after(0, 0);
+    assert_int_equal(relieved, 2);
+}
+
+/* Requests end here as fast as connections bring them: nobody has waited long. */
+static void
+test_each_has_had_its_turn(void **state UNUSED)
+{
+    look_after(0, 0);
+    for (int i = 0; i < 20; i++) {
+        look_after(CONNS, 0);
+        assert_int_equal(relieved, 0);
+    }
+    look_after(CONNS - 1, 0); /* one may have waited all the time */
+    assert_int_equal(relieved, 1);
+}
+
+static void
+test_nobody_has_a_thread_for_it(void **state UNUSED)
+{
+    occupy_sibling();
+    for (int i = 0; i < 20; i++) {
+        look_after(0, 0);
+    }
+    assert_int_equal(relieved, 0);
+}
+
+/* None ends here, but now and then one there: who waits has as good a claim. */
+static void
+test_busy_sibling_that_gets_on(void **state UNUSED)
+{
+    occupy_sibling();
+    look_after(0, 1);
+    int64_t begun = now;
+    while (relieved == 0 && now < begun + 100) {
+        look_after(0, 1);
+    }
+    assert_int_equal(relieved, 1);
+    assert_true(now >= begun + 20);
+    look_after(1, 1); /* it gets on here, too */
+    assert_int_equal(relieved, 1);
+}
+
+static void
+test_a_thread_is_free(void **state UNUSED)
+{
+    is_busy = false;
+    for (int i = 0; i < 5; i++) {
+        look_after(0, 0);
+    }
+    assert_int_equal(relieved, 0);
+}
+
+static void
+test_sibling_that_can_take_nothing(void **state UNUSED)
+{
+    static const enum score_state states[] = {SCORE_FREE, SCORE_STARTING,
+                                              SCORE_BROKEN, SCORE_DRAINING};
+
+    for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+        atomic_store(&worker(SIBLING)->state, states[i]);
+        look_after(0, 0);
+        look_after(0, 0);
+        assert_int_equal(relieved, 0);
+    }
+    atomic_store(&worker(SIBLING)->state, SCORE_RECYCLE);
+    atomic_store(&worker(SIBLING)->full, true);
+    look_after(0, 0);
+    assert_int_equal(relieved, 0);
+    atomic_store(&worker(SIBLING)->full, false);
+    look_after(0, 0);
+    assert_int_equal(relieved, 1);
+}
+
+static void
+test_process_that_leaves(void **state UNUSED)
+{
+    look_after(0, 0);
+    atomic_store(&pool.stop, FCGI_LEAVE);
+    look_after(0, 0);
+    assert_int_equal(relieved, 0);
+    assert_int_equal(relief_fd(&relief, &pool), -1);
+}
+
+/* What can never be passed on is not tried all the time. */
+static void
+test_in_vain(void **state UNUSED)
+{
+    keeps = true;
+    look_after(0, 0);
+    int64_t begun = now;
+    while (now < begun + 1000) {
+        look_after(0, 0);
+    }
+    assert_true(relieved >= 5 && relieved <= 20);
+}
+
+#define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_waits_twice_is_passed_on),
+        TEST(test_each_has_had_its_turn),
+        TEST(test_nobody_has_a_thread_for_it),
+        TEST(test_busy_sibling_that_gets_on),
+        TEST(test_a_thread_is_free),
+        TEST(test_sibling_that_can_take_nothing),
+        TEST(test_process_that_leaves),
+        TEST(test_in_vain),
+    };
+    return cmocka_run_group_tests_name("relief", tests, NULL, NULL);
+}

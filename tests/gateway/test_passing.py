@@ -15,20 +15,23 @@ import fcgi
 from fcgi import wait_for
 from settings import SLOW, TSAN
 
-# /slow takes two seconds; /count a twentieth, and says how many have been answered; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone.
+# /slow takes two seconds; /count a twentieth, and says how many have been answered; /wait writes its pid to the file of QUERY_STRING and blocks until that is gone; /after does so when it has answered.
 APP = '''
 import os, time
 count = 0
+def wait(gate):
+    with open(gate + '.new', 'w') as f:
+        f.write(str(os.getpid()))
+    os.rename(gate + '.new', gate)
+    while os.path.exists(gate):
+        time.sleep(0.002)
 def application(environ, start_response):
     if environ['PATH_INFO'] == '/slow':
         time.sleep(2)
     if environ['PATH_INFO'] == '/wait':
-        gate = environ['QUERY_STRING']
-        with open(gate + '.new', 'w') as f:
-            f.write(str(os.getpid()))
-        os.rename(gate + '.new', gate)
-        while os.path.exists(gate):
-            time.sleep(0.002)
+        wait(environ['QUERY_STRING'])
+    if environ['PATH_INFO'] == '/after':
+        environ['wsgi_cgi.after_response'](wait, environ['QUERY_STRING'])
     if environ['PATH_INFO'] == '/count':
         global count
         time.sleep(0.05)
@@ -248,6 +251,21 @@ def test_all_busy(serve, world):
     one.release()
     assert {int(conn.response().text) for conn in conns} == {one.pid}
     two.release()
+
+
+def test_work_after_a_response(serve, world):
+    """A thread that works on after its response is as busy as any: what comes on the connections of its process meanwhile
+    is passed on."""
+    server = serve()
+    conns, data = keep(server, 8)
+    home, conns = of_one(conns, data)
+    gate = world.new_path('gate')
+    assert int(conns[0].request(server.params(path='/after', query=str(gate)), keep=True).text) == home
+    conns[0].forget()
+    wait_for(gate.exists, 10, 'the work')
+    others = {pid for pid, _ in ask(conns, data)}
+    gate.unlink()
+    assert others == workers(server) - {home}
 
 
 def test_death_of_the_idle_one(serve, world):

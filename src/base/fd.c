@@ -2,24 +2,14 @@
  * fd.c - file descriptors: closing, duplicating, sanity at start
  */
 #include "base/fd.h"
-#include "base/num.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-/* Newer than some C libraries we build against. */
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1U << 2)
-#endif
 
 void
 fd_close(int *fd)
@@ -158,43 +148,4 @@ fd_set_nonblock(int fd)
         return -errno;
     }
     return 0;
-}
-
-static void
-set_cloexec(int fd)
-{
-    int flags = fcntl(fd, F_GETFD);
-    if (flags >= 0 && (flags & FD_CLOEXEC) == 0) {
-        (void)fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    }
-}
-
-void
-fd_cloexec_from(int lowest)
-{
-#ifdef SYS_close_range
-    if (syscall(SYS_close_range, (unsigned)lowest, UINT_MAX,
-                CLOSE_RANGE_CLOEXEC) == 0) {
-        return;
-    }
-#endif
-    /* A kernel before 5.11, or a sandbox that refuses the call. */
-    DIR *dir = opendir("/proc/self/fd");
-    if (dir == NULL) {
-        long max = sysconf(_SC_OPEN_MAX);
-        for (int fd = lowest; fd < (max > 0 && max < 65536 ? max : 65536);
-             fd++) {
-            set_cloexec(fd);
-        }
-        return;
-    }
-    const struct dirent *e;
-    while ((e = readdir(dir)) != NULL) {
-        uint64_t fd;
-        if (num_parse(e->d_name, strlen(e->d_name), INT_MAX, &fd) == 0 &&
-            (int)fd >= lowest) {
-            set_cloexec((int)fd);
-        }
-    }
-    (void)closedir(dir);
 }

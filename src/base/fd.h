@@ -43,7 +43,4 @@ bool fd_is_listening(int fd);
 /* Sets O_NONBLOCK on the open file description. */
 CHECK_RESULT int fd_set_nonblock(int fd);
 
-/* Sets FD_CLOEXEC on all descriptors from lowest up. */
-void fd_cloexec_from(int lowest);
-
 #endif

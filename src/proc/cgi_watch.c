@@ -87,7 +87,7 @@ cgi_watch_begin(const struct config *config, struct request *q)
     if (e == 0) {
         struct score_thread *t = scoreboard_thread(watch.board, 0, 0);
         watchdog_enter(&watch.dog, 0);
-        watchdog_begin(&watch.dog, 0, score_begin(watch.board, 0, t, q), q);
+        watchdog_begin(&watch.dog, 0, score_begin(t, q), q);
         e = start_thread();
     }
     if (e < 0) {

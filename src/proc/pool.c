@@ -99,7 +99,7 @@ run_request(void *arg, struct request *q)
     struct thread *t = arg;
     struct pool *p = t->pool;
     unsigned number = (unsigned)(t - p->threads);
-    uint64_t serial = score_begin(p->s.board, p->s.worker, t->score, q);
+    uint64_t serial = score_begin(t->score, q);
 
     watchdog_begin(&p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {

@@ -136,14 +136,11 @@ put_text(_Atomic uint64_t *to, char *from)
 }
 
 uint64_t
-score_begin(struct scoreboard *b, unsigned worker, struct score_thread *t,
-            struct request *q)
+score_begin(struct score_thread *t, struct request *q)
 {
     char line[sizeof t->line], id[sizeof t->id];
     uint32_t seq = atomic_load_explicit(&t->text_seq, memory_order_relaxed);
 
-    (void)b;
-    (void)worker;
     request_line(q, line, sizeof line);
     (void)stpcpy(id, request_id(q));
     atomic_store_explicit(&t->text_seq, seq + 1, memory_order_relaxed);

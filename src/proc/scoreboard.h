@@ -104,8 +104,7 @@ void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 int64_t scoreboard_load_limit(struct scoreboard *b);
 
 /* Around every request, by its thread. The request's serial. */
-uint64_t score_begin(struct scoreboard *b, unsigned worker,
-                     struct score_thread *t, struct request *q);
+uint64_t score_begin(struct score_thread *t, struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 

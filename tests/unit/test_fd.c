@@ -5,21 +5,17 @@
 
 #include "base/fd.h"
 
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
-/* Our own in place of the C library's: an old kernel, a folder without /proc, one
- * without /dev. */
-static bool no_close_range;
-static bool no_proc;
+/* Our own in place of the C library's: a root folder without /dev. */
 static bool no_dev;
 
 int
@@ -36,36 +32,6 @@ open(const char *path, int flags, ...)
     int fd = real(path, flags, (flags & O_CREAT) != 0 ? va_arg(ap, mode_t) : 0);
     va_end(ap);
     return fd;
-}
-
-long
-syscall(long number, ...)
-{
-    if (number != SYS_close_range || no_close_range) {
-        errno = ENOSYS;
-        return -1;
-    }
-    va_list ap;
-    va_start(ap, number);
-    unsigned from = va_arg(ap, unsigned);
-    unsigned to = va_arg(ap, unsigned);
-    unsigned flags = va_arg(ap, unsigned);
-    va_end(ap);
-    long (*real)(long, ...);
-    *(void **)&real = dlsym(RTLD_NEXT, "syscall");
-    return real(number, from, to, flags);
-}
-
-DIR *
-opendir(const char *path)
-{
-    if (no_proc) {
-        errno = ENOENT;
-        return NULL;
-    }
-    DIR *(*real)(const char *);
-    *(void **)&real = dlsym(RTLD_NEXT, "opendir");
-    return real(path);
 }
 
 static bool
@@ -296,35 +262,6 @@ test_nonblock(void **state UNUSED)
 }
 
 static void
-check_cloexec_from(void)
-{
-    int fds[3];
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        fds[i] = open("/dev/null", O_RDONLY);
-        assert_true(fds[i] >= 0);
-    }
-    assert_true(fds[0] < fds[1] && fds[1] < fds[2]);
-    fd_cloexec_from(fds[1]);
-    assert_false(has_cloexec(fds[0]));
-    assert_true(has_cloexec(fds[1]));
-    assert_true(has_cloexec(fds[2]));
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        fd_close(&fds[i]);
-    }
-}
-
-static void
-test_cloexec_from(void **state UNUSED)
-{
-    check_cloexec_from();
-    no_close_range = true;
-    check_cloexec_from();
-    no_proc = true;
-    check_cloexec_from();
-    no_close_range = no_proc = false;
-}
-
-static void
 test_temporary(void **state UNUSED)
 {
     char folder[] = "/tmp/wsgi-cgi-unit.XXXXXX", name[2][20];
@@ -366,7 +303,6 @@ main(void)
         cmocka_unit_test(test_listening),
         cmocka_unit_test(test_not_listening),
         cmocka_unit_test(test_nonblock),
-        cmocka_unit_test(test_cloexec_from),
         cmocka_unit_test(test_temporary),
     };
     return cmocka_run_group_tests_name("fd", tests, NULL, NULL);

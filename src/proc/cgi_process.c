@@ -95,6 +95,19 @@ fail(const struct config *config, struct cgi_io *io, int status)
     return status;
 }
 
+/* Where the response's place was not taken, fd 1 still is it. */
+static int
+fail_with_stdio(const struct config *config, struct cgi_io *io)
+{
+    if (io->in_fd < 0) {
+        io->in_fd = STDIN_FILENO;
+    }
+    if (io->out_fd < 0) {
+        io->out_fd = STDOUT_FILENO;
+    }
+    return fail(config, io, EX_OSERR);
+}
+
 /* The web server has decided who runs a script, and for how long. */
 static int
 refuse_options(const struct config *config)
@@ -125,7 +138,7 @@ cgi_process_run(const struct config *config, const struct start *s,
     if (prelude_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
         child_watch(close_io, &io) < 0) {
         log_error("out of descriptors or memory");
-        return EX_OSERR;
+        return fail_with_stdio(config, &io);
     }
     if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
         /* /dev/null stands there now and would swallow the response; a write

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import contextlib
@@ -124,6 +125,32 @@ class TestGoneServer:
         stream.server.exit_codes = {-signal.SIGKILL}
         stream.process.signal(signal.SIGKILL)
         assert not stream.response().complete
+
+
+def descriptors(count):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+    return limit
+
+
+def test_out_of_descriptors_at_the_start(world):
+    """C22: however few there are, the client gets a page, and the log says why. With fewer than the dynamic linker
+    needs the program does not start at all (127)."""
+    app, seen = world.write_app(HELLO), set()
+    for count in range(3, 30):
+        done = subprocess.run([BINARY, app], env=world.env(GET), stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=30 * SLOW, preexec_fn=descriptors(count))
+        seen.add(done.returncode)
+        if done.returncode == 0:
+            assert done.stdout.startswith(b'Status: 200 ')
+            break
+        if done.returncode == 127 and b'loading shared libraries' in done.stderr:
+            continue
+        assert done.stdout.startswith(b'Status: 500 '), (count, done)
+        # The page has the id that is in the log.
+        request_id = re.search(r'error: \[(\w+)\] ', done.stderr.decode())[1]
+        assert request_id.encode() in done.stdout.partition(b'\r\n\r\n')[2]
+    assert 0 in seen and 71 in seen, seen
 
 
 def test_stdout_closed_before_the_response(cgi):

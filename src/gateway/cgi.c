@@ -29,6 +29,7 @@ struct cgi {
     bool out_is_socket;
     bool in_eof;
     int in_error;       /* -errno: why it ended */
+    int in_lost;        /* -errno: why what comes is not kept, but dropped */
     struct spool spool; /* body taken before it was asked for */
     uint64_t spooled;   /* bytes that ever went there */
     uint64_t taken;     /* bytes read from in_fd */
@@ -106,6 +107,9 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
     struct cgi *c = cgi_of(q);
     ssize_t n = spool_read(&c->spool, to, size);
 
+    if (n == 0 && c->in_lost != 0) {
+        return c->in_lost;
+    }
     while (n == 0 && left_to_take(c) > 0) {
         int r = transport_wait(q, c->io->in_fd, POLLIN,
                                clock_ms() + q->config->body_timeout_ms);
@@ -119,6 +123,16 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
         n = 0;
     }
     return n == 0 && c->in_error != 0 ? c->in_error : n;
+}
+
+/* Puts what was taken aside. Where there is no room for it, whoever reads is told;
+ * the response goes on, and what else comes is dropped. */
+static void
+set_aside(struct cgi *c, const char *piece, ssize_t n)
+{
+    if (n > 0 && c->in_lost == 0) {
+        c->in_lost = spool_write(&c->spool, piece, (size_t)n);
+    }
 }
 
 static int64_t
@@ -136,11 +150,11 @@ cgi_take_body(struct request *q)
             return n;
         }
         if (c->taken > (limit > 0 ? limit : SPOOL_MAX)) {
-            return -EMSGSIZE;
+            c->in_lost = -EMSGSIZE;
         }
-        r = n > 0 ? spool_write(&c->spool, piece, (size_t)n) : 0;
-        if (r < 0) {
-            return r;
+        set_aside(c, piece, n);
+        if (c->in_lost != 0) {
+            return c->in_lost;
         }
     }
     return (int64_t)c->taken;
@@ -188,11 +202,7 @@ wait_writable(struct cgi *c)
             continue;
         }
         if (p[1].revents != 0) {
-            ssize_t k = take(c, piece, sizeof piece);
-            int e = k > 0 ? spool_write(&c->spool, piece, (size_t)k) : 0;
-            if (e < 0) {
-                return e;
-            }
+            set_aside(c, piece, take(c, piece, sizeof piece));
         }
         if (p[0].revents != 0) {
             return 0;

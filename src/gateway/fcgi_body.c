@@ -96,7 +96,7 @@ fcgi_body_begin(struct fcgi_worker *w)
     b->stdin_eof = w->c->gate.role == FCGI_AUTHORIZER;
     b->data_eof = w->c->gate.role != FCGI_FILTER;
     b->peer_eof = b->aborted = false;
-    b->error = 0;
+    b->error = b->lost = b->data_lost = 0;
     w->replaying = true;
     w->head_used = false;
     w->part = PART_BEGIN;
@@ -329,18 +329,14 @@ fcgi_body_look(struct fcgi_worker *w)
     }
 }
 
-/* Content that arrived goes into the spool of its stream. What lies beyond
- * CONTENT_LENGTH nobody will ever ask for. */
+/* What lies beyond CONTENT_LENGTH nobody will ever ask for. */
 static int
-set_aside(struct fcgi_worker *w, const char *p, size_t n)
+keep_stdin(struct fcgi_worker *w, const char *p, size_t n)
 {
     const struct request *q = &w->q;
     uint64_t limit = q->config->limit_body;
     uint64_t before = w->body.taken;
 
-    if (w->body.type == FCGI_DATA) {
-        return spool_write(&w->body.data_spool, p, n);
-    }
     w->body.taken += n;
     if (q->content_length >= 0) {
         uint64_t length = (uint64_t)q->content_length;
@@ -348,9 +344,26 @@ set_aside(struct fcgi_worker *w, const char *p, size_t n)
         n = n < left ? n : (size_t)left;
     }
     else if (w->body.taken > (limit > 0 ? limit : SPOOL_MAX)) {
-        return set_error(w, -EMSGSIZE);
+        return -EMSGSIZE;
     }
     return n == 0 ? 0 : spool_write(&w->body.spool, p, n);
+}
+
+/* Content that arrived goes into the spool of its stream. Where there is no room
+ * for it, whoever reads is told; the response goes on, and what else comes is
+ * dropped. */
+static void
+set_aside(struct fcgi_worker *w, const char *p, size_t n)
+{
+    struct fcgi_body *b = &w->body;
+
+    if (b->type == FCGI_DATA && b->data_lost == 0) {
+        b->data_lost = spool_write(&b->data_spool, p, n);
+    }
+    if (b->type == FCGI_STDIN && b->lost == 0) {
+        b->lost = keep_stdin(w, p, n);
+    }
+    take(w, n);
 }
 
 bool
@@ -379,13 +392,9 @@ fcgi_body_absorb(struct fcgi_worker *w)
     }
     while ((n = next_content(w, FCGI_STDIN, &p, &end)) > 0 ||
            (end && filter && (n = next_content(w, FCGI_DATA, &p, &end)) > 0)) {
-        int e = set_aside(w, p, (size_t)n);
-        if (e < 0) {
-            return e == -EMSGSIZE ? 0 : e; /* told to whoever reads */
-        }
-        take(w, (size_t)n);
+        set_aside(w, p, (size_t)n);
     }
-    return 0;
+    return 0; /* an error is told to whoever reads */
 }
 
 /* -- libfcgi's input ------------------------------------------------------------------ */
@@ -423,6 +432,7 @@ fcgi_feed(void *arg, char *to, size_t size)
 {
     struct fcgi_worker *w = arg;
     uint8_t type = w->part == PART_DATA ? FCGI_DATA : FCGI_STDIN;
+    int lost = type == FCGI_DATA ? w->body.data_lost : w->body.lost;
     const char *p = NULL;
     int64_t deadline = 0; /* for bytes of the body; others do not prolong it */
     ssize_t n;
@@ -433,7 +443,10 @@ fcgi_feed(void *arg, char *to, size_t size)
     }
     n = spool_read(type == FCGI_DATA ? &w->body.data_spool : &w->body.spool,
                    to + FCGI_HEADER, size - FCGI_HEADER);
-    if (n == 0) {
+    if (n == 0 && lost != 0) {
+        n = lost;
+    }
+    else if (n == 0) {
         while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
             if (deadline == 0) {
                 deadline = clock_ms() + w->config->body_timeout_ms;
@@ -555,8 +568,8 @@ fcgi_take_body(struct request *q)
         }
         if (n > 0) {
             deadline = 0;
-            e = set_aside(w, p, (size_t)n);
-            take(w, (size_t)n);
+            set_aside(w, p, (size_t)n);
+            e = w->body.lost;
         }
         else {
             if (deadline == 0) {

@@ -17,14 +17,17 @@ struct FCGX_Request; /* libfcgi's, known to the .c files only */
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
-    size_t left;        /* content of the current record not taken yet */
-    size_t pad;         /* padding behind it */
-    uint8_t type;       /* of the current record */
-    bool stdin_eof;     /* the empty STDIN has been seen (or none will come) */
-    bool data_eof;      /* the same for DATA */
-    bool peer_eof;      /* the peer will send nothing more */
-    bool aborted;       /* ABORT_REQUEST for this request */
-    int error;          /* -errno: what ended the input */
+    size_t left;    /* content of the current record not taken yet */
+    size_t pad;     /* padding behind it */
+    uint8_t type;   /* of the current record */
+    bool stdin_eof; /* the empty STDIN has been seen (or none will come) */
+    bool data_eof;  /* the same for DATA */
+    bool peer_eof;  /* the peer will send nothing more */
+    bool aborted;   /* ABORT_REQUEST for this request */
+    int error;      /* -errno: what ended the input */
+    int lost,
+        data_lost;      /* -errno: why what comes of STDIN, of DATA is not kept,
+                          * but dropped */
     struct spool spool; /* STDIN taken before it was asked for */
     struct spool data_spool; /* the same of DATA */
     uint64_t taken;          /* bytes of STDIN that have arrived */

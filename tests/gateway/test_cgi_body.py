@@ -54,6 +54,32 @@ def test_content_length_zero(cgi, end):
     assert exchange.response().status == 200
 
 
+READS_LATE = '''
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    yield b'y' * 200000
+    try:
+        yield b'%d' % len(environ['wsgi.input'].read())
+    except OSError as error:
+        yield error.strerror.encode()
+'''
+
+
+@pytest.mark.parametrize('size', [200_000, 1_000_000])
+def test_body_written_first_without_room(world, size, tmp_path):
+    """C2: a server that writes the whole body before it reads a byte. Where it cannot be spooled the response goes on,
+    and who reads the body later is told."""
+    process = subprocess.Popen([BINARY, world.write_app(READS_LATE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               env=world.env({**POST, 'CONTENT_LENGTH': str(size),
+                                              'TMPDIR': str(tmp_path / 'nowhere')}))
+    with process:
+        process.stdin.write(b'x' * size)
+        process.stdin.close()
+        body = process.stdout.read().partition(b'\r\n\r\n')[2]
+    assert process.returncode == 0
+    assert body == b'y' * 200_000 + (b'200000' if size == 200_000 else b'No such file or directory')
+
+
 def socket_pair(kind):
     """Two connected sockets, as mod_cgid (unix) and inetd (TCP) hand one of them to the script as 0 and 1."""
     if kind == 'unix':

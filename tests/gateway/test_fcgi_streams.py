@@ -137,6 +137,38 @@ def test_half_duplex_peer_gets_its_own_body_back(fcgi_server):
     assert conn.response(timeout=20).body == b'y' * 2_000_000 + body
 
 
+@pytest.mark.parametrize('role', [fcgi.RESPONDER, fcgi.FILTER])
+def test_half_duplex_peer_without_room(fcgi_unix, role, tmp_path):
+    """F24: where what was to be spooled cannot be, the response goes on, and who reads the body later is told. The
+    connection is in step. (TCP holds megabytes by itself.)"""
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            yield b'y' * 2000000
+            for name in ('wsgi.input', 'wsgi_cgi.data'):
+                try:
+                    yield b' %d' % len(environ[name].read() if name in environ else b'')
+                except OSError as error:
+                    yield b' ' + error.strerror.encode()
+    ''', env={'TMPDIR': str(tmp_path / 'nowhere')})
+    conn, large, small = server.connect(), b'x' * 3_000_000, b'x' * 1000
+    for body, data in ((large, large), (small, large), (small, small)):
+        if role == fcgi.RESPONDER and (body, data) == (small, large):
+            continue
+        request = fcgi.head(server.params('POST', body=body, params={'FCGI_DATA_LENGTH': str(len(data))}), role=role,
+                            keep=True) + fcgi.stream(fcgi.STDIN, 1, body)
+        conn.half_duplex_send(request + (fcgi.stream(fcgi.DATA, 1, data) if role == fcgi.FILTER else b''))
+        response = conn.response(timeout=20)
+        assert response.complete and response.body[:2_000_000] == b'y' * 2_000_000
+        assert response.body[2_000_000:].split(b' ', 1)[1] == {
+            (large, large): b'No such file or directory' + (b' No such file or directory' if role == fcgi.FILTER
+                                                            else b' 0'),
+            (small, large): b'1000 No such file or directory',
+            (small, small): b'1000 ' + (b'1000' if role == fcgi.FILTER else b'0')}[body, data]
+        if body is large or data is large:
+            conn = server.connect()         # it ended with the error
+
+
 @pytest.mark.parametrize('how', ['end of stream', 'half-close', 'close', 'abort'])
 @pytest.mark.parametrize('sent', [0, 10, 100_000])
 def test_short_body(fcgi_server, how, sent, tmp_path):

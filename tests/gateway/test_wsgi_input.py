@@ -342,6 +342,24 @@ def test_chunked_body_gets_its_length_over_cgi(cgi, size, tmp_path):
     check_chunked(cgi.serve(BY_LENGTH, env={'TMPDIR': str(tmp_path)}), 'apache', size, tmp_path)
 
 
+def test_chunked_body_without_room(transport, tmp_path):
+    """W28, C22: where the temporary file cannot be made the client gets a page, and all of it, though most of its body
+    is still to come."""
+    server = transport.serve(BY_LENGTH, env={'TMPDIR': str(tmp_path / 'nowhere')})
+    for _ in range(2):
+        exchange = Unsized.start(server, 'apache')
+        exchange.write(bytes(2 << 20))
+        exchange.finish_body()
+        response = exchange.response()
+        assert (response.status, response.complete) == (500, True), response
+        assert b'body could not be received' in response.body
+    server.expect_log('a body of unknown length was not received: No such file or directory')
+    exchange = Unsized.start(server, 'apache')
+    exchange.write(bytes(100))
+    exchange.finish_body()
+    assert exchange.response().text.startswith("('100', 100, ")
+
+
 def test_chunked_bodies_on_one_connection(fcgi_server):
     """W28: neither length nor body are left for the next request, and a GET is not read ahead."""
     server = fcgi_server(BY_LENGTH)

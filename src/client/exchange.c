@@ -25,6 +25,7 @@ struct exchange {
     size_t sent;       /* of out */
     bool body_ended;   /* the end of STDIN is in out */
     bool no_more_sent; /* the peer takes nothing more; it may still answer */
+    bool begun;        /* some of STDOUT has come */
     bool done;
     struct exchange_end end;
 };
@@ -120,6 +121,7 @@ take_record(struct exchange *x, const uint8_t *h)
     if (id != REQUEST_ID) {
         return -EPROTO;
     }
+    x->begun = x->begun || h[1] == FCGI_STDOUT;
     switch (h[1]) {
     case FCGI_STDOUT:
     case FCGI_STDERR:
@@ -133,6 +135,14 @@ take_record(struct exchange *x, const uint8_t *h)
     }
 }
 
+/* A record of no version: so ends an answer that is not whole (fcgi_break_off()).
+ * -errno. */
+static int
+other_version(const struct exchange *x, uint8_t version)
+{
+    return x->begun && version == 0 ? -ENODATA : -EPROTO;
+}
+
 static int
 take_records(struct exchange *x)
 {
@@ -143,7 +153,7 @@ take_records(struct exchange *x)
         const uint8_t *h = (const uint8_t *)x->in.data + at;
         size_t size = FCGI_HEADER + (size_t)fcgi_u16(h + 4) + h[6];
         if (h[0] != FCGI_VERSION_1) {
-            return -EPROTO;
+            return other_version(x, h[0]);
         }
         if (x->in.len - at < size) {
             break;
@@ -154,7 +164,8 @@ take_records(struct exchange *x)
     buf_consume(&x->in, at);
     if (e == 0 && !x->done && x->in.len > 0 &&
         (uint8_t)x->in.data[0] != FCGI_VERSION_1) {
-        return -EPROTO; /* an HTTP server says less than a header, perhaps */
+        /* An HTTP server says less than a header, perhaps. */
+        return other_version(x, (uint8_t)x->in.data[0]);
     }
     return e;
 }

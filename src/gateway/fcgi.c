@@ -25,6 +25,7 @@ static void
 fcgi_abort(struct request *q)
 {
     fcgi_of(q)->cut_off = true;
+    fcgi_break_off(fcgi_of(q));
 }
 
 /* Not close(): the descriptor is the stuck thread's. */
@@ -196,7 +197,7 @@ run_request(struct fcgi_worker *w)
     request_clear(q);
     atomic_store_explicit(&w->c->conn.kept, true, memory_order_relaxed);
     q->role = (enum request_role)w->c->gate.role;
-    w->used_stderr = w->broken = w->cut_off = false;
+    w->begun = w->used_stderr = w->broken = w->cut_off = false;
     fcgi_body_begin(w);
     request_set_running(q);
     access_log_begin(q);

@@ -112,6 +112,17 @@ send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv, bool blocking,
     return 0;
 }
 
+/* Half a record may be out. A reset tells that the response is not whole where
+ * it can be told: on TCP. A unix socket just ends. */
+static void
+set_broken(struct fcgi_worker *w)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(w->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    w->broken = true;
+}
+
 /* All of the blocks. Small ones go without waiting and with the GIL held: that is
  * faster than giving it away. */
 static int
@@ -144,7 +155,7 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
     }
     w->sending = false;
     if (e < 0) {
-        w->broken = true;
+        set_broken(w);
     }
     else if (w->reply.len > 0) {
         e = fcgi_send_reply(w);
@@ -207,6 +218,7 @@ fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
     uint8_t end[4 * FCGI_HEADER];
     struct batch b;
 
+    w->begun = w->begun || n > 0;
     while (n > 0 && blocks->iov_len == 0) {
         blocks++;
         n--;
@@ -318,6 +330,7 @@ send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
     struct iovec v[3] = {{h, FCGI_HEADER}, head, {piece, (size_t)got}};
     fcgi_header(h, FCGI_STDOUT, w->c->gate.id, length);
     *ret_sent = (uint64_t)got;
+    w->begun = true;
     int e = now_out(send_loop(w, v, 3, true, 0));
     return e < 0 ? e : (size_t)got < n;
 }
@@ -379,14 +392,47 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     if (hooks->enter != NULL) {
         hooks->enter(hooks->arg);
     }
+    w->sending = true;
     int e = send_head_and_file(w, head, fd, offset, count, ret_sent);
+    w->sending = false;
     if (hooks->leave != NULL) {
         hooks->leave(hooks->arg);
     }
     if (e < 0 && e != -EINVAL) {
-        w->broken = true;
+        set_broken(w);
     }
     return e;
+}
+
+/* -- a response that is not whole ----------------------------------------------------- */
+
+/* True for all servers but nginx where it does not keep connections, or does not
+ * buffer: to that a close is the end of the response, and where there is a
+ * Content-Length it waits for the rest, and its client with it. */
+static bool
+close_is_noticed(const struct fcgi_worker *w)
+{
+    return w->c->gate.keep &&
+           !response_has_header(&w->q.response, "X-Accel-Buffering");
+}
+
+/* A record of a version that FastCGI has not is an error to all that look. Not
+ * always, since nginx then forgets what it has not sent yet: a client without a
+ * byte of an answer may ask again, and not only with a GET. */
+void
+fcgi_break_off(struct fcgi_worker *w)
+{
+    uint8_t header[FCGI_HEADER] = {0};
+    struct iovec v = {header, sizeof header};
+
+    fcgi_body_look(w); /* an ABORT_REQUEST gets its END_REQUEST */
+    if (w->begun && !w->broken && !w->sending && !w->body.aborted &&
+        !close_is_noticed(w)) {
+        w->sending = true;
+        (void)send_loop(w, &v, 1, false, 0);
+        w->sending = false;
+        w->broken = true;
+    }
 }
 
 /* -- STDERR -------------------------------------------------------------------------- */

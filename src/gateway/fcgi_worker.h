@@ -54,6 +54,7 @@ struct fcgi_worker {
     bool replaying;      /* it still reads the head */
     bool head_used;      /* it was copied: the input may be overwritten */
     enum fcgi_part part; /* what libfcgi is given next */
+    bool begun;          /* an FCGI_STDOUT record was sent */
     bool used_stderr;    /* an FCGI_STDERR record was sent */
     bool broken;         /* a write has failed: nothing more can be sent */
     bool sending;        /* inside a record: answers have to wait */
@@ -109,6 +110,8 @@ bool fcgi_peer_gone(struct request *q);
 int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags);
 int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
                    uint64_t count, uint64_t *ret_sent);
+/* The response ends here and is not whole: so that the web server notices. */
+void fcgi_break_off(struct fcgi_worker *w);
 size_t fcgi_errors(struct request *q, const char *lines, size_t n);
 
 #endif

@@ -125,7 +125,8 @@ CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
  * aborted, so that the client sees a broken transfer. */
 CHECK_RESULT int response_finish(struct request *q);
 
-/* Ends it so that the client can notice (no END_REQUEST; CGI: exit code 1). */
+/* Ends it so that the web server can notice, and its client where the server lets
+ * it (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). */
 void response_abort(struct request *q);
 
 /* A whole error response, where the head is not out yet; else aborts. status is

@@ -21,6 +21,7 @@ from settings import SLOW
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = range(9, 12)
+NOT_WHOLE = 0   # eight zero bytes, a record of no version: the response before them is not whole
 RESPONDER, AUTHORIZER, FILTER = 1, 2, 3
 REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
 MAX_CONTENT = 65535
@@ -116,7 +117,8 @@ def split_records(buffer):
     out, at = [], 0
     while len(buffer) - at >= 8:
         version, type, id, size, padding, _ = struct.unpack_from('>BBHHBB', buffer, at)
-        assert version == 1, f'the program sent a record of version {version}: {bytes(buffer[at:at + 32])!r}'
+        not_whole = not any(buffer[at:at + 8])
+        assert version == 1 or not_whole, f'the program sent a record of version {version}: {bytes(buffer[at:at + 32])!r}'
         end = at + 8 + size + padding
         if len(buffer) < end:
             break
@@ -161,11 +163,14 @@ class Response:
     app_status, protocol_status    from END_REQUEST, None without one (FastCGI)
     records          every record received for this request (FastCGI)
     eof              True: the connection ended (FastCGI)
+    not_whole        True: the program said so before the end of the connection (FastCGI)
     exit_code        exit code of the process, negative for a signal (CGI)
     complete         the program said that this is the whole response: END_REQUEST / exit code 0 (or 1 with a 500)
     """
 
-    def __init__(self, raw, stderr=b'', records=(), app_status=None, protocol_status=None, eof=False, exit_code=None):
+    def __init__(self, raw, stderr=b'', records=(), app_status=None, protocol_status=None, eof=False, exit_code=None,
+                 not_whole=False):
+        self.not_whole = not_whole
         self.raw, self.stderr, self.records, self.eof = raw, stderr, list(records), eof
         self.app_status, self.protocol_status, self.exit_code = app_status, protocol_status, exit_code
         self.head, self.body, self.fields = self._split(raw)
@@ -218,7 +223,7 @@ class Response:
     def __repr__(self):
         return (f'<Response {self.status_line!r} head={self.head!r} body={len(self.body)} bytes {self.body[:300]!r} '
                 f'stderr={self.stderr[:2000]!r} app_status={self.app_status} protocol_status={self.protocol_status} '
-                f'eof={self.eof} exit_code={self.exit_code}>')
+                f'eof={self.eof} not_whole={self.not_whole} exit_code={self.exit_code}>')
 
 
 # --- a connection ---------------------------------------------------------------------------------------------------
@@ -261,6 +266,7 @@ class Connection:
         self.taken = 0              # how many of them a response() or next_record() has handed out
         self.eof = False
         self.reset = False          # the end came as ECONNRESET or EPIPE
+        self.not_whole = False      # a NOT_WHOLE came; nothing may follow
         self.on_stderr = on_stderr
 
     def __enter__(self):
@@ -297,7 +303,10 @@ class Connection:
         records, used = split_records(self.buffer)
         del self.buffer[:used]
         for rec in records:
-            if rec.type == END_REQUEST:
+            assert not self.not_whole, f'{rec} behind the record that ends a response which is not whole'
+            if rec.type == NOT_WHOLE:
+                self.not_whole = True
+            elif rec.type == END_REQUEST:
                 self.ends.append((len(self.records), rec.id))
             elif rec.type == STDERR and rec.content and self.on_stderr:
                 self.on_stderr(rec.content)
@@ -405,7 +414,7 @@ class Connection:
                 break
         return Response(b''.join(r.content for r in mine if r.type == STDOUT),
                         b''.join(r.content for r in mine if r.type == STDERR),
-                        mine, app_status, protocol_status, self.eof)
+                        mine, app_status, protocol_status, self.eof, not_whole=self.not_whole)
 
     def request(self, params, body=b'', id=1, role=RESPONDER, keep=False, data=None, timeout=None):
         """One request and its response. Without `keep` the program must close the connection: checked."""

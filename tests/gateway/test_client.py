@@ -412,6 +412,9 @@ def test_silent_pipe(run):
 
 @pytest.mark.parametrize('answer, message', [
     (fcgi.record(fcgi.STDOUT, 1, OK + b'half'), 'the connection ended before the answer did'),
+    (fcgi.record(fcgi.STDOUT, 1, OK + b'half') + bytes(8), 'the connection ended before the answer did'),
+    (fcgi.record(fcgi.STDOUT, 1, OK + b'half') + bytes(8) + END, 'the connection ended before the answer did'),
+    (bytes(8), 'not FastCGI'),
     (b'', 'the connection ended before the answer did'),
     (END, 'the answer is no CGI response'),
     (fcgi.record(fcgi.STDOUT, 1, b'no head') + END, 'the answer is no CGI response'),

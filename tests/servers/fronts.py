@@ -8,8 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from harness import (as_server_user, current_user, example, missing,
-                     server_user, wait_until)
+from harness import (as_server_user, current_user, missing, server_user,
+                     wait_until)
 
 # --- nginx --------------------------------------------------------------------
 
@@ -40,7 +40,8 @@ def nginx(place, name, http2=False, **pairs):
 
     def command(port):
         listen = "%d http2" % port if http2 else port
-        part.write_text(example(name, port=listen, root=place.root, **pairs))
+        part.write_text(place.example(name, port=listen, root=place.root,
+                                      **pairs))
         return [program, "-p", place.folder, "-c", main,
                 "-e", place.logs.path("error.log")]
 
@@ -105,8 +106,8 @@ def apache(place, name, *modules, extra="", **pairs):
     main.write_text(APACHE % words)
 
     def command(port):
-        words["part"].write_text(example(name, port=port, root=place.root,
-                                         **pairs))
+        words["part"].write_text(place.example(
+            name, port=port, root=place.root, **pairs))
         return [program, "-DFOREGROUND", "-f", main]
 
     # At its end mpm_prefork sends TERM to its whole process group, which must
@@ -129,7 +130,7 @@ def haproxy(place, name, **pairs):
     config = place.folder / "haproxy.cfg"
 
     def command(port):
-        text = example(name, port=port, root=place.root, **pairs)
+        text = place.example(name, port=port, root=place.root, **pairs)
         if os.geteuid() != 0:  # it ends where it cannot become another
             text = re.sub(r"^ +(user|group) .*\n", "", text, flags=re.M)
         config.write_text(text)
@@ -146,7 +147,7 @@ def caddy(place, name, **pairs):
     config = place.folder / "caddyfile"
 
     def command(port):
-        config.write_text(example(name, port=port, **pairs))
+        config.write_text(place.example(name, port=port, **pairs))
         return [program, "run", "--adapter", "caddyfile", "--config", config]
 
     place.logs.allow("no OCSP stapling for .localhost")
@@ -162,7 +163,8 @@ def mini_httpd(place, name, **pairs):
     script = place.folder / "httpd.sh"
 
     def command(port):
-        script.write_text(example(name, port=port, root=place.root, **pairs))
+        script.write_text(place.example(name, port=port, root=place.root,
+                                        **pairs))
         # It would be "nobody", who cannot look into our folder.
         return ["sh", script, "-u", current_user()[0],
                 "-i", place.run_dir / "mini_httpd.pid"]
@@ -178,7 +180,8 @@ def busybox(place, name, **pairs):
     script = place.folder / "httpd.sh"
 
     def command(port):
-        script.write_text(example(name, port=port, root=place.root, **pairs))
+        script.write_text(place.example(name, port=port, root=place.root,
+                                        **pairs))
         return ["sh", script]
 
     place.right_codes["busybox"] = (-15,)

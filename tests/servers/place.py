@@ -103,6 +103,8 @@ class Place:
         # Codes that a server (by its name), or a process whose parent went
         # away ("orphan"), may end with besides 0.
         self.right_codes = {}
+        # What a test does to the text of each example, besides.
+        self.edit = lambda text: text
 
     # applications
 
@@ -130,6 +132,9 @@ class Place:
         return script
 
     # servers
+
+    def example(self, name, **pairs):
+        return self.edit(example(name, **pairs))
 
     def start(self, name, command, **options):
         server = Server(name, command, self.logs.path(name + ".out"),
@@ -178,8 +183,8 @@ class Place:
         config = self.folder / "lighttpd.conf"
 
         def command(port):
-            text = example(name, port=port, root=self.root,
-                           error_log=self.logs.path("error.log"), **pairs)
+            text = self.example(name, port=port, root=self.root,
+                                error_log=self.logs.path("error.log"), **pairs)
             config.write_text('%s\nserver.upload-dirs = ("%s")\n%s' % (
                 text, self.run_dir, extra))
             return [program, "-D", "-f", config]
@@ -203,7 +208,7 @@ class Place:
         if "fcgi-program" in name:
             pairs["owner"] = "%s:%s" % (user, group)
         part = self.folder / "part.conf"
-        part.write_text(example(name, binary=self.binary, socket=self.socket,
+        part.write_text(self.example(name, binary=self.binary, socket=self.socket,
                                 app_log=self.logs.path("app.log"), user=user,
                                 **pairs))
         # It means its control socket, which is the user's alone.

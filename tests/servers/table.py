@@ -57,6 +57,22 @@ class Table:
                 subsequent_indent="    ")
 
 
+class Plain(Table):
+    """A table whose cells are shown as they are."""
+
+    def lines(self):
+        rows, columns = sorted(self.rows), sorted(self.columns)
+        first = max(len(row[1]) for row in rows)
+        width = max(len(text) for text in self.cells.values())
+        heads = [column[1].split() for column in columns]
+        for words in zip(*heads):
+            yield " ".join([" " * first] + [w.ljust(width) for w in words])
+        for row in rows:
+            yield " ".join([row[1].ljust(first)] + [
+                self.cells.get((row, column), "").ljust(width)
+                for column in columns])
+
+
 def mark(n):
     """a, b, ... z, aa, ab ..."""
     return (chr(96 + n // 26) if n >= 26 else "") + chr(97 + n % 26)
@@ -65,6 +81,7 @@ def mark(n):
 class Plugin:
     def __init__(self):
         self.table = Table()
+        self.not_whole = Plain()
         self.figures = []
 
     def pytest_runtest_logreport(self, report):
@@ -72,6 +89,9 @@ class Plugin:
             if (name == "figure" and report.when == "call"
                     and value not in self.figures):
                 self.figures.append(value)
+            if name == "not whole" and report.when == "call":
+                row, column, text = value
+                self.not_whole.add(tuple(row), tuple(column), text)
             if name != "cell":
                 continue
             row, column, text = value
@@ -88,6 +108,10 @@ class Plugin:
             terminalreporter.section("servers x cases")
             for line in self.table.lines():
                 terminalreporter.write_line(line)
+        if self.not_whole.rows:
+            terminalreporter.section("responses that break off: what, curl's exit code, seconds")
+            for line in self.not_whole.lines():
+                terminalreporter.write_line(line.rstrip())
         if self.figures:
             terminalreporter.section("figures")
             for line in self.figures:

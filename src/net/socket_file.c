@@ -118,9 +118,9 @@ become_owner(struct maker *m, const struct socket_owner *owner)
     *m = (struct maker){
         .uid = owner->uid == (uid_t)-1 ? geteuid() : owner->uid,
         .gid = owner->gid == (gid_t)-1 ? getegid() : owner->gid,
-        .is_dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0),
-        .version = {.version = _LINUX_CAPABILITY_VERSION_3},
     };
+    m->version.version = _LINUX_CAPABILITY_VERSION_3;
+    m->is_dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
     (void)prctl(PR_GET_PDEATHSIG, &m->death_signal, 0, 0, 0);
     if (syscall(SYS_capget, &m->version, m->rights) < 0) {
         return -errno;

@@ -97,16 +97,19 @@ class Racer:
 @as_root
 @pytest.mark.timeout(60 + 2 * RACES)
 @pytest.mark.parametrize('options', [['--user', OTHER], ['--socket-owner', OTHER]], ids=['user', 'root'])
-def test_racer(world, public, theirs, options):      # noqa: F811
-    """P10, P15: a process of the user who owns the folder swaps sockets and pid file for links while root starts and
+@pytest.mark.parametrize('raced', [{'--bind': 's', '--control': 'c', '--pid-file': 'p'}, {'--access-log': 'a'}],
+                         ids=['sockets', 'log'])
+def test_racer(world, public, theirs, raced, options):      # noqa: F811
+    """P10, P15: a process of the user who owns the folder swaps sockets, pid file or log for links while root starts and
     stops: no file of root's changes its owner, its mode or its text, nor goes."""
     script = public / 'app.py'
     script.write_text(LOADED)
-    with Racer(public, theirs, ['s', 'c', 'p']) as racer:
+    files = {'--bind': public / 's', **{option: theirs / name for option, name in raced.items()}}
+    words = [str(word) for pair in files.items() for word in pair]
+    with Racer(public, theirs, list(raced.values())) as racer:
         for _ in range(RACES):
             racer.lay_out()
-            process = world.spawn('--bind', str(theirs / 's'), '--control', str(theirs / 'c'), '--pid-file',
-                                  str(theirs / 'p'), *options, str(script), binary=public / 'wsgi-cgi', cwd='/')
+            process = world.spawn(*words, *options, str(script), binary=public / 'wsgi-cgi', cwd='/')
             process.log.allow('.')
             process.exit_codes = {0, 69, 71, 73}
             wait_for(lambda: not process.running() or 'loaded' in process.logged, 20, 'the start')

@@ -4,8 +4,8 @@
  * PEP 3333 wants callables to be called and not looked into. So what a call with
  * two arguments may work for is never refused, whatever it looks like.
  *
- * In C, and not with inspect.signature(): importing that takes more than a
- * whole CGI request of a small application.
+ * In C, and not with inspect.signature(): importing that takes nearly as long as
+ * a whole CGI request of a small application (37 of 44 million instructions).
  */
 #include "wsgi/callable.h"
 

@@ -82,7 +82,7 @@ test_a_request_that_failed_is_counted(void **state UNUSED)
 
     scoreboard_take(board, 0, 100, 1);
     for (int failed = 0; failed <= 1; failed++) {
-        (void)score_begin(board, 0, t, &q);
+        (void)score_begin(t, &q);
         assert_true(score_is_busy(t));
         q.exit_status = failed;
         score_end(board, 0, t, &q);
@@ -142,7 +142,7 @@ test_texts_of_every_length(void **state UNUSED)
         q.line[n] = '\0';
         memset(q.id, 'A' + (int)(n % 26), id_length);
         q.id[id_length] = '\0';
-        (void)score_begin(board, 0, t, &q);
+        (void)score_begin(t, &q);
         assert_true(score_line(t, line));
         assert_int_equal(strlen(line), seen);
         assert_memory_equal(line, q.line, seen);
@@ -178,7 +178,7 @@ writer(void *arg)
         memset(q.line, 'a' + letter, n);
         q.line[n] = '\0';
         memcpy(q.id, q.line, n + 1);
-        (void)score_begin(board, 0, arg, &q);
+        (void)score_begin(arg, &q);
     }
     atomic_store(&is_over, true);
     return NULL;

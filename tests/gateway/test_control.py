@@ -191,8 +191,8 @@ def test_idle_connection(control):
     """--keepalive-timeout ends a kept connection."""
     control.serve('--keepalive-timeout', '300ms')
     conn = control.connect()
-    assert control.get(conn=conn, keep=True).body == b'pong'
     began = time.monotonic()
+    assert control.get(conn=conn, keep=True).body == b'pong'
     conn.wait_eof()
     assert 0.25 < time.monotonic() - began < 5 * SLOW
 

@@ -30,9 +30,13 @@ failure_traceback(PyObject *exc)
         return NULL;
     }
     CLEANUP(py_clear)
-    PyObject *lines = PyObject_CallMethod(module, "format_exception", "OOO",
-                                          (PyObject *)Py_TYPE(exc), exc,
-                                          frames == NULL ? Py_None : frames);
+    PyObject *format = py_attr(module, "format_exception");
+    CLEANUP(py_clear)
+    PyObject *lines = format == NULL
+                          ? NULL
+                          : PyObject_CallFunctionObjArgs(
+                                format, (PyObject *)Py_TYPE(exc), exc,
+                                frames == NULL ? Py_None : frames, NULL);
     CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
     if (lines == NULL || empty == NULL) {
         return NULL;
@@ -106,7 +110,7 @@ is_os_error(PyObject *exc, int err)
     if (err == 0 || !PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
         return false;
     }
-    CLEANUP(py_clear) PyObject *value = PyObject_GetAttrString(exc, "errno");
+    CLEANUP(py_clear) PyObject *value = py_attr(exc, "errno");
     bool same =
         value != NULL && PyLong_Check(value) && PyLong_AsLong(value) == -err;
     PyErr_Clear();

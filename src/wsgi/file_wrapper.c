@@ -49,7 +49,7 @@ file_wrapper_next(PyObject *self)
 {
     const FileWrapperObject *w = (FileWrapperObject *)self;
     CLEANUP(py_clear)
-    PyObject *block = PyObject_CallMethod(w->filelike, "read", "O", w->blksize);
+    PyObject *block = py_call(w->filelike, "read", w->blksize);
 
     if (block == NULL) {
         return NULL;
@@ -85,7 +85,7 @@ file_wrapper_close(PyObject *self, PyObject *unused)
 static bool
 is_exactly(PyObject *o, PyObject *io, const char *type_name)
 {
-    CLEANUP(py_clear) PyObject *type = PyObject_GetAttrString(io, type_name);
+    CLEANUP(py_clear) PyObject *type = py_attr(io, type_name);
 
     return type != NULL && (PyObject *)Py_TYPE(o) == type;
 }
@@ -105,7 +105,7 @@ is_plain_file(PyObject *filelike)
     if (!is_exactly(filelike, io, "BufferedReader")) {
         return false;
     }
-    CLEANUP(py_clear) PyObject *raw = PyObject_GetAttrString(filelike, "raw");
+    CLEANUP(py_clear) PyObject *raw = py_attr(filelike, "raw");
     return raw != NULL && is_exactly(raw, io, "FileIO");
 }
 
@@ -115,11 +115,10 @@ get_span(PyObject *filelike, struct file_span *ret_span)
 {
     struct stat st;
     CLEANUP(py_clear)
-    PyObject *readable = PyObject_CallMethod(filelike, "readable", NULL);
+    PyObject *readable = py_call(filelike, "readable", NULL);
     CLEANUP(py_clear)
-    PyObject *position = readable != Py_True
-                             ? NULL
-                             : PyObject_CallMethod(filelike, "tell", NULL);
+    PyObject *position =
+        readable != Py_True ? NULL : py_call(filelike, "tell", NULL);
     int fd = position == NULL ? -1 : PyObject_AsFileDescriptor(filelike);
 
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {

@@ -189,7 +189,7 @@ add_raw(struct page *p, const char *s, size_t n)
 static PyObject *
 attribute(PyObject *o, const char *name)
 {
-    PyObject *value = o == NULL ? NULL : PyObject_GetAttrString(o, name);
+    PyObject *value = o == NULL ? NULL : py_attr(o, name);
     PyErr_Clear();
     return value;
 }
@@ -253,8 +253,7 @@ add_source_line(struct page *p, PyObject *line, long n, bool is_here)
                         ? PyUnicode_Substring(line, 0, LINE_MAX_CHARS)
                         : NULL;
     CLEANUP(py_clear)
-    PyObject *text =
-        cut == NULL ? NULL : PyObject_CallMethod(cut, "rstrip", NULL);
+    PyObject *text = cut == NULL ? NULL : py_call(cut, "rstrip", NULL);
     PyErr_Clear();
     add_object(p, text);
     add(p, "</span>");

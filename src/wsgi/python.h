@@ -124,4 +124,25 @@ py_rethrow(PyObject *exc)
 #endif
 }
 
+/* An attribute; for what requests do. CPython remembers which names it has looked up
+ * in a type, by their address: of a str that is made for each time, as
+ * PyObject_GetAttrString() does, it would keep thousands. */
+static inline PyObject *
+py_attr(PyObject *o, const char *name)
+{
+    CLEANUP(py_clear) PyObject *key = PyUnicode_InternFromString(name);
+
+    return key == NULL ? NULL : PyObject_GetAttr(o, key);
+}
+
+/* The same for a method that is called, with an argument or NULL for none. */
+static inline PyObject *
+py_call(PyObject *o, const char *name, PyObject *argument)
+{
+    CLEANUP(py_clear) PyObject *key = PyUnicode_InternFromString(name);
+
+    return key == NULL ? NULL
+                       : PyObject_CallMethodObjArgs(o, key, argument, NULL);
+}
+
 #endif

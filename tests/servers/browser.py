@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import warnings
 
 import pytest
 
@@ -19,6 +20,7 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.remote.file_detector import (  # noqa: E402
     UselessFileDetector)
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from urllib3.exceptions import HTTPError  # noqa: E402
 
 PHONE = (390, 844)
 DESK = (1280, 800)
@@ -32,13 +34,14 @@ ARGUMENTS = (
 )
 
 
+# On a busy machine the browser does not always come up in the time that
+# chromedriver gives it. More often than that there is another reason.
+TRIES = 3
+
+
 @contextlib.contextmanager
-def open_browser(folder, need):
-    """folder: for its profile, its log, and all else that it writes."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = need("chromium")
-    for argument in (*ARGUMENTS, "--user-data-dir=%s" % (folder / "profile")):
-        options.add_argument(argument)
+def start_chromedriver(folder, need):
+    """Its port. Whatever it has started ends with it."""
     port = free_port()
     home = {name: str(folder) for name in ("HOME", "TMPDIR")}
     server = Server("chromedriver",
@@ -49,16 +52,7 @@ def open_browser(folder, need):
     try:
         wait_until(lambda: not server.is_running() or listens(server.pid, port),
                    lambda: "chromedriver listens:\n" + server.output())
-        driver = webdriver.Remote(
-            ChromiumRemoteConnection(
-                "http://127.0.0.1:%d" % port, "goog", "chrome",
-                ignore_proxy=True),
-            options=options, file_detector=UselessFileDetector())
-        try:
-            driver.set_page_load_timeout(DEADLINE)
-            yield Browser(driver)
-        finally:
-            driver.quit()
+        yield port
     finally:
         below = harness.descendants(server.pid)
         for pid in below:
@@ -70,6 +64,44 @@ def open_browser(folder, need):
         orphans = harness.Orphans()
         wait_until(lambda: not below.keys() & orphans.look().keys(),
                    "the browser's processes end")
+
+
+def start_session(folder, need, port):
+    options = webdriver.ChromeOptions()
+    options.binary_location = need("chromium")
+    for argument in (*ARGUMENTS, "--user-data-dir=%s" % (folder / "profile")):
+        options.add_argument(argument)
+    connection = ChromiumRemoteConnection(
+        "http://127.0.0.1:%d" % port, "goog", "chrome", ignore_proxy=True)
+    try:
+        return webdriver.Remote(connection, options=options,
+                                file_detector=UselessFileDetector())
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextlib.contextmanager
+def open_browser(folder, need):
+    """folder: for its profile, its log, and all else that it writes. One that
+    does not start is tried again, which a warning tells."""
+    with contextlib.ExitStack() as stack:
+        for number in range(1, TRIES + 1):
+            own = folder / ("try-%d" % number)
+            own.mkdir()
+            port = stack.enter_context(start_chromedriver(own, need))
+            try:
+                driver = start_session(own, need, port)
+                break
+            except (WebDriverException, HTTPError) as error:
+                stack.close()
+                if number == TRIES:
+                    raise
+                warnings.warn("Chromium has not started, try %d of %d: %s" % (
+                    number, TRIES, str(error).partition("\n")[0]))
+        stack.callback(driver.quit)
+        driver.set_page_load_timeout(DEADLINE)
+        yield Browser(driver)
 
 
 class Browser:

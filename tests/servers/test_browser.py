@@ -15,7 +15,8 @@ import sys
 
 import pytest
 
-from browser import DESK, PHONE, open_browser
+from browser import (DESK, PHONE, TRIES, WebDriverException,
+                     open_browser)
 from harness import APPS, Site, wait_until
 from place import open_place
 from stands import STANDS
@@ -49,6 +50,43 @@ def browser(chromium):
     chromium.screen(DESK)
     yield chromium
     chromium.forget()
+
+
+# --- the browser itself -----------------------------------------------------------
+
+FLAKY = """#!/bin/sh
+# Ends at once so many times, then is a browser.
+count=$(cat {count})
+if [ "$count" -gt 0 ]; then echo $((count - 1)) >{count}; exit 1; fi
+exec {chromium} "$@"
+"""
+
+
+def flaky_chromium(folder, need, failures):
+    """need(), of a Chromium that does not start so many times."""
+    script, count = folder / "chromium", folder / "count"
+    script.write_text(FLAKY.format(chromium=need("chromium"), count=count))
+    script.chmod(0o755)
+    count.write_text("%d\n" % failures)
+    return lambda name: str(script) if name == "chromium" else need(name)
+
+
+def test_start_that_fails(tmp_path, need):
+    """One failed start is told, and is not the end of all tests in here."""
+    flaky = flaky_chromium(tmp_path, need, 1)
+    with pytest.warns(UserWarning, match="has not started, try 1 of"):
+        with open_browser(tmp_path, flaky) as browser:
+            browser.open("data:text/html,<title>here</title>")
+            assert browser.title == "here"
+
+
+def test_starts_that_all_fail(tmp_path, need):
+    """That it never starts is an error that says why."""
+    flaky = flaky_chromium(tmp_path, need, TRIES)
+    with pytest.warns(UserWarning, match="has not started"):
+        with pytest.raises(WebDriverException, match="not created"):
+            with open_browser(tmp_path, flaky):
+                pytest.fail("there is no browser")
 
 
 def browsers_keep_connections(place):

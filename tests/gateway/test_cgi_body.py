@@ -238,6 +238,34 @@ def test_server_that_writes_everything_before_it_reads(world, kind):
         ours.close()
 
 
+# How many write() calls a megabyte of response took.
+WRITES = '''
+import re
+def writes():
+    with open('/proc/self/io') as file:
+        return int(re.search('syscw: ([0-9]+)', file.read())[1])
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    try:
+        environ['wsgi.input'].read()
+    except OSError:
+        before = writes()
+    yield b'y' * 1000000
+    yield b' %d' % (writes() - before)
+'''
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/io'), reason='this kernel does not count system calls')
+def test_early_end_of_the_body_is_remembered(cgi):
+    """C2, C4: stdin ends before CONTENT_LENGTH. From then on nothing more is expected of it, and the response need not
+    go out in pieces with a look at stdin before each, which always is at its end."""
+    exchange = cgi.serve(WRITES).start('POST', content_length=100)
+    exchange.write(b'12345')
+    exchange.finish_body()
+    body, count = exchange.response().body.split(b' ')
+    assert body == b'y' * 1_000_000 and int(count) < 10, count
+
+
 def test_short_body(cgi):
     """C2: the server closes stdin early: OSError, not the end of the file (W27, F26 over CGI)."""
     response = cgi.serve(ECHO).request('POST', body=b'x' * 10, content_length=1000)

@@ -290,12 +290,11 @@ static int
 after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
               int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
-    bool keep = c->gate.keep && !w->broken && !w->cut_off &&
+    bool cut_head = c->gate.fault == PARAMS_TOO_LARGE; /* may never end */
+    bool keep = c->gate.keep && !w->broken && !w->cut_off && !cut_head &&
                 (!w->body.peer_eof || w->in.len > c->gate.pos) &&
                 (w->body.error == 0 || w->body.aborted);
-    bool complete =
-        (fcgi_body_complete(w) && c->gate.fault != PARAMS_TOO_LARGE) ||
-        w->body.peer_eof;
+    bool complete = (fcgi_body_complete(w) && !cut_head) || w->body.peer_eof;
 
     /* What is left of this body need not be waited for: the gate skips records
      * of a request that has ended, and the rest of the one begun. */

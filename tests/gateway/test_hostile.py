@@ -130,11 +130,12 @@ def test_other_protocols(server, text):
     still_serves(server)
 
 
-def test_endless_params(server):
+@pytest.mark.parametrize('keep', [False, True])
+def test_endless_params(server, keep):
     """A head that never ends is cut at --limit-head; memory does not follow it."""
     before = rss(server.pid)
     conn = server.connect()
-    conn.send(fcgi.begin())
+    conn.send(fcgi.begin(keep=keep))
     sent = 0
     chunk = fcgi.record(PARAMS, 1, fcgi.pair('HTTP_X', 'v' * 60_000))
     while sent < 50_000_000 and conn.send(chunk) and not conn.eof:

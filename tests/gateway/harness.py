@@ -105,6 +105,12 @@ def open_fds(pid):
     return found
 
 
+def listens(path):
+    """Whether somebody listens on this unix socket: between bind() and listen() the file is there, and refuses."""
+    lines = (line.split() for line in Path('/proc/net/unix').read_text().splitlines())
+    return any(line[-1] == str(path) and int(line[3], 16) & 1 << 16 for line in lines if len(line) == 8)
+
+
 def count_fds(pid):
     """(sockets, everything else): an application may keep files open, nothing may keep a connection."""
     targets = open_fds(pid).values()

@@ -16,7 +16,7 @@ import pytest
 import fcgi
 from apps import HELLO
 from fcgi import wait_for
-from harness import count_fds, settled
+from harness import count_fds, listens, settled
 from settings import BINARY, SLOW
 from test_processes import Load, rewrite, serve, workers      # noqa: F401 (serve is a fixture)
 from test_starting import OTHER, as_root, become, identity, public     # noqa: F401 (fixtures, too)
@@ -563,8 +563,7 @@ def test_pipes_stay(world, tmp_path):
     try:
         process = world.spawn('--bind', sock, '--log-file', fifo, '--access-log', '/dev/stdout', '--processes', '1',
                               world.write_app(QUIET % 1), stdout=subprocess.PIPE)
-        wait_for(lambda: subprocess.run([process.argv[0], '--ping', sock], capture_output=True).returncode == 0, 10,
-                 'the socket')
+        wait_for(lambda: listens(sock), 10, 'the socket')
         os.set_blocking(process.popen.stdout.fileno(), False)
 
         def request(word):

@@ -11,7 +11,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import cgi_params, count_fds, listening_socket
+from harness import cgi_params, count_fds, listening_socket, listens
 from settings import BINARY, SANITIZED, SLOW
 from test_syscalls import plain, traced
 
@@ -37,7 +37,7 @@ def bound(world, app, *options):
     """The program on a socket of its own: (process, path)."""
     path = world.new_path('sock')
     process = world.spawn('--bind', str(path), *options, world.write_app(app))
-    wait_for(path.exists, 10, 'the socket')
+    wait_for(lambda: listens(path), 10, 'the socket')
     return process, str(path)
 
 

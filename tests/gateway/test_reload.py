@@ -15,7 +15,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import FcgiServer, listening_socket
+from harness import FcgiServer, listening_socket, listens
 from settings import BINARY
 from test_losses import connect
 from test_syscalls import plain, traced
@@ -503,7 +503,7 @@ def test_term_on_the_way_to_the_new_program(world):
     address = os.fspath(world.new_path('sock'))
     process = world.spawn('--bind', f'unix:{address}', '--reload', 'off', script, binary=slow)
     server = FcgiServer(world, process, address)
-    wait_for(lambda: os.path.exists(address), 20, 'the socket')
+    wait_for(lambda: listens(address), 20, 'the socket')
     server.check_fds, server.script = False, str(script)
     server.allow_log(NOTICES)
     has(server, 'one')
@@ -543,7 +543,7 @@ def test_signals_while_a_stop_waits_for_the_code(world):
     address = os.fspath(world.new_path('sock'))
     process = world.spawn('--bind', f'unix:{address}', '--reload', 'off', script)
     process.allow_log('.*')
-    wait_for(lambda: os.path.exists(address), 20, 'the socket')
+    wait_for(lambda: listens(address), 20, 'the socket')
     with connect(address) as client, client.makefile('rb') as answer:
         assert b'hello' in answer.read()
     flag.touch()

@@ -11,7 +11,7 @@ import pytest
 import fcgi
 from apps import BUSY, HELLO
 from fcgi import wait_for
-from harness import FcgiServer, cgi_params, listening_socket
+from harness import FcgiServer, cgi_params, listening_socket, listens
 from settings import BINARY, SLOW
 from test_syscalls import plain, traced
 
@@ -312,7 +312,7 @@ def test_term_during_start(world):
             return []
     '''))
     # An application that is loaded at the first request needs one.
-    wait_for(lambda: path.exists(), 5, 'the socket')
+    wait_for(lambda: listens(path), 5, 'the socket')
     with socket.socket(socket.AF_UNIX) as client:
         client.setblocking(False)
         client.connect(str(path))

@@ -1,8 +1,8 @@
-"""The table at the end of a run: servers x cases.
+"""The tables at the end of a run: servers x cases, rewrites x cases.
 
-A test of test_matrix.py records a cell: ("cell", [row, column, text]), the text
-"ok" or the deviation that it has just seen and that is documented. This plugin
-gathers them, from the workers of pytest-xdist too. A "figure" of any test is a
+A test of test_matrix.py or test_rewrites.py records a cell: ("cell", [row, column,
+text, table]), the text "ok" or the deviation that it has just seen and that is
+documented. This plugin gathers them, from the workers of pytest-xdist too. A "figure" of any test is a
 line below the table.
 """
 
@@ -12,11 +12,11 @@ FAILED = "FAILED"
 
 
 def cell(item):
-    """[row, column, "ok"] of a test, with what puts them in order."""
+    """[row, column, "ok", table] of a test, with what puts them in order."""
     stand = item.callspec.params["stand"]
     return [[item.module.STANDS.index(stand), stand.name],
             [item.function.__code__.co_firstlineno, item.function.column],
-            "ok"]
+            "ok", item.module.TITLE]
 
 
 class Table:
@@ -80,7 +80,7 @@ def mark(n):
 
 class Plugin:
     def __init__(self):
-        self.table = Table()
+        self.tables = {}
         self.not_whole = Plain()
         self.figures = []
 
@@ -94,19 +94,20 @@ class Plugin:
                 self.not_whole.add(tuple(row), tuple(column), text)
             if name != "cell":
                 continue
-            row, column, text = value
+            row, column, text, title = value
             if report.failed:
                 text = FAILED
             elif report.skipped:
                 text = "-"
             elif report.when != "call":
                 continue
-            self.table.add(tuple(row), tuple(column), text)
+            self.tables.setdefault(title, Table()).add(
+                tuple(row), tuple(column), text)
 
     def pytest_terminal_summary(self, terminalreporter):
-        if self.table.rows:
-            terminalreporter.section("servers x cases")
-            for line in self.table.lines():
+        for title, table in sorted(self.tables.items(), reverse=True):
+            terminalreporter.section(title)
+            for line in table.lines():
                 terminalreporter.write_line(line)
         if self.not_whole.rows:
             terminalreporter.section("responses that break off: what, curl's exit code, seconds")

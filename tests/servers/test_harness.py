@@ -128,8 +128,9 @@ def test_table_of_cases():
     class Report:
         skipped = False
 
-        def __init__(self, row, column, text="ok", when="call", failed=False):
-            self.user_properties = [("cell", [row, column, text])]
+        def __init__(self, row, column, text="ok", when="call", failed=False,
+                     title="servers"):
+            self.user_properties = [("cell", [row, column, text, title])]
             self.when, self.failed = when, failed
 
     plugin = table.Plugin()
@@ -138,9 +139,12 @@ def test_table_of_cases():
                    Report(one, right, when="setup", failed=True),
                    Report(one, right, when="teardown"),
                    Report(two, left, "404"),
-                   Report(two, right, when="teardown", failed=True)):
+                   Report(two, right, when="teardown", failed=True),
+                   Report(one, left, title="rewrites")):
         plugin.pytest_runtest_logreport(report)
-    assert list(plugin.table.lines()) == [
+    assert set(plugin.tables) == {"servers", "rewrites"}
+    assert list(plugin.tables["rewrites"].lines()) == ["    left", "one   ok"]
+    assert list(plugin.tables["servers"].lines()) == [
         "    left  right",
         "one    a FAILED",
         "two    a FAILED",
@@ -166,4 +170,4 @@ def test_figures():
     for Report.when in ("setup", "call", "teardown"):
         plugin.pytest_runtest_logreport(Report)
     assert plugin.figures == ["so many requests"]
-    assert not plugin.table.rows
+    assert not plugin.tables

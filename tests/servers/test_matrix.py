@@ -25,6 +25,7 @@ from harness import Site, descendants, unread, wait_until
 from place import give_away, open_place
 from stands import STANDS, THREADS, Running, connect_gateway
 
+TITLE = "servers x cases"
 MIB = 1 << 20
 BLOCK = bytes(range(256)) * 256
 

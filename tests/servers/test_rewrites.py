@@ -1,0 +1,404 @@
+"""URLs that the web server leads to one script: the table "rewrites x cases" at
+the end of "make check-servers".
+
+A row is a set-up of rewrites.py, with --mount; its application (apps/links.py) is
+a Flask site whose links and redirects must lead back to it. Rows of the checklist:
+X1 to X6.
+"""
+
+import contextlib
+import json
+import re
+import socket
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+import pytest
+
+import fronts
+from harness import APPS, DEADLINE, Site
+from place import open_place
+from rewrites import (ALL, HOST, STANDS, Setup, apache, install, lighttpd,
+                      nginx, prepare, write)
+
+SECRET = "only for administrators"  # links.py has it below /admin
+TITLE = "rewrites x cases"
+
+
+def column(name, only=lambda stand: True):
+    def wrap(test):
+        test.column, test.only = name, only
+        return test
+    return wrap
+
+
+def pytest_generate_tests(metafunc):
+    test = metafunc.function
+    if "stand" in metafunc.fixturenames:
+        metafunc.parametrize("stand", [
+            pytest.param(stand, id=re.sub(r"\W+", "-", stand.name),
+                         marks=pytest.mark.xdist_group(stand.name))
+            for stand in STANDS if test.only(stand)],
+            indirect=True, scope="module")
+
+
+class Running:
+    def __init__(self, place, setup):
+        self.place, self.setup = place, setup
+        self.site = Site(setup.start(place, setup), setup.prefix)
+        self.origin = "http://127.0.0.1:%d" % self.site.port
+        self.home = self.origin + setup.prefix
+
+    def follow(self, url, method="GET", body=None):
+        """The answer at this absolute URL, behind redirects."""
+        for _ in range(5):
+            assert url.startswith(self.home), url
+            path = url[len(self.home):]
+            got = self.site.ask(path, method, body, {
+                "Content-Type": "application/x-www-form-urlencoded"}
+                if body else {})
+            if got.status not in (301, 302, 303, 307, 308):
+                return got
+            url = urljoin(url, got.headers["Location"])
+            if got.status in (302, 303):
+                method, body = "GET", None
+        raise AssertionError("too many redirects: %s" % url)
+
+    def page(self, path):
+        """What the page says of itself."""
+        got = self.site.ask(path)
+        assert got.status == 200, (path, got)
+        return json.loads(got.body)
+
+    def raw(self, target):
+        """(status, body) of a request line that no client would send."""
+        with socket.create_connection(("127.0.0.1", self.site.port),
+                                      DEADLINE) as conn:
+            conn.sendall(b"GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+                         b"Connection: close\r\n\r\n" % (
+                             target.encode(), self.site.port))
+            answer = conn.makefile("rb").read().decode("latin-1")
+        assert answer.startswith("HTTP/1."), (target, answer)
+        return int(answer.split()[1]), answer
+
+
+@pytest.fixture(scope="module")
+def stand(request, binary, need):
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(open_place(binary, need))
+        yield Running(place, request.param)
+
+
+@pytest.fixture
+def deviates(request):
+    cell = dict(request.node.user_properties)["cell"]
+
+    def say(text):
+        cell[2] = text
+    return say
+
+
+@column("environ")
+def test_environ(stand):
+    """X1-X6: SCRIPT_NAME is the mount, PATH_INFO the rest of what was asked for,
+    decoded once."""
+    for path in ("/page/x", "/page/a%20b/%C3%A9", "/page/x%2541",
+                 "/page/a+b%2B&=;:@", "/page/%E2%82%AC/", "/page/app.cgi/x",
+                 "/page/%23"):
+        said = stand.page(path)
+        environ = said["environ"]
+        assert environ["SCRIPT_NAME"] == stand.setup.prefix, path
+        assert environ["PATH_INFO"] == \
+            unquote(path, "latin-1", "strict"), (path, environ["PATH_INFO"])
+        assert unquote(said["rebuilt"]) == \
+            unquote(stand.setup.prefix + path), path
+        assert said["name"] == unquote(path[len("/page/"):]), path
+
+
+@column("links")
+def test_links(stand):
+    """Those of the first page, followed."""
+    got = stand.site.ask("/")
+    assert got.status == 200, got
+    links = dict((name, url) for url, name in
+                 re.findall('<a href="(.*)">(.*)</a>', got.text))
+    assert links["start"] == stand.setup.prefix + "/"
+    assert links["external"] == stand.home + "/page/z"
+    for name, url in links.items():
+        assert stand.setup.script == "" or stand.setup.script not in url
+        url = urljoin(stand.home + "/", url)
+        if "%3F" in url and stand.setup.question != 200:
+            url = url.replace("%3F", "")
+        got = stand.follow(url)
+        assert got.status == 200, (name, url, got)
+        if name != "start":
+            # The page's own links are the one that led to it.
+            there = json.loads(got.body)
+            assert urljoin(url, there["here"]) == url.partition("?")[0]
+            assert quote(there["url"], ":/%") == url.partition("?")[0]
+
+
+@column("redirects")
+def test_redirects(stand):
+    """Of the application and of its framework, followed; a POST as well."""
+    got = stand.site.ask("/go")
+    assert got.status == 302
+    location = urljoin(stand.home + "/go", got.headers["Location"])
+    assert location == stand.home + "/page/there/%C3%A9"
+    assert json.loads(stand.follow(location).body)["name"] == "there/\u00e9"
+    got = stand.site.ask("/folder?x=1")
+    assert got.status == 308
+    location = urljoin(stand.home + "/folder", got.headers["Location"])
+    assert location == stand.home + "/folder/?x=1"
+    assert stand.follow(location).text == "in the folder\n"
+    got = stand.follow(stand.home + "/form", "POST", b"name=new%2Fone")
+    assert json.loads(got.body)["name"] == "new/one"
+
+
+@column("query")
+def test_query(stand):
+    said = stand.page("/page/x?a=b&c=%20&d=%2F%3F")
+    assert said["args"] == {"a": "b", "c": " ", "d": "/?"}
+    assert said["environ"]["QUERY_STRING"] == "a=b&c=%20&d=%2F%3F"
+
+
+@column("old", lambda setup: setup.old)
+def test_rewrite_that_is_meant(stand):
+    """/old/x leads to /page/x, and the page makes the links that lead there."""
+    said = stand.page("/old/x%20y?a=b")
+    assert (said["name"], said["args"]) == ("x y", {"a": "b"})
+    assert said["here"] == stand.setup.prefix + "/page/x%20y"
+    assert said["environ"]["SCRIPT_NAME"] == stand.setup.prefix
+    assert stand.follow(urljoin(stand.home, said["here"])).status == 200
+
+
+@column("%25")
+def test_percent_sign(stand, deviates):
+    """A server that decodes twice falls over one that means itself."""
+    got = stand.site.ask("/page/100%25")
+    assert got.status == stand.setup.percent, got
+    if got.status == 200:
+        assert json.loads(got.body)["name"] == "100%"
+    else:
+        deviates("%%25 in a path is a %d" % got.status)
+
+
+@column("%3F")
+def test_question_mark(stand, deviates):
+    got = stand.site.ask("/page/a%3Fb")
+    assert got.status == stand.setup.question, got
+    if got.status == 200:
+        assert json.loads(got.body)["name"] == "a?b"
+    else:
+        stand.place.logs.allow("%3f|AH10508")
+        deviates("%%3F in a path is a %d" % got.status)
+
+
+@column("%2F //")
+def test_slashes(stand, deviates):
+    """As each server has them, else they are no page; never another page."""
+    said = []
+    for path, status, names in (
+            ("/page/a%2Fb", stand.setup.slash, ("a/b", "a%2Fb")),
+            ("/page//a//b", stand.setup.slashes, ("a/b", "/a//b"))):
+        got = stand.follow(stand.home + path)
+        assert got.status == status, (path, got)
+        if status == 200:
+            assert json.loads(got.body)["name"] in names
+        else:
+            said.append(path)
+    if said:
+        deviates("a 404: the server does not say how it has read them")
+
+
+@column("file", lambda setup: setup.files)
+def test_file(stand):
+    """A file is the web server's."""
+    got = stand.site.ask("/file.txt")
+    assert (got.status, got.body) == (200, b"a file\n")
+
+
+@column("own URL", lambda setup: setup.script)
+def test_own_url_of_the_script(stand):
+    """It is no other way to the pages: the server has rules for theirs."""
+    for path in ("", "/", "/page/x", "/go"):
+        got = stand.raw(stand.setup.script + path)
+        assert got[0] in (301, 308, 403, 404), (path, got)
+
+
+def ways_around(prefix, script):
+    """To /admin, past a rule for that path."""
+    for way in ("/admin/x", "//admin/x", "/x/../admin/x", "/./admin/x",
+                "/%61dmin/x", "/%2561dmin/x", "/%252561dmin/x", "%2Fadmin/x",
+                "%252Fadmin/x", "/x/..%2Fadmin/x", "/x%2F..%2Fadmin/x",
+                "/x%252F..%252Fadmin/x", "/%2e%2e/admin/x",
+                "/x/%2e%2e/admin/x", "/x/%252e%252e/admin/x", "/admin%2Fx",
+                "/admin%252Fx", "/admin%3Fx", "/admin%23x", "/admin%00x",
+                "/admin#x", "/admin;x", "/%5cadmin/x", "/\\admin/x",
+                "/x/..\\admin/x", "/admin/../admin/x", "//../admin/x",
+                "/page/../admin/x", "/page//../admin/x", "/x?/../admin/x"):
+        yield prefix + way
+        if script:
+            yield script + way
+    for start in {"", "/x/..", "/", prefix + "/x/..", "//x/.."}:
+        for way in ("/admin/x", "//../admin/x", "/page/../admin/x"):
+            yield start + (script or prefix) + way
+            yield "http://127.0.0.1" + start + (script or prefix) + way
+    for way in ("http://h/admin/x", "HTTP://h%s/admin/x" % prefix,
+                "http://u:p@h%s/admin/x" % script, "http://h?%s/admin/x" % prefix,
+                "http://h#%s/admin/x" % prefix, "%s/admin/x#%s/x" % (
+                    script, prefix), "%s/admin/x?%s/x" % (script, prefix)):
+        yield way
+
+
+@column("rule", lambda setup: setup.rule)
+def test_no_way_around_a_rule(stand):
+    """The server denies /admin by its path; no way of writing the URL, and not the
+    script's own, gets there. That the page exists is seen without the rule."""
+    stand.place.logs.allow(
+        "AH0012[68]|AH10244|AH00026|AH10508|AH10410|AH01630|invalid URI path"
+        "|URL.*(not allowed|invalid)|client sent invalid|AH02429|AH00524"
+        "|AH00566|unsafe|error, forbidding|AH00035|AH00036|\\[error\\] .*admin")
+    assert stand.raw(stand.setup.prefix + "/page/x")[0] == 200
+    assert SECRET in (APPS / "links.py").read_text()
+    assert SECRET not in stand.raw(stand.setup.prefix + "/admin/x")[1]
+    for target in sorted(set(ways_around(stand.setup.prefix,
+                                         stand.setup.script))):
+        assert SECRET not in stand.raw(target)[1], target
+
+
+# --- error documents --------------------------------------------------------------
+
+
+def error_document(place, setup):
+    """The application's script for what Apache refuses, and for what is not
+    there."""
+    def files(place):
+        write(place.root / ".htaccess", "ErrorDocument 403 /app.cgi\n"
+              "ErrorDocument 404 /app.cgi\n")
+        install(place, "root/app.cgi", "app.cgi")
+    return apache(files)(place, setup)
+
+
+def rewritten_error_document(place, setup):
+    """The same, with one more redirect."""
+    def files(place):
+        write(place.root / ".htaccess", "ErrorDocument 403 /denied\n"
+              "RewriteEngine On\nRewriteRule ^denied$ app.cgi [L]\n")
+        install(place, "root/app.cgi", "app.cgi")
+    return apache(files)(place, setup)
+
+
+def error_handler(place, setup):
+    return lighttpd({ALL: 'server.error-handler-404 = "/app.cgi"'})(place,
+                                                                    setup)
+
+
+def error_page(place, setup):
+    return nginx({"        try_files $uri /app.cgi$uri$is_args$args;":
+                  "        error_page 403 404 = /app.cgi;"},
+                 lines="    error_page 403 404 = /app.cgi;\n")(place, setup)
+
+
+def handle_errors(place, setup):
+    """Of Caddy, in the place of what leads all URLs to the application."""
+    prepare(place, setup)
+    place.gateway(place.app_dir / "app.py", "--mount", "/")
+    text = (HOST / "app.caddyfile").read_text()
+    start, end = text.index("\t@url"), text.index("\tfile_server")
+    site = text[start:end]
+    proxy = site[site.index("\treverse_proxy"):].replace("@app ", "")
+    config = place.folder / "host.caddyfile"
+    config.write_text(text[:start] + "\terror /admin/* 403\n\tfile_server\n"
+                      "\thandle_errors {\n\trewrite * /app.py\n" + proxy
+                      + "\t}\n}\n")
+    return fronts.caddy(place, str(config), root=place.root,
+                        socket=place.socket)
+
+
+@pytest.mark.parametrize("start", [
+    error_document, rewritten_error_document, error_handler, error_page,
+    handle_errors])
+def test_error_document_has_no_path(place, start):
+    """What the server has refused does not reach the application by its being the
+    error document: it is asked for its own script's page, which it has not."""
+    stand = Running(place, Setup("", start))
+    place.logs.allow(r"forbidden|File does not exist|AH00128|failed \(2: No such")
+    assert stand.site.ask("/file.txt").status == 200
+    for path in ("/admin/x", "/page/x"):
+        got = stand.site.ask(path)
+        assert got.status in (403, 404) and SECRET not in got.text, (path, got)
+        assert '"name"' not in got.text
+
+
+# --- the doctor --------------------------------------------------------------------
+
+
+def said_by_doctor(site, path):
+    got = site.ask(path, headers={"Accept": "text/plain"})
+    assert got.status == 200, got
+    return got.text
+
+
+def doctor_script(place, name, mount=""):
+    write(place.root / name, "#!%s --doctor%s\n" % (
+        place.binary, mount and " --mount " + mount))
+
+
+def test_doctor_behind_htaccess(place):
+    """Without --mount: the line that is missing. With it: nothing is."""
+    def files(place):
+        install(place, "root/.htaccess", ".htaccess")
+        doctor_script(place, "app.cgi")
+    site = Site(apache(files)(place, STANDS[0]))
+    said = said_by_doctor(site, "/page/x")
+    assert said.startswith("wsgi-cgi --doctor: 1 thing to change\n")
+    assert "\nchange: The server has rewritten the URL" in said
+    assert "        --mount /\n" in said
+    doctor_script(place, "app.cgi", "/")
+    said = said_by_doctor(site, "/page/x")
+    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert "\nnote: The server has rewritten the URL to the script; the " in said
+    assert "\nSCRIPT_NAME: (empty) " in said
+    assert "\nPATH_INFO: /page/x " in said
+    assert "<- the same path" in said
+    assert "the path that was asked for, below --mount" in said
+    write(place.root / ".htaccess", "RewriteEngine On\n"
+          "RewriteRule ^old/(.*)$ app.cgi/new/$1 [L]\n")
+    said = said_by_doctor(site, "/old/x")
+    assert "\nnote: The server leads this URL to another path" in said
+    assert "\nPATH_INFO: /new/x " in said
+    write(place.root / ".htaccess", "ErrorDocument 404 /app.cgi\n")
+    said = said_by_doctor(site, "/page/x")
+    assert "\nchange: This is an error document" in said
+    assert "        FallbackResource /app.cgi\n" in said
+
+
+@pytest.mark.parametrize("server", ["lighttpd", "nginx", "Caddy"])
+def test_doctor_where_the_path_is_missing(place, server):
+    """The script alone is named: the line that hands the path on."""
+    setup = Setup("", None)
+    prepare(place, setup)
+    if server == "lighttpd":
+        port = lighttpd({ALL: 'server.error-handler-404 = "/app.cgi"'})(
+            place, setup)
+        doctor_script(place, "app.cgi", "/")
+        line = "url.rewrite-if-not-file = ( \"\" => " \
+               '"/app.py${url.path}${qsa}" )'
+        found = "\nchange: This is an error document"
+    elif server == "nginx":
+        port = nginx({"$uri /app.cgi$uri": "$uri /app.cgi"})(place, setup)
+        doctor_script(place, "app.cgi", "/")
+        line = "try_files $uri /app.py$uri$is_args$args;"
+        found = "\nchange: The server has rewritten the URL to a script, with"
+    else:
+        place.gateway("--doctor", "--mount", "/")
+        text = (HOST / "app.caddyfile").read_text()
+        config = place.folder / "host.caddyfile"
+        config.write_text(text.replace("/app.py{path}", "/app.py"))
+        port = fronts.caddy(place, str(config), root=place.root,
+                            socket=place.socket)
+        line = "rewrite @url /app.py{path}"
+        found = "\nchange: The server has rewritten the URL to a script, with"
+    said = said_by_doctor(Site(port), "/page/x")
+    assert found in said and "        %s\n" % line in said, said
+    assert "/app." in re.search(r"\nPATH_INFO: (.*)", said)[1]

@@ -48,11 +48,20 @@ is_env(const struct script *s)
     return strcmp(base_name(s->program), "env") == 0;
 }
 
-/* Also wsgi-cgi3.11, and behind env(1). */
+static bool
+is_this_program(const char *path)
+{
+    struct stat self, st;
+    return stat("/proc/self/exe", &self) == 0 && stat(path, &st) == 0 &&
+           st.st_dev == self.st_dev && st.st_ino == self.st_ino;
+}
+
+/* Also wsgi-cgi3.11, any other name of ours, and behind env(1). */
 static bool
 is_ours(const struct script *s)
 {
-    return strncmp(base_name(s->program), our_name, strlen(our_name)) == 0 ||
+    return is_this_program(s->program) ||
+           strncmp(base_name(s->program), our_name, strlen(our_name)) == 0 ||
            (is_env(s) && strstr(s->rest, our_name) != NULL);
 }
 

@@ -353,6 +353,10 @@ def test_check_of_permissions(world):
     path = script(world, BINARY, HELLO)
     path.chmod(0o644)
     assert f'{path} cannot be run as a CGI script: nobody may execute it; chmod +x' in world.run('--check', path).stderr
+    (world.tmp_path / 'gateway').symlink_to(BINARY)
+    path = script(world, world.tmp_path / 'gateway', HELLO, 'other')
+    path.chmod(0o644)
+    assert 'nobody may execute it' in world.run('--check', path).stderr, 'the program by another name'
     if os.getuid() != 0:
         path.chmod(0o655)
         assert 'may not execute' in world.run('--check', path).stderr

@@ -379,7 +379,7 @@ def test_watchdog_pid(world, systemd, mode, own):
 def test_malformed_watchdog(serve, systemd, value):
     """Told, and no watchdog."""
     server = serve(HELLO, env={**systemd.env, 'WATCHDOG_USEC': value})
-    server.expect_log('warning: WATCHDOG_USEC: read ')
+    server.expect_log('warning: WATCHDOG_USEC: invalid value ')
     systemd.wait('READY')
     assert server.stop() == 0
     systemd.wait('STOPPING')

@@ -118,7 +118,7 @@ def test_racer(world, public, theirs, raced, options):      # noqa: F811
             process.wait()
             racer.count()
     print(f'{racer.changed} files changed hands in {RACES} starts; {racer.swapped} were swapped')
-    assert racer.swapped >= RACES, 'the racer was no racer'
+    assert racer.swapped >= RACES // 2, 'the racer was no racer'
     assert racer.changed == 0
 
 

@@ -309,7 +309,6 @@ check-asan: deps-test ## unit and gateway tests with ASan, LSan and UBSan
 # No second of sleep at the end of each process: it would show no race between
 # threads that meet, and make the run take twice as long.
 TSAN_SETTINGS := exitcode=99:atexit_sleep_ms=0
-TSAN_SETTINGS := $(TSAN_SETTINGS):suppressions=$(abspath tools/tsan-suppressions.txt)
 check-tsan: deps-test ## unit and gateway tests with TSan
 	@$(call sanitized,tsan,TSAN_OPTIONS,$(TSAN_SETTINGS))
 

@@ -30,4 +30,27 @@
 #define HAS_ASAN 0
 #endif
 
+/* Built with ThreadSanitizer, the same way. */
+#if defined(__SANITIZE_THREAD__)
+#define HAS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HAS_TSAN 1
+#endif
+#endif
+#ifndef HAS_TSAN
+#define HAS_TSAN 0
+#endif
+
+/* Around a call of which ThreadSanitizer does not know what it orders. */
+#if HAS_TSAN
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#define TSAN_IGNORE_READS_BEGIN() AnnotateIgnoreReadsBegin(__FILE__, __LINE__)
+#define TSAN_IGNORE_READS_END() AnnotateIgnoreReadsEnd(__FILE__, __LINE__)
+#else
+#define TSAN_IGNORE_READS_BEGIN() ((void)0)
+#define TSAN_IGNORE_READS_END() ((void)0)
+#endif
+
 #endif

@@ -76,7 +76,14 @@ poller_arm(struct poller *p, int fd, uint32_t generation, unsigned how)
         ev.events |= EPOLLOUT;
     }
     ev.data.u64 = token(POLLER_CONN, fd, generation);
-    return epoll_ctl(p->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
+    /* Who is woken comes after us. ThreadSanitizer knows that of EPOLL_CTL_ADD, but
+     * not of MOD, and counts a descriptor as memory that both calls read: so a
+     * thread that is woken at once, and closes the connection, would be in a race
+     * with us. conn.h says who may close a descriptor, and when. */
+    TSAN_IGNORE_READS_BEGIN();
+    int r = epoll_ctl(p->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
+    TSAN_IGNORE_READS_END();
+    return r;
 }
 
 void

@@ -4,6 +4,7 @@ Run as a program it prints the table of tests/README.md.
 """
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def rows_in(text):
             yield f'{letter}{n}'
 
 
+@functools.cache
 def named_rows():
     """{row: set of file names}: from the docstrings of test functions, and of classes and methods around them."""
     found = {}
@@ -35,6 +37,7 @@ def named_rows():
     return found
 
 
+@functools.cache
 def table():
     """{row: the text beside it} of tests/README.md."""
     lines = re.findall(r'^\| *([WCFX]\d+) *\| *(.*?) *\|$', README.read_text(), re.MULTILINE)

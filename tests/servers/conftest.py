@@ -69,6 +69,16 @@ def place(binary, need):
         yield place
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A test that failed shows what its servers wrote."""
+    outcome = yield
+    report = outcome.get_result()
+    place = getattr(item, "funcargs", {}).get("place")
+    if report.when == "call" and report.failed and place:
+        report.sections.append(("the servers' logs", place.logs.all()))
+
+
 @pytest.fixture(params=sorted(DEPLOYMENTS))
 def deploy(request, place):
     """deploy(source, *options): a Site that serves it, once for each way."""

@@ -20,9 +20,10 @@ def bare(tmp_path, need):
     assert not harness.descendants()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_deadline(monkeypatch):
-    monkeypatch.setattr(harness, "DEADLINE", 0.5 * harness.SCALE)
+    """Called where what is waited for from now on does not happen."""
+    return lambda: monkeypatch.setattr(harness, "DEADLINE", 0.5)
 
 
 def started(place, script):
@@ -46,24 +47,33 @@ def test_server_that_ends_badly(bare):
         bare.stop_all()
 
 
-def test_server_that_does_not_end(bare):
+def test_server_that_does_not_end(bare, short_deadline):
     started(bare, "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    short_deadline()
     with pytest.raises(AssertionError, match="deadline: shell ends"):
         bare.stop_all()
 
 
-def test_process_that_stays(bare):
+def test_process_that_stays(bare, short_deadline):
     """Its parent is gone: it is ours now, and seen."""
-    started(bare, "sh -c 'trap : TERM; echo ready; sleep 30; sleep 31' & "
-                  "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    server = started(bare, "sh -c 'trap : TERM; echo ready; sleep 30; sleep 31'"
+                     " & trap 'exit 0' TERM; while :; do sleep 0.1; done")
+    bare.stop(server)
+    short_deadline()
     with pytest.raises(AssertionError, match="all processes end: .*sleep 30"):
         bare.stop_all()
 
 
-def test_orphan_that_ends_badly(bare):
-    server = started(bare, "sh -c 'sleep 0.2; exit 7' & echo ready; exit 0")
+def test_orphan_that_ends_badly(bare, tmp_path):
+    server = started(bare, "sh -c 'until [ -e %s ]; do sleep 0.1; done; "
+                     "exit 7' & echo ready; exit 0" % (tmp_path / "go"))
     assert server.wait() == 0
-    with pytest.raises(AssertionError, match="sleep 0.2; exit 7', 7"):
+    harness.wait_until(
+        lambda: any(command.startswith("sh -c until") for _, _, command in
+                    bare.orphans.look(bare.own_ids()).values()),
+        "the orphan is seen")
+    (tmp_path / "go").touch()
+    with pytest.raises(AssertionError, match="exit 7', 7"):
         bare.stop_all()
 
 

@@ -119,7 +119,7 @@ replace_signal(PyObject *module)
 }
 
 int
-own_signals_add(int number, PyObject *callable, void (*restore)(int number))
+own_signals_add(int number, void *callable, void (*restore)(int number))
 {
     ASSERT_GIL();
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");

@@ -34,9 +34,8 @@ struct own_signals {
 CHECK_RESULT int own_signals_open(const struct own_signals *own);
 
 /* One more, by a module of wsgi/ that has given Python a callable for it already
- * (the reference is ours from here on). GIL held. 0, or -1 with an exception. */
-struct _object;
-CHECK_RESULT int own_signals_add(int number, struct _object *callable,
+ * (a PyObject *, ours from here on). GIL held. 0, or -1 with an exception. */
+CHECK_RESULT int own_signals_add(int number, void *callable,
                                  void (*restore)(int number));
 
 #endif

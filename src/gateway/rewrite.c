@@ -310,7 +310,11 @@ with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
             return (struct answer){REWRITE_UNDONE, below};
         }
     }
-    if (names_script(f) && (f->is_refused || is_plain(a))) {
+    /* The URLs of the script's own folder are not the mount's, whatever leads there
+     * from the mount: no rule for the mount's was looked at. */
+    if (names_script(f) &&
+        (f->is_refused || (is_plain(a) && !joined_is_like(folder(f->script),
+                                                          f->info, a.path)))) {
         return (struct answer){REWRITE_KEPT, below};
     }
     return nothing;

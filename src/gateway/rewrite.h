@@ -19,8 +19,9 @@
  *    REDIRECT_URL after one internal redirect of Apache's, SCRIPT_URL in a virtual
  *    host, else PATH_INFO. REQUEST_URI itself is handed on only where nothing in it
  *    could be read in two ways: it then is the path that the server checked.
- * 2. What was asked for by the script's own URL (/dispatch.cgi/admin) keeps the
- *    script's name: a rule for /admin was not looked at. That a URL was rewritten
+ * 2. What was asked for by the script's own URL (/dispatch.cgi/admin), or by that of
+ *    its folder where this is not the mount (/public/admin), keeps the script's
+ *    name: a rule for /admin was not looked at. That a URL was rewritten
  *    is believed only where REQUEST_URI, read in every usual way, differs from what
  *    the server sent, or where the server says so itself.
  * 3. mod_rewrite in a .htaccess decodes a path twice: /%2561dmin has a PATH_INFO

@@ -239,6 +239,7 @@ def ways_around(prefix, script):
         yield prefix + way
         if script:
             yield script + way
+            yield script.rpartition("/")[0] + way
     for start in {"", "/x/..", "/", prefix + "/x/..", "//x/.."}:
         for way in ("/admin/x", "//../admin/x", "/page/../admin/x"):
             yield start + (script or prefix) + way

@@ -33,6 +33,16 @@ is_shared_sticky(const struct stat *folder)
     return is_shared(folder) && (folder->st_mode & S_ISVTX) != 0;
 }
 
+/* In a sticky folder the owner alone can replace or rename what is there. With a
+ * second name it may be a stranger who has put it there: he needs not own what he
+ * makes a hard link to (fs.protected_hardlinks 0). Folders have none. */
+static bool
+is_roots_in_sticky(const struct stat *entry)
+{
+    return entry->st_uid == 0 &&
+           (S_ISDIR(entry->st_mode) || entry->st_nlink == 1);
+}
+
 /* Whether nobody but root can make, replace or rename the entry (NULL: it is not
  * there) of the folder. */
 static bool
@@ -42,8 +52,8 @@ is_roots(const struct walk *w, const struct stat *folder,
     if (folder->st_uid != 0 && folder->st_uid != w->owner) {
         return false;
     }
-    return !is_shared(folder) ||
-           (is_shared_sticky(folder) && entry != NULL && entry->st_uid == 0);
+    return !is_shared(folder) || (is_shared_sticky(folder) && entry != NULL &&
+                                  is_roots_in_sticky(entry));
 }
 
 /* Such links are the kernel's, and some lead where no path does. */

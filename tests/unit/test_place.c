@@ -310,6 +310,26 @@ test_a_second_name(void **state UNUSED)
     assert_int_equal(use("theirs/log", 0), 0);
 }
 
+/* Where nobody can rename what is root's, a stranger can still make a hard link to
+ * what is root's elsewhere; but not to a folder. */
+static void
+test_a_second_name_in_a_sticky_folder(void **state UNUSED)
+{
+    make_folder("sticky", 01777, ROOT);
+    make_file("target/file", ROOT);
+    assert_int_equal(symlink("../target/two", "target/link"), 0);
+    assert_int_equal(link("target/file", "sticky/log"), 0);
+    assert_int_equal(link("target/link", "sticky/link"), 0);
+    assert_int_equal(use("sticky/log", 0), -EMLINK);
+    assert_int_equal(use("sticky/log", O_CREAT), -EMLINK);
+    assert_int_equal(use("sticky/link", O_CREAT), -EXDEV);
+    assert_false(is_in_target("two"));
+    make_folder("sticky/folder", 0755, ROOT);
+    make_folder("sticky/folder/below", 0755, ROOT);
+    assert_int_equal(symlink("../../target/one", "sticky/folder/link"), 0);
+    assert_int_equal(use("sticky/folder/link", O_CREAT), 0);
+}
+
 /* What is swapped after the look changes nothing. */
 static void
 test_swapped_in_between(void **state UNUSED)
@@ -448,6 +468,7 @@ main(void)
         TEST(test_files_in_a_sticky_folder),
         TEST(test_a_folder_made_in_a_sticky_one),
         TEST(test_a_second_name),
+        TEST(test_a_second_name_in_a_sticky_folder),
         TEST(test_swapped_in_between),
         TEST(test_the_owner_of_the_top),
         TEST(test_too_many_and_too_long),

@@ -247,7 +247,8 @@ listener_adopt(struct listener *l, int fd)
 }
 
 int
-listener_inherit(struct listener *l, int fd, const char *address)
+listener_inherit(struct listener *l, int fd, const char *address,
+                 const struct stat *file)
 {
     int original = fd;
     int r = listener_adopt(l, fd);
@@ -261,12 +262,10 @@ listener_inherit(struct listener *l, int fd, const char *address)
     if (strncmp(address, "unix:", 5) == 0) {
         address += 5;
     }
-    if (address[0] == '/') {
-        l->path = strdup(address);
-        if (l->path == NULL || lstat(l->path, &l->file) < 0) {
-            free(l->path);
-            l->path = NULL; /* somebody has removed it: nothing to clean up */
-        }
+    /* What stands there by now may be somebody else's. */
+    if (address[0] == '/' && file->st_ino != 0) {
+        l->path = strdup(address); /* NULL: the file stays at the end */
+        l->file = *file;
     }
     return 0;
 }

@@ -40,9 +40,10 @@ CHECK_RESULT int listener_bind(struct listener *l, const char *option,
 CHECK_RESULT int listener_adopt(struct listener *l, int fd);
 
 /* Takes over the socket that an earlier run of this program bound to address
- * (NULL: adopted even then), on its own descriptor. 0 or EX_USAGE. */
+ * (NULL: adopted even then), on its own descriptor. file: what it had made there, of
+ * which st_dev and st_ino count (st_ino 0: nothing). 0 or EX_USAGE. */
 CHECK_RESULT int listener_inherit(struct listener *l, int fd,
-                                  const char *address);
+                                  const char *address, const struct stat *file);
 
 /* Removes the socket file we made, if it is still that. */
 void listener_unlink(struct listener *l);

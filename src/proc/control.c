@@ -515,7 +515,8 @@ open_epoll(struct control *c)
 
 int
 control_open(const struct config *config, struct scoreboard *board,
-             int inherited_fd, struct control **ret_control)
+             int inherited_fd, const struct stat *file,
+             struct control **ret_control)
 {
     struct control *c = calloc(1, sizeof *c);
     int e = 0;
@@ -539,7 +540,7 @@ control_open(const struct config *config, struct scoreboard *board,
         e = EX_USAGE;
     }
     else if (inherited_fd >= 0) {
-        e = listener_inherit(&c->listener, inherited_fd, config->control);
+        e = listener_inherit(&c->listener, inherited_fd, config->control, file);
     }
     else {
         e = listener_bind(&c->listener, "--control", config->control, config,
@@ -563,10 +564,10 @@ control_fd(const struct control *c)
     return c->epoll_fd;
 }
 
-int
-control_listener_fd(const struct control *c)
+const struct listener *
+control_listener(const struct control *c)
 {
-    return c->listener.fd;
+    return &c->listener;
 }
 
 void

@@ -20,18 +20,21 @@
 #include <stdbool.h>
 
 struct control;
+struct listener;
+struct stat;
 
 /* Listens on config->control; inherited_fd: the socket that an earlier run of this
- * program made for it, else -1. */
+ * program made for it, else -1; and file: what else it made (see net/listener.h). */
 CHECK_RESULT int control_open(const struct config *config,
                               struct scoreboard *board, int inherited_fd,
+                              const struct stat *file,
                               struct control **ret_control);
 
 /* Readable (in poll's sense) when control_run() has something to do. */
 int control_fd(const struct control *c);
 
 /* What a later run of the program may inherit. */
-int control_listener_fd(const struct control *c);
+const struct listener *control_listener(const struct control *c);
 
 /* Does what can be done now; also ends connections that are idle too long. */
 void control_run(struct control *c);

@@ -155,8 +155,9 @@ open_all(const struct start *s, const struct restart_fds *inherited,
         return EX_OSERR;
     }
     if (setup->config->control != NULL) {
-        status = control_open(setup->config, setup->board,
-                              inherited->control_fd, &setup->control);
+        status = control_open(
+            setup->config, setup->board, inherited->control_fd,
+            &inherited->files[RESTART_LISTENERS_MAX], &setup->control);
     }
     if (status == 0 && setup->config->pid_file != NULL) {
         status =

@@ -933,10 +933,14 @@ execute_again(struct pool *p)
                               .access_fd = access_log_fd()};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
-        fds.listeners[fds.nlisteners] = p->s.listeners[fds.nlisteners].fd;
+        const struct listener *l = &p->s.listeners[fds.nlisteners];
+        fds.listeners[fds.nlisteners] = l->fd;
+        fds.files[fds.nlisteners] = l->file;
     }
     if (p->s.control != NULL) {
-        fds.control_fd = control_listener_fd(p->s.control);
+        const struct listener *l = control_listener(p->s.control);
+        fds.control_fd = l->fd;
+        fds.files[RESTART_LISTENERS_MAX] = l->file;
     }
     return restart_exec(&fds);
 }

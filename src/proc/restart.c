@@ -22,9 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS", with the ends of a
- * struct migrate; all but the first two may be empty. Ours only if the pid is the
- * same. */
+/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,FILE,...", with the
+ * ends of a struct migrate, and the device and inode of each listener's file and
+ * CONTROL's; all but the first two may be empty. Ours only if the pid is the same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 enum {
@@ -118,6 +118,21 @@ read_fd(const char *word)
                : (int)number;
 }
 
+/* "DEVICE.INODE"; it stays zeroes where there is none. */
+static void
+read_file(char *word, struct stat *ret)
+{
+    const char *device = strsep(&word, ".");
+    uint64_t dev, ino;
+
+    if (word != NULL &&
+        num_parse(device, strlen(device), UINT64_MAX, &dev) == 0 &&
+        num_parse(word, strlen(word), UINT64_MAX, &ino) == 0) {
+        ret->st_dev = (dev_t)dev;
+        ret->st_ino = (ino_t)ino;
+    }
+}
+
 void
 restart_inherited(struct restart_fds *ret)
 {
@@ -144,7 +159,14 @@ restart_inherited(struct restart_fds *ret)
         ret->notify_fd = read_fd(strsep(&rest, ":"));
         ret->migrate.send_fd = read_fd(strsep(&rest, ":"));
         ret->migrate.receive_fd = read_fd(strsep(&rest, ":"));
-        ret->access_fd = read_fd(rest);
+        ret->access_fd = read_fd(strsep(&rest, ":"));
+        for (size_t i = 0;
+             i < ARRAY_SIZE(ret->files) && (word = strsep(&rest, ",")) != NULL;
+             i++) {
+            read_file(
+                word,
+                &ret->files[i < ret->nlisteners ? i : RESTART_LISTENERS_MAX]);
+        }
         (void)fcntl(ret->migrate.send_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->migrate.receive_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->access_fd, F_SETFD, FD_CLOEXEC);
@@ -164,6 +186,13 @@ add_descriptor(struct buf *b, const char *mark, int fd)
         return -errno;
     }
     return buf_printf(b, "%s%d", mark, fd);
+}
+
+static int
+add_file(struct buf *b, const char *mark, const struct stat *file)
+{
+    return buf_printf(b, "%s%ju.%ju", mark, (uintmax_t)file->st_dev,
+                      (uintmax_t)file->st_ino);
 }
 
 /* The environment again, with the descriptors. */
@@ -192,6 +221,12 @@ add_variable(const struct restart_fds *fds)
     }
     if (e == 0) {
         e = add_descriptor(&b, ":", fds->access_fd);
+    }
+    for (size_t k = 0; e == 0 && k < fds->nlisteners; k++) {
+        e = add_file(&b, k == 0 ? ":" : ",", &fds->files[k]);
+    }
+    if (e == 0) {
+        e = add_file(&b, ",", &fds->files[RESTART_LISTENERS_MAX]);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);

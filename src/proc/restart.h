@@ -37,8 +37,11 @@ enum { RESTART_LISTENERS_MAX = 64 };
 /* What one run of the program hands over to the next. */
 struct restart_fds {
     int listeners[RESTART_LISTENERS_MAX];
-    size_t nlisteners;      /* none: there was no run before this one */
-    int control_fd;         /* the socket of --control, -1 = none */
+    size_t nlisteners; /* none: there was no run before this one */
+    int control_fd;    /* the socket of --control, -1 = none */
+    /* What was made for each of them, the last one for control_fd: st_dev and
+     * st_ino, which is 0 where there is no file. */
+    struct stat files[RESTART_LISTENERS_MAX + 1];
     int notify_fd;          /* the connection to systemd, -1 = none */
     struct migrate migrate; /* idle connections wait in it */
     int access_fd;          /* the file of --access-log, -1 = none */

@@ -61,7 +61,8 @@ open_inherited(struct sockets *s, const struct config *config,
 
     for (size_t i = 0; e == 0 && i < from->nlisteners; i++) {
         const char *address = i < config->bind.n ? config->bind.v[i] : NULL;
-        e = listener_inherit(&s->v[s->n], from->listeners[i], address);
+        e = listener_inherit(&s->v[s->n], from->listeners[i], address,
+                             &from->files[i]);
         s->n += e == 0;
     }
     return e;

@@ -3,6 +3,7 @@ test_options.py."""
 
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -14,6 +15,10 @@ from apps import HELLO
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket, open_fds
 from settings import BINARY
+
+
+# When this program has loaded it.
+BORN = HELLO.replace("b'hello'", "BORN") + "\nimport time\nBORN = str(time.time_ns()).encode()\n"
 
 
 def listening_tcp(pid):
@@ -280,6 +285,29 @@ def test_socket_of_somebody_else_is_left_alone(world):
         other.bind(str(path))
         server.stop()
         assert path.exists()
+
+
+@pytest.mark.parametrize('what', ['socket', 'file', 'nothing', 'its own'])
+@pytest.mark.parametrize('option', ['--bind', '--control'])
+def test_socket_file_after_a_restart(world, option, what):
+    """F32, P5: the program that has executed itself again removes what it had made before, and nothing else that has come in
+    its place."""
+    path, main = world.new_path('sock'), world.new_path('main')
+    server = serve(world, '--bind', str(main), option, f'unix:{path}', app=BORN, address=str(main))
+    server.check_fds = False        # another program on the same pid
+    server.allow_log('SIGHUP|new code')
+    born = server.request().body
+    if what != 'its own':
+        path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        if what == 'socket':
+            other.bind(str(path))
+        elif what == 'file':
+            path.write_text('precious')
+        server.signal(signal.SIGHUP)
+        wait_for(lambda: server.request().body != born, 20, 'the program executed again')
+        assert server.stop() == 0
+        assert path.exists() == (what in ('socket', 'file')) and not main.exists()
 
 
 @pytest.mark.parametrize('size', [1, 5])

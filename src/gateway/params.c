@@ -529,12 +529,11 @@ hints_of(const struct params *p)
 static bool
 was_refused(const struct params *p)
 {
-    enum {
-        REDIRECTS_MAX = 10
-    }; /* LimitInternalRecursion, if nothing is said */
+    /* LimitInternalRecursion, if nothing is said */
+    enum { REDIRECTS_MAX = 10 };
     static const char last[] = "REDIRECT_STATUS";
     enum { PREFIX = sizeof "REDIRECT_" - 1 };
-    char name[REDIRECTS_MAX * PREFIX + sizeof last];
+    char name[(size_t)REDIRECTS_MAX * PREFIX + sizeof last];
 
     for (size_t i = 0; i < REDIRECTS_MAX; i++) {
         memcpy(name + i * PREFIX, last, sizeof last);

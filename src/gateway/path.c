@@ -87,7 +87,7 @@ hex_digit(char c)
 int
 path_coded_byte(struct path_part p)
 {
-    if (p.n < 3 || p.s[0] != '%') {
+    if (p.s == NULL || p.n < 3 || p.s[0] != '%') {
         return -1;
     }
     int high = hex_digit(p.s[1]), low = hex_digit(p.s[2]);

@@ -175,7 +175,10 @@ read_uri(struct path_part uri, char *room)
     }
     while (p.n > 0) {
         int coded = path_coded_byte(p);
-        char c = coded >= 0 ? (char)coded : *p.s;
+        char c = *p.s;
+        if (coded >= 0) {
+            c = (char)coded;
+        }
         if (c == '\0' || (coded < 0 && (c == '%' || c == '#'))) {
             return none;
         }

@@ -413,8 +413,10 @@ compile_source(PyObject *source, PyObject *name)
     if (strlen(text) < (size_t)PyBytes_GET_SIZE(source)) {
         return raise_null_byte(text, name);
     }
-    /* Honours a coding cookie and a byte order mark; -1: as Python's own -O. */
-    return Py_CompileStringObject(text, name, Py_file_input, NULL, -1);
+    /* Honours a coding cookie and a byte order mark, but before 3.11 only with
+     * flags; -1: as Python's own -O. */
+    PyCompilerFlags flags = {.cf_feature_version = PY_MINOR_VERSION};
+    return Py_CompileStringObject(text, name, Py_file_input, &flags, -1);
 }
 
 static bool

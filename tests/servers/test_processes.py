@@ -101,7 +101,7 @@ def test_20_hups(front, place):
     """P5: no request fails, and each HUP brings its code. (nginx keeps its
     connections, lighttpd makes new ones. That none of nginx's is closed shows
     in its log: nothing there about the upstream.)"""
-    server = gateway(place)
+    server = gateway(place, "--reload", "off")  # by HUP alone
     site = behind(place, front)
     with load.Http(site) as http:
         for number in range(1, 21):

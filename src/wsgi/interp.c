@@ -17,7 +17,9 @@
 #include "wsgi/venv.h"
 
 #include <errno.h>
+#include <langinfo.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +35,7 @@
 static char executable[PATH_MAX];
 static char venv_dir[PATH_MAX];
 static PyThreadState *main_state;
+static bool utf8_mode;
 
 #ifdef Py_GIL_DISABLED
 #define FREE_THREADED ", free-threaded but with the GIL on"
@@ -116,7 +119,8 @@ preinit(void)
      * server's children mostly have none. Set here, it would beat the variable
      * that exists for people who want it otherwise. */
     const char *utf8 = getenv("PYTHONUTF8");
-    pre.utf8_mode = utf8 == NULL || strcmp(utf8, "0") != 0;
+    utf8_mode = utf8 == NULL || strcmp(utf8, "0") != 0;
+    pre.utf8_mode = utf8_mode;
     /* Would put LC_CTYPE into os.environ, and so into environ. */
     pre.coerce_c_locale = 0;
 #if HAS_ASAN
@@ -213,6 +217,36 @@ prepare_threads(void)
     return r == NULL ? -1 : fork_watch_threads();
 }
 
+/* site reads .pth files as text of the locale, which is ASCII where a web server
+ * has none for its children: one letter of a folder's name that is not would then
+ * be the end of every request. Read as UTF-8 they are what they are in python3.
+ * For this thread only; NULL: nothing is changed. */
+static locale_t
+begin_utf8(const struct config *config)
+{
+    locale_t utf8;
+
+    if ((config->venv == NULL && !config->user_site &&
+         config->python_path.n == 0) ||
+        !utf8_mode || strcmp(nl_langinfo(CODESET), "ANSI_X3.4-1968") != 0) {
+        return (locale_t)0;
+    }
+    utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (utf8 != (locale_t)0) {
+        (void)uselocale(utf8);
+    }
+    return utf8;
+}
+
+static void
+end_utf8(locale_t utf8)
+{
+    if (utf8 != (locale_t)0) {
+        (void)uselocale(LC_GLOBAL_LOCALE);
+        freelocale(utf8);
+    }
+}
+
 static int
 set_up(const struct config *config)
 {
@@ -236,16 +270,19 @@ interp_start(const struct config *config, const char *script)
     }
     frozen_register();
     PyStatus s = preinit();
+    locale_t utf8 = begin_utf8(config);
     if (!PyStatus_Exception(s)) {
         s = init(config, script);
     }
+    r = PyStatus_Exception(s) ? 0 : set_up(config);
+    end_utf8(utf8);
     if (PyStatus_Exception(s)) {
         /* Py_ExitStatusException() would end the process with its own text. */
         log_error("Python could not be started as %s: %s", executable,
                   s.err_msg != NULL ? s.err_msg : "no reason given");
         return EX_SOFTWARE;
     }
-    if (set_up(config) < 0) {
+    if (r < 0) {
         PyErr_Print();
         log_error("Python started, but could not be set up (see above)");
         return EX_SOFTWARE;

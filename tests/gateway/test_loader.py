@@ -4,6 +4,8 @@ process are in test_scripts.py. Issue part 7."""
 import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -469,6 +471,27 @@ def install():
             return [shop.WORD]
     ''', '--python-path', str(packages))
     assert server.request().body == b'editable'
+
+
+@pytest.mark.parametrize('where', ['--python-path', '--venv'])
+@pytest.mark.parametrize('locale', [{}, {'LC_ALL': 'C'}, {'LC_ALL': 'C.UTF-8'}], ids=['none', 'C', 'UTF-8'])
+def test_pth_file_that_is_not_ascii(cgi, tmp_path, where, locale):
+    """Paths are UTF-8 in every locale, also in .pth files: a web server's children mostly have none."""
+    folder = packages = tmp_path / 'packages'
+    if where == '--venv':
+        subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
+        packages, = folder.glob('lib/python*/site-packages')
+    (tmp_path / 'Jürgens Paket').mkdir()
+    (tmp_path / 'Jürgens Paket' / 'shop.py').write_text('WORD = b"shop"\n')
+    packages.mkdir(exist_ok=True)
+    (packages / 'shop.pth').write_text(f'# für alle\n{tmp_path}/Jürgens Paket\n', encoding='utf-8')
+    server = cgi.serve('''
+        import locale, shop
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [shop.WORD, str(locale.setlocale(locale.LC_CTYPE) in ('C', 'C.UTF-8')).encode()]
+    ''', where, str(folder), env=locale)
+    assert server.request().body == b'shopTrue'
 
 
 def test_pth_file_that_fails(transport, tmp_path):

@@ -48,7 +48,6 @@ struct config {
                            * written it; NULL when there is none */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
-    bool user_site;       /* with the packages of the user */
     const char *chdir;    /* --chdir DIR or NULL */
     const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
     const char *scripts_in;         /* --scripts-in DIR or NULL */
@@ -57,8 +56,8 @@ struct config {
     struct config_list bind;        /* --bind ADDR ... */
     struct config_list allow;       /* --allow CIDR|any ..., commas split */
     unsigned threads;               /* >= 1 */
+    unsigned limit_vars;            /* parameters of one request */
     uint64_t limit_head;            /* bytes of parameters of one request */
-    unsigned limit_vars;            /* how many they may be */
     uint64_t limit_body;            /* bytes, 0 = no limit */
     int64_t head_timeout_ms;        /* whole head of one request */
     int64_t body_timeout_ms;        /* without a byte of the body */
@@ -69,6 +68,7 @@ struct config {
     mode_t socket_mode;       /* of unix sockets we create */
     const char *socket_owner; /* "user[:group]" or NULL */
     enum config_errors_to errors_to;
+    bool user_site; /* with the packages of the user */
     bool debug;
     bool doctor; /* --doctor stands in the place of an application */
 

@@ -340,7 +340,9 @@ def open_place(binary, need):
         folder.chmod(0o755)
         copy = shutil.copy(binary, folder / "wsgi-cgi")
         place = Place(folder, Path(copy), need)
-        give_away(folder)
+        # Not the folder itself: as /run is above /run/wsgi-cgi, it is root's.
+        for path in folder.iterdir():
+            give_away(path)
         with checked(place):
             yield place
     finally:

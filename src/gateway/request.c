@@ -347,20 +347,6 @@ request_read_answer(int err)
     return NULL;
 }
 
-bool
-request_is_file_error(int err)
-{
-    static const int errors[] = {-EFBIG,  -ENOSPC, -EDQUOT, -EROFS,
-                                 -EACCES, -ENOENT, -EMFILE, -ENFILE};
-
-    for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
-        if (errors[i] == err) {
-            return true;
-        }
-    }
-    return false;
-}
-
 const char *
 request_read_strerror(int err)
 {

@@ -117,10 +117,6 @@ CHECK_RESULT int request_take_body(struct request *q);
 CHECK_RESULT ssize_t request_read(struct request *q, enum request_stream s,
                                   void *to, size_t size);
 
-/* While a response is written, the rest of the body may have to be put into a file:
- * true where that is what failed, and not the peer. */
-bool request_is_file_error(int err);
-
 /* A sentence for the errors above ("the client went away before ..."). */
 const char *request_read_strerror(int err);
 

@@ -26,8 +26,6 @@ struct shape {
     const PyTypeObject *cls; /* it makes an object of this class; borrowed */
 };
 
-static bool find_shape(PyObject *o, struct shape *ret);
-
 /* -- functions ------------------------------------------------------------------ */
 
 /* True where parameter number i has no default in the function's dict of them. */
@@ -174,6 +172,24 @@ class_shape(PyObject *o, struct shape *s)
     return true;
 }
 
+/* All but a partial. */
+static bool
+direct_shape(PyObject *o, struct shape *ret)
+{
+    if (PyFunction_Check(o)) {
+        read_function(o, 0, ret);
+        return true;
+    }
+    if (PyMethod_Check(o)) {
+        if (!PyFunction_Check(PyMethod_GET_FUNCTION(o))) {
+            return false;
+        }
+        read_function(PyMethod_GET_FUNCTION(o), 1, ret);
+        return true;
+    }
+    return PyType_Check(o) ? class_shape(o, ret) : object_shape(o, ret);
+}
+
 /* -- functools.partial ---------------------------------------------------------- */
 
 /* 3.14's functools.Placeholder: not an argument yet. */
@@ -189,6 +205,7 @@ has_placeholder(PyObject *args)
     return false;
 }
 
+/* Of a partial of a partial, which functools makes one of, nothing is known. */
 static bool
 partial_shape(PyObject *o, struct shape *s)
 {
@@ -198,7 +215,7 @@ partial_shape(PyObject *o, struct shape *s)
 
     PyErr_Clear();
     if (func == NULL || args == NULL || !PyTuple_Check(args) || named == NULL ||
-        !PyDict_Check(named) || !find_shape(func, s)) {
+        !PyDict_Check(named) || !direct_shape(func, s)) {
         return false;
     }
     Py_ssize_t given = PyTuple_GET_SIZE(args);
@@ -221,25 +238,10 @@ partial_shape(PyObject *o, struct shape *s)
 static bool
 find_shape(PyObject *o, struct shape *ret)
 {
-    if (PyFunction_Check(o)) {
-        read_function(o, 0, ret);
-        return true;
-    }
-    if (PyMethod_Check(o)) {
-        if (!PyFunction_Check(PyMethod_GET_FUNCTION(o))) {
-            return false;
-        }
-        read_function(PyMethod_GET_FUNCTION(o), 1, ret);
-        return true;
-    }
-    if (PyType_Check(o)) {
-        return class_shape(o, ret);
-    }
     /* A subclass may have a __call__ of its own. */
-    if (strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0) {
-        return partial_shape(o, ret);
-    }
-    return object_shape(o, ret);
+    return strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0
+               ? partial_shape(o, ret)
+               : direct_shape(o, ret);
 }
 
 /* -- what to say ---------------------------------------------------------------- */

@@ -236,20 +236,11 @@ failure_gone(struct lease *l)
         PyErr_Clear();
         return;
     }
-    if (request_is_file_error(l->gone)) {
-        request_log(l->q, LOG_LEVEL_ERROR,
-                    "the response was cut: the rest of the request could not "
-                    "be put into a file meanwhile: %s",
-                    strerror(-l->gone));
-    }
-    else {
-        bool reading = l->gone != 0 && l->gone_side == LEASE_REQUEST;
-        request_log(l->q, LOG_LEVEL_INFO,
-                    "%s after %llu bytes of the %s's body", how,
-                    (unsigned long long)(reading ? l->q->body_read
-                                                 : l->q->response.sent),
-                    reading ? "request" : "response");
-    }
+    bool reading = l->gone != 0 && l->gone_side == LEASE_REQUEST;
+    request_log(
+        l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body", how,
+        (unsigned long long)(reading ? l->q->body_read : l->q->response.sent),
+        reading ? "request" : "response");
     response_abort(l->q);
     lease_leave(l);
 }

@@ -196,11 +196,7 @@ raise_write_error(struct lease *lease, int err)
         return timeout_raise(lease);
     }
     lease_set_gone(lease, err, LEASE_RESPONSE);
-    return lease_raise(err, request_is_file_error(err)
-                                ? "the rest of the request could not be put "
-                                  "into a file while the response was written"
-                                : "the client went away before it had the "
-                                  "response");
+    return lease_raise(err, "the client went away before it had the response");
 }
 
 static int

@@ -94,14 +94,17 @@ fcgi_params_check(const uint8_t *p, size_t n, unsigned max)
     return count > max ? PARAMS_TOO_MANY : PARAMS_OK;
 }
 
-/* Of a head that is refused: to be told from others in the log. */
 static bool
-is_for_the_log(const struct fcgi_pair *pair, bool is_one_of_few)
+is_header(const struct fcgi_pair *pair)
+{
+    return params_is_header((const char *)pair->name, pair->nname);
+}
+
+static bool
+is_well_formed(const struct fcgi_pair *pair)
 {
     return pair->nname > 0 && memchr(pair->name, '=', pair->nname) == NULL &&
-           memchr(pair->name, 0, pair->nname + pair->nvalue) == NULL &&
-           (is_one_of_few ||
-            !params_is_header((const char *)pair->name, pair->nname));
+           memchr(pair->name, 0, pair->nname + pair->nvalue) == NULL;
 }
 
 int
@@ -110,11 +113,15 @@ fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
 {
     const uint8_t *end = p + n;
     struct fcgi_pair pair;
-    unsigned count = 0;
+    unsigned headers = 0, others = 0;
     int e = 0;
 
     while (e == 0 && p < end && fcgi_take_pair(&p, end, &pair)) {
-        if (fault == PARAMS_OK || is_for_the_log(&pair, count++ < max)) {
+        /* Of a head that is refused: to be told from others in the log. The
+         * server's own words may come behind thousands of the client's. */
+        if (fault == PARAMS_OK ||
+            ((is_header(&pair) ? headers++ : others++) < max &&
+             is_well_formed(&pair))) {
             e = params_add(to, (const char *)pair.name, pair.nname,
                            (const char *)pair.value, pair.nvalue);
         }

@@ -128,8 +128,8 @@ CHECK_RESULT enum params_fault fcgi_params_check(const uint8_t *p, size_t n,
                                                  unsigned max);
 
 /* Adds the pairs of a head to the variables of its request. Where it has a fault:
- * those that are well-formed, of the client's headers the first max. 0 or
- * -ENOMEM. */
+ * those that are well-formed of the client's first max headers and of the
+ * server's first max variables. 0 or -ENOMEM. */
 CHECK_RESULT int fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
                                  enum params_fault fault, unsigned max);
 

@@ -614,6 +614,14 @@ def test_units_confined(public, need):
         service["Group"]])
 
 
+def test_what_others_share():
+    """www-data is also the web server's user: what belongs to that user and not to
+    the service does not go when the service stops."""
+    service = unit("wsgi-cgi.service")
+    assert service["User"] == "www-data"
+    assert service.get("RemoveIPC", "no") == "no"
+
+
 def test_exposure(need, capsys):
     """What "systemd-analyze security" says of the service; 10 is all open."""
     program = need("systemd-analyze")

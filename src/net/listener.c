@@ -181,8 +181,10 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
     if (r != 0) {
         return r;
     }
-    return listen(l->fd, config->backlog) < 0 ? bind_failed(option, text, errno)
-                                              : 0;
+    r = listen(l->fd, config->backlog) < 0 ? -errno
+        : l->path != NULL ? socket_file_check(l->path, &l->file)
+                          : 0;
+    return r < 0 ? bind_failed(option, text, -r) : 0;
 }
 
 int

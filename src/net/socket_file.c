@@ -222,7 +222,7 @@ socket_file_bind(int fd, const struct sockaddr_un *address, socklen_t len,
     return e < 0 ? e : make(fd, &p, address, len, owner, ret_file);
 }
 
-/* -- give, remove ------------------------------------------------------------------------ */
+/* -- give, check, remove ----------------------------------------------------------------- */
 
 static bool
 is_same(const struct stat *a, const struct stat *b)
@@ -275,21 +275,35 @@ socket_file_give(const char *path, const struct stat *file,
                : -ESTALE;
 }
 
+static int
+look(struct place *p, const char *path, const struct stat *file)
+{
+    struct stat st;
+    int e = place_find(p, path, geteuid());
+
+    if (e == 0 &&
+        fstatat(p->folder_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        e = -errno;
+    }
+    return e == -ENOENT || (e == 0 && !is_same(&st, file)) ? -ESTALE : e;
+}
+
+int
+socket_file_check(const char *path, const struct stat *file)
+{
+    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+
+    return look(&p, path, file);
+}
+
 int
 socket_file_remove(const char *path, const struct stat *file)
 {
     CLEANUP(place_close) struct place p = {.folder_fd = -1};
-    struct stat st;
-    int e = place_find(&p, path, geteuid());
+    int e = look(&p, path, file);
 
     if (e < 0) {
-        return e == -ENOENT ? 0 : e;
-    }
-    if (fstatat(p.folder_fd, p.name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (!is_same(&st, file)) {
-        return 0;
+        return e == -ESTALE ? 0 : e;
     }
     return unlinkat(p.folder_fd, p.name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }

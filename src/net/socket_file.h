@@ -40,6 +40,11 @@ CHECK_RESULT int socket_file_bind(int fd, const struct sockaddr_un *address,
 CHECK_RESULT int socket_file_give(const char *path, const struct stat *file,
                                   const struct socket_owner *owner);
 
+/* After listen(): 0 where it is still there. -ESTALE: another program, which starts
+ * at the same path at the same time, has taken it for a stale one in between, and
+ * nobody will ever connect to ours. */
+CHECK_RESULT int socket_file_check(const char *path, const struct stat *file);
+
 /* Removes it; nothing where it is another file by now, or none. */
 CHECK_RESULT int socket_file_remove(const char *path, const struct stat *file);
 

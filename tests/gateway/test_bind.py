@@ -15,10 +15,15 @@ from apps import HELLO
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket, open_fds
 from settings import BINARY
+from test_syscalls import traced
 
 
 # When this program has loaded it.
 BORN = HELLO.replace("b'hello'", "BORN") + "\nimport time\nBORN = str(time.time_ns()).encode()\n"
+
+
+# The number of listen() in /proc/PID/syscall.
+LISTEN = {'x86_64': '50', 'aarch64': '201', 'riscv64': '201'}.get(os.uname().machine)
 
 
 def listening_tcp(pid):
@@ -226,6 +231,33 @@ def test_live_socket_is_not_taken_over(run, world):
     assert finished.code in (69, 71) and str(path) in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert first.request().body == b'hello'
+
+
+@traced
+@pytest.mark.skipif(LISTEN is None, reason='the number of listen() is not known here')
+def test_two_that_start_at_once(world):
+    """F32: of two servers that start at the same path at the same time one serves, and the other one ends, with a reason,
+    instead of listening at a socket that nobody can find."""
+    path = world.new_path('sock')
+    held = world.new_path('held')
+    held.write_text(f'#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=listen -e inject=listen:delay_enter=600s {BINARY} '
+                    '"$@"\n')
+    held.chmod(0o755)
+    first = world.spawn('--bind', f'unix:{path}', world.write_app(HELLO), binary=held)
+
+    def tracer_at_listen():
+        with open(f'/proc/{first.pid}/status') as status:
+            text = status.read()
+        state, tracer = re.search(r'^State:\s+(\w).*^TracerPid:\s+(\d+)', text, re.MULTILINE | re.DOTALL).groups()
+        with open(f'/proc/{first.pid}/syscall') as call:
+            return state == 't' and call.read().split()[0] == LISTEN and int(tracer)
+    tracer = wait_for(tracer_at_listen, 20, 'listen()')
+    second = serve(world, '--bind', f'unix:{path}', address=str(path))
+    first.exit_codes = {69}
+    first.log.allow('.')
+    os.kill(tracer, signal.SIGKILL)         # the call goes on
+    assert first.wait(20) == 69 and 'another file in its place' in first.logged
+    assert second.request().body == b'hello'
 
 
 def test_tcp_port_in_use(run, world):

@@ -284,3 +284,24 @@ def test_nothing_more_is_imported_in_cgi_mode(cgi):
     """W63: where each request is a start, only those that fail pay for it."""
     names = cgi.serve(MODULES.replace('- before', '- set()')).request().text.split()
     assert 'sys' in names and not {'traceback', 'tokenize', 're'} & set(names)
+
+
+@pytest.mark.parametrize('name, why', [('token', 'ImportError'), ('traceback', 'SystemExit')])
+def test_traceback_behind_a_module_of_the_application(transport, tmp_path, name, why):
+    """W63: a module of the application that stands in front of one of the standard library's takes the details of a
+    traceback, and says so; not the lines, nor the message."""
+    (tmp_path / f'{name}.py').write_text(
+        'word = 1\n' if name == 'token' else 'import sys\nif __name__ == "traceback":\n    sys.exit("a script")\n')
+    server = transport.serve('''
+        def deep(value):
+            return 1 / value
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'%d' % deep(int(environ['QUERY_STRING']))]
+    ''')
+    server.expect_log('ZeroDivisionError')
+    assert server.request(query='0').status == 500
+    assert re.search(f'Traceback .*\n.* cannot be used: {why}: .*\n.*app.py", line 6, in application\n'
+                     '.*app.py", line 3, in deep\n.*ZeroDivisionError: division', server.logged)
+    if transport.is_fcgi:
+        assert server.request(query='1').body == b'1'

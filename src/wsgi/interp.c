@@ -283,7 +283,12 @@ interp_start(const struct config *config, const char *script)
         return EX_SOFTWARE;
     }
     if (r < 0) {
-        PyErr_Print();
+        if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
+            PyErr_WriteUnraisable(NULL); /* PyErr_Print() would obey it */
+        }
+        else {
+            PyErr_Print();
+        }
         log_error("Python started, but could not be set up (see above)");
         return EX_SOFTWARE;
     }

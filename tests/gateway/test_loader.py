@@ -503,6 +503,16 @@ def test_pth_file_that_fails(transport, tmp_path):
     server.allow_log('no_such_module_of_a_pth_file|Remainder of file ignored')
     assert server.request().body == b'app'
 
+def test_pth_file_that_ends_python(cgi, tmp_path):
+    """sys.exit() in a .pth file: the client gets a page, as whenever Python cannot be set up."""
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'one' / 'bad.pth').write_text('import sys; sys.exit(3)\n')
+    server = cgi.serve(TWO, '--python-path', str(tmp_path / 'one'))
+    server.exit_codes = {70}
+    server.expect_log('SystemExit: 3')
+    server.expect_log('Python started, but could not be set up')
+    assert server.request().status == 500
+
 
 def test_module_is_looked_for_after_chdir(cgi, tmp_path):
     """--chdir DIR MODULE, as with gunicorn."""

@@ -245,6 +245,32 @@ names_script(const struct rewrite_facts *f)
            (app.n > 0 && equals(last_segment(f->script), app));
 }
 
+static size_t
+how_often(struct path_part p, struct path_part segment)
+{
+    size_t n = 0;
+
+    while (p.n > 0) {
+        const char *slash = memchr(p.s, '/', p.n);
+        size_t len = slash == NULL ? p.n : (size_t)(slash - p.s);
+        n += equals((struct path_part){p.s, len}, segment);
+        p = behind(p, len + (slash != NULL));
+    }
+    return n;
+}
+
+/* What stands behind the script was not chosen by the client: where only the name
+ * tells, /old/app.py/x that is led to /new/app.py/x must not become /x. */
+static bool
+is_divided_surely(const struct rewrite_facts *f, struct path_part asked)
+{
+    struct path_part app = name_of_app(f);
+
+    return f->script_is_file ||
+           (names_script(f) && how_often(f->script, app) == 1 &&
+            how_often(f->info, app) + 1 > how_often(asked, app));
+}
+
 /* nginx's stock parameters have all of "/app.py/x" in SCRIPT_NAME: it is divided
  * behind the application's own name. */
 static struct rewrite_facts
@@ -315,7 +341,7 @@ with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
     }
     /* The URLs of the script's own folder are not the mount's, whatever leads there
      * from the mount: no rule for the mount's was looked at. */
-    if (names_script(f) &&
+    if (is_divided_surely(f, a.path) &&
         (f->is_refused || (is_plain(a) && !joined_is_like(folder(f->script),
                                                           f->info, a.path)))) {
         return (struct answer){REWRITE_KEPT, below};

@@ -27,7 +27,9 @@
  * 3. mod_rewrite in a .htaccess decodes a path twice: /%2561dmin has a PATH_INFO
  *    of "/admin". Where the asked path is known, it counts and not PATH_INFO; a
  *    PATH_INFO that was made from a path with "%" in it is believed no further.
- * 4. An error document (REDIRECT_STATUS 403, 404) is no rewrite: the server has
+ * 4. Where only its name says that it is the script, a client that writes the name
+ *    into a path divides nothing: /old/app.py/x, led to /new/app.py/x, is not /x.
+ * 5. An error document (REDIRECT_STATUS 403, 404) is no rewrite: the server has
  *    refused that path, and the application must not get it after all. nginx,
  *    Caddy and unknown servers do not tell the two apart, so there the server
  *    has to send the path as PATH_INFO.

@@ -548,12 +548,26 @@ was_refused(const struct params *p)
     return true; /* too many to look at */
 }
 
+/* mod_proxy_fcgi says the same of a file and of a ProxyPass below the document
+ * root. Only of a file it knows by itself where PATH_INFO begins. */
+static bool
+apache_has_script(const struct params *p, struct path_part script,
+                  struct path_part info)
+{
+    struct path_hints hints = hints_of(p);
+    struct path_part file = hints.script_filename;
+    bool is_proxied = file.n >= 6 && memcmp(file.s, "proxy:", 6) == 0;
+
+    return file.n > 0 && !path_script_is_whole(script, &hints) &&
+           (!is_proxied ||
+            (info.n > 0 && part(p, "proxy-fcgi-pathinfo").s == NULL));
+}
+
 struct rewrite_facts
 params_rewrite_facts(const struct params *p, const char *app,
                      struct path_part script, struct path_part info)
 {
-    struct path_hints hints = hints_of(p);
-    struct path_part software = hints.server_software;
+    struct path_part software = part(p, "SERVER_SOFTWARE");
     bool is_apache = software.n >= 6 && memcmp(software.s, "Apache", 6) == 0;
     bool is_lighttpd =
         software.n >= 8 && memcmp(software.s, "lighttpd", 8) == 0;
@@ -566,9 +580,8 @@ params_rewrite_facts(const struct params *p, const char *app,
         .app = {app, app == NULL ? 0 : strlen(app)},
         .is_redirect = part(p, "REDIRECT_STATUS").s != NULL,
         .is_redirected_twice = part(p, "REDIRECT_REDIRECT_STATUS").s != NULL,
-        .script_is_file =
-            p->script_is_file || (is_apache && hints.script_filename.n > 0 &&
-                                  !path_script_is_whole(script, &hints)),
+        .script_is_file = p->script_is_file ||
+                          (is_apache && apache_has_script(p, script, info)),
     };
 
     f.is_honest = is_apache || is_lighttpd || f.redirect_url.n > 0;

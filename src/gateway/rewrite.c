@@ -50,6 +50,15 @@ folder(struct path_part p)
     return p;
 }
 
+static struct path_part
+without_end_slashes(struct path_part p)
+{
+    while (p.n > 0 && p.s[p.n - 1] == '/') {
+        p.n--;
+    }
+    return p;
+}
+
 /* A path byte by byte: two slashes are one, and %2F is a slash, encoded or not.
  * folds: all other %-codes are decoded (once more), and "+" is a blank. */
 struct reader {
@@ -339,6 +348,11 @@ with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
             return (struct answer){REWRITE_UNDONE, below};
         }
     }
+    /* /page led to /app.cgi/page is no way into the mount /site. */
+    if (a.certainty == ASKED_SURELY && !is_at_or_below(a.path, mount) &&
+        !is_at_or_below(f->script, mount) && is_made_of(f->info, a.path)) {
+        return nothing;
+    }
     /* The URLs of the script's own folder are not the mount's, whatever leads there
      * from the mount: no rule for the mount's was looked at. */
     if (is_divided_surely(f, a.path) &&
@@ -402,7 +416,9 @@ rewrite_find(const char *mount, const struct rewrite_facts *facts, char *room,
 {
     struct path_part m = {mount, mount == NULL ? 0 : strlen(mount)};
 
-    if (facts->script.n == 0 || (mount != NULL && equals(facts->script, m))) {
+    if (facts->script.n == 0 ||
+        (mount != NULL && equals(without_end_slashes(facts->script), m)) ||
+        (facts->info.n > 0 && facts->info.s[0] != '/')) {
         return REWRITE_NONE;
     }
     struct asked a = find_asked(facts, room);

@@ -198,22 +198,16 @@ PROXY_FILE = """
 </Files>
 """
 PROXY_FCGI = ("proxy", "proxy_fcgi", "rewrite", "dir")
-# An application at /app, and links of old that lead there.
+# No script anywhere: an application at /app.
 PROXY_PASS = """
 RewriteEngine On
-RewriteRule ^/old/(.*)$ /app/page/$1 [PT]
+RewriteRule ^/app/old/(.*)$ /app/page/$1 [PT]
 ProxyPass "/app" "unix:@SOCKET@|fcgi://localhost/app"
-"""
-SCRIPT_ALIAS = """
-RewriteEngine On
-RewriteRule ^/old/(.*)$ /app/page/$1 [PT]
-ScriptAlias "/app" "%s"
 """
 
 
 def proxy_pass(place):
-    (place.root / "app/file.txt").unlink()
-    place.root.joinpath("app").rmdir()
+    """All of /app is the application's."""
 
 
 # --- the others -----------------------------------------------------------------
@@ -347,6 +341,9 @@ STANDS = [
     Setup("proxy_fcgi, .htaccess at /", apache(
         proxy_file, *PROXY_FCGI, host=PROXY_FILE), "", "/app.py",
           question=403, percent=400),
+    Setup("Apache, ProxyPass", apache(
+        proxy_pass, *PROXY_FCGI, host=PROXY_PASS), "/app", "", percent=400,
+          files=False),
     Setup("lighttpd, CGI", lighttpd()),
     Setup("lighttpd, the script alone", lighttpd(LIGHTTPD_ALONE,
                                                  mount="/site"),

@@ -233,7 +233,10 @@ def ways_around(prefix, script):
                 "/admin%252Fx", "/admin%3Fx", "/admin%23x", "/admin%00x",
                 "/admin#x", "/admin;x", "/%5cadmin/x", "/\\admin/x",
                 "/x/..\\admin/x", "/admin/../admin/x", "//../admin/x",
-                "/page/../admin/x", "/page//../admin/x", "/x?/../admin/x"):
+                "/page/../admin/x", "/page//../admin/x", "/x?/../admin/x",
+                # Behind what a server may take for the script.
+                "/page/app.py/admin/x", "/old/app.py/admin/x",
+                "/page/app.cgi/admin/x", "/old/app.cgi/admin/x"):
         yield prefix + way
         if script:
             yield script + way

@@ -239,6 +239,40 @@ fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
     return 0;
 }
 
+static bool
+is_nginx(const struct fcgi_worker *w)
+{
+    const struct param *e = params_get(&w->q.params, "SERVER_SOFTWARE");
+
+    return e != NULL && e->value_len >= 6 && memcmp(e->value, "nginx/", 6) == 0;
+}
+
+/* True for all servers but nginx where it does not keep connections, or does not
+ * buffer: to that a close is the end of the response, and where there is a
+ * Content-Length it waits for the rest, and its client with it. */
+static bool
+close_is_noticed(const struct fcgi_worker *w)
+{
+    return w->c->gate.keep &&
+           !response_has_header(&w->q.response, "X-Accel-Buffering");
+}
+
+/* The file has become shorter behind the header of a record. For a server to which
+ * a close is the end the record is filled up, so that fcgi_break_off() can follow
+ * it; the others notice half a record. */
+static int
+file_ended(struct fcgi_worker *w, size_t n)
+{
+    static char zeros[FCGI_PIECE]; /* not const: no 64 KiB of the program */
+    struct iovec v = {zeros, n};
+
+    if (close_is_noticed(w) || !is_nginx(w) ||
+        send_loop(w, &v, 1, true, 0) < 0) {
+        set_broken(w);
+    }
+    return -EMSGSIZE;
+}
+
 /* As much of the next n bytes as the file has: how much, or -errno. */
 static ssize_t
 read_piece(int fd, char *to, size_t n, off_t offset)
@@ -269,7 +303,7 @@ copy_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
     ssize_t got = read_piece(fd, piece, n, *offset);
 
     if (got != (ssize_t)n) {
-        return -EIO;
+        return got < 0 ? -EIO : file_ended(w, n);
     }
     *offset += got;
     struct iovec v = {piece, n};
@@ -295,7 +329,7 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
             return errno == EAGAIN ? -ETIMEDOUT : -errno;
         }
         if (k == 0) {
-            return -EIO; /* shorter than the record's length on the wire */
+            return file_ended(w, n);
         }
         n -= (size_t)k;
     }
@@ -398,23 +432,13 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     if (hooks->leave != NULL) {
         hooks->leave(hooks->arg);
     }
-    if (e < 0 && e != -EINVAL) {
+    if (e < 0 && e != -EINVAL && e != -EMSGSIZE) {
         set_broken(w);
     }
     return e;
 }
 
 /* -- a response that is not whole ----------------------------------------------------- */
-
-/* True for all servers but nginx where it does not keep connections, or does not
- * buffer: to that a close is the end of the response, and where there is a
- * Content-Length it waits for the rest, and its client with it. */
-static bool
-close_is_noticed(const struct fcgi_worker *w)
-{
-    return w->c->gate.keep &&
-           !response_has_header(&w->q.response, "X-Accel-Buffering");
-}
 
 /* A record of a version that FastCGI has not is an error to all that look. Not
  * always, since nginx then forgets what it has not sent yet: a client without a

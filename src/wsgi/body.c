@@ -22,6 +22,26 @@ enum step {
     STEP_GONE, /* nobody is there to send it to */
 };
 
+static void
+log_short(struct request *q)
+{
+    const struct response *r = &q->response;
+
+    if (r->has_length) {
+        request_log(q, LOG_LEVEL_ERROR,
+                    "the response's body ended after %llu of the %llu bytes "
+                    "that Content-Length promised",
+                    (unsigned long long)r->sent,
+                    (unsigned long long)r->content_length);
+    }
+    else {
+        request_log(q, LOG_LEVEL_ERROR,
+                    "the file became shorter while it was sent, and was cut "
+                    "after %llu bytes",
+                    (unsigned long long)r->sent);
+    }
+}
+
 /* What a result of response_*() means for the body. */
 static enum step
 step_of(struct lease *l, int e)
@@ -41,12 +61,7 @@ step_of(struct lease *l, int e)
         return STEP_FAILED;
     }
     if (e == -EMSGSIZE) { /* the response has been aborted */
-        const struct response *r = &l->q->response;
-        request_log(l->q, LOG_LEVEL_ERROR,
-                    "the response's body ended after %llu of the %llu bytes "
-                    "that Content-Length promised",
-                    (unsigned long long)r->sent,
-                    (unsigned long long)r->content_length);
+        log_short(l->q);
         return STEP_FULL;
     }
     lease_set_gone(l, e, LEASE_RESPONSE);

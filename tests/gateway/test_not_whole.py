@@ -94,6 +94,37 @@ def test_told_behind_a_large_body(fcgi_server):
     assert len(response.body) == 5_000_000 and response.not_whole
 
 
+SHORTER = '''
+def application(environ, start_response):
+    length = [('Content-Length', '30000000')] if environ['QUERY_STRING'] == 'sized' else []
+    start_response('200 OK', length)
+    return environ['wsgi.file_wrapper'](open(environ['FILE'], 'rb'))
+'''
+
+
+@pytest.mark.parametrize('software, keep', [('nginx/1.22.1', False), ('nginx/1.22.1', True), ('other', False)])
+@pytest.mark.parametrize('kind', ['sized', 'unsized'])
+def test_file_that_becomes_shorter(fcgi_server, tmp_path, kind, software, keep):
+    """F18, W59, W64: behind the header of a record whose content is there no more. nginx takes half a record and the
+    end of the connection for the end of the response, so for it the record is filled up, and then it is told."""
+    server = fcgi_server(SHORTER)
+    server.allow_log('error: .*(body ended after|the file became shorter)')
+    file = tmp_path / 'file'
+    file.write_bytes(b'x' * 30_000_000)
+    conn = server.connect()
+    conn.send(fcgi.request_bytes(server.params(query=kind, params={'FILE': str(file), 'SERVER_SOFTWARE': software}),
+                                 keep=keep))
+    conn.wait(lambda: len(conn.stdout()) > 100_000)
+    file.write_bytes(b'')                # it fills the socket and waits, long before the old end
+    conn.wait_eof()
+    response = conn.response()
+    told = software != 'other' and not keep
+    assert response.protocol_status is None and response.not_whole == told
+    assert 100_000 < len(response.body.rstrip(b'\0')) < 30_000_000 and response.body.startswith(b'x' * 100_000)
+    assert told or not response.body.endswith(b'\0')
+    server.wait_log('the response.s body ended after' if kind == 'sized' else 'the file became shorter while it was sent')
+
+
 @pytest.mark.parametrize('kind, status', [('early', 500), ('hello', 200)])
 def test_only_then(fcgi_server, kind, status):
     """W63: an error page is a whole response, and the connection is kept."""

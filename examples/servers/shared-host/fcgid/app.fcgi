@@ -1,4 +1,4 @@
 #!/usr/local/bin/wsgi-cgi --mount / --python-path /srv/app
-# --mount / is what keeps app.cgi out of every link. The application itself is
+# --mount / is what keeps app.fcgi out of every link. The application itself is
 # best not below the document root.
 from app import application

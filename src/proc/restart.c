@@ -133,6 +133,18 @@ read_file(char *word, struct stat *ret)
     }
 }
 
+/* Children of the run before whose end nobody in this one would wait for, as the
+ * helper processes of multiprocessing. Those that end later are for the next. */
+static void
+reap_orphans(void)
+{
+    pid_t pid;
+
+    do {
+        pid = waitpid(-1, NULL, WNOHANG);
+    } while (pid > 0 || (pid < 0 && errno == EINTR));
+}
+
 void
 restart_inherited(struct restart_fds *ret)
 {
@@ -147,6 +159,9 @@ restart_inherited(struct restart_fds *ret)
     }
     bool is_ours = restart_is_one();
     char *rest = value = strdup(value);
+    if (is_ours) {
+        reap_orphans();
+    }
     (void)unsetenv(variable);
     (void)strsep(&rest, ":");
     if (is_ours && rest != NULL) {

@@ -15,7 +15,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import FcgiServer, listening_socket, listens
+from harness import FcgiServer, listening_socket, listens, proc_stat
 from settings import BINARY
 from test_losses import connect
 from test_syscalls import plain, traced
@@ -598,3 +598,28 @@ def test_new_code_asked_for_faster_than_it_loads(fcgi_unix, options):
         assert b'one' in client.recv(1000)
     has(server, 'two')
     assert server.stop(timeout=20) == 0
+
+
+def test_orphans_of_earlier_runs(fcgi_unix):
+    """P4: alone, the program executes itself on its pid and so keeps the children that the application leaves behind;
+    those that have ended do not become more and more zombies."""
+    server = fcgi_unix('''
+        import subprocess, time
+        run = b'%d' % time.monotonic_ns()
+        child = subprocess.Popen(['cat'], stdin=subprocess.PIPE)    # ends with our end of the pipe
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [run]
+    ''')
+    server.check_fds = False        # it is another program on the same pid
+    server.allow_log(NOTICES)
+
+    def states():
+        pids = pathlib.Path(f'/proc/{server.pid}/task/{server.pid}/children').read_text().split()
+        return sorted(stat[0] for stat in map(proc_stat, map(int, pids)) if stat)
+    for _ in range(3):
+        before = server.request().body
+        server.signal(signal.SIGHUP)
+        wait_for(lambda: server.request().body != before, 20, 'the next run')
+        assert len(states()) <= 2, states()     # its own, and one that may have ended just now
+    assert server.stop(timeout=10) == 0     # and with it the last child

@@ -159,12 +159,13 @@ ask_for_replacement(struct pool *p)
 }
 
 /* Nobody serves: the load that is under way is let finish, or new code asked for
- * faster than it loads would keep all waiting for ever. What hangs does not count.
- * (In the first round after it systemd is told that we are ready.) */
+ * faster than it loads would keep all waiting for ever. What hangs does not count,
+ * and who is worn out has served. (In the first round after it systemd is told that
+ * we are ready.) */
 static bool
-is_first_load(const struct pool *p, struct round *r, int64_t now)
+is_first_load(const struct pool *p, struct round *r, int64_t now, unsigned worn)
 {
-    bool served = r->serves;
+    bool served = r->serves || worn > 0;
 
     r->serves = atomic_load(&p->started);
     return !served && now - r->begin_ms < scoreboard_load_limit(p->s.board);
@@ -179,7 +180,7 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
     r->asked = r->asked || reloads != r->seen.reloads;
-    if (p->end_ms != 0 || is_first_load(p, r, now)) {
+    if (p->end_ms != 0 || is_first_load(p, r, now, worn)) {
         return;
     }
     if (p->s.master_wake_fd >= 0) {

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import tempfile
 import warnings
 
 import pytest
@@ -42,8 +43,14 @@ TRIES = 3
 @contextlib.contextmanager
 def start_chromedriver(folder, need):
     """Its port. Whatever it has started ends with it."""
+    with tempfile.TemporaryDirectory(prefix="chromium-", dir="/tmp") as short:
+        # Chromium makes a unix socket in TMPDIR: no long path here.
+        yield from run_chromedriver(folder, need, short)
+
+
+def run_chromedriver(folder, need, short):
     port = free_port()
-    home = {name: str(folder) for name in ("HOME", "TMPDIR")}
+    home = {"HOME": str(folder), "TMPDIR": short}
     server = Server("chromedriver",
                     [need("chromedriver"), "--port=%d" % port],
                     folder / "chromedriver.log", env={**os.environ, **home},

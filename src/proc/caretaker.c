@@ -179,8 +179,17 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     /* Nobody serves: no new code can be worse. */
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
-    r->asked = r->asked || reloads != r->seen.reloads;
-    if (p->end_ms != 0 || is_first_load(p, r, now, worn)) {
+    bool is_asked = reloads != r->seen.reloads;
+
+    r->asked = r->asked || is_asked;
+    if (p->end_ms != 0) {
+        return;
+    }
+    if (is_first_load(p, r, now, worn)) {
+        if (is_asked && p->s.master_wake_fd < 0) {
+            log_notice("SIGHUP: nobody serves yet: the load that is under way "
+                       "comes first");
+        }
         return;
     }
     if (p->s.master_wake_fd >= 0) {

@@ -596,6 +596,7 @@ def test_new_code_asked_for_faster_than_it_loads(fcgi_unix, options):
         replace(server, SLOW_CODE + born('two'))
         wait_for(lambda: ask() or select.select([client], [], [], 0)[0], 20, 'an answer')
         assert b'one' in client.recv(1000)
+    server.wait_log('nobody serves yet: the load that is under way comes first', 20)
     has(server, 'two')
     assert server.stop(timeout=20) == 0
 

@@ -1,6 +1,7 @@
 """W63-W65: what happens when the application does not end well."""
 
 import re
+import sys
 
 import pytest
 
@@ -301,7 +302,10 @@ def test_traceback_behind_a_module_of_the_application(transport, tmp_path, name,
     ''')
     server.expect_log('ZeroDivisionError')
     assert server.request(query='0').status == 500
-    assert re.search(f'Traceback .*\n.* cannot be used: {why}: .*\n.*app.py", line 6, in application\n'
-                     '.*app.py", line 3, in deep\n.*ZeroDivisionError: division', server.logged)
+    says_why = fr'.* cannot be used: {why}: .*\n'
+    if name == 'token' and sys.version_info >= (3, 13):
+        says_why = ''                   # that traceback does without it, and without the lines of the source
+    assert re.search(fr'Traceback .*\n{says_why}.*app.py", line 6, in application\n'
+                     r'.*app.py", line 3, in deep\n.*ZeroDivisionError: division', server.logged)
     if transport.is_fcgi:
         assert server.request(query='1').body == b'1'

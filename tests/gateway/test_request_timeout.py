@@ -501,7 +501,7 @@ def test_lost_thread_without_a_master(patient, tmp_path, way):
     lost, running = lose_a_thread(server, way, tmp_path / 'gate')
     assert_gateway_timeout(server, lost)
     # The code on disk is tried first, by a child; then the process waits for this request alone.
-    wait_for(lambda: children(server.pid), 2, 'the check')
+    server.wait_log('the new code loads', 20)
     wait_for(lambda: not children(server.pid), 5, 'its end')
     assert running.silent(0.2)
     (tmp_path / 'gate').touch()

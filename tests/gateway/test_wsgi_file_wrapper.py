@@ -105,7 +105,7 @@ def application(environ, start_response):
     if how == 'middleware':
         return (block for block in wrapper(MAKE[kind](), 1000))
     if how == 'begun':
-        result = wrapper(MAKE[kind](), 4)
+        result = wrapper(MAKE[kind](), 400)
         environ['wsgi.errors'].write('first: %d\\n' % len(next(result, b'')))
         return result
     return wrapper(MAKE[kind]())

@@ -514,12 +514,13 @@ def test_still_graceful_after_the_import(fcgi_unix, call):
 def test_default_in_a_child(fcgi_unix):
     """F29: in a process that the application forks, SIG_DFL and what was there before are the default effect."""
     server = fcgi_unix('''
-        import os, signal
+        import os, signal, time
         def child(set_handler):
             pid = os.fork()
             if pid == 0:
                 set_handler()
                 os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(4)           # some sanitizers deliver it a moment later
                 os._exit(0)
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         def put_back():

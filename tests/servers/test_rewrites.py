@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import socket
+from importlib.metadata import version
 from urllib.parse import quote, unquote, urljoin
 
 import pytest
@@ -20,6 +21,11 @@ from rewrites import STANDS
 
 SECRET = "only for administrators"  # links.py has it below /admin
 TITLE = "rewrites x cases"
+
+
+def werkzeug():
+    """Its version, as a pair of numbers."""
+    return tuple(int(word) for word in version("werkzeug").split(".")[:2])
 
 
 def column(name, only=lambda stand: True):
@@ -132,7 +138,10 @@ def test_links(stand):
             # The page's own links are the one that led to it.
             there = json.loads(got.body)
             assert urljoin(url, there["here"]) == url.partition("?")[0]
-            assert quote(there["url"], ":/%") == url.partition("?")[0]
+            shown, sent = quote(there["url"], ":/%"), url.partition("?")[0]
+            if werkzeug() >= (2, 3):  # it shows "%2541" as "A"
+                shown, sent = unquote(unquote(shown)), unquote(unquote(sent))
+            assert shown == sent
 
 
 @column("redirects")

@@ -25,10 +25,9 @@ struct fcgi_body {
     bool peer_eof;  /* the peer will send nothing more */
     bool aborted;   /* ABORT_REQUEST for this request */
     int error;      /* -errno: what ended the input */
-    int lost,
-        data_lost;      /* -errno: why what comes of STDIN, of DATA is not kept,
-                          * but dropped */
-    struct spool spool; /* STDIN taken before it was asked for */
+    int lost; /* -errno: why what comes of STDIN is not kept, but dropped */
+    int data_lost;           /* the same of DATA */
+    struct spool spool;      /* STDIN taken before it was asked for */
     struct spool data_spool; /* the same of DATA */
     uint64_t taken;          /* bytes of STDIN that have arrived */
     size_t foreign;          /* bytes of other ids' records */

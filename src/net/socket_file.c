@@ -317,8 +317,7 @@ socket_file_strerror(int err)
                "it was made";
     case -ENOSYS:
         return "without /proc it cannot be told whether somebody listens at "
-               "the "
-               "socket file there; remove it";
+               "the socket file there; remove it";
     default:
         return place_strerror(err);
     }

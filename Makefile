@@ -47,8 +47,8 @@ SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
 SRC_wsgi    := after apps body bytecode callable environ errand errors exit \
                failure file_wrapper fork frozen handler imports input interp \
                interrupt lease loader module own_signals page prefault reach \
-               scripts site spawn stacks start_response target timeout venv \
-               watch
+               scripts site spawn stacks start_response target timeout \
+               traceback venv watch
 SRC_client  := answer body exchange peer ping request status vars
 SRC_proc    := caretaker cgi_process cgi_watch check child control \
                fcgi_process handover logs master master_zygotes memory notify \

@@ -9,6 +9,7 @@
 #include "wsgi/interrupt.h"
 #include "wsgi/page.h"
 #include "wsgi/timeout.h"
+#include "wsgi/traceback.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -21,122 +22,10 @@ static const char name[] = "the response";
 
 /* -- the log ---------------------------------------------------------------------- */
 
-/* "  File "app.py", line 3, in application", of one frame. */
-static PyObject *
-format_frame(PyObject *frame)
-{
-    CLEANUP(py_clear) PyObject *of = PyObject_GetAttrString(frame, "tb_frame");
-    CLEANUP(py_clear)
-    PyObject *line = PyObject_GetAttrString(frame, "tb_lineno");
-    CLEANUP(py_clear)
-    PyObject *code = of == NULL ? NULL : PyObject_GetAttrString(of, "f_code");
-    CLEANUP(py_clear)
-    PyObject *file =
-        code == NULL ? NULL : PyObject_GetAttrString(code, "co_filename");
-    CLEANUP(py_clear)
-    PyObject *function =
-        code == NULL ? NULL : PyObject_GetAttrString(code, "co_name");
-
-    return line == NULL || file == NULL || function == NULL
-               ? NULL
-               : PyUnicode_FromFormat("  File \"%S\", line %S, in %S\n", file,
-                                      line, function);
-}
-
-/* What a line of it says without the module traceback. */
-static PyObject *
-plain_lines(PyObject *exc, PyObject *why)
-{
-    CLEANUP(py_clear) PyObject *lines = PyList_New(0);
-    CLEANUP(py_clear)
-    PyObject *first =
-        PyUnicode_FromFormat("Traceback (most recent call last):\n"
-                             "  (no source lines, since the module traceback "
-                             "cannot be used: %s: %S)\n",
-                             Py_TYPE(why)->tp_name, why);
-    CLEANUP(py_clear)
-    PyObject *last =
-        first == NULL
-            ? NULL
-            : PyUnicode_FromFormat("%s: %S\n", Py_TYPE(exc)->tp_name, exc);
-    PyObject *frame = PyException_GetTraceback(exc);
-    int r = lines == NULL || last == NULL ? -1 : PyList_Append(lines, first);
-
-    while (r == 0 && frame != NULL && frame != Py_None) {
-        CLEANUP(py_clear) PyObject *text = format_frame(frame);
-        PyObject *next = PyObject_GetAttrString(frame, "tb_next");
-        r = text == NULL || next == NULL ? -1 : PyList_Append(lines, text);
-        Py_SETREF(frame, next);
-    }
-    Py_XDECREF(frame);
-    return r < 0 || PyList_Append(lines, last) < 0 ? NULL : py_take(&lines);
-}
-
-static PyObject *
-lines_of(PyObject *exc)
-{
-    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("traceback");
-    CLEANUP(py_clear) PyObject *frames = PyException_GetTraceback(exc);
-    CLEANUP(py_clear)
-    PyObject *format =
-        module == NULL ? NULL : py_attr(module, "format_exception");
-
-    return format == NULL ? NULL
-                          : PyObject_CallFunctionObjArgs(
-                                format, (PyObject *)Py_TYPE(exc), exc,
-                                frames == NULL ? Py_None : frames, NULL);
-}
-
-/* A module of the application may stand in front of one that traceback imports:
- * a token.py does. */
-PyObject *
-failure_traceback(PyObject *exc)
-{
-    CLEANUP(py_clear) PyObject *lines = lines_of(exc);
-    CLEANUP(py_clear) PyObject *why = lines == NULL ? py_catch() : NULL;
-
-    if (why != NULL) {
-        lines = plain_lines(exc, why);
-    }
-    CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
-    if (lines == NULL || empty == NULL) {
-        return NULL;
-    }
-    CLEANUP(py_clear) PyObject *text = PyUnicode_Join(empty, lines);
-    return text == NULL
-               ? NULL
-               : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-}
-
-void
-failure_prepare(void)
-{
-    ASSERT_GIL();
-    /* A whole exception is formatted, since versions of CPython differ in what
-     * they import when: this one, an AttributeError, has a frame in a small file
-     * of the standard library. */
-    CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("linecache");
-    CLEANUP(py_clear)
-    PyObject *r = module == NULL
-                      ? NULL
-                      : PyObject_CallMethod(module, "updatecache", "i", 1);
-    CLEANUP(py_clear) PyObject *exc = r == NULL ? py_catch() : NULL;
-    CLEANUP(py_clear)
-    PyObject *text = exc == NULL ? NULL : failure_traceback(exc);
-
-    (void)text;
-    PyErr_Clear();
-#if PY_VERSION_HEX >= 0x030C0000
-    /* It measures source lines that are not ASCII. */
-    CLEANUP(py_clear) PyObject *data = PyImport_ImportModule("unicodedata");
-    PyErr_Clear();
-#endif
-}
-
 static void
 log_exception(struct lease *l, PyObject *exc, const char *where)
 {
-    CLEANUP(py_clear) PyObject *text = failure_traceback(exc);
+    CLEANUP(py_clear) PyObject *text = traceback_format(exc);
     const char *missing = text == NULL ? " (no memory for its traceback)" : "";
     const char *lines = text == NULL ? NULL : PyBytes_AS_STRING(text);
     size_t n = text == NULL ? 0 : (size_t)PyBytes_GET_SIZE(text);

@@ -15,10 +15,6 @@
 #include "wsgi/lease.h"
 #include "wsgi/python.h"
 
-/* Imports what a traceback needs, so that no request has to. Costs milliseconds
- * where the application has not imported it. */
-void failure_prepare(void);
-
 /* The current exception ended the request: log and answer. */
 void failure_answer(struct lease *l);
 
@@ -28,9 +24,5 @@ void failure_gone(struct lease *l);
 /* Logs and clears the current exception, which changes nothing any more; where
  * says what raised it. */
 void failure_note(struct lease *l, const char *where);
-
-/* The traceback as python3 prints it, causes included, in UTF-8. New reference;
- * NULL with an exception. */
-PyObject *failure_traceback(PyObject *exc);
 
 #endif

@@ -18,6 +18,7 @@
 #include "wsgi/python.h"
 #include "wsgi/start_response.h"
 #include "wsgi/timeout.h"
+#include "wsgi/traceback.h"
 
 #include <stdlib.h>
 
@@ -76,7 +77,7 @@ handler_prepare(void)
     PyGILState_STATE gil = PyGILState_Ensure();
 
     imports_begin();
-    failure_prepare();
+    traceback_prepare();
     imports_end();
     PyGILState_Release(gil);
 }

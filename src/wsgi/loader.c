@@ -6,12 +6,12 @@
 #include "base/log.h"
 #include "wsgi/apps.h"
 #include "wsgi/errors.h"
-#include "wsgi/failure.h"
 #include "wsgi/imports.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
 #include "wsgi/site.h"
 #include "wsgi/target.h"
+#include "wsgi/traceback.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -181,7 +181,7 @@ print_failure(PyObject *exc)
     CLEANUP(py_clear) PyObject *cause = PyException_GetCause(exc);
     PyObject *shown = cause != NULL ? cause : exc;
     CLEANUP(py_clear)
-    PyObject *lines = is_sentence(shown) ? NULL : failure_traceback(shown);
+    PyObject *lines = is_sentence(shown) ? NULL : traceback_format(shown);
     PyErr_Clear();
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);

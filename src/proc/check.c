@@ -9,6 +9,7 @@
 #include "proc/restart.h"
 #include "proc/script_check.h"
 #include "proc/start.h"
+#include "wsgi/handler.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"
 
@@ -60,7 +61,7 @@ check_run(const struct config *config)
     }
     if (status == 0) {
         restart_check_bind(tell_fd);
-        status = interp_start(config, loader_script());
+        status = handler_start_python(config);
     }
     return status != 0 ? status : load(config, tell_fd);
 }

@@ -3,6 +3,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/place.h"
+#include "wsgi/handler.h"
 #include "wsgi/imports.h"
 #include "wsgi/interp.h"
 #include "wsgi/interrupt.h"
@@ -110,7 +111,7 @@ prelude_open_watch(const struct config *config)
 int
 prelude_start_python(const struct config *config)
 {
-    int status = interp_start(config, loader_script());
+    int status = handler_start_python(config);
 
     return status != 0 ? status : prelude_open_watch(config);
 }

@@ -148,7 +148,7 @@ bear(struct zygote_self *z, unsigned slot)
         tell(z, r);
         return false;
     }
-    fork_begin();
+    fork_begin(handler_flush_line);
     signals_hold(); /* the worker's are its own from its first moment on */
     child_pause(true);
     if (fork_twice(&c, &middle)) {
@@ -193,7 +193,7 @@ set_up(struct zygote_self *z, pid_t master)
 static int
 load(struct zygote_self *z)
 {
-    int status = interp_start(z->s->config, loader_script());
+    int status = handler_start_python(z->s->config);
 
     if (status != 0) {
         return status;

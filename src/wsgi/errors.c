@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "wsgi/lease.h"
-#include "wsgi/module.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -399,15 +398,11 @@ errors_new(PyTypeObject *type, const char *name)
 }
 
 int
-errors_install(void)
+errors_install(PyTypeObject *type)
 {
     ASSERT_GIL();
-    const struct module_state *state = module_get();
-    if (state == NULL) {
-        return -1;
-    }
-    CLEANUP(py_clear) PyObject *out = errors_new(state->errors, "<stdout>");
-    CLEANUP(py_clear) PyObject *err = errors_new(state->errors, "<stderr>");
+    CLEANUP(py_clear) PyObject *out = errors_new(type, "<stdout>");
+    CLEANUP(py_clear) PyObject *err = errors_new(type, "<stderr>");
     if (out == NULL || err == NULL || PySys_SetObject("stdout", out) < 0 ||
         PySys_SetObject("stderr", err) < 0) {
         return -1;

@@ -25,9 +25,9 @@ PyObject *errors_type(PyObject *module);
 /* A stream; name is static text such as "<stderr>". New reference. */
 PyObject *errors_new(PyTypeObject *type, const char *name);
 
-/* After Python started: sys.stdout and sys.stderr become such streams, while
- * sys.__stdout__ and sys.__stderr__ stay. 0, or -1 with an exception. */
-CHECK_RESULT int errors_install(void);
+/* After Python started: sys.stdout and sys.stderr become streams of this type,
+ * while sys.__stdout__ and sys.__stderr__ stay. 0, or -1 with an exception. */
+CHECK_RESULT int errors_install(PyTypeObject *type);
 
 /* What write() does with these bytes. */
 void errors_write(const char *bytes, size_t n);

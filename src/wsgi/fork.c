@@ -5,7 +5,6 @@
 #include "wsgi/fork.h"
 
 #include "base/log.h"
-#include "wsgi/errors.h"
 #include "wsgi/exit.h"
 #include "wsgi/python.h"
 
@@ -82,10 +81,10 @@ fork_prepare(void)
 }
 
 void
-fork_begin(void)
+fork_begin(void (*flush)(void))
 {
     gil = PyGILState_Ensure();
-    errors_end_line();
+    flush();
     (void)fflush(NULL);
     PyOS_BeforeFork();
 }

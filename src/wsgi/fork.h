@@ -24,8 +24,9 @@
  * warns of threads, which do not live on in a child. */
 void fork_prepare(void);
 
-/* Around fork(), also where it fails: one of the two follows. */
-void fork_begin(void);
+/* Around fork(), also where it fails: one of the two follows. flush, with the GIL:
+ * sends what this process has buffered itself. */
+void fork_begin(void (*flush)(void));
 void fork_in_parent(void);
 void fork_in_child(void);
 

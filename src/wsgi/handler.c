@@ -12,8 +12,10 @@
 #include "wsgi/failure.h"
 #include "wsgi/imports.h"
 #include "wsgi/input.h"
+#include "wsgi/interp.h"
 #include "wsgi/interrupt.h"
 #include "wsgi/lease.h"
+#include "wsgi/loader.h"
 #include "wsgi/module.h"
 #include "wsgi/python.h"
 #include "wsgi/start_response.h"
@@ -69,6 +71,33 @@ be_no_daemon(void)
     if (me == NULL || PyObject_SetAttrString(me, "_daemonic", Py_False) < 0) {
         PyErr_Clear(); /* no memory will show soon enough */
     }
+}
+
+/* -- Python ------------------------------------------------------------------------ */
+
+static int
+after_start(void)
+{
+    const struct module_state *types = module_get();
+
+    return types == NULL || errors_install(types->errors) < 0
+               ? -1
+               : loader_set_path();
+}
+
+int
+handler_start_python(const struct config *config)
+{
+    static const struct interp_hooks hooks = {.before_start = module_register,
+                                              .after_start = after_start};
+
+    return interp_start(config, loader_script(), &hooks);
+}
+
+void
+handler_flush_line(void)
+{
+    errors_end_line();
 }
 
 void

@@ -5,12 +5,9 @@
 
 #include "base/log.h"
 #include "config.h"
-#include "wsgi/errors.h"
 #include "wsgi/exit.h"
 #include "wsgi/fork.h"
 #include "wsgi/frozen.h"
-#include "wsgi/loader.h"
-#include "wsgi/module.h"
 #include "wsgi/python.h"
 #include "wsgi/reach.h"
 #include "wsgi/site.h"
@@ -248,23 +245,24 @@ end_utf8(locale_t utf8)
 }
 
 static int
-set_up(const struct config *config)
+set_up(const struct config *config, const struct interp_hooks *hooks)
 {
-    if (errors_install() < 0 || loader_set_path() < 0) {
+    if (hooks->after_start() < 0) {
         return -1;
     }
     return config->threads > 1 ? prepare_threads() : 0;
 }
 
 int
-interp_start(const struct config *config, const char *script)
+interp_start(const struct config *config, const char *script,
+             const struct interp_hooks *hooks)
 {
     int r = find_executable(config);
     if (r < 0) {
         log_error("--venv %s: %s", config->venv, strerror(-r));
         return EX_SOFTWARE;
     }
-    if (module_register() < 0) {
+    if (hooks->before_start() < 0) {
         log_error("Python could not be started: out of memory");
         return EX_SOFTWARE;
     }
@@ -274,7 +272,7 @@ interp_start(const struct config *config, const char *script)
     if (!PyStatus_Exception(s)) {
         s = init(config, script);
     }
-    r = PyStatus_Exception(s) ? 0 : set_up(config);
+    r = PyStatus_Exception(s) ? 0 : set_up(config, hooks);
     end_utf8(utf8);
     if (PyStatus_Exception(s)) {
         /* Py_ExitStatusException() would end the process with its own text. */

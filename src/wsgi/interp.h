@@ -22,8 +22,17 @@
  * then. 0 or EX_CONFIG (78). */
 CHECK_RESULT int interp_check(const struct config *config);
 
+/* What the parts above this file do at a start. */
+struct interp_hooks {
+    /* Before Python is initialised. 0, or -1: out of memory. */
+    int (*before_start)(void);
+    /* When it has started, GIL held. 0, or -1 with an exception. */
+    int (*after_start)(void);
+};
+
 /* Starts Python. script is sys.argv[0] and may be NULL. 0 or EX_SOFTWARE. */
-CHECK_RESULT int interp_start(const struct config *config, const char *script);
+CHECK_RESULT int interp_start(const struct config *config, const char *script,
+                              const struct interp_hooks *hooks);
 
 /* threading shutdown, atexit, flush of every open writer, fflush. Afterwards the
  * caller leaves by _exit(); Python must not be used again. */

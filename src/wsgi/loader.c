@@ -149,7 +149,7 @@ loader_set_path(void)
             PyErr_SetFromErrnoWithFilename(PyExc_OSError, only.shown);
             return -1;
         }
-        if (target_add_path(dir, at++) < 0) {
+        if (site_insert_path(dir, at++) < 0) {
             return -1;
         }
     }

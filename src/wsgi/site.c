@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "wsgi/reach.h"
-#include "wsgi/target.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -16,6 +15,21 @@
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+int
+site_insert_path(const char *dir, Py_ssize_t position)
+{
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
+    if (entry == NULL) {
+        return -1;
+    }
+    if (path == NULL || !PyList_Check(path)) {
+        PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
+        return -1;
+    }
+    return PyList_Insert(path, position, entry);
+}
 
 /* -- .pth files ---------------------------------------------------------------- */
 
@@ -100,7 +114,7 @@ has_pth_file(const char *dir)
 int
 site_add_folder(const char *dir, Py_ssize_t *at)
 {
-    if (target_add_path(dir, *at) < 0) {
+    if (site_insert_path(dir, *at) < 0) {
         return -1;
     }
     if (!has_pth_file(dir)) {

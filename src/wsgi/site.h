@@ -15,6 +15,9 @@
 
 #include "conf/config.h"
 
+/* Inserts dir into sys.path. 0 or -1. */
+CHECK_RESULT int site_insert_path(const char *dir, Py_ssize_t position);
+
 /* Inserts dir (absolute) into sys.path at *at, behind it what its .pth files
  * name, and runs their import lines; moves *at behind all that. 0, or -1 with an
  * exception; a .pth file that fails is told on stderr and no error, as in

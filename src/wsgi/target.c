@@ -6,6 +6,7 @@
 #include "wsgi/bytecode.h"
 #include "wsgi/callable.h"
 #include "wsgi/reach.h"
+#include "wsgi/site.h"
 #include "wsgi/spawn.h"
 
 #include <ctype.h>
@@ -309,21 +310,6 @@ module_name(const struct target *t)
 
 /* -- the import ----------------------------------------------------------------- */
 
-int
-target_add_path(const char *dir, Py_ssize_t position)
-{
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
-    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
-    if (entry == NULL) {
-        return -1;
-    }
-    if (path == NULL || !PyList_Check(path)) {
-        PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
-        return -1;
-    }
-    return PyList_Insert(path, position, entry);
-}
-
 static void
 forget_module(PyObject *name)
 {
@@ -347,7 +333,7 @@ add_folder(const char *file)
         return entry == NULL ? -1 : 0;
     }
     int has = PySequence_Contains(path, entry);
-    return has != 0 ? has < 0 ? -1 : 0 : target_add_path(dir, 0);
+    return has != 0 ? has < 0 ? -1 : 0 : site_insert_path(dir, 0);
 }
 
 static PyObject *

@@ -43,7 +43,4 @@ void target_fini(struct target *t);
 /* Imports it (a file always anew) and returns the callable: new reference. */
 PyObject *target_load(const struct target *t);
 
-/* Inserts dir into sys.path. 0 or -1. */
-CHECK_RESULT int target_add_path(const char *dir, Py_ssize_t position);
-
 #endif

@@ -37,31 +37,32 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-SRC_base    := account buf clock fd hash json log logfile num place sheet \
-               signame stamp utf8
-SRC_conf    := argv config options shebang value
-SRC_net     := address allow conn listener migrate poller socket_file spare
-SRC_gateway := access_log cgi doctor doctor_advice doctor_page fcgi fcgi_body \
-               fcgi_gate fcgi_os fcgi_out params path request request_id \
-               response rewrite spool x_sendfile
-SRC_wsgi    := after apps body bytecode callable environ errand errors exit \
-               failure file_wrapper fork frozen handler imports input interp \
-               interrupt lease loader module own_signals page prefault reach \
-               scripts site spawn stacks start_response target timeout \
-               traceback venv watch
-SRC_client  := answer body exchange peer ping request status vars
-SRC_proc    := caretaker cgi_process cgi_watch check child control \
-               fcgi_process handover logs master master_zygotes memory notify \
-               nursery pid_file pool prelude privs relief restart scoreboard \
-               script_check signals sockets start status status_html \
-               status_json status_metrics status_shot status_text touched \
-               watchdog zygote
+LAYERS := base os conf net gateway client wsgi proc
+# Those that include <Python.h>.
+PYTHON_LAYERS := wsgi
+
+SRC_base      := buf clock hash json num sheet signame utf8
+SRC_os        := account fd log logfile memory place reach stamp
+SRC_conf      := argv config options shebang value
+SRC_net       := address allow conn listener migrate poller socket_file spare
+SRC_gateway   := access_log cgi doctor doctor_advice doctor_page fcgi \
+                 fcgi_body fcgi_gate fcgi_os fcgi_out params path request \
+                 request_id response rewrite spool x_sendfile
+SRC_client    := answer body exchange peer ping request status vars
+SRC_wsgi      := after apps body bytecode callable environ errand errors exit \
+                 failure file_wrapper fork frozen handler imports input \
+                 interp interrupt lease loader module own_signals page \
+                 prefault scripts site spawn stacks start_response target \
+                 timeout traceback venv watch
+SRC_proc      := caretaker cgi_process cgi_watch check child control \
+                 fcgi_process handover logs master master_zygotes notify \
+                 nursery pid_file pool prelude privs relief restart \
+                 scoreboard script_check signals sockets start status \
+                 status_html status_json status_metrics status_shot \
+                 status_text touched watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
-# What needs no Python: linked into every unit test as one archive.
-SRC_core := $(foreach l,base conf net gateway,$(call layer,$(l)))
-SRC      := src/main.c $(SRC_core) $(call layer,wsgi) \
-            $(call layer,client) $(call layer,proc)
+SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))
 
 unlisted := $(filter-out $(SRC),$(wildcard src/*.c src/*/*.c))
 ifneq ($(unlisted),)
@@ -71,10 +72,9 @@ endif
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
-CORE_OBJ := $(SRC_core:src/%.c=$(BUILD)/obj/%.o) \
-            $(patsubst %,$(BUILD)/obj/client/%.o,$(SRC_client)) \
-            $(patsubst %,$(BUILD)/obj/proc/%.o,control handover notify relief \
-            scoreboard touched $(filter status%,$(SRC_proc)))
+# What needs no Python: one archive for all unit tests.
+CORE_OBJ := $(filter-out $(BUILD)/obj/main.o \
+            $(foreach l,$(PYTHON_LAYERS),$(BUILD)/obj/$(l)/%.o),$(OBJ))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 PROGRAM  := $(BUILD)/wsgi-cgi
 
@@ -192,7 +192,8 @@ $(BUILD)/obj/%.o: src/%.c $(BUILD)/settings $(BUILD)/config.h
 	@mkdir -p $(@D)
 	$(Q)$(COMPILE) -c $< -o $@
 
-$(BUILD)/obj/wsgi/%.o: PROG_CPPFLAGS += $(PYTHON_CFLAGS)
+$(foreach l,$(PYTHON_LAYERS),$(BUILD)/obj/$(l)/%.o): \
+    PROG_CPPFLAGS += $(PYTHON_CFLAGS)
 ifeq ($(fcgi_mode),shared)
 # libfcgi.so must find our OS_* functions in the program.
 $(BUILD)/obj/gateway/fcgi_os.o: PROG_CFLAGS += -fvisibility=default

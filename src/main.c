@@ -5,12 +5,12 @@
  * FastCGI socket, or on its own), and runs the one or the other. The only file
  * that ends the process, besides those of proc/.
  */
-#include "base/fd.h"
-#include "base/log.h"
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
 #include "gateway/cgi.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/cgi_process.h"
 #include "proc/check.h"
 #include "proc/fcgi_process.h"

@@ -1,8 +1,8 @@
 #include "client/answer.h"
 
-#include "base/log.h"
 #include "base/num.h"
 #include "client/exchange.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <fastcgi.h>

@@ -1,6 +1,6 @@
 #include "client/body.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 #include "client/peer.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "net/address.h"
+#include "os/fd.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <inttypes.h>

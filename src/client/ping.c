@@ -1,11 +1,11 @@
 /*
  * ping.c - --ping: does the backend answer, and how fast
  */
-#include "base/log.h"
 #include "client/answer.h"
 #include "client/client.h"
 #include "client/exchange.h"
 #include "client/vars.h"
+#include "os/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,10 +4,10 @@
  * The head is shown as lines, its status first; the body as it comes; what the
  * application wrote to FCGI_STDERR goes to stderr.
  */
-#include "base/log.h"
 #include "client/answer.h"
 #include "client/client.h"
 #include "client/vars.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /*
  * status.c - --status: the status page of a backend, or of its control socket
  */
-#include "base/log.h"
 #include "client/answer.h"
 #include "client/client.h"
 #include "client/vars.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <stdio.h>

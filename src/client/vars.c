@@ -1,7 +1,7 @@
 #include "client/vars.h"
 
-#include "base/log.h"
 #include "config.h"
+#include "os/log.h"
 
 #include <ctype.h>
 #include <inttypes.h>

@@ -11,7 +11,7 @@
 #ifndef CONF_CONFIG_H
 #define CONF_CONFIG_H
 
-#include "base/log.h"
+#include "os/log.h"
 
 #include <stdbool.h>
 #include <stddef.h>

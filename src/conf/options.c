@@ -9,9 +9,9 @@
  * its state is global, while up to three lists of words are parsed here.
  */
 #include "conf/options.h"
-#include "base/log.h"
 #include "conf/argv.h"
 #include "conf/value.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <stdbool.h>

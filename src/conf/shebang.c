@@ -3,7 +3,7 @@
  */
 #include "conf/shebang.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <fcntl.h>
 #include <string.h>

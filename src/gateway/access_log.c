@@ -3,10 +3,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/log.h"
-#include "base/logfile.h"
 #include "base/num.h"
 #include "base/utf8.h"
+#include "os/log.h"
+#include "os/logfile.h"
 
 #include <string.h>
 

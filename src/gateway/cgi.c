@@ -1,10 +1,10 @@
 #include "gateway/cgi.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "gateway/access_log.h"
 #include "gateway/spool.h"
 #include "gateway/transport.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -16,11 +16,11 @@
 #define GATEWAY_REQUEST_H
 
 #include "base/compiler.h"
-#include "base/log.h"
 #include "conf/config.h"
 #include "gateway/params.h"
 #include "gateway/request_id.h"
 #include "gateway/response.h"
+#include "os/log.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

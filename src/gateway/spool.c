@@ -1,6 +1,6 @@
 #include "gateway/spool.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 #include "net/address.h"
 
-#include "base/log.h"
 #include "base/num.h"
+#include "os/log.h"
 
 #include <arpa/inet.h>
 #include <string.h>

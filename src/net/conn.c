@@ -1,6 +1,6 @@
 #include "net/conn.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <poll.h>
 #include <sched.h>

@@ -1,10 +1,10 @@
 #include "net/listener.h"
 
-#include "base/account.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "net/address.h"
 #include "net/socket_file.h"
+#include "os/account.h"
+#include "os/fd.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
 #include "net/migrate.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 #include "net/poller.h"
 
-#include "base/fd.h"
 #include "net/conn.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 #include "net/socket_file.h"
 
-#include "base/fd.h"
-#include "base/place.h"
+#include "os/fd.h"
+#include "os/place.h"
 
 #include <errno.h>
 #include <fcntl.h>

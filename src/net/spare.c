@@ -1,6 +1,6 @@
 #include "net/spare.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 bool
 spare_hold(struct spare *s, int fd)

@@ -1,7 +1,7 @@
 #include "proc/caretaker.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "os/log.h"
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/notify.h"

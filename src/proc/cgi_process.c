@@ -1,8 +1,8 @@
 #include "proc/cgi_process.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "gateway/cgi.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/cgi_watch.h"
 #include "proc/child.h"
 #include "proc/logs.h"

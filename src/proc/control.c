@@ -10,12 +10,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "gateway/fcgi_gate.h"
 #include "gateway/params.h"
 #include "net/allow.h"
 #include "net/listener.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/status.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 #include "proc/fcgi_process.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "gateway/fcgi_os.h"
+#include "os/log.h"
 #include "proc/caretaker.h"
 #include "proc/handover.h"
 #include "proc/logs.h"

@@ -4,8 +4,8 @@
 #include "proc/handover.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/num.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 #include "proc/logs.h"
 
-#include "base/log.h"
-#include "base/logfile.h"
-#include "base/place.h"
 #include "gateway/access_log.h"
+#include "os/log.h"
+#include "os/logfile.h"
+#include "os/place.h"
 
 #include <errno.h>
 #include <pthread.h>

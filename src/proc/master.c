@@ -1,9 +1,9 @@
 #include "proc/master.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/signame.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/master_state.h"

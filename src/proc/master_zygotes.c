@@ -4,7 +4,7 @@
 #include "proc/master_state.h"
 
 #include "base/clock.h"
-#include "base/log.h"
+#include "os/log.h"
 #include "proc/master.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 #include "proc/notify.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/scoreboard.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 #include "proc/nursery.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/log.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/signals.h"
 
 #include <errno.h>

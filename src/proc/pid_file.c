@@ -1,9 +1,9 @@
 #include "proc/pid_file.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
-#include "base/place.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "os/place.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -23,8 +23,8 @@
 #include "net/migrate.h"
 #include "net/poller.h"
 #include "net/spare.h"
+#include "os/memory.h"
 #include "proc/control.h"
-#include "proc/memory.h"
 #include "proc/scoreboard.h"
 #include "proc/watchdog.h"
 

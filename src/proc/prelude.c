@@ -1,8 +1,8 @@
 #include "proc/prelude.h"
 
-#include "base/fd.h"
-#include "base/log.h"
-#include "base/place.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "os/place.h"
 #include "wsgi/handler.h"
 #include "wsgi/imports.h"
 #include "wsgi/interp.h"

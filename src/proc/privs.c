@@ -1,6 +1,6 @@
 #include "proc/privs.h"
 
-#include "base/log.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <grp.h>

@@ -15,9 +15,9 @@
 #ifndef PROC_PRIVS_H
 #define PROC_PRIVS_H
 
-#include "base/account.h"
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "os/account.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
 #include "proc/restart.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
 #include "base/signame.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/signals.h"
 #include "wsgi/loader.h"
 

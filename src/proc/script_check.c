@@ -1,8 +1,8 @@
 #include "proc/script_check.h"
 
-#include "base/log.h"
 #include "conf/shebang.h"
-#include "wsgi/reach.h"
+#include "os/log.h"
+#include "os/reach.h"
 
 #include <limits.h>
 #include <stdbool.h>

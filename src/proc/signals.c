@@ -1,6 +1,6 @@
 #include "proc/signals.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 #include "wsgi/own_signals.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 #include "proc/sockets.h"
 
-#include "base/fd.h"
-#include "base/log.h"
+#include "os/fd.h"
+#include "os/log.h"
 
 #include <stdlib.h>
 #include <string.h>

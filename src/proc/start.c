@@ -1,9 +1,9 @@
 #include "proc/start.h"
 
 #include "base/buf.h"
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/restart.h"
 #include "wsgi/interp.h"
 

@@ -13,8 +13,8 @@
 #ifndef PROC_TOUCHED_H
 #define PROC_TOUCHED_H
 
-#include "base/stamp.h"
 #include "conf/config.h"
+#include "os/stamp.h"
 
 #include <stdbool.h>
 #include <stddef.h>

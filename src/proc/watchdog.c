@@ -1,7 +1,7 @@
 #include "proc/watchdog.h"
 
 #include "base/buf.h"
-#include "base/log.h"
+#include "os/log.h"
 #include "wsgi/interrupt.h"
 #include "wsgi/stacks.h"
 

@@ -1,8 +1,8 @@
 #include "proc/zygote.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/log.h"
+#include "os/fd.h"
+#include "os/log.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
 #include "proc/handover.h"

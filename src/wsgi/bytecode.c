@@ -8,7 +8,7 @@
  */
 #include "wsgi/bytecode.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

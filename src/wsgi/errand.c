@@ -3,7 +3,7 @@
  */
 #include "wsgi/errand.h"
 
-#include "base/log.h"
+#include "os/log.h"
 #include "wsgi/python.h"
 
 #include <errno.h>

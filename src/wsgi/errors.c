@@ -7,8 +7,8 @@
 #include "wsgi/errors.h"
 
 #include "base/buf.h"
-#include "base/log.h"
 #include "base/utf8.h"
+#include "os/log.h"
 #include "wsgi/lease.h"
 
 #include <pthread.h>

@@ -4,7 +4,7 @@
  */
 #include "wsgi/fork.h"
 
-#include "base/log.h"
+#include "os/log.h"
 #include "wsgi/exit.h"
 #include "wsgi/python.h"
 

@@ -3,7 +3,7 @@
  */
 #include "wsgi/handler.h"
 
-#include "base/log.h"
+#include "os/log.h"
 #include "wsgi/after.h"
 #include "wsgi/apps.h"
 #include "wsgi/body.h"

@@ -3,8 +3,8 @@
  */
 #include "wsgi/imports.h"
 
+#include "os/reach.h"
 #include "wsgi/python.h"
-#include "wsgi/reach.h"
 
 #include <limits.h>
 #include <stdatomic.h>

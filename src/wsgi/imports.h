@@ -12,7 +12,7 @@
 #define WSGI_IMPORTS_H
 
 #include "base/compiler.h"
-#include "base/stamp.h"
+#include "os/stamp.h"
 
 #include <stdbool.h>
 

@@ -3,13 +3,13 @@
  */
 #include "wsgi/interp.h"
 
-#include "base/log.h"
 #include "config.h"
+#include "os/log.h"
+#include "os/reach.h"
 #include "wsgi/exit.h"
 #include "wsgi/fork.h"
 #include "wsgi/frozen.h"
 #include "wsgi/python.h"
-#include "wsgi/reach.h"
 #include "wsgi/site.h"
 #include "wsgi/venv.h"
 

@@ -3,8 +3,8 @@
  */
 #include "wsgi/interrupt.h"
 
-#include "base/log.h"
 #include "gateway/access_log.h"
+#include "os/log.h"
 #include "wsgi/errand.h"
 #include "wsgi/lease.h"
 #include "wsgi/own_signals.h"

@@ -3,12 +3,12 @@
  */
 #include "wsgi/loader.h"
 
-#include "base/log.h"
+#include "os/log.h"
+#include "os/reach.h"
 #include "wsgi/apps.h"
 #include "wsgi/errors.h"
 #include "wsgi/imports.h"
 #include "wsgi/python.h"
-#include "wsgi/reach.h"
 #include "wsgi/site.h"
 #include "wsgi/target.h"
 #include "wsgi/traceback.h"

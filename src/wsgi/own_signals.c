@@ -8,7 +8,7 @@
  */
 #include "wsgi/own_signals.h"
 
-#include "base/log.h"
+#include "os/log.h"
 #include "wsgi/python.h"
 
 #include <signal.h>

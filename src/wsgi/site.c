@@ -3,8 +3,8 @@
  */
 #include "wsgi/site.h"
 
-#include "base/log.h"
-#include "wsgi/reach.h"
+#include "os/log.h"
+#include "os/reach.h"
 
 #include <dirent.h>
 #include <limits.h>

@@ -4,9 +4,9 @@
 #include "wsgi/stacks.h"
 
 #include "base/buf.h"
-#include "base/fd.h"
 #include "base/num.h"
 #include "gateway/request_id.h"
+#include "os/fd.h"
 #include "wsgi/errand.h"
 #include "wsgi/python.h"
 

@@ -16,7 +16,7 @@
 #define WSGI_STACKS_H
 
 #include "base/compiler.h"
-#include "base/log.h"
+#include "os/log.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -3,9 +3,9 @@
  */
 #include "wsgi/target.h"
 
+#include "os/reach.h"
 #include "wsgi/bytecode.h"
 #include "wsgi/callable.h"
-#include "wsgi/reach.h"
 #include "wsgi/site.h"
 #include "wsgi/spawn.h"
 

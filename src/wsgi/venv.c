@@ -3,11 +3,11 @@
  */
 #include "wsgi/venv.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
+#include "os/fd.h"
+#include "os/log.h"
+#include "os/reach.h"
 #include "wsgi/python.h"
-#include "wsgi/reach.h"
 
 #include <errno.h>
 #include <fcntl.h>

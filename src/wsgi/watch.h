@@ -14,7 +14,7 @@
 
 #include "wsgi/python.h"
 
-#include "base/stamp.h"
+#include "os/stamp.h"
 
 #include <stdbool.h>
 #include <stddef.h>

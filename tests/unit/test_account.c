@@ -1,9 +1,9 @@
 /*
- * test_account.c - base/account: names and numbers of users and groups
+ * test_account.c - os/account: names and numbers of users and groups
  */
 #include "unit.h"
 
-#include "base/account.h"
+#include "os/account.h"
 
 #include <errno.h>
 

@@ -1,9 +1,9 @@
 /*
- * test_fd.c - base/fd: what is closed at start, CLOEXEC, listening or not (F2)
+ * test_fd.c - os/fd: what is closed at start, CLOEXEC, listening or not (F2)
  */
 #include "unit.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <dlfcn.h>
 #include <errno.h>

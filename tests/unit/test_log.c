@@ -1,12 +1,12 @@
 /*
- * test_log.c - base/log: one line, one write(2), nothing unescaped
+ * test_log.c - os/log: one line, one write(2), nothing unescaped
  *
  * The program's own write() stands in for the C library's where fd 2 is meant,
  * to count the calls and to fail some of them.
  */
 #include "unit.h"
 
-#include "base/log.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <pthread.h>

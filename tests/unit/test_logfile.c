@@ -1,9 +1,9 @@
 /*
- * test_logfile.c - base/logfile: opening, renaming, opening anew
+ * test_logfile.c - os/logfile: opening, renaming, opening anew
  */
 #include "unit.h"
 
-#include "base/logfile.h"
+#include "os/logfile.h"
 
 #include <errno.h>
 #include <limits.h>

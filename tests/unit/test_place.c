@@ -1,12 +1,12 @@
 /*
- * test_place.c - base/place: which links root follows, and whose files it takes
+ * test_place.c - os/place: which links root follows, and whose files it takes
  *
  * Who owns what is made up here, so that no root is needed: all is root's but what
  * give() has given away. Modes, links and names are real.
  */
 #include "unit.h"
 
-#include "base/place.h"
+#include "os/place.h"
 
 #include <dlfcn.h>
 #include <errno.h>

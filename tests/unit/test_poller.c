@@ -5,9 +5,9 @@
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "base/fd.h"
 #include "net/conn.h"
 #include "net/poller.h"
+#include "os/fd.h"
 
 #include <sys/socket.h>
 

@@ -13,8 +13,8 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno, for place_strerror().    Blocks: on the file system.
  */
-#ifndef BASE_PLACE_H
-#define BASE_PLACE_H
+#ifndef OS_PLACE_H
+#define OS_PLACE_H
 
 #include "base/compiler.h"
 

@@ -6,8 +6,8 @@
  * Errors:    0 or -ENOENT; logs nothing.
  * Blocks:    on the name services.
  */
-#ifndef BASE_ACCOUNT_H
-#define BASE_ACCOUNT_H
+#ifndef OS_ACCOUNT_H
+#define OS_ACCOUNT_H
 
 #include "base/compiler.h"
 

@@ -9,8 +9,8 @@
  * Errors:    0 or -errno, for place_strerror(); logs nothing.
  * Blocks:    on the file system.
  */
-#ifndef BASE_LOGFILE_H
-#define BASE_LOGFILE_H
+#ifndef OS_LOGFILE_H
+#define OS_LOGFILE_H
 
 #include "base/compiler.h"
 

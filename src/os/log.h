@@ -9,8 +9,8 @@
  * Errors:    none: a log line that cannot be written is lost.
  * Blocks:    as long as write(2) on fd 2 does.
  */
-#ifndef BASE_LOG_H
-#define BASE_LOG_H
+#ifndef OS_LOG_H
+#define OS_LOG_H
 
 #include "base/buf.h"
 #include "base/compiler.h"

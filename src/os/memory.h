@@ -8,8 +8,8 @@
  * Threads:   memory_kib() any, the rest one.                     GIL: not used.
  * Errors:    see each.                                           Blocks: never.
  */
-#ifndef PROC_MEMORY_H
-#define PROC_MEMORY_H
+#ifndef OS_MEMORY_H
+#define OS_MEMORY_H
 
 #include "base/compiler.h"
 

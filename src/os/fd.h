@@ -6,8 +6,8 @@
  * Errors:    0 or -errno; logs nothing.
  * Blocks:    never, but for fd_make_temporary(): on the file system.
  */
-#ifndef BASE_FD_H
-#define BASE_FD_H
+#ifndef OS_FD_H
+#define OS_FD_H
 
 #include "base/compiler.h"
 

@@ -1,7 +1,7 @@
 /*
  * account.c - users and groups of this machine, by name or number
  */
-#include "base/account.h"
+#include "os/account.h"
 
 #include "base/num.h"
 

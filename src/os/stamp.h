@@ -6,8 +6,8 @@
  * Errors:    none: a file that is not there is a state like any other.
  * Blocks:    file system.
  */
-#ifndef BASE_STAMP_H
-#define BASE_STAMP_H
+#ifndef OS_STAMP_H
+#define OS_STAMP_H
 
 #include <stdbool.h>
 #include <stdint.h>

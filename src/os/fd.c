@@ -1,7 +1,7 @@
 /*
  * fd.c - file descriptors: closing, duplicating, sanity at start
  */
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

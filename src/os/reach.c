@@ -1,7 +1,7 @@
 /*
  * reach.c - which part of a path stops this user
  */
-#include "wsgi/reach.h"
+#include "os/reach.h"
 
 #include <errno.h>
 #include <fcntl.h>

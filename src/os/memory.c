@@ -1,8 +1,8 @@
-#include "proc/memory.h"
+#include "os/memory.h"
 
-#include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
+#include "os/fd.h"
+#include "os/log.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /*
  * stamp.c - what a file looked like: has it changed since?
  */
-#include "base/stamp.h"
+#include "os/stamp.h"
 
 struct stamp
 stamp_of(const struct stat *st)

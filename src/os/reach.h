@@ -6,8 +6,8 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno of the path; logs nothing.    Blocks: file system.
  */
-#ifndef WSGI_REACH_H
-#define WSGI_REACH_H
+#ifndef OS_REACH_H
+#define OS_REACH_H
 
 #include "base/compiler.h"
 

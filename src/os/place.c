@@ -1,6 +1,6 @@
-#include "base/place.h"
+#include "os/place.h"
 
-#include "base/fd.h"
+#include "os/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>

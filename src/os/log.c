@@ -1,4 +1,4 @@
-#include "base/log.h"
+#include "os/log.h"
 
 #include "base/clock.h"
 #include "base/json.h"

@@ -8,7 +8,6 @@
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
-#include "gateway/cgi.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/cgi_process.h"
@@ -20,6 +19,7 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/start.h"
+#include "transport/cgi.h"
 #include "wsgi/interp.h"
 #include "wsgi/prefault.h"
 

@@ -2,7 +2,7 @@
  * request.h - one request: its variables, its body, its response, its log
  *
  * What:      what the WSGI side sees of a request, whatever carried it here.
- * Owner:     the transport (gateway/cgi, gateway/fcgi) that fills it.
+ * Owner:     the transport (transport/cgi, transport/fcgi) that fills it.
  * Lifetime:  one request; Python objects that outlive it must not touch it.
  * Threads:   one at a time: the thread that runs the request, or another of the
  *            application while the WSGI side keeps the former out (lease.h).

@@ -1,12 +1,12 @@
 #include "proc/cgi_process.h"
 
-#include "gateway/cgi.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/cgi_watch.h"
 #include "proc/child.h"
 #include "proc/logs.h"
 #include "proc/prelude.h"
+#include "transport/cgi.h"
 #include "wsgi/handler.h"
 #include "wsgi/interp.h"
 #include "wsgi/prefault.h"

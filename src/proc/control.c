@@ -10,13 +10,13 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "gateway/fcgi_gate.h"
 #include "gateway/params.h"
 #include "net/allow.h"
 #include "net/listener.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/status.h"
+#include "transport/fcgi_gate.h"
 
 #include <errno.h>
 #include <fastcgi.h>

@@ -1,7 +1,6 @@
 #include "proc/fcgi_process.h"
 
 #include "base/clock.h"
-#include "gateway/fcgi_os.h"
 #include "os/log.h"
 #include "proc/caretaker.h"
 #include "proc/handover.h"
@@ -15,6 +14,7 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/sockets.h"
+#include "transport/fcgi_os.h"
 #include "wsgi/handler.h"
 #include "wsgi/interp.h"
 #include "wsgi/loader.h"

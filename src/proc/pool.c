@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "gateway/access_log.h"
-#include "gateway/fcgi.h"
 #include "net/conn.h"
 #include "net/poller.h"
 #include "os/fd.h"
@@ -15,6 +14,7 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/status.h"
+#include "transport/fcgi.h"
 #include "wsgi/handler.h"
 #include "wsgi/loader.h"
 

@@ -16,7 +16,6 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "gateway/doctor.h"
-#include "gateway/fcgi.h"
 #include "net/allow.h"
 #include "net/conn.h"
 #include "net/listener.h"
@@ -27,6 +26,7 @@
 #include "proc/control.h"
 #include "proc/scoreboard.h"
 #include "proc/watchdog.h"
+#include "transport/fcgi.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,10 +1,10 @@
 /*
- * test_fcgi_os.c - gateway/fcgi_os: libfcgi without memory
+ * test_fcgi_os.c - transport/fcgi_os: libfcgi without memory
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "gateway/fcgi_os.h"
+#include "transport/fcgi_os.h"
 
 #include <assert.h>
 #include <errno.h>

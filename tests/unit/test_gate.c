@@ -1,11 +1,11 @@
 /*
- * test_gate.c - gateway/fcgi_gate: what a peer may send before a request is one
+ * test_gate.c - transport/fcgi_gate: what a peer may send before a request is one
  *
  * Every stream is fed whole and in pieces; the result must not depend on it.
  */
 #include "unit.h"
 
-#include "gateway/fcgi_gate.h"
+#include "transport/fcgi_gate.h"
 
 #include <fastcgi.h>
 #include <stdbool.h>

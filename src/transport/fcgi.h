@@ -13,14 +13,14 @@
  * Blocks:    never before a request is whole; then as long as it runs.
  * Standards: FastCGI 1.0.
  */
-#ifndef GATEWAY_FCGI_H
-#define GATEWAY_FCGI_H
+#ifndef TRANSPORT_FCGI_H
+#define TRANSPORT_FCGI_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "gateway/fcgi_gate.h"
 #include "gateway/request.h"
 #include "net/conn.h"
+#include "transport/fcgi_gate.h"
 
 #include <stdatomic.h>
 #include <stddef.h>

@@ -1,9 +1,9 @@
-#include "gateway/fcgi.h"
+#include "transport/fcgi.h"
 
 #include "base/clock.h"
 #include "gateway/access_log.h"
-#include "gateway/fcgi_os.h"
-#include "gateway/fcgi_worker.h"
+#include "transport/fcgi_os.h"
+#include "transport/fcgi_worker.h"
 
 #include <errno.h>
 #include <fcgiapp.h>

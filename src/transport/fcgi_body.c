@@ -1,7 +1,7 @@
-#include "gateway/fcgi_worker.h"
+#include "transport/fcgi_worker.h"
 
 #include "base/clock.h"
-#include "gateway/fcgi_os.h"
+#include "transport/fcgi_os.h"
 
 #include <errno.h>
 #include <fastcgi.h>

@@ -1,4 +1,4 @@
-#include "gateway/fcgi_os.h"
+#include "transport/fcgi_os.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ OS_Read(int fd UNUSED, char *buf, size_t len)
 int
 OS_Write(int fd UNUSED, char *buf UNUSED, size_t len UNUSED)
 {
-    errno = EPIPE; /* responses are written by gateway/fcgi */
+    errno = EPIPE; /* responses are written by transport/fcgi */
     return -1;
 }
 

@@ -1,4 +1,4 @@
-#include "gateway/cgi.h"
+#include "transport/cgi.h"
 
 #include "base/clock.h"
 #include "gateway/access_log.h"

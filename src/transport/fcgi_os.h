@@ -10,8 +10,8 @@
  * Errors:    as the feed's.                     Blocks: as long as the feed does.
  * Standards: FastCGI 1.0.
  */
-#ifndef GATEWAY_FCGI_OS_H
-#define GATEWAY_FCGI_OS_H
+#ifndef TRANSPORT_FCGI_OS_H
+#define TRANSPORT_FCGI_OS_H
 
 #include "base/compiler.h"
 

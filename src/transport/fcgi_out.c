@@ -1,4 +1,4 @@
-#include "gateway/fcgi_worker.h"
+#include "transport/fcgi_worker.h"
 
 #include "base/clock.h"
 #include "base/utf8.h"

@@ -2,16 +2,16 @@
  * fcgi_worker.h - the inside of a FastCGI worker, shared by gateway/fcgi*.c
  *
  * What:      the state of the request in hand: connection, body, output.
- * Owner:     gateway/fcgi.c.
+ * Owner:     transport/fcgi.c.
  * Threads:   the worker's.                                       GIL: not used.
  * Errors:    0 or -errno.                                  Blocks: see each.
  */
-#ifndef GATEWAY_FCGI_WORKER_H
-#define GATEWAY_FCGI_WORKER_H
+#ifndef TRANSPORT_FCGI_WORKER_H
+#define TRANSPORT_FCGI_WORKER_H
 
-#include "gateway/fcgi.h"
 #include "gateway/spool.h"
 #include "gateway/transport.h"
+#include "transport/fcgi.h"
 
 struct FCGX_Request; /* libfcgi's, known to the .c files only */
 

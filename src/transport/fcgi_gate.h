@@ -13,8 +13,8 @@
  * Blocks:    never: it works on bytes that have arrived.
  * Standards: FastCGI 1.0, 3.3, 3.4, 4, 5.
  */
-#ifndef GATEWAY_FCGI_GATE_H
-#define GATEWAY_FCGI_GATE_H
+#ifndef TRANSPORT_FCGI_GATE_H
+#define TRANSPORT_FCGI_GATE_H
 
 #include "base/buf.h"
 #include "base/compiler.h"

@@ -10,8 +10,8 @@
  * Blocks:    as long as the request runs, then a bounded time to drain stdin.
  * Standards: RFC 3875.
  */
-#ifndef GATEWAY_CGI_H
-#define GATEWAY_CGI_H
+#ifndef TRANSPORT_CGI_H
+#define TRANSPORT_CGI_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -1,4 +1,4 @@
-#include "gateway/fcgi_gate.h"
+#include "transport/fcgi_gate.h"
 
 #include <fastcgi.h>
 #include <stdio.h>

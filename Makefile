@@ -37,7 +37,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-LAYERS := base os conf net gateway transport client wsgi proc
+LAYERS := base os conf net gateway transport doctor client wsgi proc
 # Those that include <Python.h>.
 PYTHON_LAYERS := wsgi
 
@@ -45,9 +45,10 @@ SRC_base      := buf clock hash json num sheet signame utf8
 SRC_os        := account fd log logfile memory place reach stamp
 SRC_conf      := argv config options shebang value
 SRC_net       := address allow conn listener migrate poller socket_file spare
-SRC_gateway   := access_log doctor doctor_advice doctor_page params path \
-                 request request_id response rewrite spool x_sendfile
+SRC_gateway   := access_log params path request request_id response rewrite \
+                 spool x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out
+SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := answer body exchange peer ping request status vars
 SRC_wsgi      := after apps body bytecode callable environ errand errors exit \
                  failure file_wrapper fork frozen handler imports input \

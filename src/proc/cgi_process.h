@@ -13,7 +13,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "gateway/doctor.h"
+#include "doctor/doctor.h"
 #include "proc/start.h"
 
 /* doctor: --doctor, its page is the response; or NULL. */

@@ -13,7 +13,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "gateway/doctor.h"
+#include "doctor/doctor.h"
 #include "proc/start.h"
 
 /* argv: what to execute again. doctor: --doctor, its page is every response; or

@@ -15,7 +15,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "gateway/doctor.h"
+#include "doctor/doctor.h"
 #include "net/allow.h"
 #include "net/conn.h"
 #include "net/listener.h"

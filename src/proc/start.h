@@ -12,7 +12,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "gateway/doctor.h"
+#include "doctor/doctor.h"
 
 #include <stdbool.h>
 

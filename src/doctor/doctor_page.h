@@ -7,8 +7,8 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    sheet.err.                                          Blocks: never.
  */
-#ifndef GATEWAY_DOCTOR_PAGE_H
-#define GATEWAY_DOCTOR_PAGE_H
+#ifndef DOCTOR_DOCTOR_PAGE_H
+#define DOCTOR_DOCTOR_PAGE_H
 
 #include "base/sheet.h"
 

@@ -1,7 +1,7 @@
-#include "gateway/doctor.h"
+#include "doctor/doctor.h"
 
-#include "gateway/doctor_advice.h"
-#include "gateway/doctor_page.h"
+#include "doctor/doctor_advice.h"
+#include "doctor/doctor_page.h"
 #include "gateway/response.h"
 
 #include <errno.h>

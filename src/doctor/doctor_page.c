@@ -1,4 +1,4 @@
-#include "gateway/doctor_page.h"
+#include "doctor/doctor_page.h"
 
 #include "base/utf8.h"
 #include "config.h"

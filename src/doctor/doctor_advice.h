@@ -7,10 +7,10 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    none.                                               Blocks: never.
  */
-#ifndef GATEWAY_DOCTOR_ADVICE_H
-#define GATEWAY_DOCTOR_ADVICE_H
+#ifndef DOCTOR_DOCTOR_ADVICE_H
+#define DOCTOR_DOCTOR_ADVICE_H
 
-#include "gateway/doctor_page.h"
+#include "doctor/doctor_page.h"
 #include "gateway/path.h"
 #include "gateway/request.h"
 #include "gateway/rewrite.h"

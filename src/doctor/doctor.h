@@ -10,8 +10,8 @@
  * Errors:    none: ends in a response or an abort.
  * Blocks:    while the body arrives and the page leaves.
  */
-#ifndef GATEWAY_DOCTOR_H
-#define GATEWAY_DOCTOR_H
+#ifndef DOCTOR_DOCTOR_H
+#define DOCTOR_DOCTOR_H
 
 #include "base/compiler.h"
 #include "gateway/request.h"

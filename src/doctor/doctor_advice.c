@@ -1,4 +1,4 @@
-#include "gateway/doctor_advice.h"
+#include "doctor/doctor_advice.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -37,9 +37,9 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-LAYERS := base os conf net gateway transport doctor client wsgi proc
+LAYERS := base os conf net gateway transport doctor client python wsgi proc
 # Those that include <Python.h>.
-PYTHON_LAYERS := wsgi
+PYTHON_LAYERS := python wsgi
 
 SRC_base      := buf clock hash json num sheet signame utf8
 SRC_os        := account fd log logfile memory place reach stamp
@@ -50,11 +50,12 @@ SRC_gateway   := access_log params path request request_id response rewrite \
 SRC_transport := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := answer body exchange peer ping request status vars
-SRC_wsgi      := after apps body bytecode callable environ errand errors exit \
-                 failure file_wrapper fork frozen handler imports input \
-                 interp interrupt lease loader module own_signals page \
-                 prefault scripts site spawn stacks start_response target \
-                 timeout traceback venv watch
+SRC_python    := errand exit fork frozen interp own_signals prefault site \
+                 venv
+SRC_wsgi      := after apps body bytecode callable environ errors failure \
+                 file_wrapper handler imports input interrupt lease loader \
+                 module page scripts spawn stacks start_response target \
+                 timeout traceback watch
 SRC_proc      := caretaker cgi_process cgi_watch check child control \
                  fcgi_process handover logs master master_zygotes notify \
                  nursery pid_file pool prelude privs relief restart \
@@ -219,7 +220,7 @@ $(BUILD)/config.h: $(BUILD)/python.mk Makefile
 # Bytecode of that very Python.
 $(BUILD)/frozen_encodings.h: tools/freeze-encodings $(BUILD)/settings
 	$(Q)$(PYTHON_EXE) -I tools/freeze-encodings $@
-$(BUILD)/obj/wsgi/frozen.o: $(BUILD)/frozen_encodings.h
+$(BUILD)/obj/python/frozen.o: $(BUILD)/frozen_encodings.h
 
 FORCE:
 .PHONY: FORCE all objects install uninstall clean dist help

@@ -19,9 +19,9 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/start.h"
+#include "python/interp.h"
+#include "python/prefault.h"
 #include "transport/cgi.h"
-#include "wsgi/interp.h"
-#include "wsgi/prefault.h"
 
 #include <stdio.h>
 #include <stdlib.h>

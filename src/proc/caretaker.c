@@ -8,7 +8,7 @@
 #include "proc/relief.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
-#include "wsgi/errand.h"
+#include "python/errand.h"
 
 #include <errno.h>
 #include <signal.h>

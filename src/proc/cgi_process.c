@@ -6,10 +6,10 @@
 #include "proc/child.h"
 #include "proc/logs.h"
 #include "proc/prelude.h"
+#include "python/interp.h"
+#include "python/prefault.h"
 #include "transport/cgi.h"
 #include "wsgi/handler.h"
-#include "wsgi/interp.h"
-#include "wsgi/prefault.h"
 #include "wsgi/stacks.h"
 
 #include <fcntl.h>

@@ -9,8 +9,8 @@
 #include "proc/restart.h"
 #include "proc/script_check.h"
 #include "proc/start.h"
+#include "python/interp.h"
 #include "wsgi/handler.h"
-#include "wsgi/interp.h"
 #include "wsgi/loader.h"
 
 #include <stdio.h>

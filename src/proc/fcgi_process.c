@@ -14,12 +14,12 @@
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "proc/sockets.h"
+#include "python/interp.h"
+#include "python/own_signals.h"
+#include "python/prefault.h"
 #include "transport/fcgi_os.h"
 #include "wsgi/handler.h"
-#include "wsgi/interp.h"
 #include "wsgi/loader.h"
-#include "wsgi/own_signals.h"
-#include "wsgi/prefault.h"
 #include "wsgi/stacks.h"
 
 #include <errno.h>

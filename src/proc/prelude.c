@@ -3,9 +3,9 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/place.h"
+#include "python/interp.h"
 #include "wsgi/handler.h"
 #include "wsgi/imports.h"
-#include "wsgi/interp.h"
 #include "wsgi/interrupt.h"
 #include "wsgi/loader.h"
 

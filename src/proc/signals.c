@@ -1,7 +1,7 @@
 #include "proc/signals.h"
 
 #include "os/fd.h"
-#include "wsgi/own_signals.h"
+#include "python/own_signals.h"
 
 #include <errno.h>
 #include <poll.h>

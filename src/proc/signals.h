@@ -55,7 +55,7 @@ CHECK_RESULT int signals_open(bool with_children);
  * signals_open() opened. For a forked child; async-signal-safe. */
 void signals_close(void);
 
-/* For wsgi/own_signals.h: those of a process with Python. */
+/* For python/own_signals.h: those of a process with Python. */
 struct own_signals;
 const struct own_signals *signals_own(void);
 

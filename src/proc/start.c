@@ -5,7 +5,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/restart.h"
-#include "wsgi/interp.h"
+#include "python/interp.h"
 
 #include <limits.h>
 #include <stdint.h>

@@ -7,11 +7,11 @@
 #include "proc/child.h"
 #include "proc/handover.h"
 #include "proc/signals.h"
-#include "wsgi/fork.h"
+#include "python/fork.h"
+#include "python/interp.h"
+#include "python/own_signals.h"
 #include "wsgi/handler.h"
-#include "wsgi/interp.h"
 #include "wsgi/loader.h"
-#include "wsgi/own_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -19,8 +19,8 @@
 #ifndef WSGI_AFTER_H
 #define WSGI_AFTER_H
 
+#include "python/python.h"
 #include "wsgi/lease.h"
-#include "wsgi/python.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -16,7 +16,7 @@
 #ifndef WSGI_APPS_H
 #define WSGI_APPS_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 #include "wsgi/target.h"
 
 #include "conf/config.h"

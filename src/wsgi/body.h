@@ -13,9 +13,9 @@
 #ifndef WSGI_BODY_H
 #define WSGI_BODY_H
 
+#include "python/python.h"
 #include "wsgi/lease.h"
 #include "wsgi/module.h"
-#include "wsgi/python.h"
 
 enum body_end {
     BODY_FAILED = -1, /* a Python exception is set; the response is not ended */

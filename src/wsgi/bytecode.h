@@ -12,7 +12,7 @@
 #ifndef WSGI_BYTECODE_H
 #define WSGI_BYTECODE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 /* New reference. path is absolute and becomes co_filename. */
 PyObject *bytecode_load(const char *path);

@@ -13,7 +13,7 @@
 #ifndef WSGI_CALLABLE_H
 #define WSGI_CALLABLE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 /* where and name are for the message: the file or module, and what to call in
  * it. 0, or -1 with a TypeError of one sentence. */

@@ -14,7 +14,7 @@
 #ifndef WSGI_ENVIRON_H
 #define WSGI_ENVIRON_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include "gateway/request.h"
 #include "wsgi/after.h"

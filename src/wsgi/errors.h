@@ -15,7 +15,7 @@
 #ifndef WSGI_ERRORS_H
 #define WSGI_ERRORS_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <stddef.h>
 

@@ -12,8 +12,8 @@
 #ifndef WSGI_FAILURE_H
 #define WSGI_FAILURE_H
 
+#include "python/python.h"
 #include "wsgi/lease.h"
-#include "wsgi/python.h"
 
 /* The current exception ended the request: log and answer. */
 void failure_answer(struct lease *l);

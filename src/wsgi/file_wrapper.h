@@ -12,7 +12,7 @@
 #ifndef WSGI_FILE_WRAPPER_H
 #define WSGI_FILE_WRAPPER_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <stdint.h>
 #include <sys/types.h>

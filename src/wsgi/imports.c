@@ -4,7 +4,7 @@
 #include "wsgi/imports.h"
 
 #include "os/reach.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <limits.h>
 #include <stdatomic.h>

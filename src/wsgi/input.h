@@ -16,8 +16,8 @@
 #ifndef WSGI_INPUT_H
 #define WSGI_INPUT_H
 
+#include "python/python.h"
 #include "wsgi/lease.h"
-#include "wsgi/python.h"
 
 /* The type, for module.c. New reference. */
 PyObject *input_type(PyObject *module);

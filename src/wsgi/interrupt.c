@@ -5,10 +5,10 @@
 
 #include "gateway/access_log.h"
 #include "os/log.h"
-#include "wsgi/errand.h"
+#include "python/errand.h"
+#include "python/own_signals.h"
+#include "python/python.h"
 #include "wsgi/lease.h"
-#include "wsgi/own_signals.h"
-#include "wsgi/python.h"
 #include "wsgi/timeout.h"
 
 #include <string.h>

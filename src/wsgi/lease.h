@@ -18,7 +18,7 @@
 #ifndef WSGI_LEASE_H
 #define WSGI_LEASE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include "gateway/request.h"
 

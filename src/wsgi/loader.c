@@ -5,11 +5,11 @@
 
 #include "os/log.h"
 #include "os/reach.h"
+#include "python/python.h"
+#include "python/site.h"
 #include "wsgi/apps.h"
 #include "wsgi/errors.h"
 #include "wsgi/imports.h"
-#include "wsgi/python.h"
-#include "wsgi/site.h"
 #include "wsgi/target.h"
 #include "wsgi/traceback.h"
 

@@ -10,7 +10,7 @@
 #ifndef WSGI_MODULE_H
 #define WSGI_MODULE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 /* All references are the module's own. */
 struct module_state {

@@ -11,7 +11,7 @@
 #ifndef WSGI_PAGE_H
 #define WSGI_PAGE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include "base/buf.h"
 #include "gateway/request.h"

@@ -13,7 +13,7 @@
 #ifndef WSGI_SPAWN_H
 #define WSGI_SPAWN_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 /* From here on children can import the file path as the module name. 0 or -1. */
 CHECK_RESULT int spawn_add_script(PyObject *name, PyObject *path);

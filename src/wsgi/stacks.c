@@ -7,8 +7,8 @@
 #include "base/num.h"
 #include "gateway/request_id.h"
 #include "os/fd.h"
-#include "wsgi/errand.h"
-#include "wsgi/python.h"
+#include "python/errand.h"
+#include "python/python.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,9 +4,9 @@
 #include "wsgi/target.h"
 
 #include "os/reach.h"
+#include "python/site.h"
 #include "wsgi/bytecode.h"
 #include "wsgi/callable.h"
-#include "wsgi/site.h"
 #include "wsgi/spawn.h"
 
 #include <ctype.h>

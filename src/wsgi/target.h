@@ -12,7 +12,7 @@
 #ifndef WSGI_TARGET_H
 #define WSGI_TARGET_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <stdbool.h>
 

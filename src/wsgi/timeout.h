@@ -10,8 +10,8 @@
 #ifndef WSGI_TIMEOUT_H
 #define WSGI_TIMEOUT_H
 
+#include "python/python.h"
 #include "wsgi/lease.h"
-#include "wsgi/python.h"
 
 #include <stdbool.h>
 

@@ -11,7 +11,7 @@
 #ifndef WSGI_TRACEBACK_H
 #define WSGI_TRACEBACK_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 /* Imports what a traceback needs, so that no request has to. Costs milliseconds
  * where the application has not imported it. Leaves no exception. */

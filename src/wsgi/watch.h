@@ -12,7 +12,7 @@
 #ifndef WSGI_WATCH_H
 #define WSGI_WATCH_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include "os/stamp.h"
 

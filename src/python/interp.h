@@ -11,8 +11,8 @@
  * Errors:    a sysexits code; one plain sentence has been logged.
  * Blocks:    start: file system; finish: until non-daemon threads ended.
  */
-#ifndef WSGI_INTERP_H
-#define WSGI_INTERP_H
+#ifndef PYTHON_INTERP_H
+#define PYTHON_INTERP_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -1,10 +1,10 @@
 /*
  * errand.c - something small to be done with the GIL, which nobody waits for
  */
-#include "wsgi/errand.h"
+#include "python/errand.h"
 
 #include "os/log.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,11 +1,11 @@
 /*
  * prefault.c - memory that is there before it is touched
  */
-#include "wsgi/prefault.h"
+#include "python/prefault.h"
 
 #include "base/compiler.h"
 #include "config.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <pthread.h>
 #include <stdint.h>

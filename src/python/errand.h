@@ -11,8 +11,8 @@
  * GIL:       not held by the caller; held by the function.
  * Errors:    0 or -errno.                                        Blocks: never.
  */
-#ifndef WSGI_ERRAND_H
-#define WSGI_ERRAND_H
+#ifndef PYTHON_ERRAND_H
+#define PYTHON_ERRAND_H
 
 #include "base/compiler.h"
 

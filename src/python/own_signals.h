@@ -13,8 +13,8 @@
  * Threads:   as signal.signal() itself: the main thread only.
  * GIL:       see each.            Errors: see each.            Blocks: never.
  */
-#ifndef WSGI_OWN_SIGNALS_H
-#define WSGI_OWN_SIGNALS_H
+#ifndef PYTHON_OWN_SIGNALS_H
+#define PYTHON_OWN_SIGNALS_H
 
 #include "base/compiler.h"
 

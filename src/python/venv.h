@@ -8,8 +8,8 @@
  * Errors:    0 or EX_CONFIG (78) after one sentence on stderr.
  * Blocks:    file system.
  */
-#ifndef WSGI_VENV_H
-#define WSGI_VENV_H
+#ifndef PYTHON_VENV_H
+#define PYTHON_VENV_H
 
 #include "base/compiler.h"
 

@@ -13,8 +13,8 @@
  * Errors:    none: what fails is reported by Python.
  * Blocks:    until the import lock and the GIL are free; hooks may.
  */
-#ifndef WSGI_FORK_H
-#define WSGI_FORK_H
+#ifndef PYTHON_FORK_H
+#define PYTHON_FORK_H
 
 #include "base/compiler.h"
 

@@ -6,8 +6,8 @@
  * Threads:   any.                                    GIL: held, for everything.
  * Errors:    CPython's convention.                                Blocks: never.
  */
-#ifndef WSGI_PYTHON_H
-#define WSGI_PYTHON_H
+#ifndef PYTHON_PYTHON_H
+#define PYTHON_PYTHON_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

@@ -4,9 +4,9 @@
  * The steps of Py_FinalizeEx that a program can notice, in its order. What it
  * does besides, taking the interpreter apart, only costs time.
  */
-#include "wsgi/exit.h"
+#include "python/exit.h"
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 enum { WRITER_TYPES = 3 };
 

@@ -1,10 +1,10 @@
 /*
  * frozen.c - modules of the standard library that are part of the program
  */
-#include "wsgi/frozen.h"
+#include "python/frozen.h"
 
 #include "config.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #if WSGI_CGI_LINK_STATIC
 #include "frozen_encodings.h"

@@ -1,13 +1,13 @@
 /*
  * venv.c - is this virtual environment one that our Python can use?
  */
-#include "wsgi/venv.h"
+#include "python/venv.h"
 
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/reach.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <errno.h>
 #include <fcntl.h>

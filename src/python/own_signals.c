@@ -6,10 +6,10 @@
  * back: the handler in C has to be. _signal.signal is what signal.signal() and
  * all that stands on it call, and we stand in its place.
  */
-#include "wsgi/own_signals.h"
+#include "python/own_signals.h"
 
 #include "os/log.h"
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include <signal.h>
 

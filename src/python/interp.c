@@ -1,17 +1,17 @@
 /*
  * interp.c - the embedded Python: start and end
  */
-#include "wsgi/interp.h"
+#include "python/interp.h"
 
 #include "config.h"
 #include "os/log.h"
 #include "os/reach.h"
-#include "wsgi/exit.h"
-#include "wsgi/fork.h"
-#include "wsgi/frozen.h"
-#include "wsgi/python.h"
-#include "wsgi/site.h"
-#include "wsgi/venv.h"
+#include "python/exit.h"
+#include "python/fork.h"
+#include "python/frozen.h"
+#include "python/python.h"
+#include "python/site.h"
+#include "python/venv.h"
 
 #include <errno.h>
 #include <langinfo.h>

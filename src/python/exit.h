@@ -7,8 +7,8 @@
  * Errors:    none: what fails is reported by Python and the next step follows.
  * Blocks:    until all non-daemon threads have ended, with_threads.
  */
-#ifndef WSGI_EXIT_H
-#define WSGI_EXIT_H
+#ifndef PYTHON_EXIT_H
+#define PYTHON_EXIT_H
 
 #include <stdbool.h>
 

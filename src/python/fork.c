@@ -2,11 +2,11 @@
  * fork.c - Python around a fork(): of workers by the zygote, and of children by
  * the application
  */
-#include "wsgi/fork.h"
+#include "python/fork.h"
 
 #include "os/log.h"
-#include "wsgi/exit.h"
-#include "wsgi/python.h"
+#include "python/exit.h"
+#include "python/python.h"
 
 #include <stdio.h>
 

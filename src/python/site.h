@@ -8,10 +8,10 @@
  * GIL:       held for site_add_folder(), no Python yet for the other.
  * Errors:    see each.                        Blocks: file system, name services.
  */
-#ifndef WSGI_SITE_H
-#define WSGI_SITE_H
+#ifndef PYTHON_SITE_H
+#define PYTHON_SITE_H
 
-#include "wsgi/python.h"
+#include "python/python.h"
 
 #include "conf/config.h"
 

@@ -8,8 +8,8 @@
  * Threads:   main, before Python is initialised.              GIL: not needed.
  * Errors:    none.                                              Blocks: never.
  */
-#ifndef WSGI_FROZEN_H
-#define WSGI_FROZEN_H
+#ifndef PYTHON_FROZEN_H
+#define PYTHON_FROZEN_H
 
 void frozen_register(void);
 

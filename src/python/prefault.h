@@ -15,8 +15,8 @@
  * Errors:    none: what cannot be had faults in page by page.
  * Blocks:    never, but for the kernel finding a huge page.
  */
-#ifndef WSGI_PREFAULT_H
-#define WSGI_PREFAULT_H
+#ifndef PYTHON_PREFAULT_H
+#define PYTHON_PREFAULT_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /*
  * site.c - folders of packages: .pth files, and what a user has installed
  */
-#include "wsgi/site.h"
+#include "python/site.h"
 
 #include "os/log.h"
 #include "os/reach.h"

@@ -1,5 +1,6 @@
 #include "proc/cgi_process.h"
 
+#include "debug/stacks.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/cgi_watch.h"
@@ -10,7 +11,6 @@
 #include "python/prefault.h"
 #include "transport/cgi.h"
 #include "wsgi/handler.h"
-#include "wsgi/stacks.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

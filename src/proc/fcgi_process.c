@@ -1,6 +1,7 @@
 #include "proc/fcgi_process.h"
 
 #include "base/clock.h"
+#include "debug/stacks.h"
 #include "os/log.h"
 #include "proc/caretaker.h"
 #include "proc/handover.h"
@@ -20,7 +21,6 @@
 #include "transport/fcgi_os.h"
 #include "wsgi/handler.h"
 #include "wsgi/loader.h"
-#include "wsgi/stacks.h"
 
 #include <errno.h>
 #include <stdio.h>

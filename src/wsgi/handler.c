@@ -3,6 +3,7 @@
  */
 #include "wsgi/handler.h"
 
+#include "debug/traceback.h"
 #include "os/log.h"
 #include "python/interp.h"
 #include "python/python.h"
@@ -20,7 +21,6 @@
 #include "wsgi/module.h"
 #include "wsgi/start_response.h"
 #include "wsgi/timeout.h"
-#include "wsgi/traceback.h"
 
 #include <stdlib.h>
 

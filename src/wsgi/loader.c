@@ -3,6 +3,7 @@
  */
 #include "wsgi/loader.h"
 
+#include "debug/traceback.h"
 #include "os/log.h"
 #include "os/reach.h"
 #include "python/python.h"
@@ -11,7 +12,6 @@
 #include "wsgi/errors.h"
 #include "wsgi/imports.h"
 #include "wsgi/target.h"
-#include "wsgi/traceback.h"
 
 #include <errno.h>
 #include <limits.h>

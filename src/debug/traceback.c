@@ -1,7 +1,7 @@
 /*
  * traceback.c - an exception as text
  */
-#include "wsgi/traceback.h"
+#include "debug/traceback.h"
 
 /* "  File "app.py", line 3, in application", of one frame. */
 static PyObject *

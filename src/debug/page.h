@@ -8,8 +8,8 @@
  * Errors:    0 or -errno; never leaves a Python exception set.
  * Blocks:    file system (source lines).
  */
-#ifndef WSGI_PAGE_H
-#define WSGI_PAGE_H
+#ifndef DEBUG_PAGE_H
+#define DEBUG_PAGE_H
 
 #include "python/python.h"
 

@@ -1,7 +1,7 @@
 /*
  * stacks.c - the Python stacks of threads, for the log
  */
-#include "wsgi/stacks.h"
+#include "debug/stacks.h"
 
 #include "base/buf.h"
 #include "base/num.h"

@@ -4,7 +4,7 @@
  * The page is for a person who has just made a mistake: what happened stands on
  * top, then the line where it did, then the way there, newest call first.
  */
-#include "wsgi/page.h"
+#include "debug/page.h"
 
 #include "config.h"
 

@@ -12,8 +12,8 @@
  * Errors:    none: what cannot be found out is missing.
  * Blocks:    stacks_work(): without the GIL up to 0.1 s for each thread.
  */
-#ifndef WSGI_STACKS_H
-#define WSGI_STACKS_H
+#ifndef DEBUG_STACKS_H
+#define DEBUG_STACKS_H
 
 #include "base/compiler.h"
 #include "os/log.h"

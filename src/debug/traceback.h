@@ -8,8 +8,8 @@
  * Errors:    CPython's convention.
  * Blocks:    file system (source lines, imports).
  */
-#ifndef WSGI_TRACEBACK_H
-#define WSGI_TRACEBACK_H
+#ifndef DEBUG_TRACEBACK_H
+#define DEBUG_TRACEBACK_H
 
 #include "python/python.h"
 

@@ -37,10 +37,10 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-LAYERS := base os conf net gateway transport doctor client python debug wsgi \
-          proc
+LAYERS := base os conf net gateway transport doctor client python debug \
+          context wsgi proc
 # Those that include <Python.h>.
-PYTHON_LAYERS := python debug wsgi
+PYTHON_LAYERS := python debug context wsgi
 
 SRC_base      := buf clock hash json num sheet signame utf8
 SRC_os        := account fd log logfile memory place reach stamp
@@ -54,9 +54,10 @@ SRC_client    := answer body exchange peer ping request status vars
 SRC_python    := errand exit fork frozen interp own_signals prefault site \
                  venv
 SRC_debug     := page stacks traceback
-SRC_wsgi      := after apps body bytecode callable environ errors failure \
-                 file_wrapper handler imports input interrupt lease loader \
-                 module scripts spawn start_response target timeout watch
+SRC_context   := errors interrupt lease timeout
+SRC_wsgi      := after apps body bytecode callable environ failure \
+                 file_wrapper handler imports input loader module scripts \
+                 spawn start_response target watch
 SRC_proc      := caretaker cgi_process cgi_watch check child control \
                  fcgi_process handover logs master master_zygotes notify \
                  nursery pid_file pool prelude privs relief restart \

@@ -1,12 +1,12 @@
 #include "proc/prelude.h"
 
+#include "context/interrupt.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/place.h"
 #include "python/interp.h"
 #include "wsgi/handler.h"
 #include "wsgi/imports.h"
-#include "wsgi/interrupt.h"
 #include "wsgi/loader.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 #include "proc/watchdog.h"
 
 #include "base/buf.h"
+#include "context/interrupt.h"
 #include "debug/stacks.h"
 #include "os/log.h"
-#include "wsgi/interrupt.h"
 
 #include <errno.h>
 #include <stdarg.h>

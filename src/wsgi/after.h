@@ -19,8 +19,8 @@
 #ifndef WSGI_AFTER_H
 #define WSGI_AFTER_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 
 #include <stdbool.h>
 #include <stddef.h>

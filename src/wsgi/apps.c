@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "context/timeout.h"
 #include "wsgi/imports.h"
 #include "wsgi/scripts.h"
-#include "wsgi/timeout.h"
 #include "wsgi/watch.h"
 
 #include <errno.h>

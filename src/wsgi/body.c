@@ -3,11 +3,11 @@
  */
 #include "wsgi/body.h"
 
+#include "context/errors.h"
+#include "context/timeout.h"
 #include "gateway/x_sendfile.h"
 #include "wsgi/callable.h"
-#include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
-#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -13,8 +13,8 @@
 #ifndef WSGI_BODY_H
 #define WSGI_BODY_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 #include "wsgi/module.h"
 
 enum body_end {

@@ -4,12 +4,12 @@
 #include "wsgi/failure.h"
 
 #include "base/buf.h"
+#include "context/errors.h"
+#include "context/interrupt.h"
+#include "context/timeout.h"
 #include "debug/page.h"
 #include "debug/traceback.h"
 #include "wsgi/apps.h"
-#include "wsgi/errors.h"
-#include "wsgi/interrupt.h"
-#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -12,8 +12,8 @@
 #ifndef WSGI_FAILURE_H
 #define WSGI_FAILURE_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 
 /* The current exception ended the request: log and answer. */
 void failure_answer(struct lease *l);

@@ -3,6 +3,10 @@
  */
 #include "wsgi/handler.h"
 
+#include "context/errors.h"
+#include "context/interrupt.h"
+#include "context/lease.h"
+#include "context/timeout.h"
 #include "debug/traceback.h"
 #include "os/log.h"
 #include "python/interp.h"
@@ -11,16 +15,12 @@
 #include "wsgi/apps.h"
 #include "wsgi/body.h"
 #include "wsgi/environ.h"
-#include "wsgi/errors.h"
 #include "wsgi/failure.h"
 #include "wsgi/imports.h"
 #include "wsgi/input.h"
-#include "wsgi/interrupt.h"
-#include "wsgi/lease.h"
 #include "wsgi/loader.h"
 #include "wsgi/module.h"
 #include "wsgi/start_response.h"
-#include "wsgi/timeout.h"
 
 #include <stdlib.h>
 

@@ -8,7 +8,7 @@
 #include "wsgi/input.h"
 
 #include "base/buf.h"
-#include "wsgi/timeout.h"
+#include "context/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -16,8 +16,8 @@
 #ifndef WSGI_INPUT_H
 #define WSGI_INPUT_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 
 /* The type, for module.c. New reference. */
 PyObject *input_type(PyObject *module);

@@ -3,13 +3,13 @@
  */
 #include "wsgi/loader.h"
 
+#include "context/errors.h"
 #include "debug/traceback.h"
 #include "os/log.h"
 #include "os/reach.h"
 #include "python/python.h"
 #include "python/site.h"
 #include "wsgi/apps.h"
-#include "wsgi/errors.h"
 #include "wsgi/imports.h"
 #include "wsgi/target.h"
 

@@ -3,12 +3,12 @@
  */
 #include "wsgi/module.h"
 
+#include "context/errors.h"
+#include "context/timeout.h"
 #include "wsgi/after.h"
-#include "wsgi/errors.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
 #include "wsgi/start_response.h"
-#include "wsgi/timeout.h"
 
 static const char module_name[] = "_wsgi_cgi";
 

@@ -3,8 +3,8 @@
  */
 #include "wsgi/start_response.h"
 
+#include "context/timeout.h"
 #include "gateway/response.h"
-#include "wsgi/timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>

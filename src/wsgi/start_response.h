@@ -15,8 +15,8 @@
 #ifndef WSGI_START_RESPONSE_H
 #define WSGI_START_RESPONSE_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 
 /* The type, for module.c. New reference. */
 PyObject *start_response_type(PyObject *module);

@@ -15,8 +15,8 @@
  * Blocks:    lease_enter() in the request's thread, while another thread of the
  *            application is inside (at most --body-timeout).
  */
-#ifndef WSGI_LEASE_H
-#define WSGI_LEASE_H
+#ifndef CONTEXT_LEASE_H
+#define CONTEXT_LEASE_H
 
 #include "python/python.h"
 

@@ -1,7 +1,7 @@
 /*
  * timeout.c - RequestTimeout: the exception that ends a cancelled request
  */
-#include "wsgi/timeout.h"
+#include "context/timeout.h"
 
 #include <stdatomic.h>
 

@@ -12,8 +12,8 @@
  * Blocks:    as long as the log's reader does.
  * Standards: PEP 3333, Input and Error Streams.
  */
-#ifndef WSGI_ERRORS_H
-#define WSGI_ERRORS_H
+#ifndef CONTEXT_ERRORS_H
+#define CONTEXT_ERRORS_H
 
 #include "python/python.h"
 

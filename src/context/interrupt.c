@@ -1,15 +1,15 @@
 /*
  * interrupt.c - ends a request from outside its thread
  */
-#include "wsgi/interrupt.h"
+#include "context/interrupt.h"
 
+#include "context/lease.h"
+#include "context/timeout.h"
 #include "gateway/access_log.h"
 #include "os/log.h"
 #include "python/errand.h"
 #include "python/own_signals.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
-#include "wsgi/timeout.h"
 
 #include <string.h>
 #include <unistd.h>

@@ -9,8 +9,8 @@
  * Threads:   see each.                                     GIL: see each.
  * Errors:    see each.                                     Blocks: never.
  */
-#ifndef WSGI_INTERRUPT_H
-#define WSGI_INTERRUPT_H
+#ifndef CONTEXT_INTERRUPT_H
+#define CONTEXT_INTERRUPT_H
 
 #include "base/compiler.h"
 #include "gateway/request.h"

@@ -4,7 +4,7 @@
  * The mutex is only ever taken by try while the GIL is held, so that the two
  * locks cannot be waited for in opposite orders.
  */
-#include "wsgi/lease.h"
+#include "context/lease.h"
 
 #include <errno.h>
 

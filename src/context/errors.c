@@ -4,12 +4,12 @@
  * One line buffer per thread serves all the streams: what print() and wsgi.errors
  * wrote in one thread stays in order, and lines of two threads are never mixed.
  */
-#include "wsgi/errors.h"
+#include "context/errors.h"
 
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "context/lease.h"
 #include "os/log.h"
-#include "wsgi/lease.h"
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -7,11 +7,11 @@
  * Threads:   the request's; timeout_throw() any.                     GIL: held.
  * Errors:    see each.                                     Blocks: never.
  */
-#ifndef WSGI_TIMEOUT_H
-#define WSGI_TIMEOUT_H
+#ifndef CONTEXT_TIMEOUT_H
+#define CONTEXT_TIMEOUT_H
 
+#include "context/lease.h"
 #include "python/python.h"
-#include "wsgi/lease.h"
 
 #include <stdbool.h>
 

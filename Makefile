@@ -38,9 +38,9 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context wsgi proc
+          context app wsgi proc
 # Those that include <Python.h>.
-PYTHON_LAYERS := python debug context wsgi
+PYTHON_LAYERS := python debug context app wsgi
 
 SRC_base      := buf clock hash json num sheet signame utf8
 SRC_os        := account fd log logfile memory place reach stamp
@@ -55,9 +55,10 @@ SRC_python    := errand exit fork frozen interp own_signals prefault site \
                  venv
 SRC_debug     := page stacks traceback
 SRC_context   := errors interrupt lease timeout
-SRC_wsgi      := after apps body bytecode callable environ failure \
-                 file_wrapper handler imports input loader module scripts \
-                 spawn start_response target watch
+SRC_app       := apps bytecode callable imports loader scripts spawn target \
+                 watch
+SRC_wsgi      := after body environ failure file_wrapper handler input module \
+                 start_response
 SRC_proc      := caretaker cgi_process cgi_watch check child control \
                  fcgi_process handover logs master master_zygotes notify \
                  nursery pid_file pool prelude privs relief restart \

@@ -1,5 +1,6 @@
 #include "proc/check.h"
 
+#include "app/loader.h"
 #include "base/clock.h"
 #include "proc/caretaker.h"
 #include "proc/handover.h"
@@ -11,7 +12,6 @@
 #include "proc/start.h"
 #include "python/interp.h"
 #include "wsgi/handler.h"
-#include "wsgi/loader.h"
 
 #include <stdio.h>
 

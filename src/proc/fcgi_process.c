@@ -1,5 +1,6 @@
 #include "proc/fcgi_process.h"
 
+#include "app/loader.h"
 #include "base/clock.h"
 #include "debug/stacks.h"
 #include "os/log.h"
@@ -20,7 +21,6 @@
 #include "python/prefault.h"
 #include "transport/fcgi_os.h"
 #include "wsgi/handler.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -11,10 +11,10 @@
 #ifndef PROC_HANDOVER_H
 #define PROC_HANDOVER_H
 
+#include "app/imports.h"
 #include "base/buf.h"
 #include "base/compiler.h"
 #include "proc/touched.h"
-#include "wsgi/imports.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,6 @@
 #include "proc/master.h"
 
+#include "app/loader.h"
 #include "base/clock.h"
 #include "base/signame.h"
 #include "os/fd.h"
@@ -10,7 +11,6 @@
 #include "proc/notify.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <signal.h>

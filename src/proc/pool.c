@@ -1,5 +1,6 @@
 #include "proc/pool.h"
 
+#include "app/loader.h"
 #include "base/clock.h"
 #include "gateway/access_log.h"
 #include "net/conn.h"
@@ -16,7 +17,6 @@
 #include "proc/status.h"
 #include "transport/fcgi.h"
 #include "wsgi/handler.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,13 +1,13 @@
 #include "proc/prelude.h"
 
+#include "app/imports.h"
+#include "app/loader.h"
 #include "context/interrupt.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/place.h"
 #include "python/interp.h"
 #include "wsgi/handler.h"
-#include "wsgi/imports.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <libgen.h>

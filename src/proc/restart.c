@@ -1,11 +1,11 @@
 #include "proc/restart.h"
 
+#include "app/loader.h"
 #include "base/num.h"
 #include "base/signame.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/signals.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <fcntl.h>

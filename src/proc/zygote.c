@@ -1,5 +1,6 @@
 #include "proc/zygote.h"
 
+#include "app/loader.h"
 #include "base/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -11,7 +12,6 @@
 #include "python/interp.h"
 #include "python/own_signals.h"
 #include "wsgi/handler.h"
-#include "wsgi/loader.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,10 +3,10 @@
  */
 #include "wsgi/body.h"
 
+#include "app/callable.h"
 #include "context/errors.h"
 #include "context/timeout.h"
 #include "gateway/x_sendfile.h"
-#include "wsgi/callable.h"
 #include "wsgi/file_wrapper.h"
 
 #include <errno.h>

@@ -3,13 +3,13 @@
  */
 #include "wsgi/failure.h"
 
+#include "app/apps.h"
 #include "base/buf.h"
 #include "context/errors.h"
 #include "context/interrupt.h"
 #include "context/timeout.h"
 #include "debug/page.h"
 #include "debug/traceback.h"
-#include "wsgi/apps.h"
 
 #include <errno.h>
 #include <stdbool.h>

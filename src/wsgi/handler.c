@@ -3,6 +3,9 @@
  */
 #include "wsgi/handler.h"
 
+#include "app/apps.h"
+#include "app/imports.h"
+#include "app/loader.h"
 #include "context/errors.h"
 #include "context/interrupt.h"
 #include "context/lease.h"
@@ -12,13 +15,10 @@
 #include "python/interp.h"
 #include "python/python.h"
 #include "wsgi/after.h"
-#include "wsgi/apps.h"
 #include "wsgi/body.h"
 #include "wsgi/environ.h"
 #include "wsgi/failure.h"
-#include "wsgi/imports.h"
 #include "wsgi/input.h"
-#include "wsgi/loader.h"
 #include "wsgi/module.h"
 #include "wsgi/start_response.h"
 

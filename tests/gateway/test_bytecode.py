@@ -204,7 +204,7 @@ def test_not_code(place):
 
 
 def hash_of(data):
-    """As src/wsgi/bytecode.c: checked against a file of the program in test_hash."""
+    """As src/app/bytecode.c: checked against a file of the program in test_hash."""
     h = 0x9e3779b97f4a7c15 ^ len(data)
     for i in range(0, len(data), 8):
         word = int.from_bytes(data[i:i + 8].ljust(8, b'\0'), 'little')

@@ -14,7 +14,7 @@
 static struct handover h;
 static struct touched t;
 
-/* wsgi/imports.c needs Python. */
+/* app/imports.c needs Python. */
 struct imports_file *
 imports_free(struct imports_file *first)
 {

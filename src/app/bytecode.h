@@ -9,8 +9,8 @@
  * Errors:    a Python exception for the source; none for the cache, which at
  *            worst is not used.                        Blocks: file system.
  */
-#ifndef WSGI_BYTECODE_H
-#define WSGI_BYTECODE_H
+#ifndef APP_BYTECODE_H
+#define APP_BYTECODE_H
 
 #include "python/python.h"
 

@@ -9,8 +9,8 @@
  * Errors:    target_load(): a Python exception. target_parse(): see there.
  * Blocks:    file system, import.
  */
-#ifndef WSGI_TARGET_H
-#define WSGI_TARGET_H
+#ifndef APP_TARGET_H
+#define APP_TARGET_H
 
 #include "python/python.h"
 

@@ -1,7 +1,7 @@
 /*
  * imports.c - the files of the modules that have been imported, as they come
  */
-#include "wsgi/imports.h"
+#include "app/imports.h"
 
 #include "os/reach.h"
 #include "python/python.h"

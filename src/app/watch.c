@@ -1,7 +1,7 @@
 /*
  * watch.c - the files that took part in a failed load, and whether they changed
  */
-#include "wsgi/watch.h"
+#include "app/watch.h"
 
 #include <frameobject.h>
 #include <limits.h>

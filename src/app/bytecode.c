@@ -6,7 +6,7 @@
  * stored in it and compared. All names are opened relative to a folder whose
  * owner and mode were looked at through its descriptor.
  */
-#include "wsgi/bytecode.h"
+#include "app/bytecode.h"
 
 #include "os/fd.h"
 

@@ -10,8 +10,8 @@
  * Errors:    a Python exception.                                Blocks: never.
  * Standards: PEP 3333: two positional arguments, an iterable as the result.
  */
-#ifndef WSGI_CALLABLE_H
-#define WSGI_CALLABLE_H
+#ifndef APP_CALLABLE_H
+#define APP_CALLABLE_H
 
 #include "python/python.h"
 

@@ -7,7 +7,7 @@
  * In C, and not with inspect.signature(): importing that takes nearly as long as
  * a whole CGI request of a small application (37 of 44 million instructions).
  */
-#include "wsgi/callable.h"
+#include "app/callable.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -8,8 +8,8 @@
  * Threads:   any; loading is serialised.             GIL: held by the caller.
  * Errors:    a Python exception.                     Blocks: file system, import.
  */
-#ifndef WSGI_LOADER_H
-#define WSGI_LOADER_H
+#ifndef APP_LOADER_H
+#define APP_LOADER_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

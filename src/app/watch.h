@@ -9,8 +9,8 @@
  * Threads:   one at a time.     GIL: held for the functions with Python objects.
  * Errors:    none: a file that cannot be watched is not.   Blocks: file system.
  */
-#ifndef WSGI_WATCH_H
-#define WSGI_WATCH_H
+#ifndef APP_WATCH_H
+#define APP_WATCH_H
 
 #include "python/python.h"
 

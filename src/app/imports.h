@@ -8,8 +8,8 @@
  *            and imports_free().
  * Errors:    none: a file that cannot be noted is not.     Blocks: file system.
  */
-#ifndef WSGI_IMPORTS_H
-#define WSGI_IMPORTS_H
+#ifndef APP_IMPORTS_H
+#define APP_IMPORTS_H
 
 #include "base/compiler.h"
 #include "os/stamp.h"

@@ -1,9 +1,9 @@
 /*
  * scripts.c - which script below --scripts-in a request means
  */
-#include "wsgi/scripts.h"
+#include "app/scripts.h"
 
-#include "wsgi/target.h"
+#include "app/target.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -7,8 +7,8 @@
  * Errors:    0 or -errno; logs nothing.                Blocks: file system.
  * Standards: RFC 3875, 4.1.6 (PATH_TRANSLATED).
  */
-#ifndef WSGI_SCRIPTS_H
-#define WSGI_SCRIPTS_H
+#ifndef APP_SCRIPTS_H
+#define APP_SCRIPTS_H
 
 #include "base/compiler.h"
 #include "gateway/request.h"

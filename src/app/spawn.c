@@ -7,7 +7,7 @@
  * that refers to them is read. There is nothing to be loaded again: as in every
  * such child, __name__ is "__main__" in no script.
  */
-#include "wsgi/spawn.h"
+#include "app/spawn.h"
 
 #include <stddef.h>
 

@@ -10,8 +10,8 @@
  * Threads:   any.                                                  GIL: held.
  * Errors:    a Python exception.                                Blocks: never.
  */
-#ifndef WSGI_SPAWN_H
-#define WSGI_SPAWN_H
+#ifndef APP_SPAWN_H
+#define APP_SPAWN_H
 
 #include "python/python.h"
 

@@ -1,17 +1,17 @@
 /*
  * loader.c - finding and importing the WSGI application
  */
-#include "wsgi/loader.h"
+#include "app/loader.h"
 
+#include "app/apps.h"
+#include "app/imports.h"
+#include "app/target.h"
 #include "context/errors.h"
 #include "debug/traceback.h"
 #include "os/log.h"
 #include "os/reach.h"
 #include "python/python.h"
 #include "python/site.h"
-#include "wsgi/apps.h"
-#include "wsgi/imports.h"
-#include "wsgi/target.h"
 
 #include <errno.h>
 #include <limits.h>

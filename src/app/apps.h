@@ -13,11 +13,11 @@
  * Errors:    CPython's convention; SystemExit and the like never come out, only
  *            the two kinds below.               Blocks: file system, import.
  */
-#ifndef WSGI_APPS_H
-#define WSGI_APPS_H
+#ifndef APP_APPS_H
+#define APP_APPS_H
 
+#include "app/target.h"
 #include "python/python.h"
-#include "wsgi/target.h"
 
 #include "conf/config.h"
 #include "gateway/request.h"

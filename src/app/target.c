@@ -1,13 +1,13 @@
 /*
  * target.c - what is to be loaded: a file or a module, and what to call in it
  */
-#include "wsgi/target.h"
+#include "app/target.h"
 
+#include "app/bytecode.h"
+#include "app/callable.h"
+#include "app/spawn.h"
 #include "os/reach.h"
 #include "python/site.h"
-#include "wsgi/bytecode.h"
-#include "wsgi/callable.h"
-#include "wsgi/spawn.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -1,14 +1,14 @@
 /*
  * apps.c - the applications of this process and the state each is in
  */
-#include "wsgi/apps.h"
+#include "app/apps.h"
 
+#include "app/imports.h"
+#include "app/scripts.h"
+#include "app/watch.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "context/timeout.h"
-#include "wsgi/imports.h"
-#include "wsgi/scripts.h"
-#include "wsgi/watch.h"
 
 #include <errno.h>
 #include <limits.h>

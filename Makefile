@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context app wsgi proc
+          context app wsgi status proc
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -59,12 +59,12 @@ SRC_app       := apps bytecode callable imports loader scripts spawn target \
                  watch
 SRC_wsgi      := after body environ failure file_wrapper handler input module \
                  start_response
-SRC_proc      := caretaker cgi_process cgi_watch check child control \
-                 fcgi_process handover logs master master_zygotes notify \
-                 nursery pid_file pool prelude privs relief restart \
-                 scoreboard script_check signals sockets start status \
-                 status_html status_json status_metrics status_shot \
-                 status_text touched watchdog zygote
+SRC_status    := control notify scoreboard status status_html status_json \
+                 status_metrics status_shot status_text
+SRC_proc      := caretaker cgi_process cgi_watch check child fcgi_process \
+                 handover logs master master_zygotes nursery pid_file pool \
+                 prelude privs relief restart script_check signals sockets \
+                 start touched watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

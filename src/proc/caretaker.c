@@ -4,11 +4,11 @@
 #include "os/log.h"
 #include "proc/handover.h"
 #include "proc/logs.h"
-#include "proc/notify.h"
 #include "proc/relief.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
 #include "python/errand.h"
+#include "status/notify.h"
 
 #include <errno.h>
 #include <signal.h>

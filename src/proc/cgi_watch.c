@@ -1,8 +1,8 @@
 #include "proc/cgi_watch.h"
 
 #include "base/clock.h"
-#include "proc/scoreboard.h"
 #include "proc/watchdog.h"
+#include "status/scoreboard.h"
 
 #include <errno.h>
 #include <pthread.h>

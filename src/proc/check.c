@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "proc/caretaker.h"
 #include "proc/handover.h"
-#include "proc/notify.h"
 #include "proc/prelude.h"
 #include "proc/privs.h"
 #include "proc/restart.h"
 #include "proc/script_check.h"
 #include "proc/start.h"
 #include "python/interp.h"
+#include "status/notify.h"
 #include "wsgi/handler.h"
 
 #include <stdio.h>

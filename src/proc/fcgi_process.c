@@ -8,7 +8,6 @@
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/master.h"
-#include "proc/notify.h"
 #include "proc/pid_file.h"
 #include "proc/pool.h"
 #include "proc/prelude.h"
@@ -19,6 +18,7 @@
 #include "python/interp.h"
 #include "python/own_signals.h"
 #include "python/prefault.h"
+#include "status/notify.h"
 #include "transport/fcgi_os.h"
 #include "wsgi/handler.h"
 

@@ -8,9 +8,9 @@
 #include "proc/handover.h"
 #include "proc/logs.h"
 #include "proc/master_state.h"
-#include "proc/notify.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
+#include "status/notify.h"
 
 #include <errno.h>
 #include <signal.h>

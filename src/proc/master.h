@@ -12,7 +12,7 @@
 
 #include "base/compiler.h"
 #include "proc/pool.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 

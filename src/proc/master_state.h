@@ -11,12 +11,12 @@
 #define PROC_MASTER_STATE_H
 
 #include "proc/handover.h"
-#include "proc/notify.h"
 #include "proc/nursery.h"
 #include "proc/pool.h"
-#include "proc/scoreboard.h"
 #include "proc/signals.h"
 #include "proc/touched.h"
+#include "status/notify.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -10,11 +10,11 @@
 #include "os/memory.h"
 #include "proc/caretaker.h"
 #include "proc/child.h"
-#include "proc/notify.h"
 #include "proc/pid_file.h"
 #include "proc/restart.h"
 #include "proc/signals.h"
-#include "proc/status.h"
+#include "status/notify.h"
+#include "status/status.h"
 #include "transport/fcgi.h"
 #include "wsgi/handler.h"
 

@@ -23,9 +23,9 @@
 #include "net/poller.h"
 #include "net/spare.h"
 #include "os/memory.h"
-#include "proc/control.h"
-#include "proc/scoreboard.h"
 #include "proc/watchdog.h"
+#include "status/control.h"
+#include "status/scoreboard.h"
 #include "transport/fcgi.h"
 
 #include <pthread.h>

@@ -19,7 +19,7 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "gateway/request.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <pthread.h>
 #include <stdbool.h>

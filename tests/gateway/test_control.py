@@ -14,7 +14,7 @@ from harness import cgi_params, rss
 from settings import SANITIZED, SLOW
 from test_bind import listening_tcp
 
-PEERS_MAX = 32          # of src/proc/control.c
+PEERS_MAX = 32          # of src/status/control.c
 # Answers when the file that the query string names is there.
 WAIT = '''
     import os, time

@@ -1,9 +1,9 @@
 /*
- * test_notify.c - proc/notify: what is told when, with a clock of the test's own
+ * test_notify.c - status/notify: what is told when, with a clock of the test's own
  */
 #include "unit.h"
 
-#include "proc/notify.h"
+#include "status/notify.h"
 
 #include <errno.h>
 #include <stdatomic.h>

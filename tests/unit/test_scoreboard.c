@@ -1,11 +1,11 @@
 /*
- * test_scoreboard.c - proc/scoreboard: sums that outlive a worker, and texts that
+ * test_scoreboard.c - status/scoreboard: sums that outlive a worker, and texts that
  *                     are read while they are written
  */
 #include "unit.h"
 
 #include "base/clock.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <pthread.h>
 

@@ -1,11 +1,11 @@
 /*
- * test_status.c - proc/status: which paths are meant, and what the forms say
+ * test_status.c - status/status: which paths are meant, and what the forms say
  * of a scoreboard that no real server could be brought into
  */
 #include "unit.h"
 
 #include "base/clock.h"
-#include "proc/status.h"
+#include "status/status.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -9,11 +9,11 @@
  * Errors:    notify_open() logs; a datagram that cannot be sent now is sent with
  *            the next round.                                  Blocks: never.
  */
-#ifndef PROC_NOTIFY_H
-#define PROC_NOTIFY_H
+#ifndef STATUS_NOTIFY_H
+#define STATUS_NOTIFY_H
 
 #include "base/compiler.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,7 +5,7 @@
  * every process and thread is doing, the longest request first.
  */
 #include "config.h"
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include <inttypes.h>
 #include <stdio.h>

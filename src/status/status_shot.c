@@ -1,4 +1,4 @@
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include "base/clock.h"
 

@@ -1,8 +1,8 @@
-#include "proc/status.h"
+#include "status/status.h"
 
 #include "gateway/path.h"
 #include "gateway/response.h"
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include <stdio.h>
 #include <string.h>

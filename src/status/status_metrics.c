@@ -6,7 +6,7 @@
  */
 #include "base/utf8.h"
 #include "config.h"
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include <inttypes.h>
 #include <string.h>

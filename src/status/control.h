@@ -10,12 +10,12 @@
  * Blocks:    never.
  * Standards: FastCGI 1.0.
  */
-#ifndef PROC_CONTROL_H
-#define PROC_CONTROL_H
+#ifndef STATUS_CONTROL_H
+#define STATUS_CONTROL_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 

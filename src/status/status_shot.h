@@ -8,12 +8,12 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    none but the sheet's.                              Blocks: never.
  */
-#ifndef PROC_STATUS_SHOT_H
-#define PROC_STATUS_SHOT_H
+#ifndef STATUS_STATUS_SHOT_H
+#define STATUS_STATUS_SHOT_H
 
 #include "base/sheet.h"
 #include "conf/config.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,7 +2,7 @@
  * status_json.c - the status page as JSON
  */
 #include "base/json.h"
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -8,15 +8,15 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno of the buffer.                          Blocks: never.
  */
-#ifndef PROC_STATUS_H
-#define PROC_STATUS_H
+#ifndef STATUS_STATUS_H
+#define STATUS_STATUS_H
 
 #include "base/buf.h"
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "gateway/params.h"
 #include "gateway/request.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <stdbool.h>
 #include <stddef.h>

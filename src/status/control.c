@@ -6,7 +6,7 @@
  * connection is either read from or written to, never both: a peer that does
  * not take its answers cannot make us hold more of them.
  */
-#include "proc/control.h"
+#include "status/control.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -15,7 +15,7 @@
 #include "net/listener.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/status.h"
+#include "status/status.h"
 #include "transport/fcgi_gate.h"
 
 #include <errno.h>

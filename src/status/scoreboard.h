@@ -10,8 +10,8 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno.                                        Blocks: never.
  */
-#ifndef PROC_SCOREBOARD_H
-#define PROC_SCOREBOARD_H
+#ifndef STATUS_SCOREBOARD_H
+#define STATUS_SCOREBOARD_H
 
 #include "base/compiler.h"
 #include "gateway/request.h"

@@ -1,9 +1,9 @@
-#include "proc/notify.h"
+#include "status/notify.h"
 
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "proc/scoreboard.h"
+#include "status/scoreboard.h"
 
 #include "base/clock.h"
 

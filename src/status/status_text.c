@@ -2,7 +2,7 @@
  * status_text.c - the status page for terminals, in the form of php-fpm's
  */
 #include "base/utf8.h"
-#include "proc/status_shot.h"
+#include "status/status_shot.h"
 
 #include <inttypes.h>
 #include <string.h>

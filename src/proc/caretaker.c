@@ -3,10 +3,10 @@
 #include "base/clock.h"
 #include "os/log.h"
 #include "proc/handover.h"
-#include "proc/logs.h"
 #include "proc/relief.h"
 #include "proc/restart.h"
-#include "proc/signals.h"
+#include "process/logs.h"
+#include "process/signals.h"
 #include "python/errand.h"
 #include "status/notify.h"
 

@@ -6,10 +6,10 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/handover.h"
-#include "proc/logs.h"
 #include "proc/master_state.h"
-#include "proc/signals.h"
 #include "proc/touched.h"
+#include "process/logs.h"
+#include "process/signals.h"
 #include "status/notify.h"
 
 #include <errno.h>

@@ -13,8 +13,8 @@
 #include "proc/handover.h"
 #include "proc/nursery.h"
 #include "proc/pool.h"
-#include "proc/signals.h"
 #include "proc/touched.h"
+#include "process/signals.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
 

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/signals.h"
+#include "process/signals.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -5,7 +5,7 @@
 #include "base/signame.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/signals.h"
+#include "process/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>

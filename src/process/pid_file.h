@@ -7,8 +7,8 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    a sysexits code after one log line.        Blocks: file system.
  */
-#ifndef PROC_PID_FILE_H
-#define PROC_PID_FILE_H
+#ifndef PROCESS_PID_FILE_H
+#define PROCESS_PID_FILE_H
 
 #include "base/compiler.h"
 

@@ -9,8 +9,8 @@
  * GIL:       not used.        Errors: 0 or -errno.
  * Blocks:    signals_wait() only.
  */
-#ifndef PROC_SIGNALS_H
-#define PROC_SIGNALS_H
+#ifndef PROCESS_SIGNALS_H
+#define PROCESS_SIGNALS_H
 
 #include "base/compiler.h"
 

@@ -1,4 +1,4 @@
-#include "proc/privs.h"
+#include "process/privs.h"
 
 #include "os/log.h"
 

@@ -10,8 +10,8 @@
  *            cannot be opened again goes on as it was, and the log says why.
  * Blocks:    on the file system.
  */
-#ifndef PROC_LOGS_H
-#define PROC_LOGS_H
+#ifndef PROCESS_LOGS_H
+#define PROCESS_LOGS_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

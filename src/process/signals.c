@@ -1,4 +1,4 @@
-#include "proc/signals.h"
+#include "process/signals.h"
 
 #include "os/fd.h"
 #include "python/own_signals.h"

@@ -12,8 +12,8 @@
  *            may be anybody.
  * Blocks:    privs_find(): on the name services.
  */
-#ifndef PROC_PRIVS_H
-#define PROC_PRIVS_H
+#ifndef PROCESS_PRIVS_H
+#define PROCESS_PRIVS_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -10,8 +10,8 @@
  * GIL:       not used.
  * Errors:    0 or -errno.                        Blocks: never.
  */
-#ifndef PROC_CHILD_H
-#define PROC_CHILD_H
+#ifndef PROCESS_CHILD_H
+#define PROCESS_CHILD_H
 
 #include "base/compiler.h"
 

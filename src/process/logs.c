@@ -1,4 +1,4 @@
-#include "proc/logs.h"
+#include "process/logs.h"
 
 #include "gateway/access_log.h"
 #include "os/log.h"

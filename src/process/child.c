@@ -1,6 +1,6 @@
-#include "proc/child.h"
+#include "process/child.h"
 
-#include "proc/signals.h"
+#include "process/signals.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "proc/pid_file.h"
+#include "process/pid_file.h"
 
 #include "base/num.h"
 #include "os/fd.h"

@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context app wsgi status process proc
+          context app wsgi status process reload proc
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -62,9 +62,10 @@ SRC_wsgi      := after body environ failure file_wrapper handler input module \
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_shot status_text
 SRC_process   := child logs pid_file privs signals
-SRC_proc      := caretaker cgi_process cgi_watch check fcgi_process handover \
-                 master master_zygotes nursery pool prelude relief restart \
-                 script_check sockets start touched watchdog zygote
+SRC_reload    := handover restart touched
+SRC_proc      := caretaker cgi_process cgi_watch check fcgi_process master \
+                 master_zygotes nursery pool prelude relief script_check \
+                 sockets start watchdog zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

@@ -14,13 +14,13 @@
 #include "proc/check.h"
 #include "proc/fcgi_process.h"
 #include "proc/prelude.h"
-#include "proc/restart.h"
 #include "proc/start.h"
 #include "process/logs.h"
 #include "process/pid_file.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "python/prefault.h"
+#include "reload/restart.h"
 #include "transport/cgi.h"
 
 #include <stdio.h>

@@ -2,12 +2,12 @@
 
 #include "base/clock.h"
 #include "os/log.h"
-#include "proc/handover.h"
 #include "proc/relief.h"
-#include "proc/restart.h"
 #include "process/logs.h"
 #include "process/signals.h"
 #include "python/errand.h"
+#include "reload/handover.h"
+#include "reload/restart.h"
 #include "status/notify.h"
 
 #include <errno.h>

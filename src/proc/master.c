@@ -5,11 +5,11 @@
 #include "base/signame.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/handover.h"
 #include "proc/master_state.h"
-#include "proc/touched.h"
 #include "process/logs.h"
 #include "process/signals.h"
+#include "reload/handover.h"
+#include "reload/touched.h"
 #include "status/notify.h"
 
 #include <errno.h>

@@ -10,11 +10,11 @@
 #ifndef PROC_MASTER_STATE_H
 #define PROC_MASTER_STATE_H
 
-#include "proc/handover.h"
 #include "proc/nursery.h"
 #include "proc/pool.h"
-#include "proc/touched.h"
 #include "process/signals.h"
+#include "reload/handover.h"
+#include "reload/touched.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
 

@@ -14,8 +14,8 @@
 #include "conf/config.h"
 #include "net/allow.h"
 #include "net/listener.h"
-#include "proc/restart.h"
 #include "proc/start.h"
+#include "reload/restart.h"
 
 #include <stddef.h>
 

@@ -4,8 +4,8 @@
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/restart.h"
 #include "python/interp.h"
+#include "reload/restart.h"
 
 #include <limits.h>
 #include <stdint.h>

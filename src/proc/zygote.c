@@ -5,12 +5,12 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "proc/caretaker.h"
-#include "proc/handover.h"
 #include "process/child.h"
 #include "process/signals.h"
 #include "python/fork.h"
 #include "python/interp.h"
 #include "python/own_signals.h"
+#include "reload/handover.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>

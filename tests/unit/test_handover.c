@@ -1,11 +1,11 @@
 /*
- * test_handover.c - proc/handover: names of files through a pipe, whole or not at
+ * test_handover.c - reload/handover: names of files through a pipe, whole or not at
  *                   all, and nobody waits for a reader (P20)
  */
 #include "unit.h"
 
 #include "base/clock.h"
-#include "proc/handover.h"
+#include "reload/handover.h"
 
 #include <limits.h>
 #include <signal.h>

@@ -1,11 +1,11 @@
 /*
- * test_touched.c - proc/touched: changes that have settled, files that take turns
+ * test_touched.c - reload/touched: changes that have settled, files that take turns
  *                  (P20)
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "proc/touched.h"
+#include "reload/touched.h"
 
 #include <dirent.h>
 #include <stdlib.h>

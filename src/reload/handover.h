@@ -8,13 +8,13 @@
  * Errors:    0 or -errno; what cannot be sent is dropped or kept, as said.
  * Blocks:    handover_send() as long as it is allowed to.
  */
-#ifndef PROC_HANDOVER_H
-#define PROC_HANDOVER_H
+#ifndef RELOAD_HANDOVER_H
+#define RELOAD_HANDOVER_H
 
 #include "app/imports.h"
 #include "base/buf.h"
 #include "base/compiler.h"
-#include "proc/touched.h"
+#include "reload/touched.h"
 
 #include <stdbool.h>
 #include <stdint.h>

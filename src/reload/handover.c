@@ -1,7 +1,7 @@
 /*
  * handover.c - names of imported files, from who has Python to who watches
  */
-#include "proc/handover.h"
+#include "reload/handover.h"
 
 #include "base/clock.h"
 #include "base/num.h"

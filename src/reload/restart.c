@@ -1,4 +1,4 @@
-#include "proc/restart.h"
+#include "reload/restart.h"
 
 #include "app/loader.h"
 #include "base/num.h"

@@ -10,15 +10,15 @@
  * Errors:    logs.                      Blocks: never (restart_exec() does not
  *            return but on failure).
  */
-#ifndef PROC_RESTART_H
-#define PROC_RESTART_H
+#ifndef RELOAD_RESTART_H
+#define RELOAD_RESTART_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "net/listener.h"
 #include "net/migrate.h"
-#include "proc/handover.h"
-#include "proc/touched.h"
+#include "reload/handover.h"
+#include "reload/touched.h"
 
 #include <stdbool.h>
 #include <stddef.h>

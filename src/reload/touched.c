@@ -1,7 +1,7 @@
 /*
  * touched.c - has the application been touched since it was loaded?
  */
-#include "proc/touched.h"
+#include "reload/touched.h"
 
 #include "base/hash.h"
 

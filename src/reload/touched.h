@@ -10,8 +10,8 @@
  * Errors:    none: what is not there is a state like any other.
  * Blocks:    file system.
  */
-#ifndef PROC_TOUCHED_H
-#define PROC_TOUCHED_H
+#ifndef RELOAD_TOUCHED_H
+#define RELOAD_TOUCHED_H
 
 #include "conf/config.h"
 #include "os/stamp.h"

@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context app wsgi status process reload proc
+          context app wsgi status process reload worker proc
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -63,9 +63,9 @@ SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_shot status_text
 SRC_process   := child logs pid_file privs signals
 SRC_reload    := handover restart touched
-SRC_proc      := caretaker cgi_process cgi_watch check fcgi_process master \
-                 master_zygotes nursery pool prelude relief script_check \
-                 sockets start watchdog zygote
+SRC_worker    := caretaker cgi_watch pool relief watchdog
+SRC_proc      := cgi_process check fcgi_process master master_zygotes nursery \
+                 prelude script_check sockets start zygote
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

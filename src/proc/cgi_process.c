@@ -3,13 +3,13 @@
 #include "debug/stacks.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/cgi_watch.h"
 #include "proc/prelude.h"
 #include "process/child.h"
 #include "process/logs.h"
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "transport/cgi.h"
+#include "worker/cgi_watch.h"
 #include "wsgi/handler.h"
 
 #include <fcntl.h>

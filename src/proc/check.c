@@ -2,7 +2,6 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
-#include "proc/caretaker.h"
 #include "proc/prelude.h"
 #include "proc/script_check.h"
 #include "proc/start.h"
@@ -11,6 +10,7 @@
 #include "reload/handover.h"
 #include "reload/restart.h"
 #include "status/notify.h"
+#include "worker/caretaker.h"
 #include "wsgi/handler.h"
 
 #include <stdio.h>

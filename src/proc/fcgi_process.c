@@ -4,9 +4,7 @@
 #include "base/clock.h"
 #include "debug/stacks.h"
 #include "os/log.h"
-#include "proc/caretaker.h"
 #include "proc/master.h"
-#include "proc/pool.h"
 #include "proc/prelude.h"
 #include "proc/sockets.h"
 #include "process/logs.h"
@@ -20,6 +18,8 @@
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "transport/fcgi_os.h"
+#include "worker/caretaker.h"
+#include "worker/pool.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>

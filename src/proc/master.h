@@ -11,8 +11,8 @@
 #define PROC_MASTER_H
 
 #include "base/compiler.h"
-#include "proc/pool.h"
 #include "status/scoreboard.h"
+#include "worker/pool.h"
 
 #include <stdbool.h>
 

@@ -11,12 +11,12 @@
 #define PROC_MASTER_STATE_H
 
 #include "proc/nursery.h"
-#include "proc/pool.h"
 #include "process/signals.h"
 #include "reload/handover.h"
 #include "reload/touched.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
+#include "worker/pool.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/caretaker.h"
 #include "process/child.h"
 #include "process/signals.h"
 #include "python/fork.h"
 #include "python/interp.h"
 #include "python/own_signals.h"
 #include "reload/handover.h"
+#include "worker/caretaker.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>

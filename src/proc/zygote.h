@@ -17,7 +17,7 @@
 #define PROC_ZYGOTE_H
 
 #include "base/compiler.h"
-#include "proc/pool.h"
+#include "worker/pool.h"
 
 #include <sys/types.h>
 

@@ -1,10 +1,10 @@
 /*
- * test_relief.c - proc/relief: what waits for a thread goes to another process when
+ * test_relief.c - worker/relief: what waits for a thread goes to another process when
  *                 it is better off there, and not when it is not
  */
 #include "unit.h"
 
-#include "proc/relief.h"
+#include "worker/relief.h"
 
 #include <sys/eventfd.h>
 

@@ -10,8 +10,8 @@
  * Errors:    a sysexits code after a log line.
  * Blocks:    pool_run(): until asked to stop.
  */
-#ifndef PROC_POOL_H
-#define PROC_POOL_H
+#ifndef WORKER_POOL_H
+#define WORKER_POOL_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
@@ -23,10 +23,10 @@
 #include "net/poller.h"
 #include "net/spare.h"
 #include "os/memory.h"
-#include "proc/watchdog.h"
 #include "status/control.h"
 #include "status/scoreboard.h"
 #include "transport/fcgi.h"
+#include "worker/watchdog.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-#include "proc/relief.h"
+#include "worker/relief.h"
 
 #include "net/poller.h"
 

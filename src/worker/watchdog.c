@@ -1,4 +1,4 @@
-#include "proc/watchdog.h"
+#include "worker/watchdog.h"
 
 #include "base/buf.h"
 #include "context/interrupt.h"

@@ -16,11 +16,11 @@
  * Threads:   its own.                                            GIL: not used.
  * Errors:    what cannot be passed on stays.                     Blocks: never.
  */
-#ifndef PROC_RELIEF_H
-#define PROC_RELIEF_H
+#ifndef WORKER_RELIEF_H
+#define WORKER_RELIEF_H
 
 #include "base/compiler.h"
-#include "proc/pool.h"
+#include "worker/pool.h"
 
 #include <stdbool.h>
 #include <stdint.h>

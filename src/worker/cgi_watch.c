@@ -1,8 +1,8 @@
-#include "proc/cgi_watch.h"
+#include "worker/cgi_watch.h"
 
 #include "base/clock.h"
-#include "proc/watchdog.h"
 #include "status/scoreboard.h"
+#include "worker/watchdog.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -9,8 +9,8 @@
  * GIL:       not held.                       Errors: 0 or -errno.
  * Blocks:    cgi_watch_end(): for a dump that is just being made.
  */
-#ifndef PROC_CGI_WATCH_H
-#define PROC_CGI_WATCH_H
+#ifndef WORKER_CGI_WATCH_H
+#define WORKER_CGI_WATCH_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

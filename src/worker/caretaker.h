@@ -8,11 +8,11 @@
  * Threads:   one, with all signals blocked.    GIL: never: no Python here.
  * Errors:    logs.                             Blocks: in poll().
  */
-#ifndef PROC_CARETAKER_H
-#define PROC_CARETAKER_H
+#ifndef WORKER_CARETAKER_H
+#define WORKER_CARETAKER_H
 
 #include "base/compiler.h"
-#include "proc/pool.h"
+#include "worker/pool.h"
 
 #include <stdint.h>
 

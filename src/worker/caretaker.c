@@ -1,14 +1,14 @@
-#include "proc/caretaker.h"
+#include "worker/caretaker.h"
 
 #include "base/clock.h"
 #include "os/log.h"
-#include "proc/relief.h"
 #include "process/logs.h"
 #include "process/signals.h"
 #include "python/errand.h"
 #include "reload/handover.h"
 #include "reload/restart.h"
 #include "status/notify.h"
+#include "worker/relief.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -13,8 +13,8 @@
  * Blocks:    watchdog_run(): where a C extension keeps the GIL, a moment for each
  *            thread that is asked for its stack.
  */
-#ifndef PROC_WATCHDOG_H
-#define PROC_WATCHDOG_H
+#ifndef WORKER_WATCHDOG_H
+#define WORKER_WATCHDOG_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -1,4 +1,4 @@
-#include "proc/pool.h"
+#include "worker/pool.h"
 
 #include "app/loader.h"
 #include "base/clock.h"
@@ -8,7 +8,6 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/memory.h"
-#include "proc/caretaker.h"
 #include "process/child.h"
 #include "process/pid_file.h"
 #include "process/signals.h"
@@ -16,6 +15,7 @@
 #include "status/notify.h"
 #include "status/status.h"
 #include "transport/fcgi.h"
+#include "worker/caretaker.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>

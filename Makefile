@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context app wsgi status process reload worker proc
+          context app wsgi status process reload worker master proc
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -64,8 +64,9 @@ SRC_status    := control notify scoreboard status status_html status_json \
 SRC_process   := child logs pid_file privs signals
 SRC_reload    := handover restart touched
 SRC_worker    := caretaker cgi_watch pool relief watchdog
-SRC_proc      := cgi_process check fcgi_process master master_zygotes nursery \
-                 prelude script_check sockets start zygote
+SRC_master    := master master_zygotes nursery zygote
+SRC_proc      := cgi_process check fcgi_process prelude script_check sockets \
+                 start
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

@@ -3,14 +3,14 @@
  *
  * What:      what it knows of its workers and zygotes, and what births and deaths
  *            of both have in common.
- * Owner:     proc/master.c.
+ * Owner:     master/master.c.
  * Threads:   one.                                                GIL: not used.
  * Errors:    logs.                                               Blocks: never.
  */
-#ifndef PROC_MASTER_STATE_H
-#define PROC_MASTER_STATE_H
+#ifndef MASTER_MASTER_STATE_H
+#define MASTER_MASTER_STATE_H
 
-#include "proc/nursery.h"
+#include "master/nursery.h"
 #include "process/signals.h"
 #include "reload/handover.h"
 #include "reload/touched.h"

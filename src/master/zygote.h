@@ -13,8 +13,8 @@
  *            master, and workers can be forked nevertheless.
  * Blocks:    until the master hangs up.
  */
-#ifndef PROC_ZYGOTE_H
-#define PROC_ZYGOTE_H
+#ifndef MASTER_ZYGOTE_H
+#define MASTER_ZYGOTE_H
 
 #include "base/compiler.h"
 #include "worker/pool.h"

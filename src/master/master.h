@@ -7,8 +7,8 @@
  * Threads:   one.                                                GIL: not used.
  * Errors:    a sysexits code after a log line.     Blocks: until asked to stop.
  */
-#ifndef PROC_MASTER_H
-#define PROC_MASTER_H
+#ifndef MASTER_MASTER_H
+#define MASTER_MASTER_H
 
 #include "base/compiler.h"
 #include "status/scoreboard.h"

@@ -1,11 +1,11 @@
-#include "proc/master.h"
+#include "master/master.h"
 
 #include "app/loader.h"
 #include "base/clock.h"
 #include "base/signame.h"
+#include "master/master_state.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/master_state.h"
 #include "process/logs.h"
 #include "process/signals.h"
 #include "reload/handover.h"

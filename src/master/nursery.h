@@ -8,11 +8,11 @@
  * Threads:   one.                                                GIL: not used.
  * Errors:    0 or -errno.                                        Blocks: never.
  */
-#ifndef PROC_NURSERY_H
-#define PROC_NURSERY_H
+#ifndef MASTER_NURSERY_H
+#define MASTER_NURSERY_H
 
 #include "base/compiler.h"
-#include "proc/zygote.h"
+#include "master/zygote.h"
 
 #include <stdbool.h>
 #include <stdint.h>

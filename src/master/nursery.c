@@ -1,4 +1,4 @@
-#include "proc/nursery.h"
+#include "master/nursery.h"
 
 #include "base/clock.h"
 #include "os/fd.h"

@@ -1,11 +1,11 @@
 /*
  * master_zygotes.c - what the master does with its zygotes (--preload)
  */
-#include "proc/master_state.h"
+#include "master/master_state.h"
 
 #include "base/clock.h"
+#include "master/master.h"
 #include "os/log.h"
-#include "proc/master.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "proc/zygote.h"
+#include "master/zygote.h"
 
 #include "app/loader.h"
 #include "base/clock.h"

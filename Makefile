@@ -38,7 +38,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base os conf net gateway transport doctor client python debug \
-          context app wsgi status process reload worker master proc
+          context app wsgi status process reload worker master mode
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -65,7 +65,7 @@ SRC_process   := child logs pid_file privs signals
 SRC_reload    := handover restart touched
 SRC_worker    := caretaker cgi_watch pool relief watchdog
 SRC_master    := master master_zygotes nursery zygote
-SRC_proc      := cgi_process check fcgi_process prelude script_check sockets \
+SRC_mode      := cgi_process check fcgi_process prelude script_check sockets \
                  start
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))

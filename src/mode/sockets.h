@@ -7,14 +7,14 @@
  * Threads:   at start and end only.                              GIL: not used.
  * Errors:    a sysexits code after a log line.     Blocks: on the file system.
  */
-#ifndef PROC_SOCKETS_H
-#define PROC_SOCKETS_H
+#ifndef MODE_SOCKETS_H
+#define MODE_SOCKETS_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "mode/start.h"
 #include "net/allow.h"
 #include "net/listener.h"
-#include "proc/start.h"
 #include "reload/restart.h"
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-#include "proc/script_check.h"
+#include "mode/script_check.h"
 
 #include "conf/shebang.h"
 #include "os/log.h"

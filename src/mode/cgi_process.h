@@ -8,13 +8,13 @@
  * Errors:    the exit code: the response's, or a sysexits code after a log line.
  * Blocks:    until the request, and the work after it, are done.
  */
-#ifndef PROC_CGI_PROCESS_H
-#define PROC_CGI_PROCESS_H
+#ifndef MODE_CGI_PROCESS_H
+#define MODE_CGI_PROCESS_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "doctor/doctor.h"
-#include "proc/start.h"
+#include "mode/start.h"
 
 /* doctor: --doctor, its page is the response; or NULL. */
 CHECK_RESULT int cgi_process_run(const struct config *config,

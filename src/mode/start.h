@@ -7,8 +7,8 @@
  * Threads:   at start only.                                      GIL: not used.
  * Errors:    see each.                                     Blocks: never.
  */
-#ifndef PROC_START_H
-#define PROC_START_H
+#ifndef MODE_START_H
+#define MODE_START_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -8,8 +8,8 @@
  * Errors:    a sysexits code after a log line, if nothing else is said.
  * Blocks:    on the file system; prelude_start_python() as Python does.
  */
-#ifndef PROC_PRELUDE_H
-#define PROC_PRELUDE_H
+#ifndef MODE_PRELUDE_H
+#define MODE_PRELUDE_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

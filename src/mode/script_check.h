@@ -8,8 +8,8 @@
  * Threads:   the main thread.                                    GIL: not used.
  * Errors:    none: a warning for each fault.           Blocks: file system.
  */
-#ifndef PROC_SCRIPT_CHECK_H
-#define PROC_SCRIPT_CHECK_H
+#ifndef MODE_SCRIPT_CHECK_H
+#define MODE_SCRIPT_CHECK_H
 
 /* Silent about a file without such a line: it is not meant to be run. */
 void script_check(const char *path);

@@ -8,8 +8,8 @@
  * Errors:    the exit code: a sysexits code after a log line.
  * Blocks:    as the application does.
  */
-#ifndef PROC_CHECK_H
-#define PROC_CHECK_H
+#ifndef MODE_CHECK_H
+#define MODE_CHECK_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -1,4 +1,4 @@
-#include "proc/start.h"
+#include "mode/start.h"
 
 #include "base/buf.h"
 #include "base/num.h"

@@ -1,4 +1,4 @@
-#include "proc/sockets.h"
+#include "mode/sockets.h"
 
 #include "os/fd.h"
 #include "os/log.h"

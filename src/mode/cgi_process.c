@@ -1,9 +1,9 @@
-#include "proc/cgi_process.h"
+#include "mode/cgi_process.h"
 
 #include "debug/stacks.h"
+#include "mode/prelude.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "proc/prelude.h"
 #include "process/child.h"
 #include "process/logs.h"
 #include "python/interp.h"

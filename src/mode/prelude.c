@@ -1,4 +1,4 @@
-#include "proc/prelude.h"
+#include "mode/prelude.h"
 
 #include "app/imports.h"
 #include "app/loader.h"

@@ -8,13 +8,13 @@
  * Errors:    the exit code: a sysexits code after a log line.
  * Blocks:    until asked to stop.
  */
-#ifndef PROC_FCGI_PROCESS_H
-#define PROC_FCGI_PROCESS_H
+#ifndef MODE_FCGI_PROCESS_H
+#define MODE_FCGI_PROCESS_H
 
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "doctor/doctor.h"
-#include "proc/start.h"
+#include "mode/start.h"
 
 /* argv: what to execute again. doctor: --doctor, its page is every response; or
  * NULL. */

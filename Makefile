@@ -42,7 +42,7 @@ LAYERS := base os conf net gateway transport doctor client python debug \
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
-SRC_base      := buf clock hash json num sheet signame utf8
+SRC_base      := buf clock hash json num signal_name text_writer utf8
 SRC_os        := account fd log logfile memory place reach stamp
 SRC_conf      := argv config options shebang value
 SRC_net       := address allow conn listener migrate poller socket_file spare

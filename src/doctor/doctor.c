@@ -72,11 +72,11 @@ add_hidden(struct visit *v, const struct param *e)
     if ((is_at(name, "AUTHORIZATION") || is_at(name, "Authorization")) &&
         scheme > 0 && scheme < n && e->value[scheme] == ' ') {
         doctor_page_bytes(&v->page, e->value, scheme);
-        sheet_printf(&v->page.sheet, " and %zu bytes, not shown",
-                     n - scheme - 1);
+        text_writer_printf(&v->page.sheet, " and %zu bytes, not shown",
+                           n - scheme - 1);
         return;
     }
-    sheet_printf(&v->page.sheet, "%zu bytes, not shown", n);
+    text_writer_printf(&v->page.sheet, "%zu bytes, not shown", n);
 }
 
 static void

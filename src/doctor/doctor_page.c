@@ -58,10 +58,10 @@ void
 doctor_page_words(struct doctor_page *p, const char *text)
 {
     if (p->html) {
-        sheet_html(&p->sheet, text);
+        text_writer_html(&p->sheet, text);
     }
     else {
-        sheet_text(&p->sheet, text);
+        text_writer_text(&p->sheet, text);
     }
 }
 
@@ -87,7 +87,7 @@ doctor_page_bytes(struct doctor_page *p, const char *s, size_t n)
         doctor_page_words(p, piece);
     }
     if (n > SHOWN_MAX) {
-        sheet_printf(&p->sheet, " ... (%zu bytes)", n);
+        text_writer_printf(&p->sheet, " ... (%zu bytes)", n);
     }
 }
 
@@ -96,24 +96,25 @@ doctor_page_bytes(struct doctor_page *p, const char *s, size_t n)
 void
 doctor_page_begin(struct doctor_page *p, const char *title, bool good)
 {
-    struct sheet *s = &p->sheet;
+    struct text_writer *s = &p->sheet;
 
     if (!p->html) {
-        sheet_text(s, "wsgi-cgi --doctor: ");
-        sheet_text(s, title);
-        sheet_text(s, "\n");
+        text_writer_text(s, "wsgi-cgi --doctor: ");
+        text_writer_text(s, title);
+        text_writer_text(s, "\n");
         return;
     }
-    sheet_text(s, "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
-                  "<meta name=viewport content=\"width=device-width\">"
-                  "<meta name=robots content=noindex>"
-                  "<title>wsgi-cgi --doctor</title><style>");
-    sheet_text(s, style);
-    sheet_text(s, "</style></head>\n<body><header>"
-                  "<p class=dim>wsgi-cgi --doctor</p>");
-    sheet_printf(s, "<h1 class=%s>", good ? "good" : "bad");
-    sheet_html(s, title);
-    sheet_text(s, "</h1></header>\n<main>");
+    text_writer_text(s,
+                     "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
+                     "<meta name=viewport content=\"width=device-width\">"
+                     "<meta name=robots content=noindex>"
+                     "<title>wsgi-cgi --doctor</title><style>");
+    text_writer_text(s, style);
+    text_writer_text(s, "</style></head>\n<body><header>"
+                        "<p class=dim>wsgi-cgi --doctor</p>");
+    text_writer_printf(s, "<h1 class=%s>", good ? "good" : "bad");
+    text_writer_html(s, title);
+    text_writer_text(s, "</h1></header>\n<main>");
 }
 
 void
@@ -124,31 +125,31 @@ doctor_page_end(struct doctor_page *p)
         "it has told you what you wanted to know.";
 
     if (p->html) {
-        sheet_text(&p->sheet, "</main>\n<footer><p>");
-        sheet_html(&p->sheet, last);
-        sheet_text(&p->sheet, "</p>wsgi-cgi " WSGI_CGI_VERSION
-                              "</footer></body></html>\n");
+        text_writer_text(&p->sheet, "</main>\n<footer><p>");
+        text_writer_html(&p->sheet, last);
+        text_writer_text(&p->sheet, "</p>wsgi-cgi " WSGI_CGI_VERSION
+                                    "</footer></body></html>\n");
         return;
     }
-    sheet_text(&p->sheet, "\n");
-    sheet_text(&p->sheet, last);
-    sheet_text(&p->sheet, "\n");
+    text_writer_text(&p->sheet, "\n");
+    text_writer_text(&p->sheet, last);
+    text_writer_text(&p->sheet, "\n");
 }
 
 void
 doctor_page_heading(struct doctor_page *p, const char *text)
 {
-    sheet_text(&p->sheet, p->html ? "<h2>" : "\n== ");
+    text_writer_text(&p->sheet, p->html ? "<h2>" : "\n== ");
     doctor_page_words(p, text);
-    sheet_text(&p->sheet, p->html ? "</h2>\n" : "\n");
+    text_writer_text(&p->sheet, p->html ? "</h2>\n" : "\n");
 }
 
 void
 doctor_page_say(struct doctor_page *p, const char *text)
 {
-    sheet_text(&p->sheet, p->html ? "<p>" : "");
+    text_writer_text(&p->sheet, p->html ? "<p>" : "");
     doctor_page_words(p, text);
-    sheet_text(&p->sheet, p->html ? "</p>\n" : "\n");
+    text_writer_text(&p->sheet, p->html ? "</p>\n" : "\n");
 }
 
 /* -- findings ------------------------------------------------------------- */
@@ -157,26 +158,26 @@ static void
 add_lines(struct doctor_page *p, const char *lines)
 {
     if (p->html) {
-        sheet_text(&p->sheet, "<pre>");
-        /* sheet_html() takes a newline for a control character. */
+        text_writer_text(&p->sheet, "<pre>");
+        /* text_writer_html() takes a newline for a control character. */
         for (size_t n; *lines != '\0'; lines += n) {
             char line[160];
             n = strcspn(lines, "\n");
             (void)snprintf(line, sizeof line, "%.*s", (int)n, lines);
-            sheet_html(&p->sheet, line);
+            text_writer_html(&p->sheet, line);
             if (lines[n] == '\n') {
-                sheet_text(&p->sheet, "\n");
+                text_writer_text(&p->sheet, "\n");
                 n++;
             }
         }
-        sheet_text(&p->sheet, "</pre>");
+        text_writer_text(&p->sheet, "</pre>");
         return;
     }
     while (*lines != '\0') {
         size_t n = strcspn(lines, "\n");
-        sheet_text(&p->sheet, "        ");
-        sheet_add(&p->sheet, lines, n);
-        sheet_text(&p->sheet, "\n");
+        text_writer_text(&p->sheet, "        ");
+        text_writer_add(&p->sheet, lines, n);
+        text_writer_text(&p->sheet, "\n");
         lines += n + (lines[n] == '\n');
     }
 }
@@ -187,25 +188,25 @@ doctor_page_finding(struct doctor_page *p, const struct finding *f)
     static const char *const level[] = {[FINDING_CHANGE] = "change",
                                         [FINDING_LOOK] = "look",
                                         [FINDING_NOTE] = "note"};
-    struct sheet *s = &p->sheet;
+    struct text_writer *s = &p->sheet;
 
     if (p->html) {
-        sheet_printf(s, "<div class=\"finding %s\"><p>", level[f->level]);
+        text_writer_printf(s, "<div class=\"finding %s\"><p>", level[f->level]);
     }
     else {
-        sheet_printf(s, "%s: ", level[f->level]);
+        text_writer_printf(s, "%s: ", level[f->level]);
     }
     doctor_page_words(p, f->what);
-    sheet_text(s, p->html ? "</p>" : "\n");
+    text_writer_text(s, p->html ? "</p>" : "\n");
     if (f->where != NULL) {
-        sheet_text(s, p->html ? "<p class=dim>" : "    ");
+        text_writer_text(s, p->html ? "<p class=dim>" : "    ");
         doctor_page_words(p, f->where);
-        sheet_text(s, p->html ? "</p>" : "\n");
+        text_writer_text(s, p->html ? "</p>" : "\n");
     }
     if (f->lines != NULL) {
         add_lines(p, f->lines);
     }
-    sheet_text(s, p->html ? "</div>\n" : "");
+    text_writer_text(s, p->html ? "</div>\n" : "");
 }
 
 /* -- tables --------------------------------------------------------------- */
@@ -213,39 +214,39 @@ doctor_page_finding(struct doctor_page *p, const struct finding *f)
 void
 doctor_page_table(struct doctor_page *p)
 {
-    sheet_text(&p->sheet, p->html ? "<table><tbody>\n" : "");
+    text_writer_text(&p->sheet, p->html ? "<table><tbody>\n" : "");
 }
 
 void
 doctor_page_row(struct doctor_page *p, const char *name, size_t nname)
 {
-    sheet_text(&p->sheet, p->html ? "<tr><td><code>" : "");
+    text_writer_text(&p->sheet, p->html ? "<tr><td><code>" : "");
     doctor_page_bytes(p, name, nname);
-    sheet_text(&p->sheet, p->html ? "</code></td><td><code>" : ": ");
+    text_writer_text(&p->sheet, p->html ? "</code></td><td><code>" : ": ");
 }
 
 void
 doctor_page_row_end(struct doctor_page *p, const char *note)
 {
-    sheet_text(&p->sheet, p->html ? "</code></td><td>" : "");
+    text_writer_text(&p->sheet, p->html ? "</code></td><td>" : "");
     if (note != NULL) {
-        sheet_text(&p->sheet, p->html ? "" : "    <- ");
+        text_writer_text(&p->sheet, p->html ? "" : "    <- ");
         doctor_page_words(p, note);
     }
-    sheet_text(&p->sheet, p->html ? "</td></tr>\n" : "\n");
+    text_writer_text(&p->sheet, p->html ? "</td></tr>\n" : "\n");
 }
 
 void
 doctor_page_table_end(struct doctor_page *p)
 {
-    sheet_text(&p->sheet, p->html ? "</tbody></table>\n" : "");
+    text_writer_text(&p->sheet, p->html ? "</tbody></table>\n" : "");
 }
 
 void
 doctor_page_tests(struct doctor_page *p)
 {
     if (p->html) {
-        sheet_text(
+        text_writer_text(
             &p->sheet,
             "<p><a href=\"?auth\">Does Authorization arrive?</a> The browser "
             "asks for a name and a password once: type anything.</p>\n"
@@ -257,6 +258,6 @@ doctor_page_tests(struct doctor_page *p)
             "<p><a href=\"?text\">This page as text</a></p>\n");
         return;
     }
-    sheet_text(&p->sheet, "curl -u name:password 'URL?auth&text'\n"
-                          "curl -F file=@FILE 'URL?text'\n");
+    text_writer_text(&p->sheet, "curl -u name:password 'URL?auth&text'\n"
+                                "curl -F file=@FILE 'URL?text'\n");
 }

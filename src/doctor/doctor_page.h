@@ -10,13 +10,13 @@
 #ifndef DOCTOR_DOCTOR_PAGE_H
 #define DOCTOR_DOCTOR_PAGE_H
 
-#include "base/sheet.h"
+#include "base/text_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct doctor_page {
-    struct sheet sheet;
+    struct text_writer sheet;
     bool html;
 };
 

@@ -2,7 +2,7 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
-#include "base/signame.h"
+#include "base/signal_name.h"
 #include "master/master_state.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -195,9 +195,9 @@ const char *
 master_how_it_ended(int status, char *to, size_t size)
 {
     if (WIFSIGNALED(status)) {
-        char name[SIGNAME_SIZE];
+        char name[SIGNAL_NAME_SIZE];
         (void)snprintf(to, size, "was killed by signal %d (%s)%s",
-                       WTERMSIG(status), signame(WTERMSIG(status), name),
+                       WTERMSIG(status), signal_name(WTERMSIG(status), name),
                        WCOREDUMP(status) ? ", core dumped" : "");
     }
     else {

@@ -2,7 +2,7 @@
 
 #include "app/loader.h"
 #include "base/num.h"
-#include "base/signame.h"
+#include "base/signal_name.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/signals.h"
@@ -473,10 +473,10 @@ verdict(struct restart *r)
         return loads ? CHECK_LOADS : CHECK_FAILS;
     }
     if (WIFSIGNALED(status)) {
-        char name[SIGNAME_SIZE];
+        char name[SIGNAL_NAME_SIZE];
         log_error("the process that checks the new code was killed by signal "
                   "%d (%s)",
-                  WTERMSIG(status), signame(WTERMSIG(status), name));
+                  WTERMSIG(status), signal_name(WTERMSIG(status), name));
     }
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? CHECK_LOADS
                                                          : CHECK_FAILS;

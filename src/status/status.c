@@ -71,7 +71,7 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
 {
     static const struct {
         const char *word, *type;
-        void (*write)(struct sheet *, const struct status_shot *);
+        void (*write)(struct text_writer *, const struct status_shot *);
     } forms[] = {
         {"json", "application/json", status_json},
         {"openmetrics",
@@ -80,7 +80,7 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
         {"text", "text/plain; charset=utf-8", status_text},
         {"", "text/html; charset=utf-8", status_html},
     };
-    struct sheet sheet = {.out = out};
+    struct text_writer sheet = {.out = out};
     struct status_shot shot;
     size_t i = 0;
 

@@ -81,53 +81,54 @@ static const char style[] =
 
 /* With a comma between each three digits, and leave to break there. */
 static void
-add_number(struct sheet *s, uint64_t value)
+add_number(struct text_writer *s, uint64_t value)
 {
     char digits[32];
     int n = snprintf(digits, sizeof digits, "%" PRIu64, value);
 
     for (int i = 0; i < n; i++) {
         if (i > 0 && (n - i) % 3 == 0) {
-            sheet_text(s, ",<wbr>");
+            text_writer_text(s, ",<wbr>");
         }
-        sheet_add(s, digits + i, 1);
+        text_writer_add(s, digits + i, 1);
     }
 }
 
 static void
-add_duration(struct sheet *s, int64_t us)
+add_duration(struct text_writer *s, int64_t us)
 {
     int64_t seconds = us / 1000000;
 
     if (us < 10000) {
-        sheet_text(s, "&lt;&nbsp;10&nbsp;ms"); /* the clock is that coarse */
+        text_writer_text(s,
+                         "&lt;&nbsp;10&nbsp;ms"); /* the clock is that coarse */
     }
     else if (seconds < 1) {
-        sheet_printf(s, "%" PRId64 "&nbsp;ms", us / 1000);
+        text_writer_printf(s, "%" PRId64 "&nbsp;ms", us / 1000);
     }
     else if (seconds < 60) {
-        sheet_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;s", seconds,
-                     us / 100000 % 10);
+        text_writer_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;s", seconds,
+                           us / 100000 % 10);
     }
     else if (seconds < 3600) {
-        sheet_printf(s, "%" PRId64 "&nbsp;min&nbsp;%" PRId64 "&nbsp;s",
-                     seconds / 60, seconds % 60);
+        text_writer_printf(s, "%" PRId64 "&nbsp;min&nbsp;%" PRId64 "&nbsp;s",
+                           seconds / 60, seconds % 60);
     }
     else if (seconds < 86400) {
-        sheet_printf(s, "%" PRId64 "&nbsp;h&nbsp;%" PRId64 "&nbsp;min",
-                     seconds / 3600, seconds / 60 % 60);
+        text_writer_printf(s, "%" PRId64 "&nbsp;h&nbsp;%" PRId64 "&nbsp;min",
+                           seconds / 3600, seconds / 60 % 60);
     }
     else {
-        sheet_printf(s, "%" PRId64 "&nbsp;d&nbsp;%" PRId64 "&nbsp;h",
-                     seconds / 86400, seconds / 3600 % 24);
+        text_writer_printf(s, "%" PRId64 "&nbsp;d&nbsp;%" PRId64 "&nbsp;h",
+                           seconds / 86400, seconds / 3600 % 24);
     }
 }
 
 static void
-add_since(struct sheet *s, int64_t seconds)
+add_since(struct text_writer *s, int64_t seconds)
 {
     if (seconds < 60) {
-        sheet_printf(s, "%" PRId64 "&nbsp;s", seconds);
+        text_writer_printf(s, "%" PRId64 "&nbsp;s", seconds);
     }
     else {
         add_duration(s, seconds * 1000000);
@@ -135,21 +136,21 @@ add_since(struct sheet *s, int64_t seconds)
 }
 
 static void
-add_memory(struct sheet *s, int64_t kib)
+add_memory(struct text_writer *s, int64_t kib)
 {
     if (kib <= 0) {
-        sheet_text(s, "&ndash;");
+        text_writer_text(s, "&ndash;");
     }
     else {
-        sheet_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;MiB", kib / 1024,
-                     kib % 1024 * 10 / 1024);
+        text_writer_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;MiB", kib / 1024,
+                           kib % 1024 * 10 / 1024);
     }
 }
 
 /* -- what is going on ------------------------------------------------------------------ */
 
 static void
-add_verdict(struct sheet *s, const struct status_shot *shot)
+add_verdict(struct text_writer *s, const struct status_shot *shot)
 {
     const struct score_totals *t = &shot->totals;
     const char *class = "good", *text = "Serving";
@@ -174,11 +175,11 @@ add_verdict(struct sheet *s, const struct status_shot *shot)
                : shot->own == 0 ? "Serving, all threads are busy"
                                 : "Serving, all other threads are busy";
     }
-    sheet_printf(s, "<h1 class=%s>%s</h1>", class, text);
+    text_writer_printf(s, "<h1 class=%s>%s</h1>", class, text);
 }
 
 static void
-add_header(struct sheet *s, const struct status_shot *shot)
+add_header(struct text_writer *s, const struct status_shot *shot)
 {
     char now[64] = "";
     time_t seconds = time(NULL);
@@ -187,40 +188,43 @@ add_header(struct sheet *s, const struct status_shot *shot)
     if (localtime_r(&seconds, &tm) != NULL) {
         (void)strftime(now, sizeof now, "%H:%M:%S %Z", &tm);
     }
-    sheet_printf(s,
-                 "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
-                 "<meta name=viewport content=\"width=device-width,"
-                 "initial-scale=1\"><meta name=robots content=noindex>"
-                 "<meta http-equiv=refresh content=%d><title>",
-                 REFRESH_S);
-    sheet_html(s, shot->pool);
-    sheet_text(s, " &middot; status</title><style>");
-    sheet_text(s, style);
-    sheet_text(s, "</style></head>\n<body><header><p class=pool>");
-    sheet_html(s, shot->pool);
-    sheet_text(s, "</p>");
+    text_writer_printf(
+        s,
+        "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
+        "<meta name=viewport content=\"width=device-width,"
+        "initial-scale=1\"><meta name=robots content=noindex>"
+        "<meta http-equiv=refresh content=%d><title>",
+        REFRESH_S);
+    text_writer_html(s, shot->pool);
+    text_writer_text(s, " &middot; status</title><style>");
+    text_writer_text(s, style);
+    text_writer_text(s, "</style></head>\n<body><header><p class=pool>");
+    text_writer_html(s, shot->pool);
+    text_writer_text(s, "</p>");
     add_verdict(s, shot);
-    sheet_text(s, "<p class=about>for ");
+    text_writer_text(s, "<p class=about>for ");
     add_since(s, shot->since_s);
-    sheet_text(s, " &middot; seen at ");
-    sheet_html(s, now);
-    sheet_printf(s, ", again every %d&nbsp;s</p></header>\n<main>", REFRESH_S);
+    text_writer_text(s, " &middot; seen at ");
+    text_writer_html(s, now);
+    text_writer_printf(s, ", again every %d&nbsp;s</p></header>\n<main>",
+                       REFRESH_S);
 }
 
 /* -- the numbers ----------------------------------------------------------------------- */
 
 static void
-add_tile(struct sheet *s, const char *name, uint64_t value, const char *class)
+add_tile(struct text_writer *s, const char *name, uint64_t value,
+         const char *class)
 {
-    sheet_printf(s, "<div><dt>%s</dt><dd%s%s>", name,
-                 class[0] != '\0' && value > 0 ? " class=" : "",
-                 value > 0 ? class : "");
+    text_writer_printf(s, "<div><dt>%s</dt><dd%s%s>", name,
+                       class[0] != '\0' && value > 0 ? " class=" : "",
+                       value > 0 ? class : "");
     add_number(s, value);
-    sheet_text(s, "</dd></div>");
+    text_writer_text(s, "</dd></div>");
 }
 
 static void
-add_tiles(struct sheet *s, const struct status_shot *shot)
+add_tiles(struct text_writer *s, const struct status_shot *shot)
 {
     const struct score_totals *t = &shot->totals;
     struct scoreboard *b = shot->board;
@@ -228,19 +232,19 @@ add_tiles(struct sheet *s, const struct status_shot *shot)
     unsigned percent =
         t->threads > 0 ? (unsigned)(100ull * t->active / t->threads) : 0;
 
-    sheet_printf(s,
-                 "<dl><div><dt>Busy threads</dt><dd>%u <small>of "
-                 "%u</small><span class=bar><i style=\"width:%u%%\"></i>"
-                 "</span></dd></div>",
-                 t->active, t->threads, percent < 100 ? percent : 100);
-    sheet_printf(s,
-                 "<div><dt>Most at once</dt><dd>%u <small>all busy "
-                 "%u&times;</small></dd></div>",
-                 shot->max_active, atomic_load(&b->all_busy));
-    sheet_printf(s,
-                 "<div><dt>Processes</dt><dd>%u <small>%u ready, %u idle"
-                 "</small></dd></div>",
-                 t->workers, t->ready, shot->idle_workers);
+    text_writer_printf(s,
+                       "<dl><div><dt>Busy threads</dt><dd>%u <small>of "
+                       "%u</small><span class=bar><i style=\"width:%u%%\"></i>"
+                       "</span></dd></div>",
+                       t->active, t->threads, percent < 100 ? percent : 100);
+    text_writer_printf(s,
+                       "<div><dt>Most at once</dt><dd>%u <small>all busy "
+                       "%u&times;</small></dd></div>",
+                       shot->max_active, atomic_load(&b->all_busy));
+    text_writer_printf(s,
+                       "<div><dt>Processes</dt><dd>%u <small>%u ready, %u idle"
+                       "</small></dd></div>",
+                       t->workers, t->ready, shot->idle_workers);
     add_tile(s, "Requests", t->requests, "");
     add_tile(s, "Connections", t->accepted, "");
     add_tile(s, "Failed requests", t->failed, "bad");
@@ -252,7 +256,7 @@ add_tiles(struct sheet *s, const struct status_shot *shot)
     }
     add_tile(s, "Process deaths", atomic_load(&b->deaths), "bad");
     add_tile(s, "Reloads", atomic_load(&b->reloads), "");
-    sheet_text(s, "</dl>\n");
+    text_writer_text(s, "</dl>\n");
 }
 
 /* -- processes and threads --------------------------------------------------------------- */
@@ -266,39 +270,42 @@ state_class(enum score_state state)
 }
 
 static void
-add_worker(struct sheet *s, const struct status_shot *shot,
+add_worker(struct text_writer *s, const struct status_shot *shot,
            const struct status_worker *w)
 {
-    sheet_printf(s,
-                 "<tr><td data-th=Process>%d<td data-th=State%s>%s"
-                 "<td class=n data-th=Busy>%u of %u"
-                 "<td class=n data-th=\"Runs for\">",
-                 w->pid, state_class(w->state), score_state_name(w->state),
-                 w->busy, shot->board->nthreads);
+    text_writer_printf(s,
+                       "<tr><td data-th=Process>%d<td data-th=State%s>%s"
+                       "<td class=n data-th=Busy>%u of %u"
+                       "<td class=n data-th=\"Runs for\">",
+                       w->pid, state_class(w->state),
+                       score_state_name(w->state), w->busy,
+                       shot->board->nthreads);
     add_since(s, w->since_s);
-    sheet_text(s, "<td class=n data-th=Requests>");
+    text_writer_text(s, "<td class=n data-th=Requests>");
     add_number(s, w->requests);
-    sheet_text(s, "<td class=n data-th=Failed>");
+    text_writer_text(s, "<td class=n data-th=Failed>");
     add_number(s, w->failed);
-    sheet_text(s, "<td class=n data-th=Memory>");
+    text_writer_text(s, "<td class=n data-th=Memory>");
     add_memory(s, w->rss_kib);
-    sheet_printf(s, "<td class=n data-th=Generation>%u</tr>\n", w->generation);
+    text_writer_printf(s, "<td class=n data-th=Generation>%u</tr>\n",
+                       w->generation);
 }
 
 static void
-add_workers(struct sheet *s, const struct status_shot *shot)
+add_workers(struct text_writer *s, const struct status_shot *shot)
 {
-    sheet_text(s, "<h2>Processes</h2><table><thead><tr><th>Process<th>State"
-                  "<th class=n>Busy<th class=n>Runs for<th class=n>Requests"
-                  "<th class=n>Failed<th class=n>Memory<th class=n>Generation"
-                  "</tr></thead><tbody>\n");
+    text_writer_text(
+        s, "<h2>Processes</h2><table><thead><tr><th>Process<th>State"
+           "<th class=n>Busy<th class=n>Runs for<th class=n>Requests"
+           "<th class=n>Failed<th class=n>Memory<th class=n>Generation"
+           "</tr></thead><tbody>\n");
     for (unsigned i = 0; i < shot->board->nworkers; i++) {
         struct status_worker w;
         if (status_worker_get(shot, i, &w)) {
             add_worker(s, shot, &w);
         }
     }
-    sheet_text(s, "</tbody></table>\n");
+    text_writer_text(s, "</tbody></table>\n");
 }
 
 struct row {
@@ -337,21 +344,21 @@ by_age(const void *a, const void *b)
 }
 
 static void
-add_row(struct sheet *s, const struct row *r)
+add_row(struct text_writer *s, const struct row *r)
 {
-    sheet_printf(s,
-                 "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s"
-                 "<td class=n data-th=Duration>",
-                 r->t.state == THREAD_IDLE ? " class=idle" : "", r->pid,
-                 r->thread,
-                 r->t.state == THREAD_RUNNING     ? "running"
-                 : r->t.state == THREAD_FINISHING ? "after response"
-                                                  : "idle, last");
+    text_writer_printf(s,
+                       "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s"
+                       "<td class=n data-th=Duration>",
+                       r->t.state == THREAD_IDLE ? " class=idle" : "", r->pid,
+                       r->thread,
+                       r->t.state == THREAD_RUNNING     ? "running"
+                       : r->t.state == THREAD_FINISHING ? "after response"
+                                                        : "idle, last");
     add_duration(s, r->t.state == THREAD_FINISHING ? r->t.after_us
                                                    : r->t.duration_us);
-    sheet_text(s, "<td class=line data-th=Request><code>");
-    sheet_html(s, r->t.line);
-    sheet_text(s, "</code></tr>\n");
+    text_writer_text(s, "<td class=line data-th=Request><code>");
+    text_writer_html(s, r->t.line);
+    text_writer_text(s, "</code></tr>\n");
 }
 
 /* Threads that had a request; *ret_running of them have one now. */
@@ -381,7 +388,7 @@ collect_rows(const struct status_shot *shot, struct row *rows, size_t max,
 }
 
 static void
-add_threads(struct sheet *s, const struct status_shot *shot)
+add_threads(struct text_writer *s, const struct status_shot *shot)
 {
     size_t max = (size_t)shot->board->nworkers * shot->board->nthreads;
     struct row *rows = calloc(max + 1, sizeof *rows);
@@ -392,29 +399,31 @@ add_threads(struct sheet *s, const struct status_shot *shot)
     }
     size_t n = collect_rows(shot, rows, max, &running);
     qsort(rows, n, sizeof *rows, by_age);
-    sheet_printf(s, "<h2>Requests <small>%zu running</small></h2>", running);
+    text_writer_printf(s, "<h2>Requests <small>%zu running</small></h2>",
+                       running);
     if (n == 0) {
-        sheet_text(s, "<p class=about>There was none yet.</p>\n");
+        text_writer_text(s, "<p class=about>There was none yet.</p>\n");
     }
     else {
-        sheet_text(s, "<table><thead><tr><th>Thread<th>State<th "
-                      "class=n>Duration<th>Request</tr></thead><tbody>\n");
+        text_writer_text(s,
+                         "<table><thead><tr><th>Thread<th>State<th "
+                         "class=n>Duration<th>Request</tr></thead><tbody>\n");
         for (size_t i = 0; i < n && i < ROWS_MAX; i++) {
             add_row(s, &rows[i]);
         }
-        sheet_text(s, "</tbody></table>\n");
+        text_writer_text(s, "</tbody></table>\n");
     }
     if (n > ROWS_MAX) {
-        sheet_printf(s,
-                     "<p class=about>and %zu threads more; "
-                     "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
-                     n - ROWS_MAX);
+        text_writer_printf(s,
+                           "<p class=about>and %zu threads more; "
+                           "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
+                           n - ROWS_MAX);
     }
     free(rows);
 }
 
 void
-status_html(struct sheet *s, const struct status_shot *shot)
+status_html(struct text_writer *s, const struct status_shot *shot)
 {
     add_header(s, shot);
     add_tiles(s, shot);
@@ -422,13 +431,15 @@ status_html(struct sheet *s, const struct status_shot *shot)
         add_workers(s, shot);
         add_threads(s, shot);
     }
-    sheet_text(s, "</main>\n<footer><nav>");
-    sheet_text(s, shot->full ? "<a href=\"?html\">Only the numbers</a>"
-                             : "<a href=\"?full\">Processes and requests</a>");
-    sheet_printf(s,
-                 "<a href=\"?text%s\">Text</a><a href=\"?json%s\">JSON</a>"
-                 "<a href=\"?openmetrics%s\">OpenMetrics</a></nav>"
-                 "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n",
-                 shot->full ? "&amp;full" : "", shot->full ? "&amp;full" : "",
-                 shot->full ? "&amp;full" : "");
+    text_writer_text(s, "</main>\n<footer><nav>");
+    text_writer_text(s, shot->full
+                            ? "<a href=\"?html\">Only the numbers</a>"
+                            : "<a href=\"?full\">Processes and requests</a>");
+    text_writer_printf(
+        s,
+        "<a href=\"?text%s\">Text</a><a href=\"?json%s\">JSON</a>"
+        "<a href=\"?openmetrics%s\">OpenMetrics</a></nav>"
+        "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n",
+        shot->full ? "&amp;full" : "", shot->full ? "&amp;full" : "",
+        shot->full ? "&amp;full" : "");
 }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static void
-add_string(struct sheet *s, const char *text, size_t n)
+add_string(struct text_writer *s, const char *text, size_t n)
 {
     if (s->err == 0) {
         s->err = json_add(s->out, text, n);
@@ -24,75 +24,76 @@ state_name(enum status_thread_state state)
 }
 
 static void
-add_thread(struct sheet *s, const struct status_thread *t)
+add_thread(struct text_writer *s, const struct status_thread *t)
 {
     size_t method = strcspn(t->line, " ");
     const char *uri = t->line + method + (t->line[method] == ' ');
 
-    sheet_printf(s,
-                 "{\"state\":\"%s\",\"requests\":%" PRIu64
-                 ",\"request duration\":%" PRId64 ",\"request method\":",
-                 state_name(t->state), t->requests, t->duration_us);
+    text_writer_printf(s,
+                       "{\"state\":\"%s\",\"requests\":%" PRIu64
+                       ",\"request duration\":%" PRId64 ",\"request method\":",
+                       state_name(t->state), t->requests, t->duration_us);
     add_string(s, t->line, method);
-    sheet_text(s, ",\"request uri\":");
+    text_writer_text(s, ",\"request uri\":");
     add_string(s, uri, strlen(uri));
-    sheet_text(s, "}");
+    text_writer_text(s, "}");
 }
 
 static void
-add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
+add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
            const struct status_worker *w)
 {
-    sheet_printf(
+    text_writer_printf(
         s,
         "{\"pid\":%d,\"state\":\"%s\",\"generation\":%u,\"start time\":%" PRId64
         ",\"start since\":%" PRId64 ",\"accepted conn\":%" PRIu64
         ",\"requests\":%" PRIu64 ",\"failed requests\":%" PRIu64,
         w->pid, score_state_name(w->state), w->generation, w->started_at,
         w->since_s, w->accepted, w->requests, w->failed);
-    sheet_printf(s,
-                 ",\"slow requests\":%" PRIu64
-                 ",\"timed out requests\":%" PRIu64 ",\"active requests\":%u",
-                 w->slow, w->timeouts, w->busy);
+    text_writer_printf(s,
+                       ",\"slow requests\":%" PRIu64
+                       ",\"timed out requests\":%" PRIu64
+                       ",\"active requests\":%u",
+                       w->slow, w->timeouts, w->busy);
     if (w->rss_kib > 0) {
-        sheet_printf(s, ",\"memory\":%" PRId64, w->rss_kib * 1024);
+        text_writer_printf(s, ",\"memory\":%" PRId64, w->rss_kib * 1024);
     }
-    sheet_text(s, ",\"threads\":[");
+    text_writer_text(s, ",\"threads\":[");
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         struct status_thread t;
         status_thread_get(shot, i, k, &t);
-        sheet_text(s, k > 0 ? "," : "");
+        text_writer_text(s, k > 0 ? "," : "");
         add_thread(s, &t);
     }
-    sheet_text(s, "]}");
+    text_writer_text(s, "]}");
 }
 
 void
-status_json(struct sheet *s, const struct status_shot *shot)
+status_json(struct text_writer *s, const struct status_shot *shot)
 {
     const char *separator = "";
 
-    sheet_text(s, "{\"pool\":");
+    text_writer_text(s, "{\"pool\":");
     add_string(s, shot->pool, strlen(shot->pool));
-    sheet_printf(s,
-                 ",\"process manager\":\"%s\",\"start time\":%" PRId64
-                 ",\"start since\":%" PRId64,
-                 shot->manager, shot->board->started_at, shot->since_s);
+    text_writer_printf(s,
+                       ",\"process manager\":\"%s\",\"start time\":%" PRId64
+                       ",\"start since\":%" PRId64,
+                       shot->manager, shot->board->started_at, shot->since_s);
     for (size_t i = 0; i < shot->nfields; i++) {
-        sheet_printf(s, ",\"%s\":%" PRIu64, shot->fields[i].name,
-                     shot->fields[i].value);
+        text_writer_printf(s, ",\"%s\":%" PRIu64, shot->fields[i].name,
+                           shot->fields[i].value);
     }
     if (shot->full) {
-        sheet_text(s, ",\"processes\":[");
+        text_writer_text(s, ",\"processes\":[");
         for (unsigned i = 0; i < shot->board->nworkers; i++) {
             struct status_worker w;
             if (status_worker_get(shot, i, &w)) {
-                sheet_text(s, separator);
+                text_writer_text(s, separator);
                 add_worker(s, shot, i, &w);
                 separator = ",";
             }
         }
-        sheet_text(s, "]");
+        text_writer_text(s, "]");
     }
-    sheet_text(s, "}\n");
+    text_writer_text(s, "}\n");
 }

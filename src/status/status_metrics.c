@@ -12,32 +12,33 @@
 #include <string.h>
 
 static void
-add_head(struct sheet *s, const char *name, const char *type, const char *help)
+add_head(struct text_writer *s, const char *name, const char *type,
+         const char *help)
 {
-    sheet_printf(s, "# TYPE wsgi_cgi_%s %s\n# HELP wsgi_cgi_%s %s\n", name,
-                 type, name, help);
+    text_writer_printf(s, "# TYPE wsgi_cgi_%s %s\n# HELP wsgi_cgi_%s %s\n",
+                       name, type, name, help);
 }
 
 /* A label's value: escaped, UTF-8. */
 static void
-add_label(struct sheet *s, const char *text)
+add_label(struct text_writer *s, const char *text)
 {
     size_t n = strlen(text);
 
     for (size_t i = 0; i < n;) {
         size_t len = utf8_char(text + i, n - i);
         if (len == 0) {
-            sheet_text(s, "\xef\xbf\xbd"); /* U+FFFD */
+            text_writer_text(s, "\xef\xbf\xbd"); /* U+FFFD */
             len = 1;
         }
         else if (text[i] == '\n') {
-            sheet_text(s, "\\n");
+            text_writer_text(s, "\\n");
         }
         else {
             if (text[i] == '"' || text[i] == '\\') {
-                sheet_text(s, "\\");
+                text_writer_text(s, "\\");
             }
-            sheet_add(s, text + i, len);
+            text_writer_add(s, text + i, len);
         }
         i += len;
     }
@@ -79,12 +80,13 @@ slot_value(const struct status_worker *w, enum slot_field f)
 }
 
 static void
-add_slots(struct sheet *s, const struct status_shot *shot, enum slot_field f)
+add_slots(struct text_writer *s, const struct status_shot *shot,
+          enum slot_field f)
 {
     add_head(s, slot_fields[f].name, slot_fields[f].type, slot_fields[f].help);
     if (slot_fields[f].unit != NULL) {
-        sheet_printf(s, "# UNIT wsgi_cgi_%s %s\n", slot_fields[f].name,
-                     slot_fields[f].unit);
+        text_writer_printf(s, "# UNIT wsgi_cgi_%s %s\n", slot_fields[f].name,
+                           slot_fields[f].unit);
     }
     for (unsigned i = 0; i < shot->board->nworkers; i++) {
         struct status_worker w;
@@ -92,33 +94,33 @@ add_slots(struct sheet *s, const struct status_shot *shot, enum slot_field f)
             (f == SLOT_MEMORY && w.rss_kib == 0)) {
             continue;
         }
-        sheet_printf(s, "wsgi_cgi_%s%s{slot=\"%u\"} %" PRIu64 "\n",
-                     slot_fields[f].name, slot_fields[f].suffix, i,
-                     slot_value(&w, f));
+        text_writer_printf(s, "wsgi_cgi_%s%s{slot=\"%u\"} %" PRIu64 "\n",
+                           slot_fields[f].name, slot_fields[f].suffix, i,
+                           slot_value(&w, f));
     }
 }
 
 void
-status_metrics(struct sheet *s, const struct status_shot *shot)
+status_metrics(struct text_writer *s, const struct status_shot *shot)
 {
     add_head(s, "build", "info", "What runs here.");
-    sheet_text(s,
-               "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION "\",pool=\"");
+    text_writer_text(s, "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION
+                        "\",pool=\"");
     add_label(s, shot->pool);
-    sheet_text(s, "\"} 1\n");
+    text_writer_text(s, "\"} 1\n");
     add_head(s, "start_time_seconds", "gauge", "When the program began.");
-    sheet_printf(s,
-                 "# UNIT wsgi_cgi_start_time_seconds seconds\n"
-                 "wsgi_cgi_start_time_seconds %" PRId64 "\n",
-                 shot->board->started_at);
+    text_writer_printf(s,
+                       "# UNIT wsgi_cgi_start_time_seconds seconds\n"
+                       "wsgi_cgi_start_time_seconds %" PRId64 "\n",
+                       shot->board->started_at);
     for (size_t i = 0; i < shot->nfields; i++) {
         const struct status_field *f = &shot->fields[i];
         add_head(s, f->metric, f->is_counter ? "counter" : "gauge", f->help);
-        sheet_printf(s, "wsgi_cgi_%s%s %" PRIu64 "\n", f->metric,
-                     f->is_counter ? "_total" : "", f->value);
+        text_writer_printf(s, "wsgi_cgi_%s%s %" PRIu64 "\n", f->metric,
+                           f->is_counter ? "_total" : "", f->value);
     }
     for (unsigned f = 0; shot->full && f < SLOT_MAX; f++) {
         add_slots(s, shot, (enum slot_field)f);
     }
-    sheet_text(s, "# EOF\n");
+    text_writer_text(s, "# EOF\n");
 }

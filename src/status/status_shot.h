@@ -6,12 +6,12 @@
  * Owner:     status_page() makes one for each page.
  * Lifetime:  one page; the scoreboard goes on changing meanwhile.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    none but the sheet's.                              Blocks: never.
+ * Errors:    none but the text writer's.                              Blocks: never.
  */
 #ifndef STATUS_STATUS_SHOT_H
 #define STATUS_STATUS_SHOT_H
 
-#include "base/sheet.h"
+#include "base/text_writer.h"
 #include "conf/config.h"
 #include "status/scoreboard.h"
 
@@ -75,9 +75,9 @@ void status_thread_get(const struct status_shot *shot, unsigned worker,
                        unsigned thread, struct status_thread *ret);
 
 /* The forms. */
-void status_html(struct sheet *s, const struct status_shot *shot);
-void status_text(struct sheet *s, const struct status_shot *shot);
-void status_json(struct sheet *s, const struct status_shot *shot);
-void status_metrics(struct sheet *s, const struct status_shot *shot);
+void status_html(struct text_writer *s, const struct status_shot *shot);
+void status_text(struct text_writer *s, const struct status_shot *shot);
+void status_json(struct text_writer *s, const struct status_shot *shot);
+void status_metrics(struct text_writer *s, const struct status_shot *shot);
 
 #endif

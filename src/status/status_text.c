@@ -11,22 +11,22 @@
 enum { COLUMN = 22 };
 
 static void
-add_name(struct sheet *s, const char *name)
+add_name(struct text_writer *s, const char *name)
 {
     int width = COLUMN - (int)strlen(name) - 1;
-    sheet_printf(s, "%s:%*s", name, width, "");
+    text_writer_printf(s, "%s:%*s", name, width, "");
 }
 
 static void
-add_number(struct sheet *s, const char *name, uint64_t value)
+add_number(struct text_writer *s, const char *name, uint64_t value)
 {
     add_name(s, name);
-    sheet_printf(s, "%" PRIu64 "\n", value);
+    text_writer_printf(s, "%" PRIu64 "\n", value);
 }
 
 /* What a terminal can be given. */
 static void
-add_line(struct sheet *s, const char *name, const char *text)
+add_line(struct text_writer *s, const char *name, const char *text)
 {
     size_t n = strlen(text);
 
@@ -39,18 +39,18 @@ add_line(struct sheet *s, const char *name, const char *text)
                         (c != 0xc2 || (unsigned char)text[i + 1] >= 0xa0);
         len = len == 0 ? 1 : len;
         if (is_plain) {
-            sheet_add(s, text + i, len);
+            text_writer_add(s, text + i, len);
         }
         else {
-            sheet_text(s, "?");
+            text_writer_text(s, "?");
         }
         i += len;
     }
-    sheet_text(s, "\n");
+    text_writer_text(s, "\n");
 }
 
 static void
-add_time(struct sheet *s, const char *name, int64_t seconds)
+add_time(struct text_writer *s, const char *name, int64_t seconds)
 {
     char text[64];
     time_t t = (time_t)seconds;
@@ -63,10 +63,10 @@ add_time(struct sheet *s, const char *name, int64_t seconds)
 }
 
 static void
-add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
+add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
            const struct status_worker *w)
 {
-    sheet_text(s, "\n************************\n");
+    text_writer_text(s, "\n************************\n");
     add_number(s, "pid", (uint64_t)w->pid);
     add_line(s, "state", score_state_name(w->state));
     add_number(s, "generation", w->generation);
@@ -96,7 +96,7 @@ add_worker(struct sheet *s, const struct status_shot *shot, unsigned i,
 }
 
 void
-status_text(struct sheet *s, const struct status_shot *shot)
+status_text(struct text_writer *s, const struct status_shot *shot)
 {
     add_line(s, "pool", shot->pool);
     add_line(s, "process manager", shot->manager);

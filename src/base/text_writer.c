@@ -1,4 +1,4 @@
-#include "base/sheet.h"
+#include "base/text_writer.h"
 
 #include "base/utf8.h"
 
@@ -7,7 +7,7 @@
 #include <string.h>
 
 void
-sheet_add(struct sheet *s, const char *bytes, size_t n)
+text_writer_add(struct text_writer *s, const char *bytes, size_t n)
 {
     if (s->err == 0) {
         s->err = buf_add(s->out, bytes, n);
@@ -15,13 +15,13 @@ sheet_add(struct sheet *s, const char *bytes, size_t n)
 }
 
 void
-sheet_text(struct sheet *s, const char *text)
+text_writer_text(struct text_writer *s, const char *text)
 {
-    sheet_add(s, text, strlen(text));
+    text_writer_add(s, text, strlen(text));
 }
 
 void
-sheet_printf(struct sheet *s, const char *fmt, ...)
+text_writer_printf(struct text_writer *s, const char *fmt, ...)
 {
     char text[512];
     va_list ap;
@@ -29,11 +29,11 @@ sheet_printf(struct sheet *s, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    sheet_text(s, text);
+    text_writer_text(s, text);
 }
 
 void
-sheet_html(struct sheet *s, const char *text)
+text_writer_html(struct text_writer *s, const char *text)
 {
     size_t n = strlen(text);
 
@@ -41,14 +41,14 @@ sheet_html(struct sheet *s, const char *text)
         unsigned char c = (unsigned char)text[i];
         size_t len = utf8_char(text + i, n - i);
         if (len == 0 || c < 0x20 || c == 0x7f) {
-            sheet_text(s, "&#xfffd;");
+            text_writer_text(s, "&#xfffd;");
             len = 1;
         }
         else if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'') {
-            sheet_printf(s, "&#%u;", c);
+            text_writer_printf(s, "&#%u;", c);
         }
         else {
-            sheet_add(s, text + i, len);
+            text_writer_add(s, text + i, len);
         }
         i += len;
     }

@@ -1,33 +1,34 @@
 /*
- * sheet.h - a page that is being written
+ * text_writer.h - a page that is being written
  *
  * What:      text added to a buffer, piece by piece; the first error stays, and
  *            is looked at once, at the end.
  * Owner:     whoever owns the buffer.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    sheet.err, -errno of the buffer; after that nothing is added.
+ * Errors:    text_writer.err, -errno of the buffer; after that nothing is added.
  * Blocks:    never.
  */
-#ifndef BASE_SHEET_H
-#define BASE_SHEET_H
+#ifndef BASE_TEXT_WRITER_H
+#define BASE_TEXT_WRITER_H
 
 #include "base/buf.h"
 #include "base/compiler.h"
 
 #include <stddef.h>
 
-struct sheet {
+struct text_writer {
     struct buf *out;
     int err;
 };
 
-void sheet_add(struct sheet *s, const char *bytes, size_t n);
-void sheet_text(struct sheet *s, const char *text);
+void text_writer_add(struct text_writer *s, const char *bytes, size_t n);
+void text_writer_text(struct text_writer *s, const char *text);
 /* Up to 511 bytes: numbers and short words only. */
-void sheet_printf(struct sheet *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void text_writer_printf(struct text_writer *s, const char *fmt, ...)
+    PRINTF_LIKE(2, 3);
 
 /* As text of an HTML page, or an attribute's value: markup escaped, what is no
  * UTF-8 or a control character replaced. */
-void sheet_html(struct sheet *s, const char *text);
+void text_writer_html(struct text_writer *s, const char *text);
 
 #endif

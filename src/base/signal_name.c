@@ -1,7 +1,7 @@
 /*
- * signame.c - the short name of a signal, for log lines
+ * signal_name.c - the short name of a signal, for log lines
  */
-#include "base/signame.h"
+#include "base/signal_name.h"
 
 #include "base/compiler.h"
 
@@ -29,7 +29,7 @@ static const struct {
 };
 
 const char *
-signame(int number, char to[SIGNAME_SIZE])
+signal_name(int number, char to[SIGNAL_NAME_SIZE])
 {
     const char *name = "?";
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -38,10 +38,10 @@ signame(int number, char to[SIGNAME_SIZE])
         }
     }
     if (number >= SIGRTMIN && number <= SIGRTMAX) {
-        (void)snprintf(to, SIGNAME_SIZE, "RTMIN+%d", number - SIGRTMIN);
+        (void)snprintf(to, SIGNAL_NAME_SIZE, "RTMIN+%d", number - SIGRTMIN);
     }
     else {
-        (void)snprintf(to, SIGNAME_SIZE, "%s", name);
+        (void)snprintf(to, SIGNAL_NAME_SIZE, "%s", name);
     }
     return to;
 }

@@ -1,10 +1,10 @@
 /*
- * test_signame.c - base/signame: each signal of this machine has a name
+ * test_signal_name.c - base/signal_name: each signal of this machine has a name
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "base/signame.h"
+#include "base/signal_name.h"
 
 #include <features.h>
 #include <signal.h>
@@ -18,8 +18,8 @@ test_well_known(void **state UNUSED)
     } cases[] = {{SIGABRT, "ABRT"}, {SIGSEGV, "SEGV"}, {SIGKILL, "KILL"},
                  {SIGTERM, "TERM"}, {SIGHUP, "HUP"},   {SIGSYS, "SYS"}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        char name[SIGNAME_SIZE];
-        assert_string_equal(signame(cases[i].number, name), cases[i].name);
+        char name[SIGNAL_NAME_SIZE];
+        assert_string_equal(signal_name(cases[i].number, name), cases[i].name);
     }
 }
 
@@ -30,8 +30,9 @@ test_all_as_glibc(void **state UNUSED)
 #if __GLIBC_PREREQ(2, 32)
     for (int number = 1; number < SIGRTMIN; number++) {
         const char *expected = sigabbrev_np(number);
-        char name[SIGNAME_SIZE];
-        assert_string_equal(signame(number, name), expected ? expected : "?");
+        char name[SIGNAL_NAME_SIZE];
+        assert_string_equal(signal_name(number, name),
+                            expected ? expected : "?");
     }
 #else
     print_message("no sigabbrev_np() in this glibc to compare with\n");
@@ -42,10 +43,10 @@ test_all_as_glibc(void **state UNUSED)
 static void
 test_realtime(void **state UNUSED)
 {
-    char name[SIGNAME_SIZE];
-    assert_string_equal(signame(SIGRTMIN, name), "RTMIN+0");
-    assert_string_equal(signame(SIGRTMIN + 11, name), "RTMIN+11");
-    assert_string_equal(signame(SIGRTMAX, name), "RTMIN+30");
+    char name[SIGNAL_NAME_SIZE];
+    assert_string_equal(signal_name(SIGRTMIN, name), "RTMIN+0");
+    assert_string_equal(signal_name(SIGRTMIN + 11, name), "RTMIN+11");
+    assert_string_equal(signal_name(SIGRTMAX, name), "RTMIN+30");
 }
 
 static void
@@ -53,12 +54,12 @@ test_no_signal(void **state UNUSED)
 {
     static const int numbers[] = {0, -1, INT32_MAX, INT32_MIN};
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        char name[SIGNAME_SIZE];
-        assert_string_equal(signame(numbers[i], name), "?");
+        char name[SIGNAL_NAME_SIZE];
+        assert_string_equal(signal_name(numbers[i], name), "?");
     }
-    char name[SIGNAME_SIZE];
-    assert_string_equal(signame(SIGRTMAX + 1, name), "?");
-    assert_string_equal(signame(SIGRTMIN - 1, name), "?");
+    char name[SIGNAL_NAME_SIZE];
+    assert_string_equal(signal_name(SIGRTMAX + 1, name), "?");
+    assert_string_equal(signal_name(SIGRTMIN - 1, name), "?");
 }
 
 int
@@ -70,5 +71,5 @@ main(void)
         cmocka_unit_test(test_realtime),
         cmocka_unit_test(test_no_signal),
     };
-    return cmocka_run_group_tests_name("signame", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("signal_name", tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * signame.h - the short name of a signal, for log lines
+ * signal_name.h - the short name of a signal, for log lines
  *
  * What:      "SEGV" for SIGSEGV, "RTMIN+3" for the third real-time signal after
  *            the first. sigabbrev_np() of glibc 2.32 knows no real-time signal
@@ -9,12 +9,12 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    none: a number that is no signal is "?".            Blocks: never.
  */
-#ifndef BASE_SIGNAME_H
-#define BASE_SIGNAME_H
+#ifndef BASE_SIGNAL_NAME_H
+#define BASE_SIGNAL_NAME_H
 
-#define SIGNAME_SIZE 24
+#define SIGNAL_NAME_SIZE 24
 
 /* Returns to. */
-const char *signame(int number, char to[SIGNAME_SIZE]);
+const char *signal_name(int number, char to[SIGNAL_NAME_SIZE]);
 
 #endif

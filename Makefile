@@ -43,7 +43,8 @@ LAYERS := base os conf net gateway transport doctor client python debug \
 PYTHON_LAYERS := python debug context app wsgi
 
 SRC_base      := buf clock hash json num signal_name text_writer utf8
-SRC_os        := account fd log logfile memory place reach stamp
+SRC_os        := fd file_id log log_file memory path_access safe_path \
+                 user_lookup
 SRC_conf      := argv config options shebang value
 SRC_net       := address allow conn listener migrate poller socket_file spare
 SRC_gateway   := access_log params path request request_id response rewrite \

@@ -43,12 +43,12 @@ struct app {
     PyThread_type_lock lock; /* held while loading */
     unsigned long loader;    /* thread that holds it, 0 = none */
     enum app_state state;
-    PyObject *callable;  /* READY */
-    struct stamp stamp;  /* READY: the script as it was loaded */
-    PyObject *text;      /* FAILED: what happened, with its traceback */
-    PyObject *exc;       /* FAILED, --debug: the exception itself */
-    struct watch watch;  /* FAILED */
-    int64_t retry_at_ms; /* FAILED */
+    PyObject *callable;   /* READY */
+    struct file_id stamp; /* READY: the script as it was loaded */
+    PyObject *text;       /* FAILED: what happened, with its traceback */
+    PyObject *exc;        /* FAILED, --debug: the exception itself */
+    struct watch watch;   /* FAILED */
+    int64_t retry_at_ms;  /* FAILED */
 };
 
 static const struct config *config;
@@ -178,7 +178,8 @@ traceback_text(PyObject *exc)
 }
 
 static void
-set_failed(struct app *a, PyObject *exc, PyObject *summary, struct stamp stamp)
+set_failed(struct app *a, PyObject *exc, PyObject *summary,
+           struct file_id stamp)
 {
     if (config->debug) {
         /* Its frames keep all their variables alive: not for production. */
@@ -230,7 +231,7 @@ raise_from(PyObject *text, PyObject *cause)
 
 /* Whatever exc is; takes the reference. */
 static PyObject *
-fail(struct app *a, PyObject *exc, struct stamp stamp)
+fail(struct app *a, PyObject *exc, struct file_id stamp)
 {
     CLEANUP(py_clear) PyObject *summary = summary_of(a, exc);
     PyErr_Clear();
@@ -253,7 +254,7 @@ forget_folders(void)
 }
 
 static PyObject *
-load(struct app *a, struct stamp stamp)
+load(struct app *a, struct file_id stamp)
 {
     if (a->state == APP_FAILED) {
         watch_forget_changed(&a->watch);
@@ -285,14 +286,14 @@ load(struct app *a, struct stamp stamp)
 /* One script of several is loaded anew when it changed, as people know it from
  * CGI; the one APP only by a reload. */
 static bool
-is_fresh(const struct app *a, const struct stamp *stamp)
+is_fresh(const struct app *a, const struct file_id *stamp)
 {
     return a->state == APP_READY &&
-           (a == only_app || stamp_equal(&a->stamp, stamp));
+           (a == only_app || file_id_equal(&a->stamp, stamp));
 }
 
 static PyObject *
-load_or_fail(struct app *a, struct stamp stamp)
+load_or_fail(struct app *a, struct file_id stamp)
 {
     /* Another thread may have done it while this one waited. */
     if (is_fresh(a, &stamp)) {
@@ -329,7 +330,7 @@ wait_for_lock(struct app *a)
 }
 
 static PyObject *
-get(struct app *a, struct stamp stamp)
+get(struct app *a, struct file_id stamp)
 {
     if (is_fresh(a, &stamp)) {
         return Py_NewRef(a->callable);
@@ -429,16 +430,16 @@ get_script(struct request *q)
     }
     struct app *a = app_of_script(s.path);
     script_fini(&s);
-    return a == NULL ? NULL : get(a, stamp_of(&s.st));
+    return a == NULL ? NULL : get(a, file_id_of(&s.st));
 }
 
 PyObject *
 apps_get_only(void)
 {
     ASSERT_GIL();
-    struct stamp stamp = {0, 0, 0, 0};
+    struct file_id stamp = {0, 0, 0, 0};
     if (only_app->state != APP_READY && only_app->target->file != NULL) {
-        stamp = stamp_of_file(only_app->target->file);
+        stamp = file_id_of_path(only_app->target->file);
     }
     return get(only_app, stamp);
 }

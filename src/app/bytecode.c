@@ -53,7 +53,7 @@ struct key {
 };
 
 /* A folder of ours, and the script's name in it. */
-struct place {
+struct safe_path {
     int dir_fd;
     char name[NAME_SIZE];
 };
@@ -185,7 +185,7 @@ open_private_dir(int at_fd, const char *name, mode_t forbidden)
 
 /* __pycache__ beside the script, made where the script's folder is ours. */
 static bool
-place_beside(const char *path, bool create, struct place *ret)
+place_beside(const char *path, bool create, struct safe_path *ret)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL) {
@@ -218,7 +218,7 @@ place_beside(const char *path, bool create, struct place *ret)
 
 /* $TMPDIR/wsgi-cgi-UID, for this user alone. */
 static bool
-place_in_tmp(const char *path, bool create, struct place *ret)
+place_in_tmp(const char *path, bool create, struct safe_path *ret)
 {
     const char *tmp = getenv("TMPDIR");
     char dir[PATH_MAX];
@@ -242,7 +242,7 @@ place_in_tmp(const char *path, bool create, struct place *ret)
 }
 
 static bool
-find_place(const char *path, bool create, struct place *ret)
+find_place(const char *path, bool create, struct safe_path *ret)
 {
     return place_beside(path, create, ret) || place_in_tmp(path, create, ret);
 }
@@ -295,7 +295,7 @@ unmarshal(const char *file, size_t len, const struct key *want)
 static PyObject *
 cache_read(const char *path, const struct key *want)
 {
-    struct place p;
+    struct safe_path p;
     if (!find_place(path, false, &p)) {
         return NULL;
     }
@@ -339,7 +339,7 @@ may_write(const struct stat *st)
 
 /* A reader sees the old file or the whole new one. */
 static void
-write_file(const struct place *p, const struct key *key, const char *path,
+write_file(const struct safe_path *p, const struct key *key, const char *path,
            const char *code)
 {
     char temp[64];
@@ -362,7 +362,7 @@ write_file(const struct place *p, const struct key *key, const char *path,
 static void
 cache_write(const char *path, struct key *key, PyObject *code)
 {
-    struct place p;
+    struct safe_path p;
     if (!find_place(path, true, &p)) {
         return;
     }

@@ -3,7 +3,7 @@
  */
 #include "app/imports.h"
 
-#include "os/reach.h"
+#include "os/path_access.h"
 #include "python/python.h"
 
 #include <limits.h>
@@ -42,7 +42,7 @@ file_clock_ns(void)
 }
 
 void
-imports_add(const char *path, struct stamp stamp)
+imports_add(const char *path, struct file_id stamp)
 {
     size_t n = strlen(path) + 1;
     struct imports_file *f = is_on ? malloc(sizeof *f + n) : NULL;
@@ -88,12 +88,12 @@ is_changed_meanwhile(const struct stat *st)
 static void
 add_file(const char *file)
 {
-    static const struct stamp none;
+    static const struct file_id none;
     char path[PATH_MAX];
     struct stat st;
     char *slash;
 
-    if (reach_absolute(file, path, sizeof path) < 0) {
+    if (path_access_absolute(file, path, sizeof path) < 0) {
         return;
     }
     while (stat(path, &st) < 0) {
@@ -104,9 +104,9 @@ add_file(const char *file)
         *slash = '\0';
     }
     if (S_ISREG(st.st_mode)) {
-        imports_add(path, is_changed_meanwhile(&st) ? none : stamp_of(&st));
+        imports_add(path, is_changed_meanwhile(&st) ? none : file_id_of(&st));
     }
-    else if (reach_absolute(file, path, sizeof path) == 0) {
+    else if (path_access_absolute(file, path, sizeof path) == 0) {
         imports_add(path, none); /* gone already: it counts when it is back */
     }
 }

@@ -12,15 +12,15 @@
 #define APP_IMPORTS_H
 
 #include "base/compiler.h"
-#include "os/stamp.h"
+#include "os/file_id.h"
 
 #include <stdbool.h>
 
 struct imports_file {
     struct imports_file *next;
-    struct stamp stamp; /* as it was imported; all 0: not there, or changed
+    struct file_id stamp; /* as it was imported; all 0: not there, or changed
                          * meanwhile, so whatever is there now is new */
-    char path[];        /* absolute */
+    char path[];          /* absolute */
 };
 
 /* Without it, or with false, none of the below does anything. */
@@ -31,7 +31,7 @@ void imports_begin(void);
 void imports_end(void);
 
 /* One more file that matters, imported or not. */
-void imports_add(const char *path, struct stamp stamp);
+void imports_add(const char *path, struct file_id stamp);
 
 /* What has come since the last call; NULL where nothing has. */
 CHECK_RESULT struct imports_file *imports_take(void);

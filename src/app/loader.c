@@ -9,7 +9,7 @@
 #include "context/errors.h"
 #include "debug/traceback.h"
 #include "os/log.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 #include "python/python.h"
 #include "python/site.h"
 
@@ -44,18 +44,18 @@ check_dir(const char *option, const char *dir, char *to, size_t size)
     char why[WHY_MAX];
     struct stat st;
 
-    int r = reach_absolute(dir, to, size);
+    int r = path_access_absolute(dir, to, size);
     if (r < 0) {
         log_error("%s %s: %s", option, dir, strerror(-r));
         return EX_USAGE;
     }
-    r = reach_path(to, F_OK, &st, why, sizeof(why));
+    r = path_access(to, F_OK, &st, why, sizeof(why));
     if (r == 0 && !S_ISDIR(st.st_mode)) {
         log_error("%s %s: this is not a directory", option, dir);
         return EX_USAGE;
     }
     if (r == 0) {
-        r = reach_path(to, X_OK, NULL, why, sizeof(why));
+        r = path_access(to, X_OK, NULL, why, sizeof(why));
     }
     if (r < 0) {
         log_error("%s %s: %s", option, dir, why);

@@ -6,7 +6,7 @@
 #include "app/bytecode.h"
 #include "app/callable.h"
 #include "app/spawn.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 #include "python/site.h"
 
 #include <ctype.h>
@@ -135,11 +135,11 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
     char reason[2 * PATH_MAX + 256];
     struct stat st;
 
-    int r = reach_absolute(app, path, sizeof(path));
+    int r = path_access_absolute(app, path, sizeof(path));
     if (r < 0) {
         return r;
     }
-    r = reach_path(path, R_OK, &st, reason, sizeof(reason));
+    r = path_access(path, R_OK, &st, reason, sizeof(reason));
     if (r == 0 && !S_ISREG(st.st_mode)) {
         (void)snprintf(why, why_size, "%s is not a regular file", path);
         return -ENOENT;

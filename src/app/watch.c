@@ -26,7 +26,7 @@ watch_clear(struct watch *w)
 }
 
 void
-watch_add(struct watch *w, const char *path, struct stamp stamp)
+watch_add(struct watch *w, const char *path, struct file_id stamp)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (strcmp(w->v[i].path, path) == 0) {
@@ -50,8 +50,8 @@ add_name(struct watch *w, PyObject *name)
         PyErr_Clear();
         return;
     }
-    struct stamp stamp = stamp_of_file(path);
-    if (path[0] == '/' && stamp_is_there(&stamp)) {
+    struct file_id stamp = file_id_of_path(path);
+    if (path[0] == '/' && file_id_exists(&stamp)) {
         watch_add(w, path, stamp);
     }
 }
@@ -83,7 +83,7 @@ add_module_in(struct watch *w, PyObject *folder, const char *name)
          i++) {
         int n = snprintf(path, sizeof(path), "%s/%s%s", dir, name, ends[i]);
         if (n > 0 && (size_t)n < sizeof(path)) {
-            watch_add(w, path, stamp_of_file(path));
+            watch_add(w, path, file_id_of_path(path));
         }
     }
     PyErr_Clear();
@@ -163,8 +163,8 @@ watch_add_module(struct watch *w, const char *name)
 static bool
 is_changed(const struct watch *w, size_t i)
 {
-    struct stamp now = stamp_of_file(w->v[i].path);
-    return !stamp_equal(&now, &w->v[i].stamp);
+    struct file_id now = file_id_of_path(w->v[i].path);
+    return !file_id_equal(&now, &w->v[i].stamp);
 }
 
 bool

@@ -14,7 +14,7 @@
 
 #include "python/python.h"
 
-#include "os/stamp.h"
+#include "os/file_id.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@ enum { WATCH_MAX = 64 };
 struct watch {
     struct {
         char *path;
-        struct stamp stamp;
+        struct file_id stamp;
     } v[WATCH_MAX];
     size_t n;
 };
@@ -33,7 +33,7 @@ void watch_init(struct watch *w);
 void watch_clear(struct watch *w);
 
 /* stamp: what it looked like before it was loaded. */
-void watch_add(struct watch *w, const char *path, struct stamp stamp);
+void watch_add(struct watch *w, const char *path, struct file_id stamp);
 
 /* Adds the files of the exception's traceback, and of its causes'. Leaves the
  * error indicator alone. */

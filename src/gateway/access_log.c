@@ -6,7 +6,7 @@
 #include "base/num.h"
 #include "base/utf8.h"
 #include "os/log.h"
-#include "os/logfile.h"
+#include "os/log_file.h"
 
 #include <string.h>
 
@@ -23,9 +23,9 @@ static struct {
     bool is_on;
     bool is_json;
     bool in_log; /* "-" */
-    struct logfile file;
+    struct log_file file;
     int64_t opened_us;
-} access_log = {.file = LOGFILE_NONE};
+} access_log = {.file = LOG_FILE_NONE};
 
 int
 access_log_open(const struct config *config, int fd, uid_t user)
@@ -37,8 +37,8 @@ access_log_open(const struct config *config, int fd, uid_t user)
     if (access_log.in_log) {
         return 0;
     }
-    return fd < 0 ? logfile_open(&access_log.file, config->access_log, user)
-                  : logfile_adopt(&access_log.file, config->access_log, fd);
+    return fd < 0 ? log_file_open(&access_log.file, config->access_log, user)
+                  : log_file_adopt(&access_log.file, config->access_log, fd);
 }
 
 int
@@ -50,17 +50,17 @@ access_log_fd(void)
 int
 access_log_give(uid_t uid, gid_t gid)
 {
-    return logfile_give(&access_log.file, uid, gid);
+    return log_file_give(&access_log.file, uid, gid);
 }
 
 int
 access_log_reopen(bool moved_only)
 {
     if (!access_log.is_on || access_log.in_log ||
-        (moved_only && !logfile_has_moved(&access_log.file))) {
+        (moved_only && !log_file_has_moved(&access_log.file))) {
         return 0;
     }
-    return logfile_reopen(&access_log.file);
+    return log_file_reopen(&access_log.file);
 }
 
 /* -- what a line says ------------------------------------------------------------- */

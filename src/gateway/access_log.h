@@ -19,14 +19,14 @@
 #include <sys/types.h>
 
 /* Start only. Without it the functions below do nothing. fd: the file is open
- * already, by the program before us; -1 = it is not. user: as logfile_open()'s. */
+ * already, by the program before us; -1 = it is not. user: as log_file_open()'s. */
 CHECK_RESULT int access_log_open(const struct config *config, int fd,
                                  uid_t user);
 
 /* Of its file, for the program after us; -1 = it has none. */
 CHECK_RESULT int access_log_fd(void);
 
-/* logfile_give() of its file, if it has one. */
+/* log_file_give() of its file, if it has one. */
 CHECK_RESULT int access_log_give(uid_t uid, gid_t gid);
 
 /* At SIGHUP; moved_only: only where the path names another file by now. On

@@ -5,7 +5,7 @@
 #include "context/interrupt.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "os/place.h"
+#include "os/safe_path.h"
 #include "python/interp.h"
 #include "wsgi/handler.h"
 
@@ -51,9 +51,9 @@ cannot_enter(const char *dir, const char *why)
 static int
 enter_folder(const char *dir)
 {
-    int e = place_enter(dir);
+    int e = safe_path_enter(dir);
 
-    return e < 0 ? cannot_enter(dir, place_strerror(e)) : 0;
+    return e < 0 ? cannot_enter(dir, safe_path_strerror(e)) : 0;
 }
 
 /* RFC 3875, 7.2: a script's working folder is its own. */

@@ -2,7 +2,7 @@
 
 #include "conf/shebang.h"
 #include "os/log.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 
 #include <limits.h>
 #include <stdbool.h>
@@ -135,7 +135,7 @@ check_program(const struct script *s)
                        PATH_MAX, s->program);
         warn(s, why);
     }
-    else if (reach_path(s->program, X_OK, NULL, reason, sizeof reason) < 0) {
+    else if (path_access(s->program, X_OK, NULL, reason, sizeof reason) < 0) {
         (void)snprintf(why, sizeof why, "its #! line names %.*s: %s", PATH_MAX,
                        s->program, reason);
         warn(s, why);
@@ -152,7 +152,7 @@ check_file(const struct script *s)
     if (stat(s->path, &st) == 0 && (st.st_mode & 0111) == 0) {
         warn(s, "nobody may execute it; chmod +x");
     }
-    else if (reach_path(s->path, X_OK, NULL, why, sizeof why) < 0) {
+    else if (path_access(s->path, X_OK, NULL, why, sizeof why) < 0) {
         warn(s, why);
     }
     if (statvfs(s->path, &fs) == 0 && (fs.f_flag & ST_NOEXEC) != 0) {

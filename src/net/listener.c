@@ -2,9 +2,9 @@
 
 #include "net/address.h"
 #include "net/socket_file.h"
-#include "os/account.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/user_lookup.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -21,8 +21,8 @@
 static int
 parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 {
-    struct account account;
-    char user[ACCOUNT_NAME];
+    struct user_entry account;
+    char user[USER_NAME_SIZE];
     size_t n = strcspn(text, ":");
 
     *ret_uid = (uid_t)-1;
@@ -33,13 +33,13 @@ parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
     memcpy(user, text, n);
     user[n] = '\0';
     if (n > 0) {
-        if (account_user(user, &account) < 0) {
+        if (user_lookup(user, &account) < 0) {
             return -ENOENT;
         }
         *ret_uid = account.uid;
         *ret_gid = account.gid;
     }
-    return text[n] == ':' ? account_group(text + n + 1, ret_gid) : 0;
+    return text[n] == ':' ? group_lookup(text + n + 1, ret_gid) : 0;
 }
 
 /* Who is to have the file where --socket-owner does not say it: who we are going
@@ -47,18 +47,18 @@ parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 static int
 default_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
 {
-    struct account account;
+    struct user_entry account;
 
     *ret_uid = (uid_t)-1;
     *ret_gid = (gid_t)-1;
     if (config->user != NULL) {
-        if (account_user(config->user, &account) < 0) {
+        if (user_lookup(config->user, &account) < 0) {
             return -ENOENT;
         }
         *ret_uid = account.uid;
         *ret_gid = account.gid;
     }
-    return config->group == NULL ? 0 : account_group(config->group, ret_gid);
+    return config->group == NULL ? 0 : group_lookup(config->group, ret_gid);
 }
 
 /* Found before anything is made. */

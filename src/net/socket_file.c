@@ -1,7 +1,7 @@
 #include "net/socket_file.h"
 
 #include "os/fd.h"
-#include "os/place.h"
+#include "os/safe_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +19,9 @@ enum { PROC_PATH = 40 }; /* "/proc/self/fd/" and a number */
 
 /* The entry itself, whatever it is. */
 static int
-open_entry(const struct place *p)
+open_entry(const struct safe_path *p)
 {
-    return place_open(p, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    return safe_path_open(p, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 }
 
 /* -- a stale one ------------------------------------------------------------------- */
@@ -41,7 +41,8 @@ connect_to(const void *address, socklen_t len)
 
 /* connect() follows links; to root a link that others may have made is none. */
 static int
-probe(const struct place *p, const struct sockaddr_un *address, socklen_t len)
+probe(const struct safe_path *p, const struct sockaddr_un *address,
+      socklen_t len)
 {
     struct sockaddr_un entry = {.sun_family = AF_UNIX};
     CLEANUP(fd_close) int fd = -1;
@@ -64,9 +65,9 @@ probe(const struct place *p, const struct sockaddr_un *address, socklen_t len)
 static int
 remove_stale(const struct sockaddr_un *address, socklen_t len)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     struct stat st;
-    int e = place_find(&p, address->sun_path, geteuid());
+    int e = safe_path_find(&p, address->sun_path, geteuid());
 
     if (e < 0) {
         return e;
@@ -142,7 +143,7 @@ become_owner(struct maker *m, const struct socket_owner *owner)
 
 /* There is no bindat(). */
 static int
-bind_in_folder(int fd, const struct place *p)
+bind_in_folder(int fd, const struct safe_path *p)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     CLEANUP(fd_close)
@@ -168,7 +169,7 @@ bind_in_folder(int fd, const struct place *p)
 /* The kernel does not follow a link that has the last name; before that, links may
  * only be root's. The whole path is what ss(8) shows. */
 static int
-bind_at(int fd, const struct place *p, const struct sockaddr_un *un,
+bind_at(int fd, const struct safe_path *p, const struct sockaddr_un *un,
         socklen_t len, mode_t mode)
 {
     const void *address = un;
@@ -182,7 +183,7 @@ bind_at(int fd, const struct place *p, const struct sockaddr_un *un,
 }
 
 static int
-make(int fd, const struct place *p, const struct sockaddr_un *address,
+make(int fd, const struct safe_path *p, const struct sockaddr_un *address,
      socklen_t len, const struct socket_owner *owner, struct stat *ret)
 {
     struct maker m;
@@ -213,11 +214,11 @@ int
 socket_file_bind(int fd, const struct sockaddr_un *address, socklen_t len,
                  const struct socket_owner *owner, struct stat *ret_file)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     int e = remove_stale(address, len);
 
     if (e == 0) {
-        e = place_find(&p, address->sun_path, geteuid());
+        e = safe_path_find(&p, address->sun_path, geteuid());
     }
     return e < 0 ? e : make(fd, &p, address, len, owner, ret_file);
 }
@@ -252,7 +253,7 @@ int
 socket_file_give(const char *path, const struct stat *file,
                  const struct socket_owner *owner)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     CLEANUP(fd_close) int fd = -1;
     struct stat st;
 
@@ -261,7 +262,7 @@ socket_file_give(const char *path, const struct stat *file,
         (file->st_mode & 07777) == owner->mode) {
         return 0;
     }
-    int e = place_find(&p, path, geteuid());
+    int e = safe_path_find(&p, path, geteuid());
     if (e < 0) {
         return e;
     }
@@ -276,10 +277,10 @@ socket_file_give(const char *path, const struct stat *file,
 }
 
 static int
-look(struct place *p, const char *path, const struct stat *file)
+look(struct safe_path *p, const char *path, const struct stat *file)
 {
     struct stat st;
-    int e = place_find(p, path, geteuid());
+    int e = safe_path_find(p, path, geteuid());
 
     if (e == 0 &&
         fstatat(p->folder_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -291,7 +292,7 @@ look(struct place *p, const char *path, const struct stat *file)
 int
 socket_file_check(const char *path, const struct stat *file)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
 
     return look(&p, path, file);
 }
@@ -299,7 +300,7 @@ socket_file_check(const char *path, const struct stat *file)
 int
 socket_file_remove(const char *path, const struct stat *file)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     int e = look(&p, path, file);
 
     if (e < 0) {
@@ -319,6 +320,6 @@ socket_file_strerror(int err)
         return "without /proc it cannot be told whether somebody listens at "
                "the socket file there; remove it";
     default:
-        return place_strerror(err);
+        return safe_path_strerror(err);
     }
 }

@@ -2,8 +2,8 @@
 
 #include "gateway/access_log.h"
 #include "os/log.h"
-#include "os/logfile.h"
-#include "os/place.h"
+#include "os/log_file.h"
+#include "os/safe_path.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static const struct config *config;
-static struct logfile log_file = LOGFILE_NONE;
+static struct log_file log_file = LOG_FILE_NONE;
 static bool has_file;
 /* The caretaker and the main thread of a process may both open anew; the older
  * file must not win. */
@@ -36,7 +36,8 @@ judge(int err, const char *option, const char *path, bool restarted)
         return 0;
     }
     log_error("--%s %s: cannot be opened for writing: %s%s", option, path,
-              place_strerror(err), restarted ? "; tried again at SIGHUP" : "");
+              safe_path_strerror(err),
+              restarted ? "; tried again at SIGHUP" : "");
     return restarted ? 0 : EX_CANTCREAT;
 }
 
@@ -44,8 +45,8 @@ judge(int err, const char *option, const char *path, bool restarted)
 static int
 open_log_file(const char *path, bool restarted, uid_t user)
 {
-    return restarted ? logfile_adopt(&log_file, path, STDERR_FILENO)
-                     : logfile_open(&log_file, path, user);
+    return restarted ? log_file_adopt(&log_file, path, STDERR_FILENO)
+                     : log_file_open(&log_file, path, user);
 }
 
 static void
@@ -53,7 +54,7 @@ complain(int err, const char *option, const char *path)
 {
     if (err < 0) {
         log_error("--%s %s: cannot be opened again: %s; the old file goes on",
-                  option, path, place_strerror(err));
+                  option, path, safe_path_strerror(err));
     }
 }
 
@@ -78,7 +79,7 @@ logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 void
 logs_give(uid_t uid, gid_t gid)
 {
-    int e = logfile_give(&log_file, uid, gid);
+    int e = log_file_give(&log_file, uid, gid);
 
     e = e == 0 ? access_log_give(uid, gid) : e;
     if (e < 0) {
@@ -90,7 +91,7 @@ logs_give(uid_t uid, gid_t gid)
 bool
 logs_take_stderr(void)
 {
-    int e = has_file ? logfile_take_stderr(&log_file) : -ENOENT;
+    int e = has_file ? log_file_take_stderr(&log_file) : -ENOENT;
 
     if (has_file && e < 0) {
         log_error("--log-file %s: %s", config->log_file, strerror(-e));
@@ -107,8 +108,8 @@ reopen(bool moved_only)
     int e = 0, access_e = 0;
 
     (void)pthread_mutex_lock(&lock);
-    if (has_file && (!moved_only || logfile_has_moved(&log_file))) {
-        e = logfile_reopen(&log_file);
+    if (has_file && (!moved_only || log_file_has_moved(&log_file))) {
+        e = log_file_reopen(&log_file);
     }
     access_e = access_log_reopen(moved_only);
     (void)pthread_mutex_unlock(&lock);

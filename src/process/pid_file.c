@@ -3,7 +3,7 @@
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "os/place.h"
+#include "os/safe_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ static char file[PATH_MAX]; /* absolute; "" = none */
 
 /* 0: a file that may be one of ours. */
 static int
-look(const struct place *p, struct stat *ret)
+look(const struct safe_path *p, struct stat *ret)
 {
     if (p->is_linked) {
         return -EEXIST; /* whoever made the link */
@@ -39,7 +39,7 @@ look(const struct place *p, struct stat *ret)
 /* The number in the file; 0 = it is empty, or not there. -EEXIST: that is no pid
  * file, so it is not ours to replace. */
 static int
-read_pid(const struct place *p, pid_t *ret, struct stat *ret_st)
+read_pid(const struct safe_path *p, pid_t *ret, struct stat *ret_st)
 {
     CLEANUP(fd_close) int fd = -1;
     char text[PID_TEXT];
@@ -122,7 +122,7 @@ is_in_use(pid_t pid, const struct stat *st)
 
 /* Whoever reads it sees the old one or the new one, whole. */
 static int
-replace(const struct place *p)
+replace(const struct safe_path *p)
 {
     CLEANUP(fd_close) int fd = -1;
     char temporary[PATH_MAX + 8], text[PID_TEXT];
@@ -171,10 +171,10 @@ make_absolute(const char *path)
 static int
 check_and_write(const char *path)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     struct stat st;
     pid_t pid = 0;
-    int e = place_find(&p, file, geteuid());
+    int e = safe_path_find(&p, file, geteuid());
 
     if (e == 0) {
         e = read_pid(&p, &pid, &st);
@@ -192,7 +192,7 @@ check_and_write(const char *path)
         return EX_UNAVAILABLE;
     }
     if (e < 0 || (e = replace(&p)) < 0) {
-        log_error("--pid-file: %s: %s", path, place_strerror(e));
+        log_error("--pid-file: %s: %s", path, safe_path_strerror(e));
         return EX_CANTCREAT;
     }
     return 0;
@@ -219,14 +219,14 @@ pid_file_write(const char *path, bool is_written)
 void
 pid_file_remove(void)
 {
-    CLEANUP(place_close) struct place p = {.folder_fd = -1};
+    CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     struct stat st;
     pid_t pid = 0;
 
     if (file[0] == '\0') {
         return;
     }
-    int e = place_find(&p, file, geteuid());
+    int e = safe_path_find(&p, file, geteuid());
     if (e == 0) {
         e = read_pid(&p, &pid, &st);
     }
@@ -237,7 +237,7 @@ pid_file_remove(void)
     if (e < 0 && e != -ENOENT && e != -EEXIST) {
         log_notice("--pid-file: %s cannot be removed (%s): it stays, and the "
                    "next start replaces it",
-                   file, place_strerror(e));
+                   file, safe_path_strerror(e));
     }
     file[0] = '\0';
 }

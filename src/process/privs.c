@@ -78,13 +78,13 @@ privs_find(const struct config *config, struct privs *ret)
     p->wanted = true;
     p->who = config->user != NULL ? config->user : config->group;
     if (config->user != NULL) {
-        if (account_user(config->user, &p->account) < 0) {
+        if (user_lookup(config->user, &p->account) < 0) {
             return no_such("user", config->user, "user");
         }
         p->uid = p->account.uid;
         p->gid = p->account.gid;
     }
-    if (config->group != NULL && account_group(config->group, &p->gid) < 0) {
+    if (config->group != NULL && group_lookup(config->group, &p->gid) < 0) {
         return no_such("group", config->group, "group");
     }
     if (p->gid == (gid_t)-1) {
@@ -188,7 +188,7 @@ become(const struct privs *p)
 /* Root's would lead libraries into a folder where this user may not go. After a
  * restart, too, when the ids are right already. */
 static int
-set_home(const struct account *a)
+set_home(const struct user_entry *a)
 {
     if (a->name[0] != '\0' &&
         (setenv("HOME", a->home, 1) < 0 || setenv("USER", a->name, 1) < 0 ||

@@ -17,17 +17,17 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "os/account.h"
+#include "os/user_lookup.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct privs {
-    bool wanted;            /* --user or --group is given */
-    bool already;           /* we are that user and group: nothing to change */
-    const char *who;        /* as the command line has it, for the log */
-    struct account account; /* of --user */
+    bool wanted;     /* --user or --group is given */
+    bool already;    /* we are that user and group: nothing to change */
+    const char *who; /* as the command line has it, for the log */
+    struct user_entry account; /* of --user */
     uid_t uid;
     gid_t gid;
     gid_t *groups; /* supplementary */

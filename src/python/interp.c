@@ -5,7 +5,7 @@
 
 #include "config.h"
 #include "os/log.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 #include "python/exit.h"
 #include "python/fork.h"
 #include "python/frozen.h"
@@ -50,7 +50,7 @@ find_executable(const struct config *config)
         return 0;
     }
     if (config->venv != NULL) {
-        int r = reach_absolute(config->venv, venv_dir, sizeof(venv_dir));
+        int r = path_access_absolute(config->venv, venv_dir, sizeof(venv_dir));
         if (r < 0) {
             return r;
         }

@@ -4,7 +4,7 @@
 #include "python/site.h"
 
 #include "os/log.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -198,7 +198,7 @@ check_packages(void)
     if (!find_packages(path, sizeof path)) {
         return false;
     }
-    if (reach_path(path, R_OK | X_OK, &st, why, sizeof why) < 0) {
+    if (path_access(path, R_OK | X_OK, &st, why, sizeof why) < 0) {
         log_error("--user-site: %s: %s", path, why);
         return false;
     }

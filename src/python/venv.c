@@ -6,7 +6,7 @@
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "os/reach.h"
+#include "os/path_access.h"
 #include "python/python.h"
 
 #include <errno.h>
@@ -72,8 +72,8 @@ has_encodings(const char *prefix, char *why, size_t size)
 
     for (size_t i = 0; i < ARRAY_SIZE(encodings_at); i++) {
         if (join(path, sizeof(path), prefix, encodings_at[i]) == 0 &&
-            reach_path(path, R_OK, NULL, i == 0 ? why : ignored,
-                       i == 0 ? size : sizeof(ignored)) == 0) {
+            path_access(path, R_OK, NULL, i == 0 ? why : ignored,
+                        i == 0 ? size : sizeof(ignored)) == 0) {
             return true;
         }
     }
@@ -89,7 +89,7 @@ has_encodings_above(const char *bin, char *why, size_t size)
     char ignored[WHY_MAX];
     bool is_first = true;
 
-    if (reach_path(bin, X_OK, NULL, why, size) < 0 ||
+    if (path_access(bin, X_OK, NULL, why, size) < 0 ||
         realpath(bin, dir) == NULL) {
         return false;
     }
@@ -232,13 +232,13 @@ check_folder(const char *dir)
     char why[WHY_MAX];
     struct stat st;
 
-    int r = reach_path(dir, F_OK, &st, why, sizeof(why));
+    int r = path_access(dir, F_OK, &st, why, sizeof(why));
     if (r == 0 && !S_ISDIR(st.st_mode)) {
         log_error("--venv %s: this is not a directory", dir);
         return EX_CONFIG;
     }
     if (r == 0) {
-        r = reach_path(dir, X_OK, NULL, why, sizeof(why));
+        r = path_access(dir, X_OK, NULL, why, sizeof(why));
     }
     if (r < 0) {
         log_error("--venv %s: %s", dir, why);
@@ -257,7 +257,7 @@ check_cfg(const char *dir, struct cfg *cfg)
         log_error("--venv %s: this path is too long", dir);
         return EX_CONFIG;
     }
-    int r = reach_path(path, R_OK, NULL, why, sizeof(why));
+    int r = path_access(path, R_OK, NULL, why, sizeof(why));
     if (r == -ENOENT) {
         char above[PATH_MAX];
         bool is_bin = join(above, sizeof(above), dir, "../pyvenv.cfg") == 0 &&
@@ -304,7 +304,7 @@ check_packages(const char *dir)
         log_error("--venv %s: this path is too long", dir);
         return EX_CONFIG;
     }
-    int r = reach_path(path, R_OK | X_OK, NULL, why, sizeof(why));
+    int r = path_access(path, R_OK | X_OK, NULL, why, sizeof(why));
     if (r == 0) {
         return 0;
     }
@@ -328,7 +328,7 @@ check_python(const char *dir)
     char why[WHY_MAX];
 
     if (join(path, sizeof(path), dir, "bin/python") == 0 &&
-        reach_path(path, X_OK, NULL, why, sizeof(why)) < 0) {
+        path_access(path, X_OK, NULL, why, sizeof(why)) < 0) {
         log_error("--venv %s: %s", dir, why);
         return EX_CONFIG;
     }

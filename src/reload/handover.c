@@ -123,8 +123,8 @@ take_record(char *record, struct touched *t)
             return;
         }
     }
-    struct stamp stamp = {numbers[0], numbers[1], (int64_t)numbers[2],
-                          (int64_t)numbers[3]};
+    struct file_id stamp = {numbers[0], numbers[1], (int64_t)numbers[2],
+                            (int64_t)numbers[3]};
     touched_add(t, rest, stamp);
 }
 

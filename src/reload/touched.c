@@ -18,7 +18,7 @@ enum { LOOK_EVERY_MS = 1000, SETTLE_MS = 250, OWN_EACH = 300, LIBS_EACH = 100 };
 
 struct touched_file {
     struct touched_file *next; /* in its bucket */
-    struct stamp stamp;
+    struct file_id stamp;
     char path[];
 };
 
@@ -56,7 +56,7 @@ append(struct touched_list *l, struct touched_file *f)
 }
 
 void
-touched_add(struct touched *t, const char *path, struct stamp stamp)
+touched_add(struct touched *t, const char *path, struct file_id stamp)
 {
     size_t n = strlen(path);
     struct touched_file **bucket =
@@ -93,13 +93,13 @@ touched_init(struct touched *t, const struct config *config, const char *script)
         }
     }
     else {
-        touched_add(t, script, stamp_of_file(script));
+        touched_add(t, script, file_id_of_path(script));
         (void)snprintf(folder, sizeof(folder), "%s", script);
     }
     int n = snprintf(restart, sizeof(restart), "%s/tmp/restart.txt",
                      script == NULL ? folder : dirname(folder));
     if (n > 0 && (size_t)n < sizeof(restart)) {
-        touched_add(t, restart, stamp_of_file(restart));
+        touched_add(t, restart, file_id_of_path(restart));
     }
 }
 
@@ -131,8 +131,8 @@ look(struct touched_list *l, size_t max)
     for (size_t i = 0; i < max && i < l->n; i++) {
         l->at = l->at < l->n ? l->at : 0;
         struct touched_file *f = l->v[l->at++];
-        struct stamp now = stamp_of_file(f->path);
-        if (stamp_is_there(&now) && !stamp_equal(&now, &f->stamp)) {
+        struct file_id now = file_id_of_path(f->path);
+        if (file_id_exists(&now) && !file_id_equal(&now, &f->stamp)) {
             f->stamp = now;
             changed = true;
         }

@@ -14,7 +14,7 @@
 #define RELOAD_TOUCHED_H
 
 #include "conf/config.h"
-#include "os/stamp.h"
+#include "os/file_id.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,7 +47,7 @@ void touched_fini(struct touched *t);
 
 /* One more file to watch; stamp is what it looked like when it was loaded. A
  * file that is watched already goes on as it was. */
-void touched_add(struct touched *t, const char *path, struct stamp stamp);
+void touched_add(struct touched *t, const char *path, struct file_id stamp);
 
 /* What is there now is about to be loaded: only what comes later counts. */
 void touched_refresh(struct touched *t);

@@ -36,7 +36,7 @@ imports_take(void)
 }
 
 static void
-push(struct imports_file **list, const char *path, struct stamp stamp)
+push(struct imports_file **list, const char *path, struct file_id stamp)
 {
     struct imports_file *f = malloc(sizeof *f + strlen(path) + 1);
 
@@ -67,10 +67,10 @@ static void
 test_stamp(void **state UNUSED)
 {
     struct imports_file *list = NULL;
-    struct stamp stamp = stamp_of_file("/proc/self/exe");
-    struct stamp before_1970 = {1, UINT64_MAX, 0, -1};
+    struct file_id stamp = file_id_of_path("/proc/self/exe");
+    struct file_id before_1970 = {1, UINT64_MAX, 0, -1};
 
-    assert_true(stamp_is_there(&stamp));
+    assert_true(file_id_exists(&stamp));
     push(&list, "/proc/self/exe", stamp);
     push(&list, "/nowhere/with blanks\nand lines", before_1970);
     handover_send(h.write_fd, &list, 0);
@@ -85,7 +85,7 @@ static void
 test_full_pipe(void **state UNUSED)
 {
     enum { MANY = 20000 };
-    static const struct stamp none;
+    static const struct file_id none;
     struct imports_file *list = NULL;
     char path[128];
 
@@ -111,7 +111,7 @@ test_full_pipe(void **state UNUSED)
 static void
 test_too_long_and_no_reader(void **state UNUSED)
 {
-    static const struct stamp none;
+    static const struct file_id none;
     static char path[PIPE_BUF + 100];
     struct imports_file *list = NULL;
 
@@ -136,7 +136,7 @@ test_too_long_and_no_reader(void **state UNUSED)
 static void
 test_tell(void **state UNUSED)
 {
-    static const struct stamp none;
+    static const struct file_id none;
 
     push(&imported, "/srv/app.py", none);
     push(&imported, "/srv/urls.py", none);

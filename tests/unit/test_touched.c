@@ -39,7 +39,7 @@ static void
 watch_file(const char *name, const char *text)
 {
     write_file(path_of(name), text);
-    touched_add(t, path_of(name), stamp_of_file(path_of(name)));
+    touched_add(t, path_of(name), file_id_of_path(path_of(name)));
 }
 
 static int
@@ -142,10 +142,10 @@ test_gone_and_back(void **state UNUSED)
 static void
 test_changed_before_it_was_added(void **state UNUSED)
 {
-    struct stamp old;
+    struct file_id old;
 
     write_file(path_of("module.py"), "1");
-    old = stamp_of_file(path_of("module.py"));
+    old = file_id_of_path(path_of("module.py"));
     write_file(path_of("module.py"), "12");
     touched_add(t, path_of("module.py"), old);
     assert_false(look());

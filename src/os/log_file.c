@@ -1,7 +1,7 @@
-#include "os/logfile.h"
+#include "os/log_file.h"
 
 #include "os/fd.h"
-#include "os/place.h"
+#include "os/safe_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,15 +13,15 @@
 
 /* A pipe nobody reads is an error and not a wait: O_NONBLOCK, and only here. */
 static int
-try_open(const struct place *p, int more)
+try_open(const struct safe_path *p, int more)
 {
-    return place_open(
+    return safe_path_open(
         p, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | more,
         0640);
 }
 
 static int
-open_place(const struct place *p, bool *ret_made)
+open_place(const struct safe_path *p, bool *ret_made)
 {
     int fd = try_open(p, 0);
 
@@ -48,15 +48,15 @@ open_place(const struct place *p, bool *ret_made)
 }
 
 static int
-open_path(struct logfile *f)
+open_path(struct log_file *f)
 {
-    struct place p;
-    int fd = place_find(&p, f->path, f->user);
+    struct safe_path p;
+    int fd = safe_path_find(&p, f->path, f->user);
 
     if (fd == 0) {
         f->is_descriptor = p.is_descriptor;
         fd = open_place(&p, &f->is_made);
-        place_close(&p);
+        safe_path_close(&p);
     }
     return fd;
 }
@@ -79,9 +79,9 @@ absolute(const char *path)
 }
 
 int
-logfile_open(struct logfile *f, const char *path, uid_t user)
+log_file_open(struct log_file *f, const char *path, uid_t user)
 {
-    *f = (struct logfile){.path = absolute(path), .fd = -1, .user = user};
+    *f = (struct log_file){.path = absolute(path), .fd = -1, .user = user};
     if (f->path == NULL) {
         return -errno;
     }
@@ -94,23 +94,23 @@ logfile_open(struct logfile *f, const char *path, uid_t user)
 }
 
 int
-logfile_adopt(struct logfile *f, const char *path, int fd)
+log_file_adopt(struct log_file *f, const char *path, int fd)
 {
-    struct place p;
+    struct safe_path p;
 
-    *f = (struct logfile){.path = absolute(path), .fd = fd, .user = geteuid()};
+    *f = (struct log_file){.path = absolute(path), .fd = fd, .user = geteuid()};
     if (f->path == NULL) {
         return -errno;
     }
-    if (place_find(&p, f->path, f->user) == 0) {
+    if (safe_path_find(&p, f->path, f->user) == 0) {
         f->is_descriptor = p.is_descriptor;
-        place_close(&p);
+        safe_path_close(&p);
     }
     return 0;
 }
 
 void
-logfile_fini(struct logfile *f)
+log_file_fini(struct log_file *f)
 {
     fd_close(&f->fd);
     free(f->path);
@@ -141,7 +141,7 @@ move_fd(int *from, int *to)
 /* What prints to fd 1 belongs where fd 2 goes, unless somebody has put something
  * else there. */
 static int
-replace(struct logfile *f, int *fd)
+replace(struct log_file *f, int *fd)
 {
     bool both = f->fd == STDERR_FILENO && fd_same(STDOUT_FILENO, STDERR_FILENO);
     int e = move_fd(fd, &f->fd);
@@ -150,7 +150,7 @@ replace(struct logfile *f, int *fd)
 }
 
 int
-logfile_take_stderr(struct logfile *f)
+log_file_take_stderr(struct log_file *f)
 {
     int fd = f->fd;
 
@@ -159,7 +159,7 @@ logfile_take_stderr(struct logfile *f)
 }
 
 int
-logfile_give(const struct logfile *f, uid_t uid, gid_t gid)
+log_file_give(const struct log_file *f, uid_t uid, gid_t gid)
 {
     return f->is_made && fchown(f->fd, uid, gid) < 0 ? -errno : 0;
 }
@@ -167,7 +167,7 @@ logfile_give(const struct logfile *f, uid_t uid, gid_t gid)
 /* A pipe or terminal is not renamed; and /dev/stdout means another thing by now
  * than it did at the start, be it a file or not. */
 static bool
-is_rotated(const struct logfile *f)
+is_rotated(const struct log_file *f)
 {
     struct stat st;
 
@@ -176,7 +176,7 @@ is_rotated(const struct logfile *f)
 }
 
 int
-logfile_reopen(struct logfile *f)
+log_file_reopen(struct log_file *f)
 {
     if (!is_rotated(f)) {
         return 0;
@@ -186,7 +186,7 @@ logfile_reopen(struct logfile *f)
 }
 
 bool
-logfile_has_moved(const struct logfile *f)
+log_file_has_moved(const struct log_file *f)
 {
     struct stat at_path, at_fd;
 

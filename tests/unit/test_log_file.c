@@ -1,9 +1,9 @@
 /*
- * test_logfile.c - os/logfile: opening, renaming, opening anew
+ * test_log_file.c - os/log_file: opening, renaming, opening anew
  */
 #include "unit.h"
 
-#include "os/logfile.h"
+#include "os/log_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -63,35 +63,35 @@ flags_of(int fd)
 static void
 test_rotation(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     struct stat st;
     mode_t mask = umask(0);
-    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
+    assert_int_equal(log_file_open(&f, "log", geteuid()), 0);
     (void)umask(mask);
     assert_int_equal(fstat(f.fd, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
     assert_true(f.is_made);
-    assert_int_equal(logfile_give(&f, getuid(), getgid()), 0);
+    assert_int_equal(log_file_give(&f, getuid(), getgid()), 0);
     assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
     assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
     say(f.fd, "one\n");
-    assert_false(logfile_has_moved(&f));
+    assert_false(log_file_has_moved(&f));
     assert_int_equal(rename("log", "log.1"), 0);
-    assert_true(logfile_has_moved(&f));
+    assert_true(log_file_has_moved(&f));
     say(f.fd, "two\n");
     int fd = f.fd;
     /* A relative path is one of the start's folder, wherever we are by now. */
     assert_int_equal(mkdir("sub", 0700), 0);
     assert_int_equal(chdir("sub"), 0);
-    assert_int_equal(logfile_reopen(&f), 0);
+    assert_int_equal(log_file_reopen(&f), 0);
     assert_int_equal(chdir(".."), 0);
     assert_int_equal(f.fd, fd); /* for writers that know the number only */
     assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
-    assert_false(logfile_has_moved(&f));
+    assert_false(log_file_has_moved(&f));
     say(fd, "three\n");
     expect("log.1", "one\ntwo\n");
     expect("log", "three\n");
-    logfile_fini(&f);
+    log_file_fini(&f);
     assert_int_equal(fcntl(fd, F_GETFD), -1);
     assert_int_equal(f.fd, -1);
 }
@@ -99,102 +99,102 @@ test_rotation(void **state UNUSED)
 static void
 test_what_was_there_is_not_given_away(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     assert_int_equal(close(open("log", O_CREAT | O_WRONLY, 0600)), 0);
-    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
+    assert_int_equal(log_file_open(&f, "log", geteuid()), 0);
     assert_false(f.is_made);
-    assert_int_equal(logfile_give(&f, getuid() + 1, getgid()), 0);
+    assert_int_equal(log_file_give(&f, getuid() + 1, getgid()), 0);
     struct stat st;
     assert_int_equal(stat("log", &st), 0);
     assert_int_equal(st.st_uid, getuid());
-    logfile_fini(&f);
+    log_file_fini(&f);
 }
 
 static void
 test_a_link_to_what_is_not_there(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     assert_int_equal(symlink("log.1", "log"), 0);
-    assert_int_equal(logfile_open(&f, "log", geteuid()), 0);
+    assert_int_equal(log_file_open(&f, "log", geteuid()), 0);
     assert_false(f.is_made); /* whoever made the link has said where */
     say(f.fd, "there\n");
     expect("log.1", "there\n");
-    logfile_fini(&f);
+    log_file_fini(&f);
 }
 
 static void
 test_a_path_that_cannot_be_opened_again(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     assert_int_equal(mkdir("sub", 0700), 0);
-    assert_int_equal(logfile_open(&f, "sub/log", geteuid()), 0);
+    assert_int_equal(log_file_open(&f, "sub/log", geteuid()), 0);
     assert_int_equal(rename("sub/log", "log.1"), 0);
     assert_int_equal(rmdir("sub"), 0);
-    assert_int_equal(logfile_reopen(&f), -ENOENT);
+    assert_int_equal(log_file_reopen(&f), -ENOENT);
     say(f.fd, "goes on\n");
     expect("log.1", "goes on\n");
-    logfile_fini(&f);
+    log_file_fini(&f);
 }
 
 static void
 test_a_file_that_is_open_already(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     assert_int_equal(mkdir("sub", 0700), 0);
     int fd = open("sub/log", O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
-    assert_int_equal(logfile_adopt(&f, "sub/log", fd), 0);
+    assert_int_equal(log_file_adopt(&f, "sub/log", fd), 0);
     assert_false(f.is_made);
-    assert_false(logfile_has_moved(&f));
+    assert_false(log_file_has_moved(&f));
     assert_int_equal(rename("sub/log", "log.1"), 0);
-    assert_true(logfile_has_moved(&f));
+    assert_true(log_file_has_moved(&f));
     /* Where it cannot be looked at nothing is known. */
     assert_int_equal(rmdir("sub"), 0);
     assert_int_equal(symlink("sub", "sub"), 0);
-    assert_false(logfile_has_moved(&f));
+    assert_false(log_file_has_moved(&f));
     assert_int_equal(unlink("sub"), 0);
     assert_int_equal(mkdir("sub", 0700), 0);
-    assert_int_equal(logfile_reopen(&f), 0);
+    assert_int_equal(log_file_reopen(&f), 0);
     say(f.fd, "new\n");
     expect("sub/log", "new\n");
     assert_int_equal(f.fd, fd);
     assert_int_equal(unlink("sub/log"), 0);
-    logfile_fini(&f);
+    log_file_fini(&f);
 }
 
 static void
 test_a_path_that_is_no_file(void **state UNUSED)
 {
-    struct logfile f;
-    assert_int_equal(logfile_open(&f, ".", geteuid()), -EISDIR);
+    struct log_file f;
+    assert_int_equal(log_file_open(&f, ".", geteuid()), -EISDIR);
     assert_int_equal(f.fd, -1);
-    logfile_fini(&f);
+    log_file_fini(&f);
     /* What could not be opened may be later. */
-    assert_int_equal(logfile_open(&f, "sub/log", geteuid()), -ENOENT);
-    assert_true(logfile_has_moved(&f));
+    assert_int_equal(log_file_open(&f, "sub/log", geteuid()), -ENOENT);
+    assert_true(log_file_has_moved(&f));
     assert_int_equal(mkdir("sub", 0700), 0);
-    assert_int_equal(logfile_reopen(&f), 0);
+    assert_int_equal(log_file_reopen(&f), 0);
     say(f.fd, "at last\n");
     expect("sub/log", "at last\n");
     assert_int_equal(unlink("sub/log"), 0);
-    logfile_fini(&f);
+    log_file_fini(&f);
 }
 
 static void
 test_a_pipe(void **state UNUSED)
 {
-    struct logfile f;
+    struct log_file f;
     assert_int_equal(mkfifo("pipe", 0600), 0);
-    assert_int_equal(logfile_open(&f, "pipe", geteuid()),
+    assert_int_equal(log_file_open(&f, "pipe", geteuid()),
                      -ENXIO); /* and no wait */
-    logfile_fini(&f);
+    log_file_fini(&f);
     int reader = open("pipe", O_RDONLY | O_NONBLOCK);
-    assert_int_equal(logfile_open(&f, "pipe", geteuid()), 0);
+    assert_int_equal(log_file_open(&f, "pipe", geteuid()), 0);
     assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
     assert_int_equal(unlink("pipe"), 0);
-    assert_false(logfile_has_moved(&f));
-    assert_int_equal(logfile_reopen(&f), 0);
+    assert_false(log_file_has_moved(&f));
+    assert_int_equal(log_file_reopen(&f), 0);
     assert_int_not_equal(access("pipe", F_OK), 0); /* nothing was made */
-    logfile_fini(&f);
+    log_file_fini(&f);
     (void)close(reader);
 }
 
@@ -202,7 +202,7 @@ test_a_pipe(void **state UNUSED)
 static void
 take_stderr(bool together)
 {
-    struct logfile f;
+    struct log_file f;
     int out = dup(STDOUT_FILENO), err = dup(STDERR_FILENO);
     (void)fflush(stdout);
     assert_true(dup2(together ? err : out, STDOUT_FILENO) >= 0);
@@ -213,15 +213,15 @@ take_stderr(bool together)
     }
     (void)close(null);
 
-    int e = logfile_open(&f, "log", geteuid());
-    e = e == 0 ? logfile_take_stderr(&f) : e;
+    int e = log_file_open(&f, "log", geteuid());
+    e = e == 0 ? log_file_take_stderr(&f) : e;
     bool cloexec = (fcntl(STDERR_FILENO, F_GETFD) & FD_CLOEXEC) != 0;
     say(STDERR_FILENO, "one\n");
     if (together) {
         say(STDOUT_FILENO, "out\n");
     }
     (void)rename("log", "log.1");
-    e = e == 0 ? logfile_reopen(&f) : e;
+    e = e == 0 ? log_file_reopen(&f) : e;
     say(STDERR_FILENO, "two\n");
     if (together) {
         say(STDOUT_FILENO, "out\n");
@@ -231,7 +231,7 @@ take_stderr(bool together)
     (void)close(out);
     (void)close(err);
     f.fd = -1;
-    logfile_fini(&f);
+    log_file_fini(&f);
     assert_int_equal(e, 0);
     assert_false(cloexec); /* children have it, too */
     expect("log.1", together ? "one\nout\n" : "one\n");
@@ -266,5 +266,5 @@ main(void)
         TEST(test_stderr_and_what_follows_it),
         TEST(test_stdout_of_its_own_stays),
     };
-    return cmocka_run_group_tests_name("logfile", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("log_file", tests, NULL, NULL);
 }

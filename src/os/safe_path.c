@@ -1,4 +1,4 @@
-#include "os/place.h"
+#include "os/safe_path.h"
 
 #include "os/fd.h"
 
@@ -117,7 +117,7 @@ follow(struct walk *w, const char *name)
 }
 
 static bool
-is_owner(const struct place *p, uid_t uid)
+is_owner(const struct safe_path *p, uid_t uid)
 {
     for (size_t i = 0; i < ARRAY_SIZE(p->owners); i++) {
         if (p->owners[i] == uid) {
@@ -131,7 +131,7 @@ is_owner(const struct place *p, uid_t uid)
  * write to it: he is no stranger there, unless he is one himself. */
 static int
 arrive(const struct walk *w, const struct stat *folder, bool exposed,
-       struct place *p)
+       struct safe_path *p)
 {
     p->is_exposed = exposed;
     p->is_folder_exposed = w->exposed;
@@ -143,7 +143,7 @@ arrive(const struct walk *w, const struct stat *folder, bool exposed,
 
 /* One name further. 1 = p is the place. */
 static int
-step(struct walk *w, struct place *p)
+step(struct walk *w, struct safe_path *p)
 {
     struct stat folder, st;
     bool last;
@@ -176,7 +176,7 @@ step(struct walk *w, struct place *p)
 }
 
 static int
-walk(struct place *p, const char *path, size_t size)
+walk(struct safe_path *p, const char *path, size_t size)
 {
     struct walk w = {.fd = AT_FDCWD};
     struct stat top;
@@ -198,11 +198,11 @@ walk(struct place *p, const char *path, size_t size)
 }
 
 int
-place_find(struct place *p, const char *path, uid_t user)
+safe_path_find(struct safe_path *p, const char *path, uid_t user)
 {
     size_t size = strlen(path) + 1;
 
-    *p = (struct place){.folder_fd = -1, .owners = {0, 0, 0, user}};
+    *p = (struct safe_path){.folder_fd = -1, .owners = {0, 0, 0, user}};
     if (size > sizeof p->name) {
         return -ENAMETOOLONG;
     }
@@ -210,8 +210,8 @@ place_find(struct place *p, const char *path, uid_t user)
     if (geteuid() != 0) {
         /* The kernel knows best what we may open. */
         fd_close(&p->folder_fd);
-        *p = (struct place){.folder_fd = AT_FDCWD,
-                            .is_descriptor = e == 0 && p->is_descriptor};
+        *p = (struct safe_path){.folder_fd = AT_FDCWD,
+                                .is_descriptor = e == 0 && p->is_descriptor};
         memcpy(p->name, path, size);
         e = 0;
     }
@@ -221,7 +221,7 @@ place_find(struct place *p, const char *path, uid_t user)
 /* Somebody may have given a second name to a file that he cannot write to, or made
  * one that he can read beforehand. 0 or -errno. */
 static int
-judge(const struct place *p, int fd)
+judge(const struct safe_path *p, int fd)
 {
     struct stat st;
 
@@ -238,7 +238,7 @@ judge(const struct place *p, int fd)
 }
 
 int
-place_open(const struct place *p, int flags, mode_t mode)
+safe_path_open(const struct safe_path *p, int flags, mode_t mode)
 {
     int fd = openat(p->folder_fd, p->name, flags | p->nofollow, mode);
 
@@ -254,26 +254,26 @@ place_open(const struct place *p, int flags, mode_t mode)
 }
 
 void
-place_close(struct place *p)
+safe_path_close(struct safe_path *p)
 {
     fd_close(&p->folder_fd);
 }
 
 int
-place_enter(const char *path)
+safe_path_enter(const char *path)
 {
-    struct place p;
+    struct safe_path p;
 
     if (geteuid() != 0) {
         return chdir(path) < 0 ? -errno : 0;
     }
-    int e = place_find(&p, path, 0);
+    int e = safe_path_find(&p, path, 0);
     if (e < 0) {
         return e;
     }
     CLEANUP(fd_close)
-    int fd = place_open(&p, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    place_close(&p);
+    int fd = safe_path_open(&p, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    safe_path_close(&p);
     if (fd < 0) {
         return fd;
     }
@@ -281,7 +281,7 @@ place_enter(const char *path)
 }
 
 const char *
-place_strerror(int err)
+safe_path_strerror(int err)
 {
     switch (err) {
     case -EXDEV:

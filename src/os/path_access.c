@@ -1,7 +1,7 @@
 /*
- * reach.c - which part of a path stops this user
+ * path_access.c - which part of a path stops this user
  */
-#include "os/reach.h"
+#include "os/path_access.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -164,7 +164,7 @@ find_culprit(const char *path, int wanted, int err, char *why, size_t size)
 {
     struct walk w = {.links = 0};
 
-    if (reach_absolute(path, w.rest, sizeof(w.rest)) == 0) {
+    if (path_access_absolute(path, w.rest, sizeof(w.rest)) == 0) {
         while (walk_step(&w)) {
             if (walk_stops(&w, wanted, why, size)) {
                 return;
@@ -176,8 +176,8 @@ find_culprit(const char *path, int wanted, int err, char *why, size_t size)
 }
 
 int
-reach_path(const char *path, int wanted, struct stat *ret_st, char *why,
-           size_t why_size)
+path_access(const char *path, int wanted, struct stat *ret_st, char *why,
+            size_t why_size)
 {
     struct stat st;
 
@@ -194,7 +194,7 @@ reach_path(const char *path, int wanted, struct stat *ret_st, char *why,
 }
 
 int
-reach_absolute(const char *path, char *to, size_t size)
+path_access_absolute(const char *path, char *to, size_t size)
 {
     char cwd[PATH_MAX] = "";
 

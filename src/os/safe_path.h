@@ -1,5 +1,5 @@
 /*
- * place.h - where a file stands: its folder, open, and its name there
+ * safe_path.h - where a file stands: its folder, open, and its name there
  *
  * What:      root opens a file in a folder that is somebody else's: who may put a
  *            symbolic link there, or a second name of another file, must not
@@ -9,12 +9,12 @@
  *            this is open(). A second name that comes and goes in that very
  *            moment is the kernel's to forbid (fs.protected_hardlinks, 1 on most
  *            systems): no look is exact.
- * Owner:     the caller's struct; place_close() after a failure is not needed.
+ * Owner:     the caller's struct; safe_path_close() after a failure is not needed.
  * Threads:   any.                                                GIL: not used.
- * Errors:    0 or -errno, for place_strerror().    Blocks: on the file system.
+ * Errors:    0 or -errno, for safe_path_strerror().    Blocks: on the file system.
  */
-#ifndef OS_PLACE_H
-#define OS_PLACE_H
+#ifndef OS_SAFE_PATH_H
+#define OS_SAFE_PATH_H
 
 #include "base/compiler.h"
 
@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-struct place {
+struct safe_path {
     int folder_fd; /* AT_FDCWD: name is the whole path */
     char name[PATH_MAX];
     int nofollow;    /* O_NOFOLLOW, or 0 */
@@ -36,19 +36,21 @@ struct place {
 
 /* user: who may own the file besides root, as he is to have it anyway. A relative
  * path begins where we are. */
-CHECK_RESULT int place_find(struct place *ret, const char *path, uid_t user);
+CHECK_RESULT int safe_path_find(struct safe_path *ret, const char *path,
+                                uid_t user);
 
 /* open() there: a descriptor or -errno. -EXDEV: a link that somebody else may have
  * made. -EMLINK: a file that has another name as well, likewise. -EUSERS: a file or
  * FIFO of a stranger, in a folder where the first to come has the name. */
-CHECK_RESULT int place_open(const struct place *p, int flags, mode_t mode);
+CHECK_RESULT int safe_path_open(const struct safe_path *p, int flags,
+                                mode_t mode);
 
-void place_close(struct place *p);
+void safe_path_close(struct safe_path *p);
 
 /* chdir() that follows no link that others than root may have made. 0 or -errno. */
-CHECK_RESULT int place_enter(const char *path);
+CHECK_RESULT int safe_path_enter(const char *path);
 
 /* strerror() that knows what the three mean here. */
-const char *place_strerror(int err);
+const char *safe_path_strerror(int err);
 
 #endif

@@ -1,17 +1,17 @@
 /*
- * test_account.c - os/account: names and numbers of users and groups
+ * test_user_lookup.c - os/user_lookup: names and numbers of users and groups
  */
 #include "unit.h"
 
-#include "os/account.h"
+#include "os/user_lookup.h"
 
 #include <errno.h>
 
 static void
 test_user_by_name(void **state UNUSED)
 {
-    struct account a;
-    assert_int_equal(account_user("root", &a), 0);
+    struct user_entry a;
+    assert_int_equal(user_lookup("root", &a), 0);
     assert_int_equal(a.uid, 0);
     assert_int_equal(a.gid, 0);
     assert_string_equal(a.name, "root");
@@ -22,8 +22,8 @@ test_user_by_name(void **state UNUSED)
 static void
 test_user_by_number(void **state UNUSED)
 {
-    struct account a;
-    assert_int_equal(account_user("0", &a), 0);
+    struct user_entry a;
+    assert_int_equal(user_lookup("0", &a), 0);
     assert_int_equal(a.uid, 0);
     assert_int_equal(a.gid, 0);
     assert_string_equal(a.name, "root");
@@ -32,8 +32,8 @@ test_user_by_number(void **state UNUSED)
 static void
 test_number_of_nobody(void **state UNUSED)
 {
-    struct account a;
-    assert_int_equal(account_user("4294967294", &a), 0);
+    struct user_entry a;
+    assert_int_equal(user_lookup("4294967294", &a), 0);
     assert_int_equal(a.uid, 4294967294U);
     assert_true(a.gid == (gid_t)-1);
     assert_string_equal(a.name, "");
@@ -44,9 +44,9 @@ static void
 test_group(void **state UNUSED)
 {
     gid_t gid = 7;
-    assert_int_equal(account_group("root", &gid), 0);
+    assert_int_equal(group_lookup("root", &gid), 0);
     assert_int_equal(gid, 0);
-    assert_int_equal(account_group("4294967294", &gid), 0);
+    assert_int_equal(group_lookup("4294967294", &gid), 0);
     assert_int_equal(gid, 4294967294U);
 }
 
@@ -58,10 +58,10 @@ test_neither(void **state UNUSED)
         "",   "no such user", "4294967295", "99999999999", "-1",
         "+0", " 0",           "0 ",         "0x0"};
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-        struct account a;
+        struct user_entry a;
         gid_t gid = 7;
-        assert_int_equal(account_user(words[i], &a), -ENOENT);
-        assert_int_equal(account_group(words[i], &gid), -ENOENT);
+        assert_int_equal(user_lookup(words[i], &a), -ENOENT);
+        assert_int_equal(group_lookup(words[i], &gid), -ENOENT);
         assert_int_equal(gid, 7);
     }
 }

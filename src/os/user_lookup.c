@@ -1,7 +1,7 @@
 /*
- * account.c - users and groups of this machine, by name or number
+ * user_lookup.c - users and groups of this machine, by name or number
  */
-#include "os/account.h"
+#include "os/user_lookup.h"
 
 #include "base/num.h"
 
@@ -26,13 +26,13 @@ parse_id(const char *text, unsigned *ret)
 }
 
 int
-account_user(const char *text, struct account *ret)
+user_lookup(const char *text, struct user_entry *ret)
 {
     /* A name comes first, also one of digits: as chown(1) has it. */
     const struct passwd *pw = getpwnam(text);
     unsigned id;
 
-    *ret = (struct account){.gid = (gid_t)-1};
+    *ret = (struct user_entry){.gid = (gid_t)-1};
     if (pw == NULL) {
         if (parse_id(text, &id) < 0) {
             return -ENOENT;
@@ -51,7 +51,7 @@ account_user(const char *text, struct account *ret)
 }
 
 int
-account_group(const char *text, gid_t *ret)
+group_lookup(const char *text, gid_t *ret)
 {
     const struct group *gr = getgrnam(text);
     unsigned id;

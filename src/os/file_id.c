@@ -1,12 +1,12 @@
 /*
- * stamp.c - what a file looked like: has it changed since?
+ * file_id.c - what a file looked like: has it changed since?
  */
-#include "os/stamp.h"
+#include "os/file_id.h"
 
-struct stamp
-stamp_of(const struct stat *st)
+struct file_id
+file_id_of(const struct stat *st)
 {
-    return (struct stamp){
+    return (struct file_id){
         .device = st->st_dev,
         .inode = st->st_ino,
         .size = st->st_size,
@@ -15,26 +15,26 @@ stamp_of(const struct stat *st)
     };
 }
 
-struct stamp
-stamp_of_file(const char *path)
+struct file_id
+file_id_of_path(const char *path)
 {
     struct stat st;
 
     if (stat(path, &st) < 0) {
-        return (struct stamp){0, 0, 0, 0};
+        return (struct file_id){0, 0, 0, 0};
     }
-    return stamp_of(&st);
+    return file_id_of(&st);
 }
 
 bool
-stamp_equal(const struct stamp *a, const struct stamp *b)
+file_id_equal(const struct file_id *a, const struct file_id *b)
 {
     return a->device == b->device && a->inode == b->inode &&
            a->size == b->size && a->mtime_ns == b->mtime_ns;
 }
 
 bool
-stamp_is_there(const struct stamp *s)
+file_id_exists(const struct file_id *s)
 {
     return s->inode != 0;
 }

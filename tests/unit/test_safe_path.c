@@ -1,12 +1,12 @@
 /*
- * test_place.c - os/place: which links root follows, and whose files it takes
+ * test_safe_path.c - os/safe_path: which links root follows, and whose files it takes
  *
  * Who owns what is made up here, so that no root is needed: all is root's but what
  * give() has given away. Modes, links and names are real.
  */
 #include "unit.h"
 
-#include "os/place.h"
+#include "os/safe_path.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -126,22 +126,22 @@ absolute(const char *path)
 }
 
 static int
-find(struct place *p, const char *path)
+find(struct safe_path *p, const char *path)
 {
-    return place_find(p, absolute(path), USER);
+    return safe_path_find(p, absolute(path), USER);
 }
 
 /* What becomes of a file there: 0 or -errno. */
 static int
 use(const char *path, int flags)
 {
-    struct place p;
+    struct safe_path p;
     int e = find(&p, path);
     if (e < 0) {
         return e;
     }
-    int fd = place_open(&p, O_WRONLY | O_NONBLOCK | flags, 0600);
-    place_close(&p);
+    int fd = safe_path_open(&p, O_WRONLY | O_NONBLOCK | flags, 0600);
+    safe_path_close(&p);
     return fd < 0 ? fd : close(fd);
 }
 
@@ -157,19 +157,19 @@ is_in_target(const char *name)
 static void
 test_links_of_root_alone_are_followed(void **state UNUSED)
 {
-    struct place p;
+    struct safe_path p;
     assert_int_equal(symlink("target", "way"), 0);
     assert_int_equal(symlink("target/file", "file"), 0);
     assert_int_equal(find(&p, "way/other"), 0);
     assert_string_equal(p.name, "other");
     assert_false(p.is_exposed || p.is_folder_exposed || p.is_linked ||
                  p.is_sticky || p.is_descriptor);
-    place_close(&p);
+    safe_path_close(&p);
     assert_int_equal(p.folder_fd, -1);
     assert_int_equal(find(&p, "file"), 0);
     assert_true(p.is_linked);
     assert_false(p.is_exposed);
-    place_close(&p);
+    safe_path_close(&p);
     assert_int_equal(use("way/other", O_CREAT), 0);
     assert_int_equal(use("file", O_CREAT), 0);
     assert_int_equal(use(".//way/../target/./third", O_CREAT), 0);
@@ -182,7 +182,7 @@ test_links_of_root_alone_are_followed(void **state UNUSED)
 static void
 test_the_folder_of_another(void **state UNUSED)
 {
-    struct place p;
+    struct safe_path p;
     make_folder("theirs", 0755, STRANGER);
     assert_int_equal(symlink("../target", "theirs/way"), 0);
     assert_int_equal(symlink("../target/file", "theirs/file"), 0);
@@ -192,14 +192,14 @@ test_the_folder_of_another(void **state UNUSED)
     assert_int_equal(find(&p, "theirs/new"), 0);
     assert_true(p.is_exposed);
     assert_false(p.is_folder_exposed || p.is_sticky);
-    place_close(&p);
+    safe_path_close(&p);
     /* Whatever is in it below is no better, whoever owns that. */
     make_folder("theirs/below", 0755, ROOT);
     assert_int_equal(symlink("../../target/file", "theirs/below/file"), 0);
     assert_int_equal(use("theirs/below/file", O_CREAT), -EXDEV);
     assert_int_equal(find(&p, "theirs/below/new"), 0);
     assert_true(p.is_exposed && p.is_folder_exposed);
-    place_close(&p);
+    safe_path_close(&p);
     make_file("theirs/log", STRANGER);       /* he may, there */
     make_file("theirs/third", STRANGER + 1); /* whom he has let in */
     assert_int_equal(use("theirs/log", 0), 0);
@@ -246,7 +246,7 @@ static void
 test_files_in_a_sticky_folder(void **state UNUSED)
 {
     static const mode_t modes[] = {01777, 01770};
-    struct place p;
+    struct safe_path p;
     for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
         make_folder("sticky", modes[i], ROOT);
         make_file("sticky/root", ROOT);
@@ -265,10 +265,10 @@ test_files_in_a_sticky_folder(void **state UNUSED)
         (void)close(reader);
         assert_int_equal(find(&p, "sticky/root"), 0);
         assert_false(p.is_exposed); /* nobody can rename it */
-        place_close(&p);
+        safe_path_close(&p);
         assert_int_equal(find(&p, "sticky/none"), 0);
         assert_true(p.is_exposed && p.is_sticky);
-        place_close(&p);
+        safe_path_close(&p);
         assert_int_equal(rename("sticky", "old"), 0);
         assert_int_equal(system("rm -r old"), 0);
         ngiven = 0;
@@ -334,16 +334,16 @@ test_a_second_name_in_a_sticky_folder(void **state UNUSED)
 static void
 test_swapped_in_between(void **state UNUSED)
 {
-    struct place p;
+    struct safe_path p;
     make_folder("theirs", 0755, STRANGER);
     assert_int_equal(find(&p, "theirs/log"), 0);
     assert_int_equal(symlink("../target/file", "theirs/log"), 0);
-    assert_int_equal(place_open(&p, O_WRONLY | O_CREAT, 0600), -EXDEV);
+    assert_int_equal(safe_path_open(&p, O_WRONLY | O_CREAT, 0600), -EXDEV);
     assert_int_equal(unlink("theirs/log"), 0);
     assert_int_equal(rename("theirs", "moved"), 0);
     assert_int_equal(symlink("target", "theirs"), 0);
-    assert_int_equal(close(place_open(&p, O_WRONLY | O_CREAT, 0600)), 0);
-    place_close(&p);
+    assert_int_equal(close(safe_path_open(&p, O_WRONLY | O_CREAT, 0600)), 0);
+    safe_path_close(&p);
     assert_false(is_in_target("file") || is_in_target("log"));
     assert_int_equal(access("moved/log", F_OK), 0);
 }
@@ -365,7 +365,7 @@ test_the_owner_of_the_top(void **state UNUSED)
 static void
 test_too_many_and_too_long(void **state UNUSED)
 {
-    struct place p;
+    struct safe_path p;
     static char path[PATH_MAX + 10];
     char to[20] = "target/file", name[20];
     for (int i = 0; i <= 40; i++) {
@@ -377,31 +377,31 @@ test_too_many_and_too_long(void **state UNUSED)
     assert_int_equal(use("link40", O_CREAT), -ELOOP);
     (void)memset(path, 'x', PATH_MAX);
     path[0] = '/';
-    assert_int_equal(place_find(&p, path, USER), -ENAMETOOLONG);
+    assert_int_equal(safe_path_find(&p, path, USER), -ENAMETOOLONG);
     path[NAME_MAX + 2] = '\0';
-    assert_int_equal(place_find(&p, path, USER), -ENAMETOOLONG);
+    assert_int_equal(safe_path_find(&p, path, USER), -ENAMETOOLONG);
     assert_int_equal(p.folder_fd, -1);
 }
 
 static void
 test_descriptors(void **state UNUSED)
 {
-    struct place p;
-    assert_int_equal(place_find(&p, "/proc/self/fd/1", USER), 0);
+    struct safe_path p;
+    assert_int_equal(safe_path_find(&p, "/proc/self/fd/1", USER), 0);
     assert_true(p.is_descriptor);
-    int fd = place_open(&p, O_WRONLY, 0);
+    int fd = safe_path_open(&p, O_WRONLY, 0);
     assert_true(fd >= 0);
     assert_int_equal(close(fd), 0);
-    place_close(&p);
+    safe_path_close(&p);
     assert_int_equal(find(&p, "target/file"), 0);
     assert_false(p.is_descriptor);
-    place_close(&p);
+    safe_path_close(&p);
 }
 
 static void
 test_who_is_not_root(void **state UNUSED)
 {
-    struct place p;
+    struct safe_path p;
     euid = USER;
     make_folder("theirs", 0755, STRANGER);
     assert_int_equal(symlink("../target/file", "theirs/file"), 0);
@@ -409,10 +409,10 @@ test_who_is_not_root(void **state UNUSED)
     assert_int_equal(p.folder_fd, AT_FDCWD);
     assert_string_equal(p.name, absolute("theirs/file"));
     assert_false(p.is_exposed);
-    place_close(&p);
+    safe_path_close(&p);
     assert_int_equal(use("theirs/file", O_CREAT), 0); /* it is open() */
     assert_true(is_in_target("file"));
-    assert_int_equal(place_enter("theirs/../target"), 0);
+    assert_int_equal(safe_path_enter("theirs/../target"), 0);
 }
 
 static void
@@ -431,17 +431,17 @@ test_enter(void **state UNUSED)
     assert_int_equal(symlink("../target", "theirs/way"), 0);
     assert_int_equal(symlink("target", "way"), 0);
     make_file("file", ROOT);
-    assert_int_equal(place_enter("theirs/way"), -EXDEV);
-    assert_int_equal(place_enter(absolute("theirs/way")), -EXDEV);
-    assert_int_equal(place_enter("none"), -ENOENT);
-    assert_int_equal(place_enter("file"), -ENOTDIR);
+    assert_int_equal(safe_path_enter("theirs/way"), -EXDEV);
+    assert_int_equal(safe_path_enter(absolute("theirs/way")), -EXDEV);
+    assert_int_equal(safe_path_enter("none"), -ENOENT);
+    assert_int_equal(safe_path_enter("file"), -ENOTDIR);
     expect_here("");
-    assert_int_equal(place_enter("way"), 0);
+    assert_int_equal(safe_path_enter("way"), 0);
     expect_here("target");
-    assert_int_equal(place_enter("../theirs"), 0);
+    assert_int_equal(safe_path_enter("../theirs"), 0);
     expect_here("theirs");
-    assert_int_equal(place_enter("way"), -EXDEV);
-    assert_int_equal(place_enter(absolute("way/")), 0);
+    assert_int_equal(safe_path_enter("way"), -EXDEV);
+    assert_int_equal(safe_path_enter(absolute("way/")), 0);
     expect_here("target");
 }
 
@@ -450,9 +450,10 @@ test_reasons(void **state UNUSED)
 {
     static const int ours[] = {-EXDEV, -EMLINK, -EUSERS};
     for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
-        assert_string_not_equal(place_strerror(ours[i]), strerror(-ours[i]));
+        assert_string_not_equal(safe_path_strerror(ours[i]),
+                                strerror(-ours[i]));
     }
-    assert_string_equal(place_strerror(-ENOSPC), strerror(ENOSPC));
+    assert_string_equal(safe_path_strerror(-ENOSPC), strerror(ENOSPC));
 }
 
 #define TEST(F) cmocka_unit_test_setup_teardown(F, setup, teardown)

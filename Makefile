@@ -46,7 +46,8 @@ SRC_base      := buf clock hash json num signal_name text_writer utf8
 SRC_os        := fd file_id log log_file memory path_access safe_path \
                  user_lookup
 SRC_conf      := argv config options shebang value
-SRC_net       := address allow conn listener migrate poller socket_file spare
+SRC_net       := acl address conn fd_passing fd_reserve listener poller \
+                 socket_file
 SRC_gateway   := access_log params path request request_id response rewrite \
                  spool x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out

@@ -39,7 +39,7 @@ in_child(void *arg)
     for (size_t i = 0; i < z->s->nlisteners; i++) {
         fd_close(&z->s->listeners[i].fd);
     }
-    migrate_close(z->s->migrate);
+    fd_passing_close(z->s->fd_passing);
     fd_close(&z->s->master_wake_fd);
     fd_close(&z->s->imports_fd);
     fd_close(&z->fd);

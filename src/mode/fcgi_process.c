@@ -33,7 +33,7 @@ extern char **environ;
 
 /* Threads may outlive their caller. */
 static struct sockets sockets;
-static struct migrate migrate = {-1, -1};
+static struct fd_passing fd_passing = {-1, -1};
 static struct privs privs;
 
 /* Starts Python and loads the application, where the zygote has not done so. 0,
@@ -175,8 +175,8 @@ set_up(const struct start *s, struct pool_setup *setup)
     setup->restarted = restart_is_one();
     restart_inherited(&inherited);
     notify_open(inherited.notify_fd);
-    migrate = inherited.migrate;
-    if (migrate.receive_fd < 0 && migrate_open(&migrate) < 0) {
+    fd_passing = inherited.fd_passing;
+    if (fd_passing.receive_fd < 0 && fd_passing_open(&fd_passing) < 0) {
         log_error("out of descriptors");
         return EX_OSERR;
     }
@@ -220,7 +220,7 @@ fcgi_process_run(const struct config *config, const struct start *s,
                                .allow = &sockets.allow,
                                .master_wake_fd = -1,
                                .imports_fd = -1,
-                               .migrate = &migrate,
+                               .fd_passing = &fd_passing,
                                .doctor = doctor};
     int status = privs_find(config, &privs);
 

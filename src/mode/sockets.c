@@ -16,7 +16,7 @@ read_allow(struct sockets *s, const struct config *config)
     int e = 0;
 
     for (size_t i = 0; i < config->allow.n; i++) {
-        if (allow_add(&s->allow, config->allow.v[i]) < 0) {
+        if (acl_add(&s->allow, config->allow.v[i]) < 0) {
             log_error("--allow: invalid value \"%s\": expected ADDRESS, "
                       "ADDRESS/BITS or any",
                       config->allow.v[i]);
@@ -28,7 +28,7 @@ read_allow(struct sockets *s, const struct config *config)
     }
     rest = list = strdup(env);
     while (e == 0 && (word = strsep(&rest, ", \t")) != NULL) {
-        if (*word != '\0' && allow_add(&s->allow, word) < 0) {
+        if (*word != '\0' && acl_add(&s->allow, word) < 0) {
             log_error("FCGI_WEB_SERVER_ADDRS: invalid value \"%s\": expected "
                       "addresses",
                       word);
@@ -116,5 +116,5 @@ sockets_close(struct sockets *s)
 void
 sockets_fini(struct sockets *s)
 {
-    allow_fini(&s->allow);
+    acl_fini(&s->allow);
 }

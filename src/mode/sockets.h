@@ -13,7 +13,7 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "mode/start.h"
-#include "net/allow.h"
+#include "net/acl.h"
 #include "net/listener.h"
 #include "reload/restart.h"
 
@@ -22,7 +22,7 @@
 struct sockets {
     struct listener v[RESTART_LISTENERS_MAX];
     size_t n;
-    struct allow allow;
+    struct acl allow;
 };
 
 /* s starts as zeroes; after a failure it holds what was open by then. */

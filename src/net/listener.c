@@ -189,7 +189,7 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
 
 int
 listener_bind(struct listener *l, const char *option, const char *text,
-              const struct config *config, const struct allow *allow)
+              const struct config *config, const struct acl *allow)
 {
     struct address a;
     int r;
@@ -201,7 +201,7 @@ listener_bind(struct listener *l, const char *option, const char *text,
         return r;
     }
     l->is_tcp = a.is_tcp;
-    if (l->is_tcp && !address_is_loopback(&a) && allow_is_empty(allow)) {
+    if (l->is_tcp && !address_is_loopback(&a) && acl_is_empty(allow)) {
         log_error("%s: %s can be reached from other machines and FastCGI has "
                   "no password; say who may connect with --allow=CIDR,... (or "
                   "--allow=any)",

@@ -13,7 +13,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "net/allow.h"
+#include "net/acl.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,7 +34,7 @@ struct listener {
  * address; not allowed), EX_UNAVAILABLE (in use) or EX_OSERR. */
 CHECK_RESULT int listener_bind(struct listener *l, const char *option,
                                const char *text, const struct config *config,
-                               const struct allow *allow);
+                               const struct acl *allow);
 
 /* Takes over a listening socket somebody else made. 0 or EX_USAGE. */
 CHECK_RESULT int listener_adopt(struct listener *l, int fd);

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,FILE,...", with the
- * ends of a struct migrate, and the device and inode of each listener's file and
+ * ends of a struct fd_passing, and the device and inode of each listener's file and
  * CONTROL's; all but the first two may be empty. Ours only if the pid is the same. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
@@ -152,7 +152,7 @@ restart_inherited(struct restart_fds *ret)
 
     *ret = (struct restart_fds){.control_fd = -1,
                                 .notify_fd = -1,
-                                .migrate = {-1, -1},
+                                .fd_passing = {-1, -1},
                                 .access_fd = -1};
     if (value == NULL) {
         return;
@@ -172,8 +172,8 @@ restart_inherited(struct restart_fds *ret)
         }
         ret->control_fd = read_fd(strsep(&rest, ":"));
         ret->notify_fd = read_fd(strsep(&rest, ":"));
-        ret->migrate.send_fd = read_fd(strsep(&rest, ":"));
-        ret->migrate.receive_fd = read_fd(strsep(&rest, ":"));
+        ret->fd_passing.send_fd = read_fd(strsep(&rest, ":"));
+        ret->fd_passing.receive_fd = read_fd(strsep(&rest, ":"));
         ret->access_fd = read_fd(strsep(&rest, ":"));
         for (size_t i = 0;
              i < ARRAY_SIZE(ret->files) && (word = strsep(&rest, ",")) != NULL;
@@ -182,8 +182,8 @@ restart_inherited(struct restart_fds *ret)
                 word,
                 &ret->files[i < ret->nlisteners ? i : RESTART_LISTENERS_MAX]);
         }
-        (void)fcntl(ret->migrate.send_fd, F_SETFD, FD_CLOEXEC);
-        (void)fcntl(ret->migrate.receive_fd, F_SETFD, FD_CLOEXEC);
+        (void)fcntl(ret->fd_passing.send_fd, F_SETFD, FD_CLOEXEC);
+        (void)fcntl(ret->fd_passing.receive_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->access_fd, F_SETFD, FD_CLOEXEC);
     }
     free(value);
@@ -229,10 +229,10 @@ add_variable(const struct restart_fds *fds)
         e = add_descriptor(&b, ":", fds->notify_fd);
     }
     if (e == 0) {
-        e = add_descriptor(&b, ":", fds->migrate.send_fd);
+        e = add_descriptor(&b, ":", fds->fd_passing.send_fd);
     }
     if (e == 0) {
-        e = add_descriptor(&b, ":", fds->migrate.receive_fd);
+        e = add_descriptor(&b, ":", fds->fd_passing.receive_fd);
     }
     if (e == 0) {
         e = add_descriptor(&b, ":", fds->access_fd);

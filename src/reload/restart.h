@@ -15,8 +15,8 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "net/fd_passing.h"
 #include "net/listener.h"
-#include "net/migrate.h"
 #include "reload/handover.h"
 #include "reload/touched.h"
 
@@ -42,9 +42,9 @@ struct restart_fds {
     /* What was made for each of them, the last one for control_fd: st_dev and
      * st_ino, which is 0 where there is no file. */
     struct stat files[RESTART_LISTENERS_MAX + 1];
-    int notify_fd;          /* the connection to systemd, -1 = none */
-    struct migrate migrate; /* idle connections wait in it */
-    int access_fd;          /* the file of --access-log, -1 = none */
+    int notify_fd;                /* the connection to systemd, -1 = none */
+    struct fd_passing fd_passing; /* idle connections wait in it */
+    int access_fd;                /* the file of --access-log, -1 = none */
 };
 
 /* What the program before us handed over. Call once. */

@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "gateway/params.h"
-#include "net/allow.h"
+#include "net/acl.h"
 #include "net/listener.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -63,7 +63,7 @@ struct control {
     const struct config *config;
     struct scoreboard *board;
     struct listener listener;
-    struct allow allow;
+    struct acl allow;
     struct fcgi_limits limits;
     int epoll_fd, timer_fd;
     int64_t timer_ms; /* what the timer is set to, 0 = not */
@@ -451,7 +451,7 @@ accept_some(struct control *c)
                 return;
             }
         }
-        else if (!allow_peer(&c->allow, &from)) {
+        else if (!acl_peer(&c->allow, &from)) {
             fd_close(&fd);
         }
         else {
@@ -533,7 +533,7 @@ control_open(const struct config *config, struct scoreboard *board,
                                      .max_conns = PEERS_MAX,
                                      .max_reqs = PEERS_MAX};
     for (size_t i = 0; e == 0 && i < config->allow.n; i++) {
-        e = allow_add(&c->allow, config->allow.v[i]);
+        e = acl_add(&c->allow, config->allow.v[i]);
     }
     if (e < 0) {
         log_error("--control: --allow cannot be read: %s", strerror(-e));
@@ -611,7 +611,7 @@ release(struct control **c, bool is_owner)
     listener_close(&(*c)->listener, is_owner);
     fd_close(&(*c)->timer_fd);
     fd_close(&(*c)->epoll_fd);
-    allow_fini(&(*c)->allow);
+    acl_fini(&(*c)->allow);
     free(*c);
     *c = NULL;
 }

@@ -161,8 +161,8 @@ in_child(void *arg)
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         fd_close(&p->s.listeners[i].fd);
     }
-    migrate_close(p->s.migrate);
-    spare_give_up(&p->spare);
+    fd_passing_close(p->s.fd_passing);
+    fd_reserve_release(&p->fd_reserve);
     poller_close(&p->poller);
     control_close_in_child(p->s.control);
     fd_close(&p->s.master_wake_fd);
@@ -213,7 +213,7 @@ accept_conn(struct pool *p, int listen_fd, int *ret_fd)
 {
     struct sockaddr_storage peer;
     socklen_t len = sizeof peer;
-    bool check = !allow_is_empty(p->s.allow);
+    bool check = !acl_is_empty(p->s.allow);
     void *addr = &peer;
     int fd = accept4(listen_fd, check ? addr : NULL, check ? &len : NULL,
                      SOCK_CLOEXEC);
@@ -230,7 +230,7 @@ accept_conn(struct pool *p, int listen_fd, int *ret_fd)
         *ret_fd = -1;
         errno = EMFILE;
     }
-    else if (check && !allow_peer(p->s.allow, &peer)) {
+    else if (check && !acl_peer(p->s.allow, &peer)) {
         log_debug("a peer that --allow does not name is refused");
         conn_close(p->conns, c);
         c = NULL;
@@ -360,14 +360,14 @@ share_queues(struct pool *p, int64_t now)
 
 /* Takes them from now on, where there are descriptors for it. */
 static int
-welcome_migrants(struct pool *p)
+accept_passed_conns(struct pool *p)
 {
     int e = 0;
 
     (void)pthread_mutex_lock(&p->receive_lock);
-    bool has_room = spare_hold(&p->spare, p->poller.wake_fd);
+    bool has_room = fd_reserve_hold(&p->fd_reserve, p->poller.wake_fd);
     if (has_room) {
-        e = poller_add_listener(&p->poller, p->s.migrate->receive_fd);
+        e = poller_add_listener(&p->poller, p->s.fd_passing->receive_fd);
         e = e == -EEXIST ? 0 : e;
     }
     atomic_store(&p->s.board->workers[p->s.worker].full, !has_room || e < 0);
@@ -377,30 +377,30 @@ welcome_migrants(struct pool *p)
 
 /* No descriptor is left for one. True for who notices it. */
 static bool
-refuse_migrants(struct pool *p)
+refuse_passed_conns(struct pool *p)
 {
     if (atomic_exchange(&p->s.board->workers[p->s.worker].full, true)) {
         return false;
     }
-    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
+    poller_remove_listener(&p->poller, p->s.fd_passing->receive_fd);
     /* We may have been woken for more than we took. */
-    migrate_wake_another(p->s.migrate);
+    fd_passing_wake_another(p->s.fd_passing);
     return true;
 }
 
 /* A descriptor that another worker had to leave, or < 0. */
 static int
-receive_migrant(struct pool *p, bool *ret_kept)
+receive_passed_fd(struct pool *p, bool *ret_kept)
 {
     int fd = -EAGAIN;
 
     (void)pthread_mutex_lock(&p->receive_lock);
-    if (spare_hold(&p->spare, p->poller.wake_fd)) {
-        spare_give_up(&p->spare);
-        fd = migrate_receive(p->s.migrate, ret_kept);
+    if (fd_reserve_hold(&p->fd_reserve, p->poller.wake_fd)) {
+        fd_reserve_release(&p->fd_reserve);
+        fd = fd_passing_receive(p->s.fd_passing, ret_kept);
     }
-    bool is_new =
-        !spare_hold(&p->spare, p->poller.wake_fd) && refuse_migrants(p);
+    bool is_new = !fd_reserve_hold(&p->fd_reserve, p->poller.wake_fd) &&
+                  refuse_passed_conns(p);
     (void)pthread_mutex_unlock(&p->receive_lock);
     if (is_new) {
         log_warning("no more connections can be taken from other processes "
@@ -411,10 +411,10 @@ receive_migrant(struct pool *p, bool *ret_kept)
 }
 
 static struct conn *
-take_migrant(struct pool *p, int *ret_fd)
+take_passed_conn(struct pool *p, int *ret_fd)
 {
     bool kept = false;
-    int fd = *ret_fd = receive_migrant(p, &kept);
+    int fd = *ret_fd = receive_passed_fd(p, &kept);
     struct conn *c = fd < 0 ? NULL : conn_open(p->conns, fd);
 
     if (c == NULL) {
@@ -431,13 +431,13 @@ take_migrant(struct pool *p, int *ret_fd)
 
 /* At most max of those that wait to be taken. */
 static void
-take_migrants(struct pool *p, unsigned max)
+take_passed_conns(struct pool *p, unsigned max)
 {
     int64_t deadline = clock_ms() + LAST_WORDS_MS;
     int fd = 0;
 
     for (unsigned i = 0; i < max && fd >= 0; i++) {
-        struct conn *c = take_migrant(p, &fd);
+        struct conn *c = take_passed_conn(p, &fd);
         if (c != NULL) {
             park(p, c, fd, deadline, 0);
         }
@@ -454,7 +454,7 @@ give_conn(void *arg, struct conn *conn, int fd)
     struct fcgi_conn *c = entry;
 
     if (!fcgi_conn_is_blank(c) ||
-        migrate_send(p->s.migrate, fd, atomic_load(&conn->kept)) < 0) {
+        fd_passing_send(p->s.fd_passing, fd, atomic_load(&conn->kept)) < 0) {
         return false;
     }
     if (conn->in_poller) {
@@ -537,8 +537,8 @@ pool_stop(struct pool *p)
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         leave_listener(p, &p->s.listeners[i]);
     }
-    poller_remove_listener(&p->poller, p->s.migrate->receive_fd);
-    take_migrants(p, count_idle(p));
+    poller_remove_listener(&p->poller, p->s.fd_passing->receive_fd);
+    take_passed_conns(p, count_idle(p));
 }
 
 /* Connections find another process, or their end. */
@@ -547,7 +547,7 @@ finish_conns(struct pool *p, int64_t now)
 {
     if (atomic_load(&p->stop) == FCGI_LEAVE &&
         (atomic_load(&p->s.board->stopping) ||
-         (now >= p->finish_ms && !migrate_has_room(p->s.migrate)))) {
+         (now >= p->finish_ms && !fd_passing_has_room(p->s.fd_passing)))) {
         atomic_store(&p->stop, FCGI_STOP); /* nobody takes them */
     }
     if (atomic_load(&p->stop) == FCGI_LEAVE) {
@@ -555,7 +555,7 @@ finish_conns(struct pool *p, int64_t now)
         conn_sweep(p->conns, now, SWEEP_OVERDUE);
         return;
     }
-    take_migrants(p, (unsigned)conn_table_max(p->conns));
+    take_passed_conns(p, (unsigned)conn_table_max(p->conns));
     /* Who has had an answer connects elsewhere; who has just connected gets a
      * moment to say what it wants. */
     conn_sweep(p->conns, now, now < p->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
@@ -600,7 +600,7 @@ pool_resume(struct pool *p)
         atomic_store(&p->paused, true);
     }
     if (atomic_load(&p->s.board->workers[p->s.worker].full) &&
-        welcome_migrants(p) < 0) {
+        accept_passed_conns(p) < 0) {
         return; /* full as before: it is tried again */
     }
 }
@@ -653,7 +653,7 @@ static void
 serve_migrant(struct thread *t)
 {
     int fd;
-    struct conn *c = take_migrant(t->pool, &fd);
+    struct conn *c = take_passed_conn(t->pool, &fd);
 
     if (c != NULL) {
         void *entry = c;
@@ -674,7 +674,7 @@ handle(struct thread *t, const struct poller_event *ev)
             serve(t, entry, ev->fd);
         }
     }
-    else if (ev->fd == p->s.migrate->receive_fd) {
+    else if (ev->fd == p->s.fd_passing->receive_fd) {
         serve_migrant(t);
     }
     else {
@@ -793,7 +793,7 @@ prepare(struct pool *p)
         e = watch_listeners(p);
     }
     if (e == 0) {
-        e = welcome_migrants(p);
+        e = accept_passed_conns(p);
     }
     if (e == 0) {
         p->conns = conn_table_new(max, sizeof(struct fcgi_conn));
@@ -929,7 +929,7 @@ execute_again(struct pool *p)
 {
     struct restart_fds fds = {.control_fd = -1,
                               .notify_fd = notify_fd(),
-                              .migrate = *p->s.migrate,
+                              .fd_passing = *p->s.fd_passing,
                               .access_fd = access_log_fd()};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {

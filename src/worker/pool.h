@@ -16,12 +16,12 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "doctor/doctor.h"
-#include "net/allow.h"
+#include "net/acl.h"
 #include "net/conn.h"
+#include "net/fd_passing.h"
+#include "net/fd_reserve.h"
 #include "net/listener.h"
-#include "net/migrate.h"
 #include "net/poller.h"
-#include "net/spare.h"
 #include "os/memory.h"
 #include "status/control.h"
 #include "status/scoreboard.h"
@@ -47,12 +47,13 @@ struct pool_setup {
     const struct config *config;
     struct listener *listeners;
     size_t nlisteners;
-    const struct allow *allow;
+    const struct acl *allow;
     struct scoreboard *board;
     unsigned worker;    /* our slot on the board */
     int master_wake_fd; /* wakes the master; -1 = there is none */
     int imports_fd;     /* --reload=modules: where the master hears of files */
-    struct migrate *migrate; /* between the workers of a master, or from one run
+    struct fd_passing
+        *fd_passing; /* between the workers of a master, or from one run
                               * of the program to the next on the same pid */
     enum pool_preload preload;
     bool restarted;          /* clients have waited for this program to start */
@@ -72,7 +73,7 @@ struct pool {
     uint64_t request_limit;       /* --max-requests with jitter, 0 = none */
     struct memory memory;         /* --max-memory */
     pthread_mutex_t receive_lock; /* of spare, and who is woken for migrants */
-    struct spare spare;           /* without it they are not received */
+    struct fd_reserve fd_reserve; /* without it they are not received */
     int64_t end_ms;      /* when stopping: --graceful-timeout passes; else 0 */
     int64_t finish_ms;   /* when stopping: idle connections end then */
     int64_t share_ms;    /* since when all workers stop; 0 = they do not */

@@ -4,7 +4,7 @@
  * What:      with several processes, a kept connection belongs to one of them, and
  *            so does a new one whose request has not come with it. When a request
  *            arrives there while every thread of the process is busy, and another
- *            process has an idle one, the connection is passed on (net/migrate.h):
+ *            process has an idle one, the connection is passed on (net/fd_passing.h):
  *            whoever has a thread first takes it and serves it at once, so that it
  *            cannot go round. Not one on which a request has begun to arrive.
  * How:       request threads do nothing for this: the caretaker looks now and then

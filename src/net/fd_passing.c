@@ -1,4 +1,4 @@
-#include "net/migrate.h"
+#include "net/fd_passing.h"
 
 #include "os/fd.h"
 
@@ -17,7 +17,7 @@ union control {
 static const char wake = 'w';
 
 int
-migrate_open(struct migrate *m)
+fd_passing_open(struct fd_passing *m)
 {
     int fds[2];
 
@@ -32,14 +32,14 @@ migrate_open(struct migrate *m)
 }
 
 void
-migrate_close(struct migrate *m)
+fd_passing_close(struct fd_passing *m)
 {
     fd_close(&m->send_fd);
     fd_close(&m->receive_fd);
 }
 
 int
-migrate_send(const struct migrate *m, int fd, bool kept)
+fd_passing_send(const struct fd_passing *m, int fd, bool kept)
 {
     char byte = kept ? 'k' : 'n';
     union control control = {.bytes = {0}};
@@ -59,7 +59,7 @@ migrate_send(const struct migrate *m, int fd, bool kept)
 }
 
 bool
-migrate_has_room(const struct migrate *m)
+fd_passing_has_room(const struct fd_passing *m)
 {
     struct pollfd p = {.fd = m->send_fd, .events = POLLOUT};
 
@@ -67,14 +67,14 @@ migrate_has_room(const struct migrate *m)
 }
 
 void
-migrate_wake_another(const struct migrate *m)
+fd_passing_wake_another(const struct fd_passing *m)
 {
     /* Where there is no room much is on its way, and all are awake. */
     (void)send(m->send_fd, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static int
-receive(const struct migrate *m, char *ret_byte)
+receive(const struct fd_passing *m, char *ret_byte)
 {
     char byte = 0;
     int fd = -1;
@@ -99,7 +99,7 @@ receive(const struct migrate *m, char *ret_byte)
 }
 
 int
-migrate_receive(const struct migrate *m, bool *ret_kept)
+fd_passing_receive(const struct fd_passing *m, bool *ret_kept)
 {
     char byte = 0;
     int fd;

@@ -1,9 +1,9 @@
 /*
- * test_allow.c - net/allow: who may connect (F3)
+ * test_acl.c - net/acl: who may connect (F3)
  */
 #include "unit.h"
 
-#include "net/allow.h"
+#include "net/acl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -69,14 +69,14 @@ test_addresses_and_networks(void **state UNUSED)
         {"2001:db8::1/128", "2001:db8::", false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct allow a = {.n = 0};
-        assert_int_equal(allow_add(&a, cases[i].allow), 0);
-        assert_false(allow_is_empty(&a));
+        struct acl a = {.n = 0};
+        assert_int_equal(acl_add(&a, cases[i].allow), 0);
+        assert_false(acl_is_empty(&a));
         struct sockaddr_storage p = peer(cases[i].peer);
-        if (allow_peer(&a, &p) != cases[i].may) {
+        if (acl_peer(&a, &p) != cases[i].may) {
             fail_msg("%s with %s", cases[i].peer, cases[i].allow);
         }
-        allow_fini(&a);
+        acl_fini(&a);
     }
 }
 
@@ -113,44 +113,44 @@ test_what_is_no_address(void **state UNUSED)
         "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc",
     };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-        struct allow a = {.n = 0};
-        if (allow_add(&a, texts[i]) != -EINVAL || !allow_is_empty(&a)) {
+        struct acl a = {.n = 0};
+        if (acl_add(&a, texts[i]) != -EINVAL || !acl_is_empty(&a)) {
             fail_msg("\"%s\" is taken", texts[i]);
         }
-        allow_fini(&a);
+        acl_fini(&a);
     }
 }
 
 static void
 test_lists(void **state UNUSED)
 {
-    struct allow a = {.n = 0};
+    struct acl a = {.n = 0};
     struct sockaddr_storage four = peer("192.0.2.1");
     struct sockaddr_storage six = peer("2001:db8::1");
     struct sockaddr_storage local = peer("unix");
     /* Nothing said: the listener decided that this is no risk. */
-    assert_true(allow_is_empty(&a));
-    assert_true(allow_peer(&a, &four));
+    assert_true(acl_is_empty(&a));
+    assert_true(acl_peer(&a, &four));
 
-    assert_int_equal(allow_add(&a, "192.0.2.0/24"), 0);
-    assert_true(allow_peer(&a, &four));
-    assert_false(allow_peer(&a, &six));
-    assert_true(allow_peer(&a, &local)); /* guarded by its mode */
-    assert_int_equal(allow_add(&a, "2001:db8::/64"), 0);
-    assert_true(allow_peer(&a, &four));
-    assert_true(allow_peer(&a, &six));
+    assert_int_equal(acl_add(&a, "192.0.2.0/24"), 0);
+    assert_true(acl_peer(&a, &four));
+    assert_false(acl_peer(&a, &six));
+    assert_true(acl_peer(&a, &local)); /* guarded by its mode */
+    assert_int_equal(acl_add(&a, "2001:db8::/64"), 0);
+    assert_true(acl_peer(&a, &four));
+    assert_true(acl_peer(&a, &six));
 
     a.tcp_only = true; /* FCGI_WEB_SERVER_ADDRS */
-    assert_true(allow_peer(&a, &four));
-    assert_false(allow_peer(&a, &local));
+    assert_true(acl_peer(&a, &four));
+    assert_false(acl_peer(&a, &local));
     a.tcp_only = false;
 
     struct sockaddr_storage other = peer("203.0.113.7");
-    assert_false(allow_peer(&a, &other));
-    assert_int_equal(allow_add(&a, "any"), 0);
-    assert_true(allow_peer(&a, &other));
-    allow_fini(&a);
-    assert_true(allow_is_empty(&a));
+    assert_false(acl_peer(&a, &other));
+    assert_int_equal(acl_add(&a, "any"), 0);
+    assert_true(acl_peer(&a, &other));
+    acl_fini(&a);
+    assert_true(acl_is_empty(&a));
 }
 
 int

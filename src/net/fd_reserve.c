@@ -1,11 +1,11 @@
-#include "net/spare.h"
+#include "net/fd_reserve.h"
 
 #include "os/fd.h"
 
 bool
-spare_hold(struct spare *s, int fd)
+fd_reserve_hold(struct fd_reserve *s, int fd)
 {
-    while (s->held < SPARE_COUNT) {
+    while (s->held < FD_RESERVE_COUNT) {
         int copy = fd_dup_high(fd);
         if (copy < 0) {
             return false;
@@ -16,7 +16,7 @@ spare_hold(struct spare *s, int fd)
 }
 
 void
-spare_give_up(struct spare *s)
+fd_reserve_release(struct fd_reserve *s)
 {
     while (s->held > 0) {
         fd_close(&s->fds[--s->held]);

@@ -1,30 +1,30 @@
 /*
- * test_migrate.c - net/migrate: a connection arrives once, as it was, and whoever
+ * test_fd_passing.c - net/fd_passing: a connection arrives once, as it was, and whoever
  *                  sends too many is told (P2, P5)
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "net/migrate.h"
+#include "net/fd_passing.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
-static struct migrate m = {-1, -1};
+static struct fd_passing m = {-1, -1};
 
 static int
 setup(void **state UNUSED)
 {
-    return migrate_open(&m);
+    return fd_passing_open(&m);
 }
 
 static int
 teardown(void **state UNUSED)
 {
-    migrate_close(&m);
+    fd_passing_close(&m);
     assert_int_equal(m.send_fd, -1);
     assert_int_equal(m.receive_fd, -1);
-    migrate_close(&m);
+    fd_passing_close(&m);
     return 0;
 }
 
@@ -37,16 +37,16 @@ test_arrives(void **state UNUSED)
         char bytes[4];
 
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-        assert_int_equal(migrate_send(&m, ends[0], kept == 1), 0);
+        assert_int_equal(fd_passing_send(&m, ends[0], kept == 1), 0);
         (void)close(ends[0]);
         /* What is sent meanwhile waits. */
         assert_int_equal(send(ends[1], "abc", 3, MSG_NOSIGNAL), 3);
-        int fd = migrate_receive(&m, &was_kept);
+        int fd = fd_passing_receive(&m, &was_kept);
         assert_true(fd >= 0);
         assert_int_equal(was_kept, kept == 1);
         assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
         assert_int_equal(recv(fd, bytes, sizeof bytes, 0), 3);
-        assert_int_equal(migrate_receive(&m, &was_kept), -EAGAIN);
+        assert_int_equal(fd_passing_receive(&m, &was_kept), -EAGAIN);
         (void)close(fd);
         assert_int_equal(recv(ends[1], bytes, 1, 0), 0); /* it was the last */
         (void)close(ends[1]);
@@ -59,20 +59,20 @@ test_room(void **state UNUSED)
     bool kept;
     int n = 0, fd, e;
 
-    assert_true(migrate_has_room(&m));
-    while ((e = migrate_send(&m, STDIN_FILENO, true)) == 0) {
+    assert_true(fd_passing_has_room(&m));
+    while ((e = fd_passing_send(&m, STDIN_FILENO, true)) == 0) {
         n++;
     }
     assert_int_equal(e, -EAGAIN);
     assert_true(n >= 100);
-    assert_false(migrate_has_room(&m));
-    while ((fd = migrate_receive(&m, &kept)) >= 0) {
+    assert_false(fd_passing_has_room(&m));
+    while ((fd = fd_passing_receive(&m, &kept)) >= 0) {
         (void)close(fd);
         n--;
     }
     assert_int_equal(fd, -EAGAIN);
     assert_int_equal(n, 0);
-    assert_true(migrate_has_room(&m));
+    assert_true(fd_passing_has_room(&m));
 }
 
 static void
@@ -81,9 +81,9 @@ test_a_byte_alone(void **state UNUSED)
     bool kept;
 
     assert_int_equal(send(m.send_fd, "k", 1, 0), 1);
-    assert_true(migrate_receive(&m, &kept) < 0);
-    assert_int_equal(migrate_receive(&m, &kept), -EAGAIN);
-    assert_true(migrate_send(&m, -1, true) < 0);
+    assert_true(fd_passing_receive(&m, &kept) < 0);
+    assert_int_equal(fd_passing_receive(&m, &kept), -EAGAIN);
+    assert_true(fd_passing_send(&m, -1, true) < 0);
 }
 
 /* What only wakes is not taken for a descriptor, nor for one that is lost. */
@@ -92,11 +92,11 @@ test_wake(void **state UNUSED)
 {
     bool kept;
 
-    migrate_wake_another(&m);
-    assert_int_equal(migrate_receive(&m, &kept), -EAGAIN);
-    migrate_wake_another(&m);
-    assert_int_equal(migrate_send(&m, STDIN_FILENO, true), 0);
-    int fd = migrate_receive(&m, &kept);
+    fd_passing_wake_another(&m);
+    assert_int_equal(fd_passing_receive(&m, &kept), -EAGAIN);
+    fd_passing_wake_another(&m);
+    assert_int_equal(fd_passing_send(&m, STDIN_FILENO, true), 0);
+    int fd = fd_passing_receive(&m, &kept);
     assert_true(fd >= 0 && kept);
     (void)close(fd);
 }

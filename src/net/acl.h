@@ -1,5 +1,5 @@
 /*
- * allow.h - which addresses may connect over TCP
+ * acl.h - which addresses may connect over TCP
  *
  * What:      a list of CIDR blocks (IPv4, IPv6), from --allow or
  *            FCGI_WEB_SERVER_ADDRS. Unix sockets are guarded by their mode.
@@ -8,8 +8,8 @@
  * Errors:    0 or -EINVAL, -ENOMEM; logs nothing.                Blocks: never.
  * Standards: FastCGI 1.0, 3.2 (FCGI_WEB_SERVER_ADDRS).
  */
-#ifndef NET_ALLOW_H
-#define NET_ALLOW_H
+#ifndef NET_ACL_H
+#define NET_ACL_H
 
 #include "base/compiler.h"
 
@@ -18,27 +18,27 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-struct allow_block {
+struct acl_block {
     uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
     unsigned bits;       /* of 128 */
 };
 
-struct allow {
-    struct allow_block *blocks;
+struct acl {
+    struct acl_block *blocks;
     size_t n;
     bool any;      /* everyone, said explicitly */
     bool tcp_only; /* FCGI_WEB_SERVER_ADDRS: other peers are refused (3.2) */
 };
 
 /* Adds "any", an address or ADDRESS/BITS. */
-CHECK_RESULT int allow_add(struct allow *a, const char *text);
-void allow_fini(struct allow *a);
+CHECK_RESULT int acl_add(struct acl *a, const char *text);
+void acl_fini(struct acl *a);
 
 /* True where nothing was said. */
-bool allow_is_empty(const struct allow *a);
+bool acl_is_empty(const struct acl *a);
 
 /* An empty list lets everyone in (the listener decided what that may mean).
  * Peers of unix sockets pass, except with tcp_only. */
-bool allow_peer(const struct allow *a, const struct sockaddr_storage *peer);
+bool acl_peer(const struct acl *a, const struct sockaddr_storage *peer);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * migrate.h - open connections on their way from one process to another
+ * fd_passing.h - open connections on their way from one process to another
  *
  * What:      a pair of sockets that carries descriptors. All workers of a master
  *            hold both ends: one that leaves sends its idle connections, a busy one
@@ -8,31 +8,31 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno; logs nothing.                          Blocks: never.
  */
-#ifndef NET_MIGRATE_H
-#define NET_MIGRATE_H
+#ifndef NET_FD_PASSING_H
+#define NET_FD_PASSING_H
 
 #include "base/compiler.h"
 
 #include <stdbool.h>
 
-struct migrate {
+struct fd_passing {
     int send_fd, receive_fd; /* -1 = none */
 };
 
-CHECK_RESULT int migrate_open(struct migrate *m);
-void migrate_close(struct migrate *m);
+CHECK_RESULT int fd_passing_open(struct fd_passing *m);
+void fd_passing_close(struct fd_passing *m);
 
 /* kept: the connection has carried a request. The caller closes its own fd.
  * -EAGAIN: too many are on their way. */
-CHECK_RESULT int migrate_send(const struct migrate *m, int fd, bool kept);
+CHECK_RESULT int fd_passing_send(const struct fd_passing *m, int fd, bool kept);
 
-bool migrate_has_room(const struct migrate *m);
+bool fd_passing_has_room(const struct fd_passing *m);
 
 /* Somebody else is woken: whoever has been cannot receive what is there. */
-void migrate_wake_another(const struct migrate *m);
+void fd_passing_wake_another(const struct fd_passing *m);
 
 /* A descriptor, CLOEXEC; -EAGAIN where there is none. -EMFILE: one is lost, as
- * the process had no number for it (spare.h). */
-CHECK_RESULT int migrate_receive(const struct migrate *m, bool *ret_kept);
+ * the process had no number for it (fd_reserve.h). */
+CHECK_RESULT int fd_passing_receive(const struct fd_passing *m, bool *ret_kept);
 
 #endif

@@ -1,4 +1,4 @@
-#include "net/allow.h"
+#include "net/acl.h"
 
 #include "base/num.h"
 
@@ -11,7 +11,7 @@
 static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
 static int
-parse(const char *text, struct allow_block *ret)
+parse(const char *text, struct acl_block *ret)
 {
     char address[INET6_ADDRSTRLEN + 1];
     const char *slash = strchr(text, '/');
@@ -42,9 +42,9 @@ parse(const char *text, struct allow_block *ret)
 }
 
 int
-allow_add(struct allow *a, const char *text)
+acl_add(struct acl *a, const char *text)
 {
-    struct allow_block block;
+    struct acl_block block;
 
     if (strcmp(text, "any") == 0) {
         a->any = true;
@@ -54,7 +54,7 @@ allow_add(struct allow *a, const char *text)
     if (e < 0) {
         return e;
     }
-    struct allow_block *v = realloc(a->blocks, (a->n + 1) * sizeof *v);
+    struct acl_block *v = realloc(a->blocks, (a->n + 1) * sizeof *v);
     if (v == NULL) {
         return -ENOMEM;
     }
@@ -64,20 +64,20 @@ allow_add(struct allow *a, const char *text)
 }
 
 void
-allow_fini(struct allow *a)
+acl_fini(struct acl *a)
 {
     free(a->blocks);
     memset(a, 0, sizeof *a);
 }
 
 bool
-allow_is_empty(const struct allow *a)
+acl_is_empty(const struct acl *a)
 {
     return a->n == 0 && !a->any;
 }
 
 static bool
-matches(const struct allow_block *b, const uint8_t address[16])
+matches(const struct acl_block *b, const uint8_t address[16])
 {
     unsigned whole = b->bits / 8, rest = b->bits % 8;
 
@@ -89,7 +89,7 @@ matches(const struct allow_block *b, const uint8_t address[16])
 }
 
 bool
-allow_peer(const struct allow *a, const struct sockaddr_storage *peer)
+acl_peer(const struct acl *a, const struct sockaddr_storage *peer)
 {
     uint8_t address[16];
     const void *p = peer;

@@ -1,5 +1,5 @@
 /*
- * spare.h - descriptor numbers kept free for what would be lost without one
+ * fd_reserve.h - descriptor numbers kept free for what would be lost without one
  *
  * What:      a descriptor that comes in a message is discarded by the kernel where
  *            the process has no number left for it. So some numbers are occupied
@@ -9,24 +9,24 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    false; logs nothing.                                Blocks: never.
  */
-#ifndef NET_SPARE_H
-#define NET_SPARE_H
+#ifndef NET_FD_RESERVE_H
+#define NET_FD_RESERVE_H
 
 #include "base/compiler.h"
 
 #include <stdbool.h>
 
-enum { SPARE_COUNT = 4 };
+enum { FD_RESERVE_COUNT = 4 };
 
 /* Zero at first. */
-struct spare {
-    int fds[SPARE_COUNT];
+struct fd_reserve {
+    int fds[FD_RESERVE_COUNT];
     unsigned held;
 };
 
 /* Occupies what is missing with duplicates of fd. False: there are not enough. */
-CHECK_RESULT bool spare_hold(struct spare *s, int fd);
+CHECK_RESULT bool fd_reserve_hold(struct fd_reserve *s, int fd);
 
-void spare_give_up(struct spare *s);
+void fd_reserve_release(struct fd_reserve *s);
 
 #endif

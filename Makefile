@@ -50,7 +50,7 @@ SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file
 SRC_gateway   := access_log params path request request_id response rewrite \
                  spool x_sendfile
-SRC_transport := cgi fcgi fcgi_body fcgi_gate fcgi_os fcgi_out
+SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := answer body exchange peer ping request status vars
 SRC_python    := errand exit fork frozen interp own_signals prefault site \

@@ -1,7 +1,7 @@
 #include "client/exchange.h"
 
 #include "client/vars.h"
-#include "transport/fcgi_gate.h"
+#include "transport/fcgi_parser.h"
 
 #include <errno.h>
 #include <fastcgi.h>

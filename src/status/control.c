@@ -16,7 +16,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "status/status.h"
-#include "transport/fcgi_gate.h"
+#include "transport/fcgi_parser.h"
 
 #include <errno.h>
 #include <fastcgi.h>
@@ -54,7 +54,7 @@ struct peer {
     bool ends; /* no request follows the one that is answered */
     int64_t deadline_ms;
     uint64_t turn; /* of the control, when it last got on */
-    struct fcgi_gate gate;
+    struct fcgi_parser parser;
     struct buf in, out;
     size_t sent; /* of out */
 };
@@ -163,26 +163,27 @@ add_reply(struct peer *p, const struct status_reply *r, bool is_head)
         e = buf_add(&text, r->body.data, r->body.len);
     }
     if (e == 0) {
-        e = add_stream(&p->out, FCGI_STDOUT, p->gate.id, text.data, text.len);
+        e = add_stream(&p->out, FCGI_STDOUT, p->parser.id, text.data, text.len);
     }
     buf_fini(&text);
-    fcgi_header(end, FCGI_STDOUT, p->gate.id, 0);
+    fcgi_header(end, FCGI_STDOUT, p->parser.id, 0);
     return e == 0 ? buf_add(&p->out, end, sizeof end) : e;
 }
 
 static int
 read_params(const struct control *c, const struct peer *p, struct params *to)
 {
-    return fcgi_params_add(to, (const uint8_t *)p->in.data + p->gate.params_at,
-                           p->gate.params_len, (enum params_fault)p->gate.fault,
-                           c->limits.vars);
+    return fcgi_params_add(to,
+                           (const uint8_t *)p->in.data + p->parser.params_at,
+                           p->parser.params_len,
+                           (enum params_fault)p->parser.fault, c->limits.vars);
 }
 
 static int
 make_reply(struct control *c, const struct peer *p, const struct params *params,
            struct status_reply *r)
 {
-    enum params_fault fault = (enum params_fault)p->gate.fault;
+    enum params_fault fault = (enum params_fault)p->parser.fault;
 
     if (fault != PARAMS_OK) {
         log_info("--control: %.3s: %s", params_refusal(fault)->status,
@@ -205,9 +206,9 @@ answer(struct control *c, struct peer *p)
     size_t before = p->out.len;
     int e;
 
-    p->ends = !p->gate.keep || p->gate.fault == PARAMS_TOO_LARGE;
-    if (p->gate.role != FCGI_RESPONDER) {
-        return add_end(&p->out, p->gate.id, FCGI_UNKNOWN_ROLE);
+    p->ends = !p->parser.keep || p->parser.fault == PARAMS_TOO_LARGE;
+    if (p->parser.role != FCGI_RESPONDER) {
+        return add_end(&p->out, p->parser.id, FCGI_UNKNOWN_ROLE);
     }
     params_init(&params);
     e = read_params(c, p, &params);
@@ -220,10 +221,10 @@ answer(struct control *c, struct peer *p)
     }
     params_fini(&params);
     if (e == 0) {
-        return add_end(&p->out, p->gate.id, FCGI_REQUEST_COMPLETE);
+        return add_end(&p->out, p->parser.id, FCGI_REQUEST_COMPLETE);
     }
     p->out.len = before;
-    return add_end(&p->out, p->gate.id, FCGI_OVERLOADED);
+    return add_end(&p->out, p->parser.id, FCGI_OVERLOADED);
 }
 
 /* -- one connection ------------------------------------------------------------------------ */
@@ -306,19 +307,20 @@ static bool
 serve(struct control *c, struct peer *p)
 {
     for (;;) {
-        enum gate_result r =
-            fcgi_gate_scan(&p->gate, &p->in, &p->out, &c->limits);
-        if (r == GATE_CLOSE || (r == GATE_READY && answer(c, p) < 0)) {
+        enum fcgi_parser_result r =
+            fcgi_parser_scan(&p->parser, &p->in, &p->out, &c->limits);
+        if (r == FCGI_PARSER_CLOSE ||
+            (r == FCGI_PARSER_READY && answer(c, p) < 0)) {
             p->ends = true;
         }
-        if (r == GATE_READY) {
-            fcgi_gate_reset(&p->gate, 0, true);
-            fcgi_gate_compact(&p->gate, &p->in);
+        if (r == FCGI_PARSER_READY) {
+            fcgi_parser_reset(&p->parser, 0, true);
+            fcgi_parser_compact(&p->parser, &p->in);
         }
         if (!flush(c, p)) {
             return false;
         }
-        if (r != GATE_READY) {
+        if (r != FCGI_PARSER_READY) {
             return true;
         }
         await(c, p, PHASE_READ, c->config->keepalive_timeout_ms);
@@ -333,7 +335,7 @@ static void
 receive(struct control *c, struct peer *p)
 {
     for (int i = 0; i < STEPS_MAX; i++) {
-        bool was_idle = p->gate.id == 0 && p->in.len == 0;
+        bool was_idle = p->parser.id == 0 && p->in.len == 0;
         if (buf_reserve(&p->in, READ_STEP) < 0) {
             peer_close(c, p);
             return;
@@ -354,7 +356,7 @@ receive(struct control *c, struct peer *p)
             return;
         }
     }
-    if (p->gate.id == 0 && p->in.len == 0) {
+    if (p->parser.id == 0 && p->in.len == 0) {
         buf_fini(&p->in); /* an idle connection holds no memory */
     }
 }

@@ -99,8 +99,8 @@ fcgi_worker_free(struct fcgi_worker **w)
 bool
 fcgi_conn_is_blank(const struct fcgi_conn *c)
 {
-    return c->saved.len == 0 && !c->conn.has_input && c->gate.id == 0 &&
-           c->gate.stale_id == 0 && c->gate.skip == 0 &&
+    return c->saved.len == 0 && !c->conn.has_input && c->parser.id == 0 &&
+           c->parser.stale_id == 0 && c->parser.skip == 0 &&
            c->linger_deadline_ms == 0 && !atomic_load(&c->conn.swept);
 }
 
@@ -108,7 +108,7 @@ void
 fcgi_conn_fini(struct fcgi_conn *c)
 {
     buf_fini(&c->saved);
-    memset(&c->gate, 0, sizeof c->gate);
+    memset(&c->parser, 0, sizeof c->parser);
     c->head_deadline_ms = 0;
     c->linger_deadline_ms = 0;
 }
@@ -145,7 +145,7 @@ load_input(struct fcgi_worker *w, struct fcgi_conn *c)
 static int
 save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 {
-    fcgi_gate_compact(&c->gate, &w->in);
+    fcgi_parser_compact(&c->parser, &w->in);
     if (w->in.len == 0) {
         return 0;
     }
@@ -160,12 +160,12 @@ save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 /* -- one request ----------------------------------------------------------------------- */
 
 /* Reading the body overwrites the input, so the variables are copied out of it.
- * They are taken from the bytes that the gate has checked: libfcgi would copy
+ * They are taken from the bytes that the parser has checked: libfcgi would copy
  * each into memory of its own, for a third of a small request's instructions. */
 static int
 add_params(struct fcgi_worker *w)
 {
-    const struct fcgi_gate *g = &w->c->gate;
+    const struct fcgi_parser *g = &w->c->parser;
 
     w->head.len = 0;
     int r = buf_add(&w->head, w->in.data + g->params_at, g->params_len);
@@ -196,7 +196,7 @@ run_request(struct fcgi_worker *w)
 
     request_clear(q);
     atomic_store_explicit(&w->c->conn.kept, true, memory_order_relaxed);
-    q->role = (enum request_role)w->c->gate.role;
+    q->role = (enum request_role)w->c->parser.role;
     w->begun = w->used_stderr = w->broken = w->cut_off = false;
     fcgi_body_begin(w);
     request_set_running(q);
@@ -207,8 +207,8 @@ run_request(struct fcgi_worker *w)
     if (r < 0) {
         response_abort(q);
     }
-    else if (w->c->gate.fault != PARAMS_OK) {
-        request_refuse(q, (enum params_fault)w->c->gate.fault);
+    else if (w->c->parser.fault != PARAMS_OK) {
+        request_refuse(q, (enum params_fault)w->c->parser.fault);
     }
     else if (request_prepare(q) == 0) {
         if (!w->body.stdin_eof && q->content_length < 0 && !q->is_unsized) {
@@ -257,9 +257,9 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
         begin_linger(w, c, stopping);
     }
     for (int i = 0; i < 64; i++) {
-        if (fcgi_gate_scan(&c->gate, &w->in, &w->reply, &w->limits) !=
-                GATE_MORE ||
-            c->gate.stale_id == 0) {
+        if (fcgi_parser_scan(&c->parser, &w->in, &w->reply, &w->limits) !=
+                FCGI_PARSER_MORE ||
+            c->parser.stale_id == 0) {
             return FCGI_NEXT_CLOSE; /* the body has ended, or is none */
         }
         w->reply.len = 0;
@@ -271,7 +271,7 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
             break;
         }
         c->lingered += (size_t)n;
-        if (c->gate.stale_head && c->lingered > LINGER_HEAD) {
+        if (c->parser.stale_head && c->lingered > LINGER_HEAD) {
             return FCGI_NEXT_CLOSE; /* no server sends that */
         }
     }
@@ -290,15 +290,15 @@ static int
 after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
               int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
-    bool cut_head = c->gate.fault == PARAMS_TOO_LARGE; /* may never end */
-    bool keep = c->gate.keep && !w->broken && !w->cut_off && !cut_head &&
-                (!w->body.peer_eof || w->in.len > c->gate.pos) &&
+    bool cut_head = c->parser.fault == PARAMS_TOO_LARGE; /* may never end */
+    bool keep = c->parser.keep && !w->broken && !w->cut_off && !cut_head &&
+                (!w->body.peer_eof || w->in.len > c->parser.pos) &&
                 (w->body.error == 0 || w->body.aborted);
     bool complete = (fcgi_body_complete(w) && !cut_head) || w->body.peer_eof;
 
-    /* What is left of this body need not be waited for: the gate skips records
+    /* What is left of this body need not be waited for: the parser skips records
      * of a request that has ended, and the rest of the one begun. */
-    fcgi_gate_reset(&c->gate, w->body.left + w->body.pad, !complete);
+    fcgi_parser_reset(&c->parser, w->body.left + w->body.pad, !complete);
     c->head_deadline_ms = 0;
     if (keep) {
         return 1;
@@ -317,16 +317,16 @@ idle_time(const struct config *config, const struct fcgi_conn *c)
     if (!atomic_load_explicit(&c->conn.kept, memory_order_relaxed)) {
         return config->head_timeout_ms;
     }
-    return c->gate.stale_id != 0 ? config->body_timeout_ms
-                                 : config->keepalive_timeout_ms;
+    return c->parser.stale_id != 0 ? config->body_timeout_ms
+                                   : config->keepalive_timeout_ms;
 }
 
 static enum fcgi_next
 park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
     /* The rest of an old body does not begin a new head. */
-    bool begun =
-        c->gate.id != 0 || (w->in.len > c->gate.pos && c->gate.stale_id == 0);
+    bool begun = c->parser.id != 0 ||
+                 (w->in.len > c->parser.pos && c->parser.stale_id == 0);
     int64_t now = clock_coarse_ms();
 
     if (!begun) {
@@ -348,7 +348,7 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 static enum fcgi_next
 pass_on(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
-    if (w->in.len == c->gate.pos) {
+    if (w->in.len == c->parser.pos) {
         return park(w, c, ret_deadline_ms);
     }
     c->conn.has_input = true;
@@ -363,7 +363,7 @@ static bool
 is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
 {
     (void)shutdown(w->fd, SHUT_RD);
-    return w->in.len > c->gate.pos || fcgi_receive(w) > 0;
+    return w->in.len > c->parser.pos || fcgi_receive(w) > 0;
 }
 
 /* Requests that have arrived, one after the other. */
@@ -373,17 +373,17 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
 {
     for (;;) {
         enum fcgi_next next;
-        enum gate_result r =
-            fcgi_gate_scan(&c->gate, &w->in, &w->reply, &w->limits);
+        enum fcgi_parser_result r =
+            fcgi_parser_scan(&c->parser, &w->in, &w->reply, &w->limits);
         if (w->reply.len > 0 && fcgi_send_reply(w) < 0) {
             return FCGI_NEXT_CLOSE;
         }
         switch (r) {
-        case GATE_CLOSE:
+        case FCGI_PARSER_CLOSE:
             return FCGI_NEXT_CLOSE;
-        case GATE_MORE:
+        case FCGI_PARSER_MORE:
             return park(w, c, ret_deadline_ms);
-        case GATE_READY:
+        case FCGI_PARSER_READY:
             break;
         }
         run_request(w);
@@ -391,7 +391,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
         if (!after_request(w, c, how != FCGI_GO_ON, ret_deadline_ms, &next)) {
             return next;
         }
-        if (how == FCGI_STOP && c->gate.stale_id != 0) {
+        if (how == FCGI_STOP && c->parser.stale_id != 0) {
             return linger(w, c, true, ret_deadline_ms);
         }
         if (how == FCGI_STOP && !is_sent_already(w, c)) {

@@ -2,7 +2,7 @@
  * fcgi.h - FastCGI: one request thread serving one connection at a time
  *
  * What:      given a connection that is readable, takes what has arrived through
- *            the gate, runs each complete request, and says what to do with the
+ *            the parser, runs each complete request, and says what to do with the
  *            connection next.
  * Owner:     one struct fcgi_worker per request thread; entries of connections
  *            belong to net/conn's table.
@@ -20,7 +20,7 @@
 #include "conf/config.h"
 #include "gateway/request.h"
 #include "net/conn.h"
-#include "transport/fcgi_gate.h"
+#include "transport/fcgi_parser.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -29,7 +29,7 @@
 /* What a connection keeps between two wakes. */
 struct fcgi_conn {
     struct conn conn; /* first: net/conn knows only this */
-    struct fcgi_gate gate;
+    struct fcgi_parser parser;
     struct buf saved;           /* received, not used yet; mostly empty */
     int64_t head_deadline_ms;   /* of a head begun; 0 = none begun */
     int64_t linger_deadline_ms; /* 0 = not lingering */

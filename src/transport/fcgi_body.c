@@ -22,7 +22,7 @@ enum {
 static void
 reuse_input(struct fcgi_worker *w)
 {
-    struct fcgi_gate *g = &w->c->gate;
+    struct fcgi_parser *g = &w->c->parser;
 
     if (g->id != 0 && !w->head_used) {
         return; /* the head is still in it */
@@ -93,8 +93,8 @@ fcgi_body_begin(struct fcgi_worker *w)
     b->foreign = b->unshared = 0;
     b->type = 0;
     /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
-    b->stdin_eof = w->c->gate.role == FCGI_AUTHORIZER;
-    b->data_eof = w->c->gate.role != FCGI_FILTER;
+    b->stdin_eof = w->c->parser.role == FCGI_AUTHORIZER;
+    b->data_eof = w->c->parser.role != FCGI_FILTER;
     b->peer_eof = b->aborted = false;
     b->error = b->lost = b->data_lost = 0;
     w->replaying = true;
@@ -143,7 +143,7 @@ own_record(struct fcgi_worker *w, const uint8_t *h)
 
     switch (h[1]) {
     case FCGI_STDIN:
-        if (b->stdin_eof && w->c->gate.role != FCGI_AUTHORIZER) {
+        if (b->stdin_eof && w->c->parser.role != FCGI_AUTHORIZER) {
             return -EPROTO;
         }
         b->stdin_eof = b->stdin_eof || n == 0;
@@ -163,7 +163,7 @@ own_record(struct fcgi_worker *w, const uint8_t *h)
     b->type = h[1];
     b->left = n;
     b->pad = h[6];
-    w->c->gate.pos += FCGI_HEADER;
+    w->c->parser.pos += FCGI_HEADER;
     return 0;
 }
 
@@ -181,10 +181,11 @@ other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
     if (w->body.foreign > FOREIGN_MAX) {
         return -EPROTO;
     }
-    if (fcgi_gate_answer(&w->c->gate, h, &w->reply, &w->limits) == GATE_CLOSE) {
+    if (fcgi_parser_answer(&w->c->parser, h, &w->reply, &w->limits) ==
+        FCGI_PARSER_CLOSE) {
         return -EPROTO;
     }
-    w->c->gate.pos += whole;
+    w->c->parser.pos += whole;
     int e = fcgi_send_reply(w);
     return e < 0 ? e : 1;
 }
@@ -194,7 +195,7 @@ other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
 static int
 next_record(struct fcgi_worker *w)
 {
-    struct fcgi_gate *g = &w->c->gate;
+    struct fcgi_parser *g = &w->c->parser;
     size_t have = w->in.len - g->pos;
     const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
 
@@ -233,7 +234,7 @@ next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
              bool *ret_end)
 {
     struct fcgi_body *b = &w->body;
-    struct fcgi_gate *g = &w->c->gate;
+    struct fcgi_parser *g = &w->c->parser;
 
     *ret_end = false;
     for (;;) {
@@ -269,7 +270,7 @@ next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
 static void
 take(struct fcgi_worker *w, size_t n)
 {
-    w->c->gate.pos += n;
+    w->c->parser.pos += n;
     w->body.left -= n;
 }
 
@@ -372,13 +373,13 @@ fcgi_body_wants_more(const struct fcgi_worker *w)
     if (w->body.peer_eof || w->body.error != 0) {
         return false;
     }
-    return !fcgi_body_complete(w) || w->in.len - w->c->gate.pos < AHEAD_MAX;
+    return !fcgi_body_complete(w) || w->in.len - w->c->parser.pos < AHEAD_MAX;
 }
 
 int
 fcgi_body_absorb(struct fcgi_worker *w)
 {
-    bool filter = w->c->gate.role == FCGI_FILTER;
+    bool filter = w->c->parser.role == FCGI_FILTER;
     const char *p;
     bool end = false;
 
@@ -400,11 +401,11 @@ fcgi_body_absorb(struct fcgi_worker *w)
 /* -- libfcgi's input ------------------------------------------------------------------ */
 
 /* The head as libfcgi is to see it: BEGIN and the end of PARAMS, which are taken
- * from the gate. 0 when it has had all of it. */
+ * from the parser. 0 when it has had all of it. */
 static size_t
 replay_head(struct fcgi_worker *w, char *to)
 {
-    const struct fcgi_gate *g = &w->c->gate;
+    const struct fcgi_parser *g = &w->c->parser;
     uint8_t *p = (uint8_t *)to;
 
     if (w->part == PART_BEGIN) {
@@ -470,7 +471,7 @@ fcgi_feed(void *arg, char *to, size_t size)
         w->body.taken += type == FCGI_STDIN ? (size_t)n : 0;
         take(w, (size_t)n);
     }
-    fcgi_header((uint8_t *)to, type, w->c->gate.id, (size_t)n);
+    fcgi_header((uint8_t *)to, type, w->c->parser.id, (size_t)n);
     return FCGI_HEADER + n;
 }
 
@@ -588,7 +589,7 @@ fcgi_take_body(struct request *q)
 static bool
 abort_arrived(struct fcgi_worker *w)
 {
-    const struct fcgi_gate *g = &w->c->gate;
+    const struct fcgi_parser *g = &w->c->parser;
     const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
 
     if (!fcgi_body_complete(w) || w->in.len - g->pos < FCGI_HEADER) {
@@ -617,7 +618,7 @@ fcgi_peer_gone(struct request *q)
     }
     /* Bytes beyond one buffer may wait in the kernel: they are the next
      * requests', or the body's, which the application has not asked for. */
-    if (!w->body.peer_eof && w->in.len - w->c->gate.pos < RECEIVE_ROOM) {
+    if (!w->body.peer_eof && w->in.len - w->c->parser.pos < RECEIVE_ROOM) {
         ssize_t n = fcgi_receive(w);
         w->body.peer_eof = n == 0;
         fcgi_body_look(w);

@@ -195,7 +195,7 @@ add_record(struct batch *b, unsigned id, struct iovec **blocks, size_t *n)
 static size_t
 add_end(struct fcgi_worker *w, uint8_t *to)
 {
-    unsigned id = w->c->gate.id;
+    unsigned id = w->c->parser.id;
     size_t n = 0;
 
     fcgi_header(to, FCGI_STDOUT, id, 0);
@@ -226,7 +226,7 @@ fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
     do {
         b.n = b.nheaders = 0;
         while (n > 0 && b.n < BATCH - 4 && b.nheaders < BATCH / 2) {
-            add_record(&b, w->c->gate.id, &blocks, &n);
+            add_record(&b, w->c->parser.id, &blocks, &n);
         }
         if (n == 0 && (flags & SEND_END) != 0) {
             b.v[b.n++] = (struct iovec){end, add_end(w, end)};
@@ -253,7 +253,7 @@ is_nginx(const struct fcgi_worker *w)
 static bool
 close_is_noticed(const struct fcgi_worker *w)
 {
-    return w->c->gate.keep &&
+    return w->c->parser.keep &&
            !response_has_header(&w->q.response, "X-Accel-Buffering");
 }
 
@@ -362,7 +362,7 @@ send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
         return 1;
     }
     struct iovec v[3] = {{h, FCGI_HEADER}, head, {piece, (size_t)got}};
-    fcgi_header(h, FCGI_STDOUT, w->c->gate.id, length);
+    fcgi_header(h, FCGI_STDOUT, w->c->parser.id, length);
     *ret_sent = (uint64_t)got;
     w->begun = true;
     int e = now_out(send_loop(w, v, 3, true, 0));
@@ -380,7 +380,7 @@ send_pieces(struct fcgi_worker *w, int fd, off_t offset, uint64_t count,
         uint64_t left = count - *ret_sent;
         size_t n = left < FCGI_PIECE ? (size_t)left : FCGI_PIECE;
         struct iovec v = {h, FCGI_HEADER};
-        fcgi_header(h, FCGI_STDOUT, w->c->gate.id, n);
+        fcgi_header(h, FCGI_STDOUT, w->c->parser.id, n);
         int e = send_loop(w, &v, 1, true, MSG_MORE);
         if (e == 0) {
             e = send_piece(w, fd, &offset, n);
@@ -489,7 +489,7 @@ fcgi_errors(struct request *q, const char *lines, size_t n)
         uint8_t h[FCGI_HEADER];
         struct iovec v[2] = {{h, FCGI_HEADER},
                              {(void *)(uintptr_t)(lines + told), k}};
-        fcgi_header(h, FCGI_STDERR, w->c->gate.id, k);
+        fcgi_header(h, FCGI_STDERR, w->c->parser.id, k);
         if (send_blocks(w, v, 2, 0) < 0) {
             break;
         }

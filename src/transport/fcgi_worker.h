@@ -46,7 +46,7 @@ struct fcgi_worker {
     struct fcgi_conn *c; /* the connection in hand */
     int fd;
     struct buf in;    /* what was received on it */
-    struct buf reply; /* answers of the gate */
+    struct buf reply; /* answers of the parser */
     struct buf head;  /* the PARAMS in hand: names and values point into it */
     struct fcgi_body body;
     bool has_stream;     /* libfcgi has been given the request */
@@ -74,7 +74,7 @@ fcgi_of(struct request *q)
 /* Receives once, without waiting: > 0; 0 = the peer's end; -EAGAIN; -errno. */
 CHECK_RESULT ssize_t fcgi_receive(struct fcgi_worker *w);
 
-/* Sends the gate's answers, without waiting; later where a record is being sent.
+/* Sends the parser's answers, without waiting; later where a record is being sent.
  * An answer cut short breaks the connection. */
 CHECK_RESULT int fcgi_send_reply(struct fcgi_worker *w);
 

@@ -1,4 +1,4 @@
-#include "transport/fcgi_gate.h"
+#include "transport/fcgi_parser.h"
 
 #include <fastcgi.h>
 #include <stdio.h>
@@ -131,7 +131,7 @@ fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
 
 /* -- answers ------------------------------------------------------------------ */
 
-static enum gate_result
+static enum fcgi_parser_result
 end_request(struct buf *reply, unsigned id, unsigned protocol_status, bool keep)
 {
     uint8_t r[FCGI_HEADER + 8] = {0};
@@ -139,9 +139,9 @@ end_request(struct buf *reply, unsigned id, unsigned protocol_status, bool keep)
     fcgi_header(r, FCGI_END_REQUEST, id, 8);
     r[FCGI_HEADER + 4] = (uint8_t)protocol_status;
     if (buf_add(reply, r, sizeof r) < 0 || !keep) {
-        return GATE_CLOSE;
+        return FCGI_PARSER_CLOSE;
     }
-    return GATE_MORE;
+    return FCGI_PARSER_MORE;
 }
 
 static bool
@@ -165,7 +165,7 @@ add_value(uint8_t *to, const char *name, unsigned value)
 }
 
 /* 4.1: the names asked for, each once; unknown ones are left out. */
-static enum gate_result
+static enum fcgi_parser_result
 get_values(const uint8_t *p, size_t n, struct buf *reply,
            const struct fcgi_limits *limits)
 {
@@ -183,7 +183,7 @@ get_values(const uint8_t *p, size_t n, struct buf *reply,
 
     while (p < end) {
         if (!fcgi_take_pair(&p, end, &pair)) {
-            return GATE_CLOSE;
+            return FCGI_PARSER_CLOSE;
         }
         for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
             if (!given[i] && is_name(&pair, known[i].name)) {
@@ -194,10 +194,10 @@ get_values(const uint8_t *p, size_t n, struct buf *reply,
         }
     }
     fcgi_header(r, FCGI_GET_VALUES_RESULT, 0, len - FCGI_HEADER);
-    return buf_add(reply, r, len) < 0 ? GATE_CLOSE : GATE_MORE;
+    return buf_add(reply, r, len) < 0 ? FCGI_PARSER_CLOSE : FCGI_PARSER_MORE;
 }
 
-static enum gate_result
+static enum fcgi_parser_result
 management(const uint8_t *h, struct buf *reply,
            const struct fcgi_limits *limits)
 {
@@ -208,12 +208,13 @@ management(const uint8_t *h, struct buf *reply,
     }
     fcgi_header(r, FCGI_UNKNOWN_TYPE, 0, 8);
     r[FCGI_HEADER] = h[1];
-    return buf_add(reply, r, sizeof r) < 0 ? GATE_CLOSE : GATE_MORE;
+    return buf_add(reply, r, sizeof r) < 0 ? FCGI_PARSER_CLOSE
+                                           : FCGI_PARSER_MORE;
 }
 
-enum gate_result
-fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
-                 struct buf *reply, const struct fcgi_limits *limits)
+enum fcgi_parser_result
+fcgi_parser_answer(const struct fcgi_parser *g, const uint8_t *record,
+                   struct buf *reply, const struct fcgi_limits *limits)
 {
     unsigned id = fcgi_u16(record + 2);
 
@@ -223,23 +224,23 @@ fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
     if (record[1] == FCGI_BEGIN_REQUEST && id != g->id) {
         return end_request(reply, id, FCGI_CANT_MPX_CONN, true);
     }
-    return GATE_MORE;
+    return FCGI_PARSER_MORE;
 }
 
 /* -- the head of a request ------------------------------------------------------ */
 
 void
-fcgi_gate_reset(struct fcgi_gate *g, size_t skip, bool body_to_come)
+fcgi_parser_reset(struct fcgi_parser *g, size_t skip, bool body_to_come)
 {
-    *g = (struct fcgi_gate){.pos = g->pos,
-                            .skip = skip,
-                            .stale_id = body_to_come ? g->id : 0,
-                            .stale_head =
-                                body_to_come && g->fault == PARAMS_TOO_LARGE};
+    *g = (struct fcgi_parser){.pos = g->pos,
+                              .skip = skip,
+                              .stale_id = body_to_come ? g->id : 0,
+                              .stale_head =
+                                  body_to_come && g->fault == PARAMS_TOO_LARGE};
 }
 
 void
-fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
+fcgi_parser_compact(struct fcgi_parser *g, struct buf *in)
 {
     size_t rest = in->len - g->pos;
 
@@ -260,13 +261,13 @@ fcgi_gate_compact(struct fcgi_gate *g, struct buf *in)
     in->len = g->params_len + rest;
 }
 
-static enum gate_result
-begin(struct fcgi_gate *g, const uint8_t *h, struct buf *reply)
+static enum fcgi_parser_result
+begin(struct fcgi_parser *g, const uint8_t *h, struct buf *reply)
 {
     unsigned id = fcgi_u16(h + 2), role;
 
     if (fcgi_u16(h + 4) != 8) {
-        return GATE_CLOSE;
+        return FCGI_PARSER_CLOSE;
     }
     role = fcgi_u16(h + FCGI_HEADER);
     bool keep = (h[FCGI_HEADER + 2] & FCGI_KEEP_CONN) != 0;
@@ -278,13 +279,13 @@ begin(struct fcgi_gate *g, const uint8_t *h, struct buf *reply)
     g->keep = keep;
     g->params_at = g->pos;
     g->params_len = 0;
-    return GATE_MORE;
+    return FCGI_PARSER_MORE;
 }
 
 /* Adds one PARAMS record's content to what is there already: where the records
  * lie back to back only their headers come between, so it moves down. */
-static enum gate_result
-params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
+static enum fcgi_parser_result
+params(struct fcgi_parser *g, struct buf *in, size_t at, size_t n,
        const struct fcgi_limits *limits)
 {
     bool fits = n <= limits->head - g->params_len;
@@ -296,7 +297,7 @@ params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
                 ? fcgi_params_check(p, g->params_len, limits->vars)
                 : PARAMS_BROKEN;
         g->fault = (uint8_t)fault;
-        return fault == PARAMS_BROKEN ? GATE_CLOSE : GATE_READY;
+        return fault == PARAMS_BROKEN ? FCGI_PARSER_CLOSE : FCGI_PARSER_READY;
     }
     if (!fits) {
         n = limits->head - g->params_len; /* to have something to log */
@@ -309,12 +310,12 @@ params(struct fcgi_gate *g, struct buf *in, size_t at, size_t n,
         memmove(in->data + g->params_at + g->params_len, in->data + at, n);
     }
     g->params_len += n;
-    return fits ? GATE_MORE : GATE_READY;
+    return fits ? FCGI_PARSER_MORE : FCGI_PARSER_READY;
 }
 
 /* A record of a request that has ended before its records did, or of none. */
 static void
-stale_record(struct fcgi_gate *g, const uint8_t *h)
+stale_record(struct fcgi_parser *g, const uint8_t *h)
 {
     if (fcgi_u16(h + 2) != g->stale_id || fcgi_u16(h + 4) != 0) {
         return;
@@ -327,21 +328,21 @@ stale_record(struct fcgi_gate *g, const uint8_t *h)
     }
 }
 
-static enum gate_result
-record(struct fcgi_gate *g, struct buf *in, size_t at, struct buf *reply,
+static enum fcgi_parser_result
+record(struct fcgi_parser *g, struct buf *in, size_t at, struct buf *reply,
        const struct fcgi_limits *limits)
 {
     const uint8_t *h = (const uint8_t *)in->data + at;
     unsigned id = fcgi_u16(h + 2);
 
     if (id == 0 || (g->id != 0 && id != g->id)) {
-        return fcgi_gate_answer(g, h, reply, limits);
+        return fcgi_parser_answer(g, h, reply, limits);
     }
     if (g->id == 0) {
         /* Anything but BEGIN is left over from an earlier request (3.3). */
         if (h[1] != FCGI_BEGIN_REQUEST) {
             stale_record(g, h);
-            return GATE_MORE;
+            return FCGI_PARSER_MORE;
         }
         g->stale_id = 0;
         g->stale_head = false;
@@ -354,14 +355,14 @@ record(struct fcgi_gate *g, struct buf *in, size_t at, struct buf *reply,
         return end_request(reply, id, FCGI_REQUEST_COMPLETE, keep);
     }
     if (h[1] != FCGI_PARAMS) {
-        return GATE_CLOSE;
+        return FCGI_PARSER_CLOSE;
     }
     return params(g, in, at + FCGI_HEADER, fcgi_u16(h + 4), limits);
 }
 
-enum gate_result
-fcgi_gate_scan(struct fcgi_gate *g, struct buf *in, struct buf *reply,
-               const struct fcgi_limits *limits)
+enum fcgi_parser_result
+fcgi_parser_scan(struct fcgi_parser *g, struct buf *in, struct buf *reply,
+                 const struct fcgi_limits *limits)
 {
     while (in->len > g->pos) {
         size_t at = g->pos, have = in->len - at;
@@ -373,25 +374,25 @@ fcgi_gate_scan(struct fcgi_gate *g, struct buf *in, struct buf *reply,
             continue;
         }
         if (h[0] != FCGI_VERSION_1) {
-            return GATE_CLOSE;
+            return FCGI_PARSER_CLOSE;
         }
         if (have < FCGI_HEADER ||
             have < FCGI_HEADER + fcgi_u16(h + 4) + (size_t)h[6]) {
             break;
         }
         g->pos = at + FCGI_HEADER + fcgi_u16(h + 4) + h[6];
-        enum gate_result r = record(g, in, at, reply, limits);
-        if (r != GATE_MORE) {
+        enum fcgi_parser_result r = record(g, in, at, reply, limits);
+        if (r != FCGI_PARSER_MORE) {
             return r;
         }
     }
     /* Dropped records and padding must not make the input grow. */
     if (g->pos - (g->id == 0 ? 0 : g->params_at + g->params_len) >
         COMPACT_GAP) {
-        fcgi_gate_compact(g, in);
+        fcgi_parser_compact(g, in);
     }
     if (g->pos == in->len && g->id == 0) {
         g->pos = in->len = 0;
     }
-    return GATE_MORE;
+    return FCGI_PARSER_MORE;
 }

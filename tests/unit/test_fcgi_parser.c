@@ -1,11 +1,11 @@
 /*
- * test_gate.c - transport/fcgi_gate: what a peer may send before a request is one
+ * test_fcgi_parser.c - transport/fcgi_parser: what a peer may send before a request is one
  *
  * Every stream is fed whole and in pieces; the result must not depend on it.
  */
 #include "unit.h"
 
-#include "transport/fcgi_gate.h"
+#include "transport/fcgi_parser.h"
 
 #include <fastcgi.h>
 #include <stdbool.h>
@@ -20,9 +20,9 @@ enum {
 static const struct fcgi_limits limits = {
     .head = HEAD_LIMIT, .vars = VARS_LIMIT, .max_conns = 12, .max_reqs = 34};
 
-/* A conversation: bytes in, the gate, bytes out. */
+/* A conversation: bytes in, the parser, bytes out. */
 struct talk {
-    struct fcgi_gate gate;
+    struct fcgi_parser parser;
     struct buf in;
     struct buf reply;
 };
@@ -30,7 +30,7 @@ struct talk {
 static void
 talk_init(struct talk *t)
 {
-    memset(&t->gate, 0, sizeof(t->gate));
+    memset(&t->parser, 0, sizeof(t->parser));
     buf_init(&t->in, IN_MAX);
     buf_init(&t->reply, REPLY_MAX);
 }
@@ -42,20 +42,20 @@ talk_fini(struct talk *t)
     buf_fini(&t->reply);
 }
 
-static enum gate_result
+static enum fcgi_parser_result
 feed(struct talk *t, const struct buf *stream, size_t piece)
 {
-    enum gate_result r = GATE_MORE;
+    enum fcgi_parser_result r = FCGI_PARSER_MORE;
     size_t at = 0;
-    while (r == GATE_MORE && at < stream->len) {
+    while (r == FCGI_PARSER_MORE && at < stream->len) {
         size_t n = stream->len - at < piece ? stream->len - at : piece;
         assert_int_equal(buf_add(&t->in, stream->data + at, n), 0);
         at += n;
-        r = fcgi_gate_scan(&t->gate, &t->in, &t->reply, &limits);
-        assert_true(t->gate.pos <= t->in.len);
+        r = fcgi_parser_scan(&t->parser, &t->in, &t->reply, &limits);
+        assert_true(t->parser.pos <= t->in.len);
     }
     /* What follows a whole head has arrived as well. */
-    if (r == GATE_READY && at < stream->len) {
+    if (r == FCGI_PARSER_READY && at < stream->len) {
         assert_int_equal(buf_add(&t->in, stream->data + at, stream->len - at),
                          0);
     }
@@ -112,19 +112,19 @@ add_request(struct buf *b, unsigned id, const char *pairs)
 static const uint8_t *
 params_of(const struct talk *t)
 {
-    return (const uint8_t *)t->in.data + t->gate.params_at;
+    return (const uint8_t *)t->in.data + t->parser.params_at;
 }
 
 static void
 expect_ready(const struct talk *t, unsigned id, const char *pairs)
 {
-    assert_int_equal(t->gate.id, id);
-    assert_int_equal(t->gate.params_len, strlen(pairs));
+    assert_int_equal(t->parser.id, id);
+    assert_int_equal(t->parser.params_len, strlen(pairs));
     assert_memory_equal(params_of(t), pairs, strlen(pairs));
 }
 
 /* Feeds the stream whole and in pieces of 1, 2, 3, 7, 8, 9 and 4096 bytes. */
-typedef void (*expect_fn)(const struct talk *t, enum gate_result r);
+typedef void (*expect_fn)(const struct talk *t, enum fcgi_parser_result r);
 
 static void
 feed_in_all_ways(const struct buf *stream, expect_fn expect)
@@ -141,12 +141,12 @@ feed_in_all_ways(const struct buf *stream, expect_fn expect)
 /* -- whole requests -------------------------------------------------------- */
 
 static void
-is_simple_request(const struct talk *t, enum gate_result r)
+is_simple_request(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_READY);
+    assert_int_equal(r, FCGI_PARSER_READY);
     expect_ready(t, 1, PAIRS);
-    assert_int_equal(t->gate.role, FCGI_RESPONDER);
-    assert_true(t->gate.keep);
+    assert_int_equal(t->parser.role, FCGI_RESPONDER);
+    assert_true(t->parser.keep);
     assert_int_equal(t->reply.len, 0);
 }
 
@@ -221,10 +221,10 @@ test_ids_roles_and_the_keep_flag(void **state UNUSED)
             add_begin(&s, ids[i], role, role == FCGI_FILTER);
             add_params(&s, ids[i], PAIRS);
             add_record(&s, FCGI_PARAMS, ids[i], NULL, 0);
-            assert_int_equal(feed(&t, &s, 3), GATE_READY);
+            assert_int_equal(feed(&t, &s, 3), FCGI_PARSER_READY);
             expect_ready(&t, ids[i], PAIRS);
-            assert_int_equal(t.gate.role, role);
-            assert_true(t.gate.keep == (role == FCGI_FILTER));
+            assert_int_equal(t.parser.role, role);
+            assert_true(t.parser.keep == (role == FCGI_FILTER));
             talk_fini(&t);
             buf_fini(&s);
         }
@@ -242,8 +242,8 @@ test_flags_but_keep_are_ignored(void **state UNUSED)
     add_record(&s, FCGI_BEGIN_REQUEST, 1, begin, 8);
     add_params(&s, 1, PAIRS);
     add_record(&s, FCGI_PARAMS, 1, NULL, 0);
-    assert_int_equal(feed(&t, &s, 3), GATE_READY);
-    assert_false(t.gate.keep);
+    assert_int_equal(feed(&t, &s, 3), FCGI_PARSER_READY);
+    assert_false(t.parser.keep);
     talk_fini(&t);
     buf_fini(&s);
 }
@@ -274,10 +274,10 @@ test_the_limit_of_the_head(void **state UNUSED)
                            n - at < cut ? n - at : cut);
             }
             add_record(&s, FCGI_PARAMS, 1, NULL, 0);
-            assert_int_equal(feed(&t, &s, 1000), GATE_READY);
-            assert_int_equal(t.gate.fault,
+            assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_READY);
+            assert_int_equal(t.parser.fault,
                              n <= HEAD_LIMIT ? PARAMS_OK : PARAMS_TOO_LARGE);
-            assert_int_equal(t.gate.params_len,
+            assert_int_equal(t.parser.params_len,
                              n <= HEAD_LIMIT ? n : HEAD_LIMIT);
             talk_fini(&t);
             buf_fini(&s);
@@ -298,26 +298,26 @@ test_the_rest_of_a_head_that_is_too_large(void **state UNUSED)
     add_begin(&s, 5, FCGI_RESPONDER, true);
     add_params(&s, 5, PAIRS);
     add_record(&s, FCGI_PARAMS, 5, value, sizeof(value));
-    assert_int_equal(feed(&t, &s, 1000), GATE_READY);
-    assert_int_equal(t.gate.fault, PARAMS_TOO_LARGE);
+    assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_READY);
+    assert_int_equal(t.parser.fault, PARAMS_TOO_LARGE);
     assert_memory_equal(params_of(&t), PAIRS, strlen(PAIRS));
-    fcgi_gate_reset(&t.gate, 0, true);
-    assert_true(t.gate.stale_head);
+    fcgi_parser_reset(&t.parser, 0, true);
+    assert_true(t.parser.stale_head);
     s.len = 0;
     add_record(&s, FCGI_PARAMS, 5, value, sizeof(value));
     add_record(&s, FCGI_PARAMS, 5, NULL, 0);
     add_record(&s, FCGI_STDIN, 5, "body", 4);
-    assert_int_equal(feed(&t, &s, 1000), GATE_MORE);
-    assert_int_equal(t.gate.stale_id, 5);
-    assert_false(t.gate.stale_head);
+    assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_MORE);
+    assert_int_equal(t.parser.stale_id, 5);
+    assert_false(t.parser.stale_head);
     s.len = 0;
     add_record(&s, FCGI_STDIN, 5, NULL, 0);
-    assert_int_equal(feed(&t, &s, 1000), GATE_MORE);
-    assert_int_equal(t.gate.stale_id, 0);
+    assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_MORE);
+    assert_int_equal(t.parser.stale_id, 0);
     s.len = 0;
     add_request(&s, 6, PAIRS);
-    assert_int_equal(feed(&t, &s, 1000), GATE_READY);
-    assert_int_equal(t.gate.fault, PARAMS_OK);
+    assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_READY);
+    assert_int_equal(t.parser.fault, PARAMS_OK);
     expect_ready(&t, 6, PAIRS);
     talk_fini(&t);
     buf_fini(&s);
@@ -337,8 +337,8 @@ test_the_limit_of_the_variables(void **state UNUSED)
             add_params(&s, 1, "\1\1AB"); /* repeats count */
         }
         add_record(&s, FCGI_PARAMS, 1, NULL, 0);
-        assert_int_equal(feed(&t, &s, 1000), GATE_READY);
-        assert_int_equal(t.gate.fault,
+        assert_int_equal(feed(&t, &s, 1000), FCGI_PARSER_READY);
+        assert_int_equal(t.parser.fault,
                          n <= VARS_LIMIT ? PARAMS_OK : PARAMS_TOO_MANY);
         talk_fini(&t);
         buf_fini(&s);
@@ -390,30 +390,30 @@ test_two_requests_in_one_buffer(void **state UNUSED)
     add_request(&s, 7,
                 "\x01\x01"
                 "AB");
-    assert_int_equal(feed(&t, &s, IN_MAX), GATE_READY);
+    assert_int_equal(feed(&t, &s, IN_MAX), FCGI_PARSER_READY);
     expect_ready(&t, 1, PAIRS);
-    const uint8_t *rest = (const uint8_t *)t.in.data + t.gate.pos;
+    const uint8_t *rest = (const uint8_t *)t.in.data + t.parser.pos;
     assert_int_equal(rest[1], FCGI_STDIN);
     assert_memory_equal(rest + 8, "body", 4);
 
     /* Compacting in the middle of a request loses neither head nor rest. */
-    fcgi_gate_compact(&t.gate, &t.in);
+    fcgi_parser_compact(&t.parser, &t.in);
     expect_ready(&t, 1, PAIRS);
-    assert_int_equal(t.gate.params_at, 0);
-    rest = (const uint8_t *)t.in.data + t.gate.pos;
+    assert_int_equal(t.parser.params_at, 0);
+    rest = (const uint8_t *)t.in.data + t.parser.pos;
     assert_memory_equal(rest + 8, "body", 4);
-    fcgi_gate_compact(&t.gate, &t.in); /* nothing left to do */
+    fcgi_parser_compact(&t.parser, &t.in); /* nothing left to do */
     expect_ready(&t, 1, PAIRS);
 
-    t.gate.pos += 16 + 8; /* what the transport does with STDIN */
-    fcgi_gate_reset(&t.gate, 0, false);
-    assert_int_equal(t.gate.id, 0);
-    assert_int_equal(fcgi_gate_scan(&t.gate, &t.in, &t.reply, &limits),
-                     GATE_READY);
+    t.parser.pos += 16 + 8; /* what the transport does with STDIN */
+    fcgi_parser_reset(&t.parser, 0, false);
+    assert_int_equal(t.parser.id, 0);
+    assert_int_equal(fcgi_parser_scan(&t.parser, &t.in, &t.reply, &limits),
+                     FCGI_PARSER_READY);
     expect_ready(&t, 7,
                  "\x01\x01"
                  "AB");
-    assert_int_equal(t.gate.pos, t.in.len);
+    assert_int_equal(t.parser.pos, t.in.len);
     talk_fini(&t);
     buf_fini(&s);
 }
@@ -429,8 +429,8 @@ test_the_rest_of_an_old_record_is_skipped(void **state UNUSED)
         /* Bytes that would close the connection, were they looked at. */
         assert_int_equal(buf_add_str(&s, "rest of a record"), 0);
         add_request(&s, 1, PAIRS);
-        fcgi_gate_reset(&t.gate, 16, false);
-        assert_int_equal(feed(&t, &s, piece), GATE_READY);
+        fcgi_parser_reset(&t.parser, 16, false);
+        assert_int_equal(feed(&t, &s, piece), FCGI_PARSER_READY);
         expect_ready(&t, 1, PAIRS);
         talk_fini(&t);
         buf_fini(&s);
@@ -447,12 +447,12 @@ test_the_same_id_again(void **state UNUSED)
     for (int i = 0; i < 3; i++) {
         s.len = 0;
         add_request(&s, 5, PAIRS);
-        assert_int_equal(feed(&t, &s, 5), GATE_READY);
+        assert_int_equal(feed(&t, &s, 5), FCGI_PARSER_READY);
         expect_ready(&t, 5, PAIRS);
-        fcgi_gate_reset(&t.gate, 0, false);
-        fcgi_gate_compact(&t.gate, &t.in);
+        fcgi_parser_reset(&t.parser, 0, false);
+        fcgi_parser_compact(&t.parser, &t.in);
     }
-    assert_int_equal(t.in.len - t.gate.pos, 0);
+    assert_int_equal(t.in.len - t.parser.pos, 0);
     talk_fini(&t);
     buf_fini(&s);
 }
@@ -467,28 +467,28 @@ test_the_body_of_an_ended_request(void **state UNUSED)
     buf_init(&s, IN_MAX);
     talk_init(&t);
     add_request(&s, 5, PAIRS);
-    assert_int_equal(feed(&t, &s, 5), GATE_READY);
-    assert_int_equal(t.gate.stale_id, 0);
-    fcgi_gate_reset(&t.gate, 0, true);
-    assert_int_equal(t.gate.stale_id, 5);
+    assert_int_equal(feed(&t, &s, 5), FCGI_PARSER_READY);
+    assert_int_equal(t.parser.stale_id, 0);
+    fcgi_parser_reset(&t.parser, 0, true);
+    assert_int_equal(t.parser.stale_id, 5);
     s.len = 0;
     add_record(&s, FCGI_STDIN, 5, "rest", 4);
     add_record(&s, FCGI_STDIN, 6, NULL, 0); /* not its end */
-    assert_int_equal(feed(&t, &s, 5), GATE_MORE);
-    assert_int_equal(t.gate.stale_id, 5);
+    assert_int_equal(feed(&t, &s, 5), FCGI_PARSER_MORE);
+    assert_int_equal(t.parser.stale_id, 5);
     s.len = 0;
     add_record(&s, FCGI_STDIN, 5, NULL, 0);
-    assert_int_equal(feed(&t, &s, 5), GATE_MORE);
-    assert_int_equal(t.gate.stale_id, 0);
+    assert_int_equal(feed(&t, &s, 5), FCGI_PARSER_MORE);
+    assert_int_equal(t.parser.stale_id, 0);
 
     for (unsigned next = 5; next <= 6; next++) {
-        fcgi_gate_reset(&t.gate, 0, true);
-        t.gate.stale_id = 5;
+        fcgi_parser_reset(&t.parser, 0, true);
+        t.parser.stale_id = 5;
         s.len = 0;
         add_request(&s, next, PAIRS);
-        assert_int_equal(feed(&t, &s, 5), GATE_READY);
+        assert_int_equal(feed(&t, &s, 5), FCGI_PARSER_READY);
         expect_ready(&t, next, PAIRS);
-        assert_int_equal(t.gate.stale_id, 0);
+        assert_int_equal(t.parser.stale_id, 0);
     }
     talk_fini(&t);
     buf_fini(&s);
@@ -497,15 +497,15 @@ test_the_body_of_an_ended_request(void **state UNUSED)
 /* -- what is refused ------------------------------------------------------- */
 
 static void
-is_refused(const struct talk *t UNUSED, enum gate_result r)
+is_refused(const struct talk *t UNUSED, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_CLOSE);
+    assert_int_equal(r, FCGI_PARSER_CLOSE);
 }
 
 static void
-is_waiting(const struct talk *t, enum gate_result r)
+is_waiting(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_MORE);
+    assert_int_equal(r, FCGI_PARSER_MORE);
     assert_int_equal(t->reply.len, 0);
 }
 
@@ -761,9 +761,9 @@ test_a_long_value_over_many_records(void **state UNUSED)
         add_padded(&t.in, FCGI_PARAMS, 1, pair + at, n < 65535 ? n : 65535, 1);
     }
     add_record(&t.in, FCGI_PARAMS, 1, NULL, 0);
-    assert_int_equal(fcgi_gate_scan(&t.gate, &t.in, &t.reply, &wide),
-                     GATE_READY);
-    assert_int_equal(t.gate.params_len, VALUE + 6);
+    assert_int_equal(fcgi_parser_scan(&t.parser, &t.in, &t.reply, &wide),
+                     FCGI_PARSER_READY);
+    assert_int_equal(t.parser.params_len, VALUE + 6);
     assert_memory_equal(params_of(&t), pair, VALUE + 6);
     free(pair);
     talk_fini(&t);
@@ -781,9 +781,9 @@ expect_reply(const struct talk *t, const void *bytes, size_t n)
 #define REPLY(T, BYTES) expect_reply((T), (BYTES), sizeof(BYTES) - 1)
 
 static void
-got_all_values(const struct talk *t, enum gate_result r)
+got_all_values(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_MORE);
+    assert_int_equal(r, FCGI_PARSER_MORE);
     REPLY(t, "\1\x0a\0\0\0\x35\0\0"
              "\x0e\2FCGI_MAX_CONNS12"
              "\x0d\2FCGI_MAX_REQS34"
@@ -806,9 +806,9 @@ test_get_values(void **state UNUSED)
 }
 
 static void
-got_one_value(const struct talk *t, enum gate_result r)
+got_one_value(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_MORE);
+    assert_int_equal(r, FCGI_PARSER_MORE);
     REPLY(t, "\1\x0a\0\0\0\x11\0\0"
              "\x0d\2FCGI_MAX_REQS34");
 }
@@ -835,9 +835,9 @@ test_get_values_with_unknown_and_repeated_names(void **state UNUSED)
 }
 
 static void
-got_no_values(const struct talk *t, enum gate_result r)
+got_no_values(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_MORE);
+    assert_int_equal(r, FCGI_PARSER_MORE);
     REPLY(t, "\1\x0a\0\0\0\0\0\0");
 }
 
@@ -855,9 +855,9 @@ test_get_values_with_nothing_or_nonsense(void **state UNUSED)
 }
 
 static void
-got_unknown_type(const struct talk *t, enum gate_result r)
+got_unknown_type(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_MORE);
+    assert_int_equal(r, FCGI_PARSER_MORE);
     REPLY(t, "\1\x0b\0\0\0\x08\0\0\x64\0\0\0\0\0\0\0"
              "\1\x0b\0\0\0\x08\0\0\x64\0\0\0\0\0\0\0"
              "\1\x0b\0\0\0\x08\0\0\x01\0\0\0\0\0\0\0");
@@ -877,9 +877,9 @@ test_unknown_management_types(void **state UNUSED)
 }
 
 static void
-is_request_with_values(const struct talk *t, enum gate_result r)
+is_request_with_values(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_READY);
+    assert_int_equal(r, FCGI_PARSER_READY);
     expect_ready(t, 1, PAIRS);
     REPLY(t, "\1\x0a\0\0\0\x11\0\0"
              "\x0d\2FCGI_MAX_REQS34"
@@ -909,9 +909,9 @@ test_records_between_the_params(void **state UNUSED)
 }
 
 static void
-is_request_and_refusal(const struct talk *t, enum gate_result r)
+is_request_and_refusal(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_READY);
+    assert_int_equal(r, FCGI_PARSER_READY);
     expect_ready(t, 1, PAIRS);
     REPLY(t, "\1\3\1\2\0\x08\0\0\0\0\0\0\1\0\0\0"); /* CANT_MPX_CONN */
 }
@@ -933,17 +933,17 @@ test_a_second_request_at_the_same_time(void **state UNUSED)
 }
 
 static void
-is_request_after_unknown_role(const struct talk *t, enum gate_result r)
+is_request_after_unknown_role(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_READY);
+    assert_int_equal(r, FCGI_PARSER_READY);
     expect_ready(t, 1, PAIRS);
     REPLY(t, "\1\3\0\x09\0\x08\0\0\0\0\0\0\3\0\0\0");
 }
 
 static void
-is_unknown_role_and_closed(const struct talk *t, enum gate_result r)
+is_unknown_role_and_closed(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_CLOSE);
+    assert_int_equal(r, FCGI_PARSER_CLOSE);
     REPLY(t, "\1\3\0\x09\0\x08\0\0\0\0\0\0\3\0\0\0");
 }
 
@@ -969,17 +969,17 @@ test_unknown_roles(void **state UNUSED)
 }
 
 static void
-is_request_after_abort(const struct talk *t, enum gate_result r)
+is_request_after_abort(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_READY);
+    assert_int_equal(r, FCGI_PARSER_READY);
     expect_ready(t, 1, PAIRS);
     REPLY(t, "\1\3\0\2\0\x08\0\0\0\0\0\0\0\0\0\0");
 }
 
 static void
-is_aborted_and_closed(const struct talk *t, enum gate_result r)
+is_aborted_and_closed(const struct talk *t, enum fcgi_parser_result r)
 {
-    assert_int_equal(r, GATE_CLOSE);
+    assert_int_equal(r, FCGI_PARSER_CLOSE);
     REPLY(t, "\1\3\0\2\0\x08\0\0\0\0\0\0\0\0\0\0");
 }
 
@@ -1019,12 +1019,12 @@ test_dropped_records_need_no_memory(void **state UNUSED)
         if (in_head != 0) {
             add_begin(&s, 1, FCGI_RESPONDER, true);
             add_record(&s, FCGI_PARAMS, 1, PAIRS, 5);
-            assert_int_equal(feed(&t, &s, 100), GATE_MORE);
+            assert_int_equal(feed(&t, &s, 100), FCGI_PARSER_MORE);
         }
         for (int i = 0; i < 300; i++) { /* 9 MB */
             s.len = 0;
             add_padded(&s, FCGI_STDIN, 77, junk, sizeof(junk), 255);
-            assert_int_equal(feed(&t, &s, 20000), GATE_MORE);
+            assert_int_equal(feed(&t, &s, 20000), FCGI_PARSER_MORE);
         }
         s.len = 0;
         if (in_head != 0) {
@@ -1034,7 +1034,7 @@ test_dropped_records_need_no_memory(void **state UNUSED)
         else {
             add_request(&s, 1, PAIRS);
         }
-        assert_int_equal(feed(&t, &s, 100), GATE_READY);
+        assert_int_equal(feed(&t, &s, 100), FCGI_PARSER_READY);
         expect_ready(&t, 1, PAIRS);
         talk_fini(&t);
         buf_fini(&s);
@@ -1052,12 +1052,12 @@ test_a_full_reply_closes(void **state UNUSED)
     for (int i = 0; i < 200; i++) {
         add_record(&s, 100, 0, NULL, 0);
     }
-    enum gate_result r = GATE_MORE;
+    enum fcgi_parser_result r = FCGI_PARSER_MORE;
     int rounds = 0;
-    while (r == GATE_MORE && rounds++ < 100) {
+    while (r == FCGI_PARSER_MORE && rounds++ < 100) {
         r = feed(&t, &s, IN_MAX);
     }
-    assert_int_equal(r, GATE_CLOSE);
+    assert_int_equal(r, FCGI_PARSER_CLOSE);
     assert_int_equal(rounds - 1, REPLY_MAX / 16 / 200);
     assert_true(t.reply.len <= REPLY_MAX);
     talk_fini(&t);
@@ -1110,25 +1110,25 @@ test_the_result_does_not_depend_on_the_pieces(void **state UNUSED)
         talk_init(&whole);
         talk_init(&cut);
         make_noise(&s, &x);
-        enum gate_result r = feed(&whole, &s, IN_MAX);
+        enum fcgi_parser_result r = feed(&whole, &s, IN_MAX);
         assert_int_equal(feed(&cut, &s, 1 + next_random(&x) % 16), r);
         assert_int_equal(cut.reply.len, whole.reply.len);
         assert_memory_equal(cut.reply.data, whole.reply.data, cut.reply.len);
-        if (r == GATE_READY) {
+        if (r == FCGI_PARSER_READY) {
             ready++;
-            assert_int_equal(cut.gate.id, whole.gate.id);
-            assert_int_equal(cut.gate.params_len, whole.gate.params_len);
+            assert_int_equal(cut.parser.id, whole.parser.id);
+            assert_int_equal(cut.parser.params_len, whole.parser.params_len);
             assert_memory_equal(params_of(&cut), params_of(&whole),
-                                whole.gate.params_len);
-            assert_int_equal(cut.gate.fault, whole.gate.fault);
+                                whole.parser.params_len);
+            assert_int_equal(cut.parser.fault, whole.parser.fault);
             assert_int_equal(fcgi_params_check(params_of(&whole),
-                                               whole.gate.params_len,
+                                               whole.parser.params_len,
                                                VARS_LIMIT),
-                             whole.gate.fault);
-            size_t rest = whole.in.len - whole.gate.pos;
-            assert_int_equal(cut.in.len - cut.gate.pos, rest);
-            assert_memory_equal(cut.in.data + cut.gate.pos,
-                                whole.in.data + whole.gate.pos, rest);
+                             whole.parser.fault);
+            size_t rest = whole.in.len - whole.parser.pos;
+            assert_int_equal(cut.in.len - cut.parser.pos, rest);
+            assert_memory_equal(cut.in.data + cut.parser.pos,
+                                whole.in.data + whole.parser.pos, rest);
         }
         talk_fini(&whole);
         talk_fini(&cut);

@@ -1,20 +1,20 @@
 /*
- * fcgi_gate.h - what stands between a FastCGI peer and everything behind it
+ * fcgi_parser.h - what stands between a FastCGI peer and everything behind it
  *
  * What:      reads records until BEGIN_REQUEST and all PARAMS of one request are
  *            there and valid; answers management records, unknown roles, second
  *            BEGINs and stale ABORTs itself. Only then does libfcgi, a thread or
  *            Python learn of the request.
  * Owner:     the connection.
- * Lifetime:  as long as the connection; fcgi_gate_reset() between requests.
+ * Lifetime:  as long as the connection; fcgi_parser_reset() between requests.
  * Threads:   whoever owns the connection.                        GIL: not used.
- * Errors:    GATE_CLOSE: this peer does not speak FastCGI. A head that is a head
+ * Errors:    FCGI_PARSER_CLOSE: this peer does not speak FastCGI. A head that is a head
  *            but not one to serve is ready as well, with its fault.
  * Blocks:    never: it works on bytes that have arrived.
  * Standards: FastCGI 1.0, 3.3, 3.4, 4, 5.
  */
-#ifndef TRANSPORT_FCGI_GATE_H
-#define TRANSPORT_FCGI_GATE_H
+#ifndef TRANSPORT_FCGI_PARSER_H
+#define TRANSPORT_FCGI_PARSER_H
 
 #include "base/buf.h"
 #include "base/compiler.h"
@@ -29,7 +29,11 @@ enum { FCGI_HEADER = 8, FCGI_RECORD_MAX = 8 + 65535 + 255 };
 /* The most content we put into one record: a multiple of 8, no padding. */
 enum { FCGI_PIECE = 65528 };
 
-enum gate_result { GATE_CLOSE = -1, GATE_MORE = 0, GATE_READY = 1 };
+enum fcgi_parser_result {
+    FCGI_PARSER_CLOSE = -1,
+    FCGI_PARSER_MORE = 0,
+    FCGI_PARSER_READY = 1
+};
 
 /* What GET_VALUES is answered, and what a peer may make us hold. */
 struct fcgi_limits {
@@ -39,7 +43,7 @@ struct fcgi_limits {
     unsigned max_reqs;  /* FCGI_MAX_REQS */
 };
 
-struct fcgi_gate {
+struct fcgi_parser {
     size_t pos;       /* in the input: first byte not scanned yet */
     size_t skip;      /* bytes to drop at pos: rest of an old record */
     size_t params_at; /* in the input: the PARAMS content, merged */
@@ -52,28 +56,28 @@ struct fcgi_gate {
     bool stale_head; /* of stale_id not even the PARAMS have ended */
 };
 
-/* Takes records from in[pos..len). GATE_READY: id, role, keep and the PARAMS
+/* Takes records from in[pos..len). FCGI_PARSER_READY: id, role, keep and the PARAMS
  * content in[params_at..params_at + params_len) are set and checked, pos is
  * behind the head. With a fault the request is to be refused; PARAMS_TOO_LARGE is
- * known before the head has ended. GATE_MORE: more bytes are needed. Answers for
+ * known before the head has ended. FCGI_PARSER_MORE: more bytes are needed. Answers for
  * the peer are added to reply (to be sent in every case). */
-CHECK_RESULT enum gate_result fcgi_gate_scan(struct fcgi_gate *g,
-                                             struct buf *in, struct buf *reply,
-                                             const struct fcgi_limits *limits);
+CHECK_RESULT enum fcgi_parser_result
+fcgi_parser_scan(struct fcgi_parser *g, struct buf *in, struct buf *reply,
+                 const struct fcgi_limits *limits);
 
 /* Between requests again; bytes that have arrived stay. skip: how many bytes of
  * a record begun are still to come, to be dropped. body_to_come: the end of this
  * request's body has not been seen. */
-void fcgi_gate_reset(struct fcgi_gate *g, size_t skip, bool body_to_come);
+void fcgi_parser_reset(struct fcgi_parser *g, size_t skip, bool body_to_come);
 
 /* Moves what is still needed of in to its front. */
-void fcgi_gate_compact(struct fcgi_gate *g, struct buf *in);
+void fcgi_parser_compact(struct fcgi_parser *g, struct buf *in);
 
 /* Answers one complete record that is not of the current request id while that
  * request runs (management, a second BEGIN); anything else is ignored. */
-CHECK_RESULT enum gate_result
-fcgi_gate_answer(const struct fcgi_gate *g, const uint8_t *record,
-                 struct buf *reply, const struct fcgi_limits *limits);
+CHECK_RESULT enum fcgi_parser_result
+fcgi_parser_answer(const struct fcgi_parser *g, const uint8_t *record,
+                   struct buf *reply, const struct fcgi_limits *limits);
 
 /* Writes a record header. */
 void fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n);

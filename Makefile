@@ -52,7 +52,8 @@ SRC_gateway   := access_log params path request request_id response rewrite \
                  spool x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser
 SRC_doctor    := doctor doctor_advice doctor_page
-SRC_client    := answer body exchange peer ping request status vars
+SRC_client    := client_response connection fcgi_client ping_command \
+                 request_command request_params status_command upload
 SRC_python    := errand exit fork frozen interp own_signals prefault site \
                  venv
 SRC_debug     := page stacks traceback

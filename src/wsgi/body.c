@@ -1,5 +1,5 @@
 /*
- * body.c - what the application returned, on its way to the client
+ * upload.c - what the application returned, on its way to the client
  */
 #include "wsgi/body.h"
 

@@ -1,5 +1,5 @@
 /*
- * body.h - what the application returned, on its way to the client
+ * upload.h - what the application returned, on its way to the client
  *
  * What:      a list or tuple leaves whole; a FileWrapper around a real file by
  *            sendfile; anything else block by block, each before the next is

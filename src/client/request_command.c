@@ -1,12 +1,12 @@
 /*
- * request.c - --request: one request to a backend, its response on stdout
+ * request_command.c - --request: one request to a backend, its response on stdout
  *
  * The head is shown as lines, its status first; the body as it comes; what the
  * application wrote to FCGI_STDERR goes to stderr.
  */
-#include "client/answer.h"
 #include "client/client.h"
-#include "client/vars.h"
+#include "client/client_response.h"
+#include "client/request_params.h"
 #include "os/log.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ write_result(void)
 }
 
 static int
-show_head(struct answer *a)
+show_head(struct client_response *a)
 {
     (void)printf("Status: %d%s%s\n", a->status, a->reason[0] != '\0' ? " " : "",
                  a->reason);
@@ -37,7 +37,7 @@ show_head(struct answer *a)
 }
 
 static int
-show_body(struct answer *a UNUSED, const char *bytes, size_t n)
+show_body(struct client_response *a UNUSED, const char *bytes, size_t n)
 {
     (void)fwrite(bytes, 1, n, stdout);
     (void)fflush(stdout);
@@ -45,18 +45,18 @@ show_body(struct answer *a UNUSED, const char *bytes, size_t n)
 }
 
 static int
-show_errors(struct answer *a UNUSED, const char *bytes, size_t n)
+show_errors(struct client_response *a UNUSED, const char *bytes, size_t n)
 {
     log_raw(bytes, n);
     return 0;
 }
 
 static int
-open_body(const struct config *config, struct body *body)
+open_body(const struct config *config, struct upload *body)
 {
-    int e = config->data_file == NULL
-                ? 0
-                : body_open(body, config->data_file, config->client_timeout_ms);
+    int e = config->data_file == NULL ? 0
+                                      : upload_open(body, config->data_file,
+                                                    config->client_timeout_ms);
 
     if (e < 0) {
         log_error("--data-file: %s: %s", config->data_file,
@@ -68,24 +68,24 @@ open_body(const struct config *config, struct body *body)
 }
 
 static int
-ask(const struct config *config, struct body *body, struct buf *vars,
-    struct answer *answer)
+ask(const struct config *config, struct upload *body, struct buf *vars,
+    struct client_response *answer)
 {
-    struct peer peer;
+    struct connection peer;
     int64_t length = config->data_file == NULL ? -1 : (int64_t)body->left;
-    int status = vars_make(vars, config, "--request", config->method,
-                           config->path, length);
+    int status = request_params_make(vars, config, "--request", config->method,
+                                     config->path, length);
 
     if (status != 0) {
         return status;
     }
-    peer_init(&peer, "--request", config->address, config->client_timeout_ms,
-              true);
-    status = peer_connect(&peer);
+    connection_init(&peer, "--request", config->address,
+                    config->client_timeout_ms, true);
+    status = connection_connect(&peer);
     if (status == 0) {
-        status = answer_get(answer, &peer, vars, body);
+        status = client_response_get(answer, &peer, vars, body);
     }
-    peer_close(&peer);
+    connection_close(&peer);
     if (status == 0 && (answer->status < 200 || answer->status > 399)) {
         status = 1;
     }
@@ -95,23 +95,23 @@ ask(const struct config *config, struct body *body, struct buf *vars,
 int
 client_request(const struct config *config)
 {
-    struct answer answer;
-    struct body body;
+    struct client_response answer;
+    struct upload body;
     struct buf vars;
     int status;
 
-    answer_init(&answer);
+    client_response_init(&answer);
     answer.on_head = show_head;
     answer.on_body = show_body;
     answer.on_errors = show_errors;
-    body_init(&body);
+    upload_init(&body);
     buf_init(&vars, 1 << 20);
     status = open_body(config, &body);
     if (status == 0) {
         status = ask(config, &body, &vars, &answer);
     }
     buf_fini(&vars);
-    body_fini(&body);
-    answer_fini(&answer);
+    upload_fini(&body);
+    client_response_fini(&answer);
     return status;
 }

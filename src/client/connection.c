@@ -1,4 +1,4 @@
-#include "client/peer.h"
+#include "client/connection.h"
 
 #include "base/clock.h"
 #include "net/address.h"
@@ -14,19 +14,19 @@
 #include <sysexits.h>
 
 void
-peer_init(struct peer *p, const char *option, const char *address,
-          int64_t timeout_ms, bool renews)
+connection_init(struct connection *p, const char *option, const char *address,
+                int64_t timeout_ms, bool renews)
 {
-    *p = (struct peer){.option = option,
-                       .address = address,
-                       .fd = -1,
-                       .timeout_ms = timeout_ms,
-                       .deadline_ms = clock_ms() + timeout_ms,
-                       .renews = renews};
+    *p = (struct connection){.option = option,
+                             .address = address,
+                             .fd = -1,
+                             .timeout_ms = timeout_ms,
+                             .deadline_ms = clock_ms() + timeout_ms,
+                             .renews = renews};
 }
 
 void
-peer_close(struct peer *p)
+connection_close(struct connection *p)
 {
     fd_close(&p->fd);
 }
@@ -55,7 +55,7 @@ reason(int err)
 }
 
 int
-peer_failed(const struct peer *p, int err)
+connection_failed(const struct connection *p, int err)
 {
     if (err == -ETIMEDOUT) {
         log_error("%s: %s: no answer within %" PRId64 " ms", p->option,
@@ -68,14 +68,14 @@ peer_failed(const struct peer *p, int err)
 }
 
 static int64_t
-time_left(const struct peer *p)
+time_left(const struct connection *p)
 {
     int64_t left = p->deadline_ms - clock_ms();
     return left > 0 ? left : 0;
 }
 
 int
-peer_wait(const struct peer *p, short events)
+connection_wait(const struct connection *p, short events)
 {
     struct pollfd poll_fd = {.fd = p->fd, .events = events};
 
@@ -97,7 +97,7 @@ peer_wait(const struct peer *p, short events)
 /* A unix socket whose queue is full cannot be waited for by poll(): connect()
  * waits, as long as SO_SNDTIMEO says. */
 static int
-connect_unix(struct peer *p, const struct address *a)
+connect_unix(struct connection *p, const struct address *a)
 {
     for (;;) {
         int64_t left = time_left(p);
@@ -119,7 +119,7 @@ connect_unix(struct peer *p, const struct address *a)
 }
 
 static int
-connect_tcp(struct peer *p, const struct address *a)
+connect_tcp(struct connection *p, const struct address *a)
 {
     int err = 0;
     socklen_t len = sizeof err;
@@ -131,7 +131,7 @@ connect_tcp(struct peer *p, const struct address *a)
     if (errno != EINPROGRESS && errno != EINTR) {
         return -errno;
     }
-    r = peer_wait(p, POLLOUT);
+    r = connection_wait(p, POLLOUT);
     if (r < 0) {
         return r;
     }
@@ -140,7 +140,7 @@ connect_tcp(struct peer *p, const struct address *a)
 }
 
 int
-peer_connect(struct peer *p)
+connection_connect(struct connection *p)
 {
     struct address a;
     int r = address_parse(p->option, p->address, &a);
@@ -150,14 +150,14 @@ peer_connect(struct peer *p)
     }
     p->fd = socket(a.u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (p->fd < 0) {
-        return peer_failed(p, -errno);
+        return connection_failed(p, -errno);
     }
     r = a.is_tcp ? connect_tcp(p, &a) : connect_unix(p, &a);
-    return r < 0 ? peer_failed(p, r) : 0;
+    return r < 0 ? connection_failed(p, r) : 0;
 }
 
 void
-peer_renew(struct peer *p)
+connection_renew(struct connection *p)
 {
     if (p->renews) {
         p->deadline_ms = clock_ms() + p->timeout_ms;
@@ -165,19 +165,19 @@ peer_renew(struct peer *p)
 }
 
 ssize_t
-peer_send(struct peer *p, const void *bytes, size_t n)
+connection_send(struct connection *p, const void *bytes, size_t n)
 {
     ssize_t sent = send(p->fd, bytes, n, MSG_NOSIGNAL);
 
     if (sent < 0) {
         return errno == EINTR ? -EAGAIN : -errno;
     }
-    peer_renew(p);
+    connection_renew(p);
     return sent;
 }
 
 ssize_t
-peer_receive(const struct peer *p, void *to, size_t size)
+connection_receive(const struct connection *p, void *to, size_t size)
 {
     ssize_t n = recv(p->fd, to, size, 0);
 

@@ -1,6 +1,6 @@
-#include "client/exchange.h"
+#include "client/fcgi_client.h"
 
-#include "client/vars.h"
+#include "client/request_params.h"
 #include "transport/fcgi_parser.h"
 
 #include <errno.h>
@@ -17,9 +17,9 @@ enum {
 };
 
 struct exchange {
-    struct peer *peer;
-    struct body *body;
-    exchange_sink sink;
+    struct connection *peer;
+    struct upload *body;
+    fcgi_client_sink sink;
     void *arg;
     struct buf out, in;
     size_t sent;       /* of out */
@@ -27,7 +27,7 @@ struct exchange {
     bool no_more_sent; /* the peer takes nothing more; it may still answer */
     bool begun;        /* some of STDOUT has come */
     bool done;
-    struct exchange_end end;
+    struct fcgi_client_end end;
 };
 
 /* -- sending ------------------------------------------------------------------------ */
@@ -67,7 +67,7 @@ refill(struct exchange *x)
     if (x->sent < x->out.len || x->body_ended) {
         return 0;
     }
-    ssize_t n = body_read(x->body, piece, sizeof piece);
+    ssize_t n = upload_read(x->body, piece, sizeof piece);
     if (n < 0) {
         x->end.body_failed = true;
         return (int)n;
@@ -90,7 +90,8 @@ send_some(struct exchange *x)
     if (e < 0) {
         return e;
     }
-    ssize_t n = peer_send(x->peer, x->out.data + x->sent, x->out.len - x->sent);
+    ssize_t n =
+        connection_send(x->peer, x->out.data + x->sent, x->out.len - x->sent);
     if (n == -EPIPE || n == -ECONNRESET) {
         /* An answer to a body that was not wanted may be there to be read. */
         x->no_more_sent = true;
@@ -113,7 +114,7 @@ take_record(struct exchange *x, const uint8_t *h)
     unsigned id = fcgi_u16(h + 2);
 
     if (id == 0 || x->body == NULL) {
-        /* Management: only exchange_values() waits for it. */
+        /* Management: only fcgi_client_values() waits for it. */
         x->done = x->body == NULL &&
                   (h[1] == FCGI_GET_VALUES_RESULT || h[1] == FCGI_UNKNOWN_TYPE);
         return x->done || x->body != NULL ? 0 : -EPROTO;
@@ -177,7 +178,7 @@ receive_some(struct exchange *x)
     if (e < 0) {
         return e;
     }
-    ssize_t n = peer_receive(x->peer, x->in.data + x->in.len, READ_STEP);
+    ssize_t n = connection_receive(x->peer, x->in.data + x->in.len, READ_STEP);
     if (n == -EAGAIN) {
         return 0;
     }
@@ -186,7 +187,7 @@ receive_some(struct exchange *x)
     }
     x->in.len += (size_t)n;
     e = take_records(x);
-    peer_renew(x->peer); /* the sink may have waited for its reader */
+    connection_renew(x->peer); /* the sink may have waited for its reader */
     return e;
 }
 
@@ -196,8 +197,8 @@ run(struct exchange *x)
     int e = 0;
 
     while (e == 0 && !x->done) {
-        int events =
-            peer_wait(x->peer, has_to_send(x) ? POLLIN | POLLOUT : POLLIN);
+        int events = connection_wait(x->peer, has_to_send(x) ? POLLIN | POLLOUT
+                                                             : POLLIN);
         if (events < 0) {
             return events;
         }
@@ -212,8 +213,9 @@ run(struct exchange *x)
 }
 
 int
-exchange_request(struct peer *p, const struct buf *vars, struct body *body,
-                 exchange_sink sink, void *arg, struct exchange_end *ret_end)
+fcgi_client_request(struct connection *p, const struct buf *vars,
+                    struct upload *body, fcgi_client_sink sink, void *arg,
+                    struct fcgi_client_end *ret_end)
 {
     struct exchange x = {.peer = p, .body = body, .sink = sink, .arg = arg};
 
@@ -230,7 +232,7 @@ exchange_request(struct peer *p, const struct buf *vars, struct body *body,
 }
 
 int
-exchange_values(struct peer *p)
+fcgi_client_values(struct connection *p)
 {
     struct exchange x = {.peer = p, .body_ended = true};
     struct buf names;
@@ -239,8 +241,8 @@ exchange_values(struct peer *p)
     buf_init(&names, 256);
     buf_init(&x.in, IN_MAX);
     buf_init(&x.out, 512);
-    e = vars_add(&names, FCGI_MAX_CONNS, "", 0);
-    e = e == 0 ? vars_add(&names, FCGI_MPXS_CONNS, "", 0) : e;
+    e = request_params_add(&names, FCGI_MAX_CONNS, "", 0);
+    e = e == 0 ? request_params_add(&names, FCGI_MPXS_CONNS, "", 0) : e;
     e = e == 0 ? add_record(&x.out, FCGI_GET_VALUES, 0, names.data, names.len)
                : e;
     e = e == 0 ? run(&x) : e;

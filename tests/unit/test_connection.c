@@ -1,10 +1,10 @@
 /*
- * test_peer.c - client/peer: no backend can stretch the time it was given
+ * test_connection.c - client/connection: no backend can stretch the time it was given
  */
 #include "unit.h"
 
 #include "base/clock.h"
-#include "client/peer.h"
+#include "client/connection.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -13,7 +13,7 @@
 
 /* A peer of one end of a pair, in whose other end a byte was written. */
 static int
-make(struct peer *p, int64_t timeout_ms, bool renews)
+make(struct connection *p, int64_t timeout_ms, bool renews)
 {
     int pair[2];
 
@@ -21,7 +21,7 @@ make(struct peer *p, int64_t timeout_ms, bool renews)
                                 SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
                                 pair),
                      0);
-    peer_init(p, "--test", "a pair", timeout_ms, renews);
+    connection_init(p, "--test", "a pair", timeout_ms, renews);
     p->fd = pair[0];
     assert_int_equal(write(pair[1], "x", 1), 1);
     return pair[1];
@@ -31,36 +31,36 @@ make(struct peer *p, int64_t timeout_ms, bool renews)
 static void
 test_flood(void **state UNUSED)
 {
-    struct peer p;
+    struct connection p;
     int other = make(&p, 60000, false);
 
-    assert_int_equal(peer_wait(&p, POLLIN), POLLIN);
+    assert_int_equal(connection_wait(&p, POLLIN), POLLIN);
     p.deadline_ms = clock_ms() - 1;
-    assert_int_equal(peer_wait(&p, POLLIN), -ETIMEDOUT);
-    peer_renew(&p);
-    assert_int_equal(peer_wait(&p, POLLIN), -ETIMEDOUT);
+    assert_int_equal(connection_wait(&p, POLLIN), -ETIMEDOUT);
+    connection_renew(&p);
+    assert_int_equal(connection_wait(&p, POLLIN), -ETIMEDOUT);
     (void)close(other);
-    peer_close(&p);
+    connection_close(&p);
 }
 
 /* The time that the client itself needs for the bytes does not count. */
 static void
 test_renewal(void **state UNUSED)
 {
-    struct peer p;
+    struct connection p;
     int other = make(&p, 60000, true);
     char byte;
 
     p.deadline_ms = clock_ms() - 1;
-    assert_int_equal(peer_receive(&p, &byte, 1), 1);
-    assert_int_equal(peer_wait(&p, POLLIN), -ETIMEDOUT);
-    peer_renew(&p);
-    assert_int_equal(peer_wait(&p, POLLOUT), POLLOUT);
+    assert_int_equal(connection_receive(&p, &byte, 1), 1);
+    assert_int_equal(connection_wait(&p, POLLIN), -ETIMEDOUT);
+    connection_renew(&p);
+    assert_int_equal(connection_wait(&p, POLLOUT), POLLOUT);
     p.deadline_ms = clock_ms() - 1;
-    assert_int_equal(peer_send(&p, "x", 1), 1);
-    assert_int_equal(peer_wait(&p, POLLOUT), POLLOUT);
+    assert_int_equal(connection_send(&p, "x", 1), 1);
+    assert_int_equal(connection_wait(&p, POLLOUT), POLLOUT);
     (void)close(other);
-    peer_close(&p);
+    connection_close(&p);
 }
 
 int

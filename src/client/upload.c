@@ -1,4 +1,4 @@
-#include "client/body.h"
+#include "client/upload.h"
 
 #include "os/fd.h"
 
@@ -11,14 +11,14 @@
 #include <unistd.h>
 
 void
-body_init(struct body *b)
+upload_init(struct upload *b)
 {
-    *b = (struct body){.fd = -1};
+    *b = (struct upload){.fd = -1};
     spool_init(&b->spool);
 }
 
 void
-body_fini(struct body *b)
+upload_fini(struct upload *b)
 {
     fd_close(&b->fd);
     spool_fini(&b->spool);
@@ -37,7 +37,7 @@ wait_readable(int fd, int64_t timeout_ms)
 }
 
 static int
-take_in(struct body *b, int64_t timeout_ms)
+take_in(struct upload *b, int64_t timeout_ms)
 {
     char piece[64 << 10];
 
@@ -63,7 +63,7 @@ take_in(struct body *b, int64_t timeout_ms)
 }
 
 int
-body_open(struct body *b, const char *path, int64_t timeout_ms)
+upload_open(struct upload *b, const char *path, int64_t timeout_ms)
 {
     struct stat st;
 
@@ -86,7 +86,7 @@ body_open(struct body *b, const char *path, int64_t timeout_ms)
 }
 
 ssize_t
-body_read(struct body *b, void *to, size_t size)
+upload_read(struct upload *b, void *to, size_t size)
 {
     ssize_t n;
 

@@ -1,9 +1,9 @@
 /*
- * status.c - --status: the status page of a backend, or of its control socket
+ * status_command.c - --status: the status page of a backend, or of its control socket
  */
-#include "client/answer.h"
 #include "client/client.h"
-#include "client/vars.h"
+#include "client/client_response.h"
+#include "client/request_params.h"
 #include "os/log.h"
 
 #include <errno.h>
@@ -18,17 +18,17 @@
 enum { PAGE_MAX = 32 << 20 };
 
 static int
-keep(struct answer *a, const char *bytes, size_t n)
+keep(struct client_response *a, const char *bytes, size_t n)
 {
     return buf_add(a->arg, bytes, n);
 }
 
 /* An application that knows no status page may answer 200 to everything. */
 static int
-check(const struct answer *a, const struct peer *p, const char *path,
-      const char *type)
+check(const struct client_response *a, const struct connection *p,
+      const char *path, const char *type)
 {
-    const char *have = answer_header(a, "Content-Type");
+    const char *have = client_response_header(a, "Content-Type");
 
     if (a->status != 200) {
         log_error("%s: %s: %s is answered with %d %s", p->option, p->address,
@@ -61,16 +61,16 @@ show(const struct buf *page)
 }
 
 static int
-ask(const struct config *config, struct peer *p, struct answer *answer,
-    struct buf *vars)
+ask(const struct config *config, struct connection *p,
+    struct client_response *answer, struct buf *vars)
 {
     const char *path =
         config->status_path != NULL ? config->status_path : PRESET_PATH;
     struct buf uri;
-    struct body body;
+    struct upload body;
     int status;
 
-    body_init(&body);
+    upload_init(&body);
     buf_init(&uri, 64 << 10);
     if (buf_printf(&uri, "%s?%s&full", path, config->json ? "json" : "text") <
             0 ||
@@ -79,45 +79,46 @@ ask(const struct config *config, struct peer *p, struct answer *answer,
         status = EX_OSERR;
     }
     else {
-        status = vars_make(vars, config, p->option, "GET", uri.data, -1);
+        status =
+            request_params_make(vars, config, p->option, "GET", uri.data, -1);
     }
     if (status == 0) {
-        status = answer_get(answer, p, vars, &body);
+        status = client_response_get(answer, p, vars, &body);
     }
     if (status == 0) {
         status = check(answer, p, path,
                        config->json ? "application/json" : "text/plain");
     }
     buf_fini(&uri);
-    body_fini(&body);
+    upload_fini(&body);
     return status;
 }
 
 int
 client_status(const struct config *config)
 {
-    struct answer answer;
-    struct peer peer;
+    struct client_response answer;
+    struct connection peer;
     struct buf page, vars;
     int status;
 
-    answer_init(&answer);
+    client_response_init(&answer);
     buf_init(&page, PAGE_MAX);
     buf_init(&vars, 1 << 20);
     answer.on_body = keep;
     answer.arg = &page;
-    peer_init(&peer, "--status", config->address, config->client_timeout_ms,
-              false);
-    status = peer_connect(&peer);
+    connection_init(&peer, "--status", config->address,
+                    config->client_timeout_ms, false);
+    status = connection_connect(&peer);
     if (status == 0) {
         status = ask(config, &peer, &answer, &vars);
     }
     if (status == 0) {
         status = show(&page);
     }
-    peer_close(&peer);
+    connection_close(&peer);
     buf_fini(&vars);
     buf_fini(&page);
-    answer_fini(&answer);
+    client_response_fini(&answer);
     return status;
 }

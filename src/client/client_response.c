@@ -1,7 +1,7 @@
-#include "client/answer.h"
+#include "client/client_response.h"
 
 #include "base/num.h"
-#include "client/exchange.h"
+#include "client/fcgi_client.h"
 #include "os/log.h"
 
 #include <errno.h>
@@ -13,14 +13,14 @@
 enum { HEAD_MAX = 1 << 20 };
 
 void
-answer_init(struct answer *a)
+client_response_init(struct client_response *a)
 {
-    *a = (struct answer){.reason = ""};
+    *a = (struct client_response){.reason = ""};
     buf_init(&a->head, HEAD_MAX);
 }
 
 void
-answer_fini(struct answer *a)
+client_response_fini(struct client_response *a)
 {
     buf_fini(&a->head);
 }
@@ -28,7 +28,7 @@ answer_fini(struct answer *a)
 /* -- the head ------------------------------------------------------------------------ */
 
 const char *
-answer_header(const struct answer *a, const char *name)
+client_response_header(const struct client_response *a, const char *name)
 {
     size_t n = strlen(name);
 
@@ -89,7 +89,7 @@ split_head(struct buf *head)
 }
 
 static int
-read_head(struct answer *a)
+read_head(struct client_response *a)
 {
     uint64_t status;
 
@@ -97,9 +97,9 @@ read_head(struct answer *a)
     if (!split_head(&a->head)) {
         return -EBADMSG;
     }
-    const char *text = answer_header(a, "Status");
+    const char *text = client_response_header(a, "Status");
     if (text == NULL) {
-        a->status = answer_header(a, "Location") != NULL ? 302 : 200;
+        a->status = client_response_header(a, "Location") != NULL ? 302 : 200;
     }
     else {
         if (strlen(text) < 3 || num_parse(text, 3, 999, &status) < 0 ||
@@ -115,8 +115,8 @@ read_head(struct answer *a)
 /* -- what the backend sends ------------------------------------------------------------- */
 
 static int
-hand_on(struct answer *a,
-        int (*to)(struct answer *a, const char *bytes, size_t n),
+hand_on(struct client_response *a,
+        int (*to)(struct client_response *a, const char *bytes, size_t n),
         const char *bytes, size_t n)
 {
     int e = to == NULL || n == 0 ? 0 : to(a, bytes, n);
@@ -127,7 +127,7 @@ hand_on(struct answer *a,
 static int
 take(void *arg, bool is_errors, const char *bytes, size_t n)
 {
-    struct answer *a = arg;
+    struct client_response *a = arg;
 
     if (is_errors) {
         return hand_on(a, a->on_errors, bytes, n);
@@ -156,7 +156,7 @@ take(void *arg, bool is_errors, const char *bytes, size_t n)
 }
 
 static int
-refused(const struct peer *p, unsigned protocol_status)
+refused(const struct connection *p, unsigned protocol_status)
 {
     const char *why = protocol_status == FCGI_CANT_MPX_CONN
                           ? "it refuses a second request on a connection"
@@ -170,11 +170,11 @@ refused(const struct peer *p, unsigned protocol_status)
 }
 
 int
-answer_get(struct answer *a, struct peer *p, const struct buf *vars,
-           struct body *body)
+client_response_get(struct client_response *a, struct connection *p,
+                    const struct buf *vars, struct upload *body)
 {
-    struct exchange_end end;
-    int e = exchange_request(p, vars, body, take, a, &end);
+    struct fcgi_client_end end;
+    int e = fcgi_client_request(p, vars, body, take, a, &end);
 
     /* -EMSGSIZE is a sink's, too, but the peer's fault. */
     if (e < 0 && a->sink_failed && e != -EMSGSIZE) {
@@ -188,7 +188,7 @@ answer_get(struct answer *a, struct peer *p, const struct buf *vars,
         return EX_NOINPUT;
     }
     if (e < 0 && e != -EBADMSG) {
-        return peer_failed(p, e);
+        return connection_failed(p, e);
     }
     if (e == 0 && end.protocol_status != FCGI_REQUEST_COMPLETE) {
         return refused(p, end.protocol_status);

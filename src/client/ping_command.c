@@ -1,10 +1,10 @@
 /*
- * ping.c - --ping: does the backend answer, and how fast
+ * ping_command.c - --ping: does the backend answer, and how fast
  */
-#include "client/answer.h"
 #include "client/client.h"
-#include "client/exchange.h"
-#include "client/vars.h"
+#include "client/client_response.h"
+#include "client/fcgi_client.h"
+#include "client/request_params.h"
 #include "os/log.h"
 
 #include <inttypes.h>
@@ -22,19 +22,20 @@ now_us(void)
 }
 
 static int
-ask_path(const struct config *config, struct peer *p)
+ask_path(const struct config *config, struct connection *p)
 {
-    struct answer answer;
-    struct body body;
+    struct client_response answer;
+    struct upload body;
     struct buf vars;
     int status;
 
-    answer_init(&answer);
-    body_init(&body);
+    client_response_init(&answer);
+    upload_init(&body);
     buf_init(&vars, 1 << 20);
-    status = vars_make(&vars, config, p->option, "GET", config->ping_path, -1);
+    status = request_params_make(&vars, config, p->option, "GET",
+                                 config->ping_path, -1);
     if (status == 0) {
-        status = answer_get(&answer, p, &vars, &body);
+        status = client_response_get(&answer, p, &vars, &body);
     }
     if (status == 0 && (answer.status < 200 || answer.status > 299)) {
         log_error("%s: %s: %s is answered with %d %s", p->option, p->address,
@@ -42,8 +43,8 @@ ask_path(const struct config *config, struct peer *p)
         status = EX_UNAVAILABLE;
     }
     buf_fini(&vars);
-    body_fini(&body);
-    answer_fini(&answer);
+    upload_fini(&body);
+    client_response_fini(&answer);
     return status;
 }
 
@@ -51,20 +52,20 @@ int
 client_ping(const struct config *config)
 {
     int64_t began_us = now_us();
-    struct peer peer;
+    struct connection peer;
     int status;
 
-    peer_init(&peer, "--ping", config->address, config->client_timeout_ms,
-              false);
-    status = peer_connect(&peer);
+    connection_init(&peer, "--ping", config->address, config->client_timeout_ms,
+                    false);
+    status = connection_connect(&peer);
     if (status == 0 && config->ping_path != NULL) {
         status = ask_path(config, &peer);
     }
     else if (status == 0) {
-        int e = exchange_values(&peer);
-        status = e < 0 ? peer_failed(&peer, e) : 0;
+        int e = fcgi_client_values(&peer);
+        status = e < 0 ? connection_failed(&peer, e) : 0;
     }
-    peer_close(&peer);
+    connection_close(&peer);
     if (status == 0) {
         int64_t us = now_us() - began_us;
         (void)printf("pong from %s in %" PRId64 ".%03" PRId64 " ms\n",

@@ -1,5 +1,5 @@
 /*
- * body.h - the body of a request: --data-file
+ * upload.h - the body of a request: --data-file
  *
  * What:      a regular file, read as it is sent; or anything else (a pipe, a
  *            terminal), taken in whole first, because its length goes ahead.
@@ -8,8 +8,8 @@
  * Errors:    0 or -errno.
  * Blocks:    on the file system; for a pipe until timeout_ms without a byte.
  */
-#ifndef CLIENT_BODY_H
-#define CLIENT_BODY_H
+#ifndef CLIENT_UPLOAD_H
+#define CLIENT_UPLOAD_H
 
 #include "base/compiler.h"
 #include "gateway/spool.h"
@@ -19,21 +19,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct body {
+struct upload {
     int fd; /* -1: in the spool */
     struct spool spool;
-    uint64_t left; /* bytes that body_read() will still give */
+    uint64_t left; /* bytes that upload_read() will still give */
 };
 
 /* An empty one. */
-void body_init(struct body *b);
-void body_fini(struct body *b);
+void upload_init(struct upload *b);
+void upload_fini(struct upload *b);
 
 /* path "-" is stdin. */
-CHECK_RESULT int body_open(struct body *b, const char *path,
-                           int64_t timeout_ms);
+CHECK_RESULT int upload_open(struct upload *b, const char *path,
+                             int64_t timeout_ms);
 
 /* Up to size bytes; 0 at the end. -ENODATA: the file has become shorter. */
-CHECK_RESULT ssize_t body_read(struct body *b, void *to, size_t size);
+CHECK_RESULT ssize_t upload_read(struct upload *b, void *to, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * vars.h - the variables of the client's request, as a web server would send them
+ * request_params.h - the variables of the client's request, as a web server would send them
  *
  * What:      name-value pairs in FastCGI's form: from the method, the path, -H
  *            and --set (which overrides all others).
@@ -8,8 +8,8 @@
  * Errors:    0; EX_USAGE or EX_OSERR after a log line.           Blocks: never.
  * Standards: RFC 3875, 4.1; FastCGI 1.0, 3.4.
  */
-#ifndef CLIENT_VARS_H
-#define CLIENT_VARS_H
+#ifndef CLIENT_REQUEST_PARAMS_H
+#define CLIENT_REQUEST_PARAMS_H
 
 #include "base/buf.h"
 #include "base/compiler.h"
@@ -18,13 +18,14 @@
 #include <stdint.h>
 
 /* One pair. 0 or -errno of the buffer. */
-CHECK_RESULT int vars_add(struct buf *to, const char *name, const char *value,
-                          size_t nvalue);
+CHECK_RESULT int request_params_add(struct buf *to, const char *name,
+                                    const char *value, size_t nvalue);
 
 /* A whole request. path is "/path" or "/path?query", percent-encoded as in a
  * URL; length is that of the body, -1 = none. */
-CHECK_RESULT int vars_make(struct buf *to, const struct config *config,
-                           const char *option, const char *method,
-                           const char *path, int64_t length);
+CHECK_RESULT int request_params_make(struct buf *to,
+                                     const struct config *config,
+                                     const char *option, const char *method,
+                                     const char *path, int64_t length);
 
 #endif

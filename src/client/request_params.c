@@ -1,4 +1,4 @@
-#include "client/vars.h"
+#include "client/request_params.h"
 
 #include "config.h"
 #include "os/log.h"
@@ -37,7 +37,8 @@ add_pair(struct buf *to, const char *name, size_t nname, const char *value,
 }
 
 int
-vars_add(struct buf *to, const char *name, const char *value, size_t nvalue)
+request_params_add(struct buf *to, const char *name, const char *value,
+                   size_t nvalue)
 {
     return add_pair(to, name, strlen(name), value, nvalue);
 }
@@ -60,7 +61,7 @@ static int
 add_own(struct buf *to, const struct config *c, const char *name,
         const char *value, size_t n)
 {
-    return is_set(c, name) ? 0 : vars_add(to, name, value, n);
+    return is_set(c, name) ? 0 : request_params_add(to, name, value, n);
 }
 
 static int
@@ -259,8 +260,9 @@ add_settings(struct buf *to, const struct config *c)
 }
 
 int
-vars_make(struct buf *to, const struct config *config, const char *option,
-          const char *method, const char *path, int64_t length)
+request_params_make(struct buf *to, const struct config *config,
+                    const char *option, const char *method, const char *path,
+                    int64_t length)
 {
     char digits[24];
     int e;

@@ -54,8 +54,8 @@ SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client ping_command \
                  request_command request_params status_command upload
-SRC_python    := errand exit fork frozen interp own_signals prefault site \
-                 venv
+SRC_python    := finalize frozen gil_task interp prefault python_fork \
+                 python_signals site venv
 SRC_debug     := page stacks traceback
 SRC_context   := errors interrupt lease timeout
 SRC_app       := apps bytecode callable imports loader scripts spawn target \

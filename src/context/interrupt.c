@@ -7,9 +7,9 @@
 #include "context/timeout.h"
 #include "gateway/access_log.h"
 #include "os/log.h"
-#include "python/errand.h"
-#include "python/own_signals.h"
+#include "python/gil_task.h"
 #include "python/python.h"
+#include "python/python_signals.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -78,7 +78,7 @@ install(void)
     }
     wake_python = sa.sa_handler;
     restore(INTERRUPT_SIGNAL);
-    return own_signals_add(INTERRUPT_SIGNAL, py_take(&handler), restore);
+    return python_signals_add(INTERRUPT_SIGNAL, py_take(&handler), restore);
 }
 
 int
@@ -166,9 +166,9 @@ throw_all(void)
 void
 interrupt_others(void)
 {
-    static struct errand errand;
+    static struct gil_task task;
 
-    if (errand_begin(&errand, throw_all) < 0) {
+    if (gil_task_begin(&task, throw_all) < 0) {
         /* The last one still waits for the GIL, and will do. */
     }
 }

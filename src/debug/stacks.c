@@ -7,7 +7,7 @@
 #include "base/num.h"
 #include "gateway/request_id.h"
 #include "os/fd.h"
-#include "python/errand.h"
+#include "python/gil_task.h"
 #include "python/python.h"
 
 #include <dirent.h>
@@ -29,8 +29,8 @@ enum {
     FRAMES_MAX = 100,   /* of a stack, the most recent ones; as faulthandler */
     LINE_TEXT = 1024,   /* a line on top, or a name */
     GIL_WAIT_MS = 1000, /* then it is tried without */
-    ERRAND_MAX_MS = 5000, /* an errand that hangs (in some __del__) */
-    ANSWER_WAIT_MS = 100  /* for one thread to write down its stack */
+    GIL_TASK_MAX_MS = 5000, /* a task that hangs (in some __del__) */
+    ANSWER_WAIT_MS = 100    /* for one thread to write down its stack */
 };
 
 struct name {
@@ -50,7 +50,7 @@ static struct {
     size_t n;
     bool begun;
     int64_t since_ms;
-    struct errand errand;
+    struct gil_task task;
 } dump = {.text = {.max = TEXT_MAX}};
 
 static atomic_bool is_open;
@@ -440,7 +440,7 @@ bool
 stacks_prepare(enum log_level level, bool all)
 {
     if (!atomic_load(&is_open) || dump.begun ||
-        errand_state(&dump.errand) == ERRAND_RUNNING) {
+        gil_task_state(&dump.task) == GIL_TASK_RUNNING) {
         return false;
     }
     dump.level = level;
@@ -492,7 +492,7 @@ stacks_begin(int64_t now_ms)
 {
     dump.begun = true;
     dump.since_ms = now_ms;
-    if (errand_begin(&dump.errand, with_gil) < 0) {
+    if (gil_task_begin(&dump.task, with_gil) < 0) {
         /* An earlier one still waits for the GIL: that is how it is. */
         without_gil();
         dump.begun = false;
@@ -502,18 +502,18 @@ stacks_begin(int64_t now_ms)
 static bool
 has_ended(int64_t now_ms)
 {
-    switch (errand_state(&dump.errand)) {
-    case ERRAND_WAITING:
+    switch (gil_task_state(&dump.task)) {
+    case GIL_TASK_WAITING:
         if (now_ms - dump.since_ms < GIL_WAIT_MS ||
-            !errand_drop(&dump.errand)) {
+            !gil_task_drop(&dump.task)) {
             return false;
         }
         without_gil();
         return true;
-    case ERRAND_RUNNING:
-        return now_ms - dump.since_ms >= ERRAND_MAX_MS;
-    case ERRAND_IDLE:
-    case ERRAND_DROPPED:
+    case GIL_TASK_RUNNING:
+        return now_ms - dump.since_ms >= GIL_TASK_MAX_MS;
+    case GIL_TASK_IDLE:
+    case GIL_TASK_DROPPED:
         break;
     }
     return true;

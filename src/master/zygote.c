@@ -6,9 +6,9 @@
 #include "os/log.h"
 #include "process/child.h"
 #include "process/signals.h"
-#include "python/fork.h"
 #include "python/interp.h"
-#include "python/own_signals.h"
+#include "python/python_fork.h"
+#include "python/python_signals.h"
 #include "reload/handover.h"
 #include "worker/caretaker.h"
 #include "wsgi/handler.h"
@@ -148,18 +148,18 @@ bear(struct zygote_self *z, unsigned slot)
         tell(z, r);
         return false;
     }
-    fork_begin(handler_flush_line);
+    python_fork_begin(handler_flush_line);
     signals_hold(); /* the worker's are its own from its first moment on */
     child_pause(true);
     if (fork_twice(&c, &middle)) {
         await_go(&c);
         child_pause(false);
-        fork_in_child();
+        python_fork_in_child();
         return true;
     }
     int err = errno;
     child_pause(false);
-    fork_in_parent();
+    python_fork_in_parent();
     r.pid = middle < 0 ? -err : await_middle(&c, middle);
     signals_release();
     /* In this order: the worker cannot die before the master knows of it. */
@@ -198,7 +198,7 @@ load(struct zygote_self *z)
     if (status != 0) {
         return status;
     }
-    if (own_signals_open(signals_own()) < 0) {
+    if (python_signals_open(signals_own()) < 0) {
         return EX_SOFTWARE;
     }
     int64_t start = clock_ms();
@@ -213,7 +213,7 @@ load(struct zygote_self *z)
                   "the gateway; it must end with os._exit()");
         return EX_SOFTWARE;
     }
-    fork_prepare();
+    python_fork_prepare();
     (void)prctl(PR_SET_PDEATHSIG, 0);
     z->s->preload = loaded ? PRELOAD_LOADED : PRELOAD_BROKEN;
     tell(z, (struct zygote_report){.word = loaded ? ZYGOTE_HAS_LOADED

@@ -12,8 +12,8 @@
 #include "process/privs.h"
 #include "process/signals.h"
 #include "python/interp.h"
-#include "python/own_signals.h"
 #include "python/prefault.h"
+#include "python/python_signals.h"
 #include "reload/handover.h"
 #include "reload/restart.h"
 #include "status/notify.h"
@@ -45,7 +45,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
     int status = is_first ? prelude_start_python(setup->config)
                           : prelude_open_watch(setup->config);
 
-    if (status == 0 && is_first && own_signals_open(signals_own()) < 0) {
+    if (status == 0 && is_first && python_signals_open(signals_own()) < 0) {
         status = EX_SOFTWARE;
     }
     if (status != 0) {

@@ -1,7 +1,7 @@
 #include "process/signals.h"
 
 #include "os/fd.h"
-#include "python/own_signals.h"
+#include "python/python_signals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -262,16 +262,16 @@ act_for_python(int number)
     (void)raise(number);
 }
 
-const struct own_signals *
+const struct python_signals *
 signals_own(void)
 {
     /* Without SIGCHLD, the last: only a master has that, and no Python. */
-    static const struct own_signals own = {.numbers = numbers,
-                                           .n = ARRAY_SIZE(numbers) - 1,
-                                           .ignored = ignored,
-                                           .nignored = ARRAY_SIZE(ignored),
-                                           .act = act_for_python,
-                                           .restore = restore};
+    static const struct python_signals own = {.numbers = numbers,
+                                              .n = ARRAY_SIZE(numbers) - 1,
+                                              .ignored = ignored,
+                                              .nignored = ARRAY_SIZE(ignored),
+                                              .act = act_for_python,
+                                              .restore = restore};
 
     return &own;
 }

@@ -55,9 +55,9 @@ CHECK_RESULT int signals_open(bool with_children);
  * signals_open() opened. For a forked child; async-signal-safe. */
 void signals_close(void);
 
-/* For python/own_signals.h: those of a process with Python. */
-struct own_signals;
-const struct own_signals *signals_own(void);
+/* For python/python_signals.h: those of a process with Python. */
+struct python_signals;
+const struct python_signals *signals_own(void);
 
 /* What has come. */
 struct signals signals_get(void);

@@ -6,10 +6,10 @@
 #include "config.h"
 #include "os/log.h"
 #include "os/path_access.h"
-#include "python/exit.h"
-#include "python/fork.h"
+#include "python/finalize.h"
 #include "python/frozen.h"
 #include "python/python.h"
+#include "python/python_fork.h"
 #include "python/site.h"
 #include "python/venv.h"
 
@@ -211,7 +211,7 @@ prepare_threads(void)
     CLEANUP(py_clear)
     PyObject *r =
         PyObject_CallMethod(sys, "setswitchinterval", "d", SWITCH_INTERVAL_S);
-    return r == NULL ? -1 : fork_watch_threads();
+    return r == NULL ? -1 : python_fork_watch_threads();
 }
 
 /* site reads .pth files as text of the locale, which is ASCII where a web server
@@ -304,7 +304,7 @@ finish(bool with_threads)
     }
     PyEval_RestoreThread(main_state);
     main_state = NULL;
-    exit_python(with_threads);
+    finalize_python(with_threads);
     (void)fflush(NULL);
 }
 

@@ -4,7 +4,7 @@
 #include "os/log.h"
 #include "process/logs.h"
 #include "process/signals.h"
-#include "python/errand.h"
+#include "python/gil_task.h"
 #include "reload/handover.h"
 #include "reload/restart.h"
 #include "status/notify.h"
@@ -31,7 +31,7 @@ struct round {
 };
 
 /* Asked for the GIL now and then: does it come? */
-static struct errand pulse;
+static struct gil_task pulse;
 
 enum {
     STOPPING_MS = 10, /* a round while the last requests run */
@@ -249,7 +249,7 @@ feed_watchdog(struct pool *p, struct round *r, int64_t now)
     if (!notify_watchdog_is_due(now)) {
         return;
     }
-    if (errand_state(&pulse) != ERRAND_IDLE) {
+    if (gil_task_state(&pulse) != GIL_TASK_IDLE) {
         if (!r->stuck) {
             log_error("some code keeps Python's global lock: no request goes "
                       "on, and systemd's watchdog is not told that all is "
@@ -262,7 +262,7 @@ feed_watchdog(struct pool *p, struct round *r, int64_t now)
     r->stuck = false;
     notify_watchdog(now);
     if (p->s.doctor == NULL && atomic_load(&p->started) &&
-        errand_begin(&pulse, do_nothing) < 0) {
+        gil_task_begin(&pulse, do_nothing) < 0) {
         return; /* no thread to be had: asked the next time */
     }
 }

@@ -32,7 +32,7 @@ struct wsgi_facts {
  * loader_prepare(), in the main thread. 0, or EX_SOFTWARE after a log line. */
 CHECK_RESULT int handler_start_python(const struct config *config);
 
-/* For fork_begin(): sends a line that this thread has begun to print. */
+/* For python_fork_begin(): sends a line that this thread has begun to print. */
 void handler_flush_line(void);
 
 /* When the application has been loaded: imports what else a request may need, so

@@ -1,10 +1,10 @@
 /*
- * exit.c - the end of Python without Py_FinalizeEx, with nothing lost
+ * finalize.c - the end of Python without Py_FinalizeEx, with nothing lost
  *
  * The steps of Py_FinalizeEx that a program can notice, in its order. What it
  * does besides, taking the interpreter apart, only costs time.
  */
-#include "python/exit.h"
+#include "python/finalize.h"
 
 #include "python/python.h"
 
@@ -131,7 +131,7 @@ flush_standard(void)
 }
 
 void
-exit_flush(void)
+finalize_flush(void)
 {
     ASSERT_GIL();
     flush_standard();
@@ -139,7 +139,7 @@ exit_flush(void)
 }
 
 void
-exit_python(bool with_threads)
+finalize_python(bool with_threads)
 {
     ASSERT_GIL();
     PyErr_Clear();
@@ -149,5 +149,5 @@ exit_python(bool with_threads)
     call_if_imported("atexit", "_run_exitfuncs");
     /* Frozen objects are not listed before 3.13; sys.stdout may be one. */
     call_if_imported("gc", "unfreeze");
-    exit_flush();
+    finalize_flush();
 }

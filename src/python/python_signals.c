@@ -1,12 +1,12 @@
 /*
- * own_signals.c - the program's signals, as Python's signal module shows them
+ * python_signals.c - the program's signals, as Python's signal module shows them
  *
  * Python calls a callable when its main thread next runs Python code, and ours
  * may wait for requests for hours. So it is not enough that our callable is put
  * back: the handler in C has to be. _signal.signal is what signal.signal() and
  * all that stands on it call, and we stand in its place.
  */
-#include "python/own_signals.h"
+#include "python/python_signals.h"
 
 #include "os/log.h"
 #include "python/python.h"
@@ -25,7 +25,7 @@ struct entry {
 static struct entry entries[SIGNALS_MAX];
 static size_t nentries;
 static PyObject *python_signal; /* the true _signal.signal */
-static const struct own_signals *own;
+static const struct python_signals *own;
 
 static struct entry *
 find(long number)
@@ -119,7 +119,7 @@ replace_signal(PyObject *module)
 }
 
 int
-own_signals_add(int number, void *callable, void (*restore)(int number))
+python_signals_add(int number, void *callable, void (*restore)(int number))
 {
     ASSERT_GIL();
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
@@ -146,7 +146,7 @@ add_ignored(void)
         }
         PyObject *ignore = PyLong_FromLong(1); /* signal.SIG_IGN */
         if (ignore == NULL ||
-            own_signals_add(number, ignore, own->restore) < 0) {
+            python_signals_add(number, ignore, own->restore) < 0) {
             return -1;
         }
     }
@@ -161,7 +161,7 @@ show_all(void)
 
     for (size_t i = 0; handler != NULL && i < own->n; i++) {
         int number = own->numbers[i];
-        if (own_signals_add(number, handler, own->restore) < 0) {
+        if (python_signals_add(number, handler, own->restore) < 0) {
             return -1;
         }
         CLEANUP(py_clear)
@@ -177,7 +177,7 @@ show_all(void)
 }
 
 int
-own_signals_open(const struct own_signals *signals)
+python_signals_open(const struct python_signals *signals)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
 

@@ -1,7 +1,7 @@
 /*
- * errand.c - something small to be done with the GIL, which nobody waits for
+ * gil_task.c - something small to be done with the GIL, which nobody waits for
  */
-#include "python/errand.h"
+#include "python/gil_task.h"
 
 #include "os/log.h"
 #include "python/python.h"
@@ -11,7 +11,7 @@
 #include <stdatomic.h>
 
 static bool
-move(struct errand *e, enum errand_state from, enum errand_state to)
+move(struct gil_task *e, enum gil_task_state from, enum gil_task_state to)
 {
     return atomic_compare_exchange_strong(&e->state, &from, to);
 }
@@ -19,46 +19,46 @@ move(struct errand *e, enum errand_state from, enum errand_state to)
 static void *
 errand_main(void *arg)
 {
-    struct errand *e = arg;
+    struct gil_task *e = arg;
 
     log_set_patience(0);
     PyGILState_STATE gil = PyGILState_Ensure();
-    if (move(e, ERRAND_WAITING, ERRAND_RUNNING)) {
+    if (move(e, GIL_TASK_WAITING, GIL_TASK_RUNNING)) {
         e->fn();
         assert(!PyErr_Occurred());
     }
     PyGILState_Release(gil);
-    atomic_store(&e->state, ERRAND_IDLE);
+    atomic_store(&e->state, GIL_TASK_IDLE);
     return NULL;
 }
 
 int
-errand_begin(struct errand *e, void (*fn)(void))
+gil_task_begin(struct gil_task *e, void (*fn)(void))
 {
     pthread_t id;
 
-    if (atomic_load(&e->state) != ERRAND_IDLE) {
+    if (atomic_load(&e->state) != GIL_TASK_IDLE) {
         return -EBUSY;
     }
     e->fn = fn;
-    atomic_store(&e->state, ERRAND_WAITING);
+    atomic_store(&e->state, GIL_TASK_WAITING);
     int r = pthread_create(&id, NULL, errand_main, e);
     if (r != 0) {
-        atomic_store(&e->state, ERRAND_IDLE);
+        atomic_store(&e->state, GIL_TASK_IDLE);
         return -r;
     }
     (void)pthread_detach(id);
     return 0;
 }
 
-enum errand_state
-errand_state(struct errand *e)
+enum gil_task_state
+gil_task_state(struct gil_task *e)
 {
     return atomic_load(&e->state);
 }
 
 bool
-errand_drop(struct errand *e)
+gil_task_drop(struct gil_task *e)
 {
-    return move(e, ERRAND_WAITING, ERRAND_DROPPED);
+    return move(e, GIL_TASK_WAITING, GIL_TASK_DROPPED);
 }

@@ -1,11 +1,11 @@
 /*
- * fork.c - Python around a fork(): of workers by the zygote, and of children by
+ * python_fork.c - Python around a fork(): of workers by the zygote, and of children by
  * the application
  */
-#include "python/fork.h"
+#include "python/python_fork.h"
 
 #include "os/log.h"
-#include "python/exit.h"
+#include "python/finalize.h"
 #include "python/python.h"
 
 #include <stdio.h>
@@ -69,19 +69,19 @@ call_gc(const char *name)
 }
 
 void
-fork_prepare(void)
+python_fork_prepare(void)
 {
     PyGILState_STATE state = PyGILState_Ensure();
 
     warn_of_threads();
     call_gc("collect");
-    exit_flush(); /* frozen objects would not be found any more */
+    finalize_flush(); /* frozen objects would not be found any more */
     call_gc("freeze");
     PyGILState_Release(state);
 }
 
 void
-fork_begin(void (*flush)(void))
+python_fork_begin(void (*flush)(void))
 {
     gil = PyGILState_Ensure();
     flush();
@@ -90,7 +90,7 @@ fork_begin(void (*flush)(void))
 }
 
 void
-fork_in_parent(void)
+python_fork_in_parent(void)
 {
     PyOS_AfterFork_Parent();
     PyGILState_Release(gil);
@@ -114,7 +114,7 @@ disown_processes(void)
 }
 
 void
-fork_in_child(void)
+python_fork_in_child(void)
 {
     PyOS_AfterFork_Child();
     disown_processes();
@@ -177,7 +177,7 @@ static PyMethodDef in_child_def = {"be_main_thread", on_fork_in_child,
                                    METH_NOARGS, NULL};
 
 int
-fork_watch_threads(void)
+python_fork_watch_threads(void)
 {
     ASSERT_GIL();
     CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("posix");

@@ -1,5 +1,5 @@
 /*
- * own_signals.h - the program's signals, as Python's signal module shows them
+ * python_signals.h - the program's signals, as Python's signal module shows them
  *
  * What:      gives Python a callable for each signal that has a handler of ours,
  *            where it would say None, which nobody can put back: old =
@@ -13,14 +13,14 @@
  * Threads:   as signal.signal() itself: the main thread only.
  * GIL:       see each.            Errors: see each.            Blocks: never.
  */
-#ifndef PYTHON_OWN_SIGNALS_H
-#define PYTHON_OWN_SIGNALS_H
+#ifndef PYTHON_PYTHON_SIGNALS_H
+#define PYTHON_PYTHON_SIGNALS_H
 
 #include "base/compiler.h"
 
 #include <stddef.h>
 
-struct own_signals {
+struct python_signals {
     const int *numbers;
     size_t n;
     const int *ignored; /* ... those of them that are ignored now */
@@ -31,11 +31,11 @@ struct own_signals {
 
 /* After Python has started and before the application is loaded; without the
  * GIL. 0, or -1 after a log line. */
-CHECK_RESULT int own_signals_open(const struct own_signals *own);
+CHECK_RESULT int python_signals_open(const struct python_signals *own);
 
 /* One more, by a module of wsgi/ that has given Python a callable for it already
  * (a PyObject *, ours from here on). GIL held. 0, or -1 with an exception. */
-CHECK_RESULT int own_signals_add(int number, void *callable,
-                                 void (*restore)(int number));
+CHECK_RESULT int python_signals_add(int number, void *callable,
+                                    void (*restore)(int number));
 
 #endif

@@ -56,7 +56,7 @@ SRC_client    := client_response connection fcgi_client ping_command \
                  request_command request_params status_command upload
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
-SRC_debug     := page stacks traceback
+SRC_debug     := debug_page stack_dump traceback
 SRC_context   := errors interrupt lease timeout
 SRC_app       := apps bytecode callable imports loader scripts spawn target \
                  watch

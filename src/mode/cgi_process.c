@@ -1,6 +1,6 @@
 #include "mode/cgi_process.h"
 
-#include "debug/stacks.h"
+#include "debug/stack_dump.h"
 #include "mode/prelude.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -27,7 +27,7 @@ watch_begin(struct request *q)
     if (q->config->request_timeout_ms == 0 && q->config->slow_ms == 0) {
         return;
     }
-    stacks_open();
+    stack_dump_open();
     if (cgi_watch_begin(q->config, q) < 0) {
         log_warning("--request-timeout and --slow: out of memory or threads; "
                     "this request is not watched");

@@ -2,7 +2,7 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
-#include "debug/stacks.h"
+#include "debug/stack_dump.h"
 #include "master/master.h"
 #include "mode/prelude.h"
 #include "mode/sockets.h"
@@ -51,7 +51,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
     if (status != 0) {
         return status;
     }
-    stacks_open();
+    stack_dump_open();
     *ret_loaded = setup->preload == PRELOAD_LOADED;
     if (is_first) {
         /* An application that cannot be loaded answers 500 until its file is

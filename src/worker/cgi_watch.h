@@ -16,7 +16,7 @@
 #include "conf/config.h"
 #include "gateway/request.h"
 
-/* Before the request is run; interrupt_open() and stacks_open() have been called. */
+/* Before the request is run; interrupt_open() and stack_dump_open() have been called. */
 CHECK_RESULT int cgi_watch_begin(const struct config *config,
                                  struct request *q);
 

@@ -2,7 +2,7 @@
 
 #include "base/buf.h"
 #include "context/interrupt.h"
-#include "debug/stacks.h"
+#include "debug/stack_dump.h"
 #include "os/log.h"
 
 #include <errno.h>
@@ -144,10 +144,10 @@ name_thread(const struct watchdog *w, const struct watched *t, int64_t now)
     int64_t age = now - t->since_ms;
 
     (void)score_line(score_of(w, t), line);
-    stacks_name(t->id, atomic_load(&t->tid),
-                "thread %u of %u, in %s for %lld.%03lld s:",
-                (unsigned)(t - w->threads) + 1, w->board->nthreads, line,
-                (long long)(age / 1000), (long long)(age % 1000));
+    stack_dump_name(t->id, atomic_load(&t->tid),
+                    "thread %u of %u, in %s for %lld.%03lld s:",
+                    (unsigned)(t - w->threads) + 1, w->board->nthreads, line,
+                    (long long)(age / 1000), (long long)(age % 1000));
 }
 
 static void
@@ -158,18 +158,19 @@ say_why(const struct watchdog *w, const struct watched *t, int64_t now,
     int64_t age = now - t->since_ms;
 
     describe(w, t, id, line);
-    stacks_say(id,
-               "%s: has run for %lld.%03lld s, longer than %s; stacks, "
-               "most recent call first:",
-               line, (long long)(age / 1000), (long long)(age % 1000), option);
+    stack_dump_say(id,
+                   "%s: has run for %lld.%03lld s, longer than %s; stacks, "
+                   "most recent call first:",
+                   line, (long long)(age / 1000), (long long)(age % 1000),
+                   option);
 }
 
 /* True where one has been begun. */
 static bool
 dump_all(struct watchdog *w, int64_t now, bool some_due)
 {
-    if (!stacks_prepare(some_due ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
-                        true)) {
+    if (!stack_dump_prepare(some_due ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
+                            true)) {
         return false;
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
@@ -178,8 +179,8 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
         }
     }
     if (w->dump_wanted) {
-        stacks_say("",
-                   "SIGUSR2: stacks of all threads, most recent call first:");
+        stack_dump_say(
+            "", "SIGUSR2: stacks of all threads, most recent call first:");
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         if (w->threads[i].runs) {
@@ -187,19 +188,19 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
         }
     }
     w->dump_wanted = false;
-    stacks_begin(now);
+    stack_dump_begin(now);
     return true;
 }
 
 static bool
 dump_slow(struct watchdog *w, struct watched *t, int64_t now)
 {
-    if (!stacks_prepare(LOG_LEVEL_WARNING, false)) {
+    if (!stack_dump_prepare(LOG_LEVEL_WARNING, false)) {
         return false;
     }
     say_why(w, t, now, "--slow");
     name_thread(w, t, now);
-    stacks_begin(now);
+    stack_dump_begin(now);
     return true;
 }
 
@@ -352,7 +353,7 @@ watchdog_run(struct watchdog *w, int64_t now_ms)
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         w->threads[i].runs = observe(w, &w->threads[i]);
     }
-    if (w->dumping && stacks_work(now_ms)) {
+    if (w->dumping && stack_dump_work(now_ms)) {
         w->dumping = false;
         end_all_due(w, now_ms);
     }

@@ -8,7 +8,7 @@
 #include "context/errors.h"
 #include "context/interrupt.h"
 #include "context/timeout.h"
-#include "debug/page.h"
+#include "debug/debug_page.h"
 #include "debug/traceback.h"
 
 #include <errno.h>
@@ -91,7 +91,7 @@ answer_page(struct lease *l, PyObject *exc, const char *status,
 
     buf_init(&page, PAGE_MAX);
     bool has_page = q->config->debug && !response_head_sent(&q->response) &&
-                    page_debug(q, exc, &page) == 0;
+                    debug_page(q, exc, &page) == 0;
     if (lease_enter(l, name) == 0) {
         if (has_page) {
             response_error_page(q, status, page.data, page.len);

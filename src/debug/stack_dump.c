@@ -1,7 +1,7 @@
 /*
- * stacks.c - the Python stacks of threads, for the log
+ * stack_dump.c - the Python stacks of threads, for the log
  */
-#include "debug/stacks.h"
+#include "debug/stack_dump.h"
 
 #include "base/buf.h"
 #include "base/num.h"
@@ -303,12 +303,12 @@ install(void)
     }
     CLEANUP(py_clear)
     PyObject *r = PyObject_CallMethod(faulthandler, "register", "iiii",
-                                      STACKS_SIGNAL, self_dump.fd, 0, 0);
+                                      STACK_DUMP_SIGNAL, self_dump.fd, 0, 0);
     if (r == NULL) {
         return -1;
     }
     if (self_dump.write_stack == NULL) { /* else this is a fork of it */
-        if (sigaction(STACKS_SIGNAL, NULL, &sa) < 0 ||
+        if (sigaction(STACK_DUMP_SIGNAL, NULL, &sa) < 0 ||
             (sa.sa_flags & SA_SIGINFO) != 0) {
             return -1;
         }
@@ -316,7 +316,7 @@ install(void)
     }
     sa = (struct sigaction){.sa_handler = on_signal,
                             .sa_flags = SA_RESTART | SA_ONSTACK};
-    return sigaction(STACKS_SIGNAL, &sa, NULL);
+    return sigaction(STACK_DUMP_SIGNAL, &sa, NULL);
 }
 
 /* False where the application has a handler of its own there. */
@@ -326,7 +326,7 @@ is_installed(void)
     struct sigaction sa;
 
     return self_dump.write_stack != NULL &&
-           sigaction(STACKS_SIGNAL, NULL, &sa) == 0 &&
+           sigaction(STACK_DUMP_SIGNAL, NULL, &sa) == 0 &&
            sa.sa_handler == on_signal;
 }
 
@@ -366,7 +366,7 @@ ask(pid_t tid)
     end.tv_nsec += ANSWER_WAIT_MS * 1000000L;
     end.tv_sec += end.tv_nsec / 1000000000;
     end.tv_nsec %= 1000000000;
-    if (tgkill(getpid(), tid, STACKS_SIGNAL) == 0 &&
+    if (tgkill(getpid(), tid, STACK_DUMP_SIGNAL) == 0 &&
         sem_clockwait(&self_dump.answered, CLOCK_MONOTONIC, &end) == 0) {
         pthread_t by = atomic_load(&self_dump.by);
         const struct name *name = find_name(by);
@@ -420,7 +420,7 @@ without_gil(void)
 /* -- both ----------------------------------------------------------------------------- */
 
 void
-stacks_open(void)
+stack_dump_open(void)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
 
@@ -437,7 +437,7 @@ stacks_open(void)
 }
 
 bool
-stacks_prepare(enum log_level level, bool all)
+stack_dump_prepare(enum log_level level, bool all)
 {
     if (!atomic_load(&is_open) || dump.begun ||
         gil_task_state(&dump.task) == GIL_TASK_RUNNING) {
@@ -452,7 +452,7 @@ stacks_prepare(enum log_level level, bool all)
 }
 
 void
-stacks_say(const char *id, const char *fmt, ...)
+stack_dump_say(const char *id, const char *fmt, ...)
 {
     char text[LINE_TEXT];
     size_t n = 0;
@@ -470,7 +470,7 @@ stacks_say(const char *id, const char *fmt, ...)
 }
 
 void
-stacks_name(pthread_t id, pid_t tid, const char *fmt, ...)
+stack_dump_name(pthread_t id, pid_t tid, const char *fmt, ...)
 {
     struct name *grown =
         reallocarray(dump.names, dump.n + 1, sizeof *dump.names);
@@ -488,7 +488,7 @@ stacks_name(pthread_t id, pid_t tid, const char *fmt, ...)
 }
 
 void
-stacks_begin(int64_t now_ms)
+stack_dump_begin(int64_t now_ms)
 {
     dump.begun = true;
     dump.since_ms = now_ms;
@@ -520,7 +520,7 @@ has_ended(int64_t now_ms)
 }
 
 bool
-stacks_work(int64_t now_ms)
+stack_dump_work(int64_t now_ms)
 {
     if (dump.begun && has_ended(now_ms)) {
         dump.begun = false;

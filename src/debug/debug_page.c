@@ -1,10 +1,10 @@
 /*
- * page.c - the error page of --debug
+ * debug_page.c - the error page of --debug
  *
  * The page is for a person who has just made a mistake: what happened stands on
  * top, then the line where it did, then the way there, newest call first.
  */
-#include "debug/page.h"
+#include "debug/debug_page.h"
 
 #include "config.h"
 
@@ -538,7 +538,7 @@ add_head(struct page *p, struct request *q, PyObject *exc)
 }
 
 int
-page_debug(struct request *q, PyObject *exc, struct buf *out)
+debug_page(struct request *q, PyObject *exc, struct buf *out)
 {
     ASSERT_GIL();
     struct page p = {.out = out, .err = 0};

@@ -1,5 +1,5 @@
 /*
- * page.h - the error page of --debug
+ * debug_page.h - the error page of --debug
  *
  * What:      one HTML page without outside resources: the exception, its source
  *            lines, the traceback as text, the request's variables.
@@ -8,8 +8,8 @@
  * Errors:    0 or -errno; never leaves a Python exception set.
  * Blocks:    file system (source lines).
  */
-#ifndef DEBUG_PAGE_H
-#define DEBUG_PAGE_H
+#ifndef DEBUG_DEBUG_PAGE_H
+#define DEBUG_DEBUG_PAGE_H
 
 #include "python/python.h"
 
@@ -18,6 +18,6 @@
 
 /* Adds the page (UTF-8) to out. Borrows exc. Values of cookies, passwords and
  * the like are not shown. On failure out holds half a page: drop it. */
-CHECK_RESULT int page_debug(struct request *q, PyObject *exc, struct buf *out);
+CHECK_RESULT int debug_page(struct request *q, PyObject *exc, struct buf *out);
 
 #endif

@@ -57,7 +57,7 @@ SRC_client    := client_response connection fcgi_client ping_command \
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page stack_dump traceback
-SRC_context   := errors interrupt lease timeout
+SRC_context   := errors interrupt request_guard timeout
 SRC_app       := apps bytecode callable imports loader scripts spawn target \
                  watch
 SRC_wsgi      := after body environ failure file_wrapper handler input module \

@@ -311,8 +311,8 @@ load_or_fail(struct app *a, struct file_id stamp)
 static bool
 wait_for_lock(struct app *a)
 {
-    struct lease *l = lease_current();
-    bool watched = l != NULL && l->q->cancel != NULL;
+    struct request_guard *g = request_guard_current();
+    bool watched = g != NULL && g->q->cancel != NULL;
 
     for (;;) {
         PyLockStatus s;
@@ -322,8 +322,8 @@ wait_for_lock(struct app *a)
         {
             return true;
         }
-        if (watched && request_is_cancelled(l->q)) {
-            (void)timeout_raise(l);
+        if (watched && request_is_cancelled(g->q)) {
+            (void)timeout_raise(g);
             return false;
         }
     }

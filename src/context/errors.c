@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "os/log.h"
 
 #include <pthread.h>
@@ -63,19 +63,19 @@ line_make_ready(void)
 static void
 send_lines(const char *bytes, size_t n)
 {
-    struct lease *l = lease_current();
+    struct request_guard *g = request_guard_current();
     const char *id;
 
     if (n == 0) {
         return;
     }
     /* On its way to fd 2 it must not keep the GIL: the reader may be slow. */
-    if (l != NULL && request_tells_server(l->q) && lease_try(l)) {
-        request_errors(l->q, bytes, n);
-        lease_leave(l);
+    if (g != NULL && request_tells_server(g->q) && request_guard_try(g)) {
+        request_errors(g->q, bytes, n);
+        request_guard_leave(g);
         return;
     }
-    id = l != NULL ? request_id(l->q) : request_running_id();
+    id = g != NULL ? request_id(g->q) : request_running_id();
     Py_BEGIN_ALLOW_THREADS log_output(id, bytes, n);
     Py_END_ALLOW_THREADS
 }

@@ -3,7 +3,7 @@
  */
 #include "context/interrupt.h"
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "context/timeout.h"
 #include "gateway/access_log.h"
 #include "os/log.h"
@@ -35,12 +35,12 @@ on_signal(int number)
 static PyObject *
 on_python_signal(PyObject *self, PyObject *args)
 {
-    struct lease *l = lease_current();
+    struct request_guard *g = request_guard_current();
 
     (void)self;
     (void)args;
-    if (l != NULL && timeout_is_due(l)) {
-        (void)timeout_raise(l);
+    if (g != NULL && timeout_is_due(g)) {
+        (void)timeout_raise(g);
         return NULL;
     }
     Py_RETURN_NONE;
@@ -113,27 +113,27 @@ interrupt_main(void)
 
 /* -- the threads --------------------------------------------------------------------- */
 
-/* Held while a lease is looked at, so that its thread cannot end under us. The
+/* Held while a guard is looked at, so that its thread cannot end under us. The
  * GIL is never waited for inside. */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct lease *list;
+static struct request_guard *list;
 
 void
-interrupt_enlist(struct lease *l)
+interrupt_enlist(struct request_guard *g)
 {
     (void)pthread_mutex_lock(&list_lock);
-    l->next = list;
-    list = l;
+    g->next = list;
+    list = g;
     (void)pthread_mutex_unlock(&list_lock);
 }
 
 void
-interrupt_delist(struct lease *l)
+interrupt_delist(struct request_guard *g)
 {
     (void)pthread_mutex_lock(&list_lock);
-    for (struct lease **at = &list; *at != NULL; at = &(*at)->next) {
-        if (*at == l) {
-            *at = l->next;
+    for (struct request_guard **at = &list; *at != NULL; at = &(*at)->next) {
+        if (*at == g) {
+            *at = g->next;
             break;
         }
     }
@@ -149,15 +149,15 @@ throw_all(void)
     bool signal_works = is_installed();
 
     (void)pthread_mutex_lock(&list_lock);
-    for (struct lease *l = list; l != NULL; l = l->next) {
-        if (!timeout_is_due(l)) {
+    for (struct request_guard *g = list; g != NULL; g = g->next) {
+        if (!timeout_is_due(g)) {
             continue;
         }
-        if (!l->waiting) {
-            timeout_throw(l);
+        if (!g->waiting) {
+            timeout_throw(g);
         }
         else if (signal_works) {
-            (void)pthread_kill(l->thread, INTERRUPT_SIGNAL);
+            (void)pthread_kill(g->thread, INTERRUPT_SIGNAL);
         }
     }
     (void)pthread_mutex_unlock(&list_lock);
@@ -173,43 +173,43 @@ interrupt_others(void)
     }
 }
 
-/* Its lease, and nobody inside: until leave() its thread cannot end it. */
-static struct lease *
+/* Its guard, and nobody inside: until leave() its thread cannot end it. */
+static struct request_guard *
 enter(pthread_t thread, uint64_t serial)
 {
     (void)pthread_mutex_lock(&list_lock);
-    for (struct lease *l = list; l != NULL; l = l->next) {
-        if (!pthread_equal(l->thread, thread) || !lease_peek(l)) {
+    for (struct request_guard *g = list; g != NULL; g = g->next) {
+        if (!pthread_equal(g->thread, thread) || !request_guard_peek(g)) {
             continue;
         }
-        if (l->q != NULL && l->q->serial == serial) {
-            return l;
+        if (g->q != NULL && g->q->serial == serial) {
+            return g;
         }
-        lease_peek_end(l);
+        request_guard_peek_end(g);
     }
     (void)pthread_mutex_unlock(&list_lock);
     return NULL;
 }
 
 static void
-leave(struct lease *l)
+leave(struct request_guard *g)
 {
-    lease_peek_end(l);
+    request_guard_peek_end(g);
     (void)pthread_mutex_unlock(&list_lock);
 }
 
 bool
 interrupt_give_up(pthread_t thread, uint64_t serial)
 {
-    struct lease *l = enter(thread, serial);
+    struct request_guard *g = enter(thread, serial);
 
-    if (l == NULL) {
+    if (g == NULL) {
         return false;
     }
-    response_give_up(l->q, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE,
-                     request_id(l->q));
+    response_give_up(g->q, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE,
+                     request_id(g->q));
     /* Here, since its thread will hardly come to it. */
-    access_log_end(l->q);
-    leave(l);
+    access_log_end(g->q);
+    leave(g);
     return true;
 }

@@ -5,7 +5,7 @@
  *            requests (gateway/request.h): in the main thread by INTERRUPT_SIGNAL,
  *            even out of a blocking call; in another when it next runs Python
  *            code. For a thread that nothing reaches, gives the answer here.
- * Owner:     the process; leases stay their threads'.
+ * Owner:     the process; guards stay their threads'.
  * Threads:   see each.                                     GIL: see each.
  * Errors:    see each.                                     Blocks: never.
  */
@@ -28,11 +28,11 @@
  * be cancelled. GIL not held. 0, or -1 after a log line. */
 CHECK_RESULT int interrupt_open(void);
 
-/* A lease in use by a request thread, from its beginning to its end. Any thread;
+/* A guard in use by a request thread, from its beginning to its end. Any thread;
  * the GIL does not matter. */
-struct lease;
-void interrupt_enlist(struct lease *l);
-void interrupt_delist(struct lease *l);
+struct request_guard;
+void interrupt_enlist(struct request_guard *g);
+void interrupt_delist(struct request_guard *g);
 
 /* -- for a watchdog: any one thread, GIL not held ------------------------------- */
 

@@ -34,71 +34,71 @@ timeout_is(PyObject *exc)
 
 /* What thread idents are on Linux. */
 static unsigned long
-ident_of(const struct lease *l)
+ident_of(const struct request_guard *g)
 {
-    return (unsigned long)l->thread;
+    return (unsigned long)g->thread;
 }
 
 static void
-take_back(struct lease *l)
+take_back(struct request_guard *g)
 {
-    if (l->async) {
-        l->async = false;
-        (void)PyThreadState_SetAsyncExc(ident_of(l), NULL);
+    if (g->async) {
+        g->async = false;
+        (void)PyThreadState_SetAsyncExc(ident_of(g), NULL);
     }
 }
 
 void
-timeout_allow(struct lease *l)
+timeout_allow(struct request_guard *g)
 {
-    l->may_interrupt = true;
+    g->may_interrupt = true;
 }
 
 void
-timeout_forbid(struct lease *l)
+timeout_forbid(struct request_guard *g)
 {
     ASSERT_GIL();
-    l->may_interrupt = false;
-    take_back(l);
+    g->may_interrupt = false;
+    take_back(g);
 }
 
 bool
-timeout_was_told(const struct lease *l)
+timeout_was_told(const struct request_guard *g)
 {
-    const struct request *q = l->q;
+    const struct request *q = g->q;
 
     return request_is_cancelled(q) &&
            atomic_load(&q->cancel->told) == q->serial;
 }
 
 bool
-timeout_is_due(const struct lease *l)
+timeout_is_due(const struct request_guard *g)
 {
-    return l->q != NULL && l->may_interrupt && !l->forked &&
-           request_is_cancelled(l->q) && !timeout_was_told(l);
+    return g->q != NULL && g->may_interrupt && !g->forked &&
+           request_is_cancelled(g->q) && !timeout_was_told(g);
 }
 
 static void
-tell(struct lease *l)
+tell(struct request_guard *g)
 {
-    atomic_store(&l->q->cancel->told, l->q->serial);
+    atomic_store(&g->q->cancel->told, g->q->serial);
 }
 
 int
-timeout_raise(struct lease *l)
+timeout_raise(struct request_guard *g)
 {
     ASSERT_GIL();
-    take_back(l);
-    tell(l);
+    take_back(g);
+    tell(g);
     PyErr_SetString(type, "the request is older than --request-timeout");
     return -1;
 }
 
 void
-timeout_throw(struct lease *l)
+timeout_throw(struct request_guard *g)
 {
     ASSERT_GIL();
-    l->async = true;
-    tell(l);
-    (void)PyThreadState_SetAsyncExc(ident_of(l), type);
+    g->async = true;
+    tell(g);
+    (void)PyThreadState_SetAsyncExc(ident_of(g), type);
 }

@@ -10,7 +10,7 @@
 #ifndef CONTEXT_TIMEOUT_H
 #define CONTEXT_TIMEOUT_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 
 #include <stdbool.h>
@@ -23,19 +23,19 @@ bool timeout_is(PyObject *exc);
 
 /* From here on it may be raised in the request; from there on it may not, and
  * what was thrown but not raised yet is taken back. */
-void timeout_allow(struct lease *l);
-void timeout_forbid(struct lease *l);
+void timeout_allow(struct request_guard *g);
+void timeout_forbid(struct request_guard *g);
 
 /* True where the request is cancelled and the application not told yet. */
-bool timeout_is_due(const struct lease *l);
+bool timeout_is_due(const struct request_guard *g);
 
 /* True where it was told: whatever exception ends the request now, that is why. */
-bool timeout_was_told(const struct lease *l);
+bool timeout_was_told(const struct request_guard *g);
 
 /* Raises it here: in the request's thread, whose wait was cut short. -1. */
-int timeout_raise(struct lease *l);
+int timeout_raise(struct request_guard *g);
 
 /* Raises it in the request's thread when that next runs Python code. */
-void timeout_throw(struct lease *l);
+void timeout_throw(struct request_guard *g);
 
 #endif

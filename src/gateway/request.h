@@ -5,7 +5,7 @@
  * Owner:     the transport (transport/cgi, transport/fcgi) that fills it.
  * Lifetime:  one request; Python objects that outlive it must not touch it.
  * Threads:   one at a time: the thread that runs the request, or another of the
- *            application while the WSGI side keeps the former out (lease.h).
+ *            application while the WSGI side keeps the former out (request_guard.h).
  * GIL:       not used here. Before a call would wait, or copies very much,
  *            hooks.enter() runs, afterwards hooks.leave(): the WSGI side releases
  *            and takes the GIL there.

@@ -52,8 +52,9 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
         return NULL;
     }
-    /* An expired one has no `a`: lease_check() has raised then. */
-    if (lease_check(a == NULL ? NULL : a->lease, after_name) < 0 || a == NULL) {
+    /* An expired one has no `a`: request_guard_check() has raised then. */
+    if (request_guard_check(a == NULL ? NULL : a->guard, after_name) < 0 ||
+        a == NULL) {
         return NULL;
     }
     CLEANUP(py_clear) PyObject *call = make_call(args, n, names);
@@ -113,8 +114,8 @@ make_one(struct after *a, PyObject *call)
         PyTuple_GET_ITEM(call, CALL_CALLABLE),
         &PyTuple_GET_ITEM(call, CALL_ARGS), (size_t)n, names);
     Py_XDECREF(result);
-    if (!a->lease->forked) {
-        failure_note(a->lease, "work after the response");
+    if (!a->guard->forked) {
+        failure_note(a->guard, "work after the response");
     }
 }
 
@@ -127,7 +128,7 @@ make_all(struct after *a, PyObject *calls)
         PyObject *call = PyList_GET_ITEM(calls, i);
         PyList_SET_ITEM(calls, i, Py_NewRef(Py_None)); /* call is ours now */
         make_one(a, call);
-        if (a->lease->forked) {
+        if (a->guard->forked) {
             return;
         }
         Py_DECREF(call);
@@ -141,16 +142,16 @@ after_run(struct after *a)
     CLEANUP(py_clear) PyObject *context = py_take(&a->context);
     bool is_inside = PyContext_Enter(context) == 0;
 
-    failure_note(a->lease, "entering the request's context");
+    failure_note(a->guard, "entering the request's context");
     while (a->calls != NULL) {
         make_all(a, py_take(&a->calls));
-        if (a->lease->forked) {
+        if (a->guard->forked) {
             return;
         }
     }
     expire_if_kept(a); /* at once: no other thread has noted more */
     if (is_inside && PyContext_Exit(context) < 0) {
-        failure_note(a->lease, "leaving the request's context");
+        failure_note(a->guard, "leaving the request's context");
     }
 }
 
@@ -221,9 +222,9 @@ after_callable(struct after *a)
 }
 
 void
-after_init(struct after *a, PyTypeObject *type, struct lease *lease)
+after_init(struct after *a, PyTypeObject *type, struct request_guard *guard)
 {
-    *a = (struct after){.type = type, .lease = lease};
+    *a = (struct after){.type = type, .guard = guard};
 }
 
 void

@@ -19,7 +19,7 @@
 #ifndef WSGI_AFTER_H
 #define WSGI_AFTER_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 
 #include <stdbool.h>
@@ -27,7 +27,7 @@
 
 struct after {
     PyTypeObject *type; /* borrowed from the module */
-    struct lease *lease;
+    struct request_guard *guard;
     PyObject *callable;  /* the environ entry; NULL: to be made */
     size_t in_templates; /* references to it that are wsgi/environ's */
     PyObject *calls;     /* a list; NULL: none */
@@ -37,7 +37,8 @@ struct after {
 /* The type, for module.c. New reference. */
 PyObject *after_type(PyObject *module);
 
-void after_init(struct after *a, PyTypeObject *type, struct lease *lease);
+void after_init(struct after *a, PyTypeObject *type,
+                struct request_guard *guard);
 void after_fini(struct after *a);
 
 /* What environ gets; borrowed, NULL with an exception. */
@@ -47,7 +48,7 @@ PyObject *after_callable(struct after *a);
  * calls to be made: after_run() must follow, and until then more can be noted. */
 CHECK_RESULT bool after_is_due(struct after *a, PyObject *context);
 
-/* Makes the calls, those that are noted meanwhile too, inside the lease's
+/* Makes the calls, those that are noted meanwhile too, inside the guard's
  * request. In a forked child that comes back from one it returns at once, that
  * call's exception, if any, still set. */
 void after_run(struct after *a);

@@ -44,7 +44,7 @@ log_short(struct request *q)
 
 /* What a result of response_*() means for the body. */
 static enum step
-step_of(struct lease *l, int e)
+step_of(struct request_guard *g, int e)
 {
     if (e == RESPONSE_FULL) {
         return STEP_FULL;
@@ -57,14 +57,14 @@ step_of(struct lease *l, int e)
         return STEP_FAILED;
     }
     if (e == -ECANCELED) {
-        (void)timeout_raise(l);
+        (void)timeout_raise(g);
         return STEP_FAILED;
     }
     if (e == -EMSGSIZE) { /* the response has been aborted */
-        log_short(l->q);
+        log_short(g->q);
         return STEP_FULL;
     }
-    lease_set_gone(l, e, LEASE_RESPONSE);
+    request_guard_set_gone(g, e, GUARD_RESPONSE);
     return STEP_GONE;
 }
 
@@ -77,9 +77,9 @@ is_whole(const struct response *r)
 }
 
 static enum step
-check_started(const struct lease *l)
+check_started(const struct request_guard *g)
 {
-    if (l->q->response.state != RESPONSE_NONE) {
+    if (g->q->response.state != RESPONSE_NONE) {
         return STEP_ON;
     }
     PyErr_SetString(PyExc_AssertionError,
@@ -93,7 +93,7 @@ static const char name[] = "the response";
 /* -- block by block -------------------------------------------------------------- */
 
 static enum step
-send_block(struct lease *l, PyObject *block)
+send_block(struct request_guard *g, PyObject *block)
 {
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError,
@@ -101,27 +101,27 @@ send_block(struct lease *l, PyObject *block)
                      Py_TYPE(block)->tp_name);
         return STEP_FAILED;
     }
-    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
     enum step step =
-        step_of(l, response_write(l->q, PyBytes_AS_STRING(block),
+        step_of(g, response_write(g->q, PyBytes_AS_STRING(block),
                                   (size_t)PyBytes_GET_SIZE(block)));
-    lease_leave(l);
+    request_guard_leave(g);
     return step;
 }
 
 static enum step
-check_peer(struct lease *l)
+check_peer(struct request_guard *g)
 {
-    if (lease_enter(l, name) < 0) {
+    if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
-    bool is_gone = request_peer_gone(l->q);
+    bool is_gone = request_peer_gone(g->q);
     if (is_gone) {
-        lease_set_gone(l, -EPIPE, LEASE_RESPONSE);
+        request_guard_set_gone(g, -EPIPE, GUARD_RESPONSE);
     }
-    lease_leave(l);
+    request_guard_leave(g);
     return is_gone ? STEP_GONE : STEP_ON;
 }
 
@@ -145,14 +145,14 @@ get_iterator(PyObject *result)
 }
 
 static enum step
-send_iterable(struct lease *l, PyObject *result)
+send_iterable(struct request_guard *g, PyObject *result)
 {
     CLEANUP(py_clear) PyObject *it = get_iterator(result);
     enum step step = it == NULL ? STEP_FAILED : STEP_ON;
 
     while (step == STEP_ON) {
         /* write() may have filled Content-Length before or between blocks. */
-        step = is_whole(&l->q->response) ? STEP_FULL : check_peer(l);
+        step = is_whole(&g->q->response) ? STEP_FULL : check_peer(g);
         if (step != STEP_ON) {
             break;
         }
@@ -160,7 +160,7 @@ send_iterable(struct lease *l, PyObject *result)
         if (block == NULL) {
             return PyErr_Occurred() ? STEP_FAILED : STEP_ON;
         }
-        step = send_block(l, block);
+        step = send_block(g, block);
     }
     return step;
 }
@@ -180,7 +180,7 @@ is_all_bytes(PyObject *tuple)
 
 /* The caller's tuple keeps the blocks alive while the GIL is released. */
 static enum step
-send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
+send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
 {
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
 
@@ -190,18 +190,18 @@ send_blocks(struct lease *l, PyObject *tuple, struct iovec *blocks)
         blocks[i].iov_len = (size_t)PyBytes_GET_SIZE(block);
     }
     errors_end_line(); /* after the end there is no FCGI_STDERR */
-    if (lease_enter(l, name) < 0) {
+    if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
-    bool was_whole = is_whole(&l->q->response);
-    int e = response_write_all(l->q, blocks, n);
-    enum step step = e < 0 && was_whole ? STEP_ON : step_of(l, e);
-    lease_leave(l);
+    bool was_whole = is_whole(&g->q->response);
+    int e = response_write_all(g->q, blocks, n);
+    enum step step = e < 0 && was_whole ? STEP_ON : step_of(g, e);
+    request_guard_leave(g);
     return step;
 }
 
 static enum step
-send_sequence(struct lease *l, PyObject *result)
+send_sequence(struct request_guard *g, PyObject *result)
 {
     CLEANUP(py_clear)
     PyObject *tuple =
@@ -212,21 +212,21 @@ send_sequence(struct lease *l, PyObject *result)
         return STEP_FAILED;
     }
     if (!is_all_bytes(tuple)) {
-        return send_iterable(l, tuple); /* what stands before it is delivered */
+        return send_iterable(g, tuple); /* what stands before it is delivered */
     }
-    if (check_started(l) == STEP_FAILED) {
+    if (check_started(g) == STEP_FAILED) {
         return STEP_FAILED;
     }
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
     if (n <= FEW_BLOCKS) {
-        return send_blocks(l, tuple, few);
+        return send_blocks(g, tuple, few);
     }
     struct iovec *blocks = PyMem_New(struct iovec, n);
     if (blocks == NULL) {
         PyErr_NoMemory();
         return STEP_FAILED;
     }
-    enum step step = send_blocks(l, tuple, blocks);
+    enum step step = send_blocks(g, tuple, blocks);
     PyMem_Free(blocks);
     return step;
 }
@@ -234,65 +234,67 @@ send_sequence(struct lease *l, PyObject *result)
 /* -- files ----------------------------------------------------------------------- */
 
 static enum step
-send_file(struct lease *l, PyObject *result, const struct file_span *span)
+send_file(struct request_guard *g, PyObject *result,
+          const struct file_span *span)
 {
     uint64_t sent;
 
-    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
-    if (l->q->config->x_sendfile != NULL && span->offset == 0) {
-        int r = x_sendfile_answer(l->q, span->fd, span->count);
+    if (g->q->config->x_sendfile != NULL && span->offset == 0) {
+        int r = x_sendfile_answer(g->q, span->fd, span->count);
         if (r != 0) {
-            enum step step = r > 0 ? STEP_FULL : step_of(l, r);
-            lease_leave(l);
+            enum step step = r > 0 ? STEP_FULL : step_of(g, r);
+            request_guard_leave(g);
             return step;
         }
     }
     int e =
-        response_send_file(l->q, span->fd, span->offset, span->count, &sent);
-    enum step step = e == -EINVAL ? STEP_ON : step_of(l, e);
-    lease_leave(l);
-    return e == -EINVAL ? send_iterable(l, result) : step;
+        response_send_file(g->q, span->fd, span->offset, span->count, &sent);
+    enum step step = e == -EINVAL ? STEP_ON : step_of(g, e);
+    request_guard_leave(g);
+    return e == -EINVAL ? send_iterable(g, result) : step;
 }
 
 /* -- all ------------------------------------------------------------------------- */
 
 static enum step
-finish(struct lease *l)
+finish(struct request_guard *g)
 {
     errors_end_line();
-    if (check_started(l) == STEP_FAILED || lease_enter(l, name) < 0) {
+    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
-    const struct response *r = &l->q->response;
+    const struct response *r = &g->q->response;
     bool was_whole = is_whole(r);
     int e = 0;
     if (r->state == RESPONSE_SET || r->state == RESPONSE_SENT) {
-        e = response_finish(l->q);
+        e = response_finish(g->q);
     }
-    enum step step = e < 0 && was_whole ? STEP_ON : step_of(l, e);
-    lease_leave(l);
+    enum step step = e < 0 && was_whole ? STEP_ON : step_of(g, e);
+    request_guard_leave(g);
     return step;
 }
 
 enum body_end
-body_send(struct lease *l, const struct module_state *types, PyObject *result)
+body_send(struct request_guard *g, const struct module_state *types,
+          PyObject *result)
 {
     struct file_span span;
     enum step step;
 
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
-        step = send_sequence(l, result);
+        step = send_sequence(g, result);
     }
     else if (file_wrapper_span(types->file_wrapper, result, &span)) {
-        step = send_file(l, result, &span);
+        step = send_file(g, result, &span);
     }
     else {
-        step = send_iterable(l, result);
+        step = send_iterable(g, result);
     }
     if (step == STEP_ON || step == STEP_FULL) {
-        step = finish(l);
+        step = finish(g);
     }
     return step == STEP_FAILED ? BODY_FAILED
            : step == STEP_GONE ? BODY_GONE

@@ -13,17 +13,18 @@
 #ifndef WSGI_BODY_H
 #define WSGI_BODY_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 #include "wsgi/module.h"
 
 enum body_end {
     BODY_FAILED = -1, /* a Python exception is set; the response is not ended */
     BODY_DONE, /* the response has ended (cut short: aborted and logged) */
-    BODY_GONE, /* the client went away: lease->gone says how */
+    BODY_GONE, /* the client went away: guard->gone says how */
 };
 
-CHECK_RESULT enum body_end
-body_send(struct lease *l, const struct module_state *types, PyObject *result);
+CHECK_RESULT enum body_end body_send(struct request_guard *g,
+                                     const struct module_state *types,
+                                     PyObject *result);
 
 #endif

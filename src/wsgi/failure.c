@@ -23,7 +23,7 @@ static const char name[] = "the response";
 /* -- the log ---------------------------------------------------------------------- */
 
 static void
-log_exception(struct lease *l, PyObject *exc, const char *where)
+log_exception(struct request_guard *g, PyObject *exc, const char *where)
 {
     CLEANUP(py_clear) PyObject *text = traceback_format(exc);
     const char *missing = text == NULL ? " (no memory for its traceback)" : "";
@@ -32,22 +32,22 @@ log_exception(struct lease *l, PyObject *exc, const char *where)
 
     PyErr_Clear();
     errors_end_line();
-    if (lease_enter(l, name) < 0) {
+    if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;
     }
-    request_log_more(l->q, LOG_LEVEL_ERROR, lines, n, "%s raised %s%s", where,
+    request_log_more(g->q, LOG_LEVEL_ERROR, lines, n, "%s raised %s%s", where,
                      Py_TYPE(exc)->tp_name, missing);
-    lease_leave(l);
+    request_guard_leave(g);
 }
 
 void
-failure_note(struct lease *l, const char *where)
+failure_note(struct request_guard *g, const char *where)
 {
     CLEANUP(py_clear) PyObject *exc = py_catch();
 
     if (exc != NULL) {
-        log_exception(l, exc, where);
+        log_exception(g, exc, where);
     }
 }
 
@@ -68,12 +68,12 @@ is_os_error(PyObject *exc, int err)
 }
 
 static const struct request_answer *
-find_answer(const struct lease *l, PyObject *exc)
+find_answer(const struct request_guard *g, PyObject *exc)
 {
     static const struct request_answer not_found = {
         0, "404 Not Found", "There is no such script on this server."};
 
-    const struct request_answer *answer = request_read_answer(l->q->body_error);
+    const struct request_answer *answer = request_read_answer(g->q->body_error);
 
     /* Of the body, and the client's: no traceback, no 500. */
     if (answer != NULL && is_os_error(exc, answer->err)) {
@@ -83,23 +83,23 @@ find_answer(const struct lease *l, PyObject *exc)
 }
 
 static void
-answer_page(struct lease *l, PyObject *exc, const char *status,
+answer_page(struct request_guard *g, PyObject *exc, const char *status,
             const char *sentence)
 {
-    struct request *q = l->q;
+    struct request *q = g->q;
     struct buf page;
 
     buf_init(&page, PAGE_MAX);
     bool has_page = q->config->debug && !response_head_sent(&q->response) &&
                     debug_page(q, exc, &page) == 0;
-    if (lease_enter(l, name) == 0) {
+    if (request_guard_enter(g, name) == 0) {
         if (has_page) {
             response_error_page(q, status, page.data, page.len);
         }
         else {
             response_error(q, status, sentence, request_id(q));
         }
-        lease_leave(l);
+        request_guard_leave(g);
     }
     PyErr_Clear();
     buf_fini(&page);
@@ -107,7 +107,7 @@ answer_page(struct lease *l, PyObject *exc, const char *status,
 
 /* The log says as well which script it was, and why it is none. */
 static void
-answer_other(struct lease *l, const struct request_answer *answer,
+answer_other(struct request_guard *g, const struct request_answer *answer,
              PyObject *exc)
 {
     CLEANUP(py_clear)
@@ -115,82 +115,82 @@ answer_other(struct lease *l, const struct request_answer *answer,
     const char *why = text == NULL ? NULL : PyUnicode_AsUTF8(text);
 
     PyErr_Clear();
-    if (lease_enter(l, name) < 0) {
+    if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;
     }
-    request_log(l->q, LOG_LEVEL_INFO, "%s",
+    request_log(g->q, LOG_LEVEL_INFO, "%s",
                 why == NULL ? answer->sentence : why);
-    response_error(l->q, answer->status, answer->sentence, NULL);
-    lease_leave(l);
+    response_error(g->q, answer->status, answer->sentence, NULL);
+    request_guard_leave(g);
 }
 
 /* Where its stack was is in the log already. */
 static void
-answer_timeout(struct lease *l, PyObject *exc)
+answer_timeout(struct request_guard *g, PyObject *exc)
 {
     if (!timeout_is(exc)) {
-        log_exception(l, exc, "the application, when it was to end,");
+        log_exception(g, exc, "the application, when it was to end,");
     }
-    if (lease_enter(l, name) == 0) {
-        request_log(l->q, LOG_LEVEL_ERROR, "ended by --request-timeout");
-        lease_leave(l);
+    if (request_guard_enter(g, name) == 0) {
+        request_log(g->q, LOG_LEVEL_ERROR, "ended by --request-timeout");
+        request_guard_leave(g);
     }
     PyErr_Clear();
-    answer_page(l, exc, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE);
+    answer_page(g, exc, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE);
 }
 
 static void
-answer_exception(struct lease *l, PyObject *exc)
+answer_exception(struct request_guard *g, PyObject *exc)
 {
-    if (is_os_error(exc, l->gone)) {
-        failure_gone(l);
+    if (is_os_error(exc, g->gone)) {
+        failure_gone(g);
         return;
     }
-    if (timeout_was_told(l)) {
-        answer_timeout(l, exc);
+    if (timeout_was_told(g)) {
+        answer_timeout(g, exc);
         return;
     }
-    const struct request_answer *answer = find_answer(l, exc);
+    const struct request_answer *answer = find_answer(g, exc);
     if (answer != NULL) {
-        answer_other(l, answer, exc);
+        answer_other(g, answer, exc);
         return;
     }
-    log_exception(l, exc, "the application");
-    answer_page(l, exc, "500 Internal Server Error",
+    log_exception(g, exc, "the application");
+    answer_page(g, exc, "500 Internal Server Error",
                 "The application could not answer this request.");
 }
 
 void
-failure_answer(struct lease *l)
+failure_answer(struct request_guard *g)
 {
     CLEANUP(py_clear) PyObject *exc = py_catch();
 
     ASSERT_GIL();
     if (exc != NULL) {
-        timeout_forbid(l); /* the answer is ours */
-        answer_exception(l, exc);
-        timeout_allow(l);
+        timeout_forbid(g); /* the answer is ours */
+        answer_exception(g, exc);
+        timeout_allow(g);
     }
 }
 
 void
-failure_gone(struct lease *l)
+failure_gone(struct request_guard *g)
 {
     const char *how =
-        request_is_cancelled(l->q) ? "the application answered too late: cut"
-        : l->gone == -ETIMEDOUT ? "the client took nothing for --write-timeout"
+        request_is_cancelled(g->q) ? "the application answered too late: cut"
+        : g->gone == -ETIMEDOUT ? "the client took nothing for --write-timeout"
                                 : "the client went away";
 
-    if (lease_enter(l, name) < 0) {
+    if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;
     }
-    bool reading = l->gone != 0 && l->gone_side == LEASE_REQUEST;
+    bool reading = g->gone != 0 && g->gone_side == GUARD_REQUEST;
     request_log(
-        l->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body", how,
-        (unsigned long long)(reading ? l->q->body_read : l->q->response.sent),
+        g->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body", how,
+        (unsigned long long)(reading ? g->q->body_read : g->q->response.sent),
         reading ? "request" : "response");
-    response_abort(l->q);
-    lease_leave(l);
+    response_abort(g->q);
+    request_guard_leave(g);
 }

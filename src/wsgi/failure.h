@@ -12,17 +12,17 @@
 #ifndef WSGI_FAILURE_H
 #define WSGI_FAILURE_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 
 /* The current exception ended the request: log and answer. */
-void failure_answer(struct lease *l);
+void failure_answer(struct request_guard *g);
 
-/* The client is gone, or as good as that (l->gone): log and abort. */
-void failure_gone(struct lease *l);
+/* The client is gone, or as good as that (g->gone): log and abort. */
+void failure_gone(struct request_guard *g);
 
 /* Logs and clears the current exception, which changes nothing any more; where
  * says what raised it. */
-void failure_note(struct lease *l, const char *where);
+void failure_note(struct request_guard *g, const char *where);
 
 #endif

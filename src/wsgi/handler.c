@@ -8,7 +8,7 @@
 #include "app/loader.h"
 #include "context/errors.h"
 #include "context/interrupt.h"
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "context/timeout.h"
 #include "debug/traceback.h"
 #include "os/log.h"
@@ -29,7 +29,7 @@ struct wsgi_thread {
     bool is_main;
     const struct module_state *types;
     struct environ_cache environs;
-    struct lease lease;
+    struct request_guard guard;
     struct after after;
     PyObject *close_name;
 };
@@ -52,7 +52,7 @@ thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
     if (t->types == NULL || t->close_name == NULL) {
         return -1;
     }
-    after_init(&t->after, t->types->after, &t->lease);
+    after_init(&t->after, t->types->after, &t->guard);
     return environ_init(&t->environs, &t->after, t->types, facts);
 }
 
@@ -118,7 +118,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     struct wsgi_thread *t = calloc(1, sizeof *t);
 
     (void)config; /* --set and the like have become parameters already */
-    if (t == NULL || lease_init(&t->lease) < 0) {
+    if (t == NULL || request_guard_init(&t->guard) < 0) {
         free(t);
         return NULL;
     }
@@ -126,7 +126,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     t->state = is_main ? PyGILState_GetThisThreadState()
                        : PyThreadState_New(PyInterpreterState_Main());
     if (t->state == NULL) {
-        lease_fini(&t->lease);
+        request_guard_fini(&t->guard);
         free(t);
         return NULL;
     }
@@ -137,7 +137,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     }
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();
-    interrupt_enlist(&t->lease);
+    interrupt_enlist(&t->guard);
     if (r < 0) {
         wsgi_thread_free(&t);
     }
@@ -153,13 +153,13 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     if (t == NULL) {
         return;
     }
-    interrupt_delist(&t->lease);
+    interrupt_delist(&t->guard);
     PyEval_RestoreThread(t->state);
     errors_end_line();
     environ_fini(&t->environs);
     after_fini(&t->after);
     Py_CLEAR(t->close_name);
-    bool is_awaited = lease_is_awaited(&t->lease);
+    bool is_awaited = request_guard_is_awaited(&t->guard);
     if (t->is_main) {
         (void)PyEval_SaveThread();
     }
@@ -168,7 +168,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
         PyThreadState_DeleteCurrent();
     }
     if (!is_awaited) { /* else it stays until the process ends, soon */
-        lease_fini(&t->lease);
+        request_guard_fini(&t->guard);
         free(t);
     }
 }
@@ -178,10 +178,10 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
 static int
 call_init(struct call *c, struct wsgi_thread *t)
 {
-    c->input = input_new(t->types->input, &t->lease, STREAM_STDIN);
-    c->start_response = start_response_new(t->types->start_response, &t->lease);
-    if (t->lease.q->role == ROLE_FILTER) {
-        c->data = input_new(t->types->input, &t->lease, STREAM_DATA);
+    c->input = input_new(t->types->input, &t->guard, STREAM_STDIN);
+    c->start_response = start_response_new(t->types->start_response, &t->guard);
+    if (t->guard.q->role == ROLE_FILTER) {
+        c->data = input_new(t->types->input, &t->guard, STREAM_DATA);
         if (c->data == NULL) {
             return -1;
         }
@@ -203,7 +203,7 @@ call_application(struct wsgi_thread *t, PyObject *app, const struct call *c)
 {
     CLEANUP(py_clear)
     PyObject *environ_dict =
-        environ_new(&t->environs, t->lease.q, c->input, c->data);
+        environ_new(&t->environs, t->guard.q, c->input, c->data);
     PyObject *args[3] = {NULL, environ_dict, c->start_response};
 
     return environ_dict == NULL
@@ -225,7 +225,7 @@ close_result(struct wsgi_thread *t, PyObject *result)
     if (PyObject_GetOptionalAttr(result, t->close_name, &close) > 0) {
         closed = PyObject_CallNoArgs(close);
     }
-    failure_note(&t->lease, "close() of the response");
+    failure_note(&t->guard, "close() of the response");
 }
 
 /* Another thread may be inside the request; the objects must not expire under
@@ -233,12 +233,12 @@ close_result(struct wsgi_thread *t, PyObject *result)
 static void
 expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
 {
-    bool is_inside = lease_enter(&t->lease, "the request") == 0;
+    bool is_inside = request_guard_enter(&t->guard, "the request") == 0;
 
     PyErr_Clear();
     fn(object);
     if (is_inside) {
-        lease_leave(&t->lease);
+        request_guard_leave(&t->guard);
     }
 }
 
@@ -280,18 +280,18 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
     if (call_init(c, t) == 0) {
         c->result = call_application(t, app, c);
     }
-    if (c->result != NULL && !t->lease.forked) {
-        end = body_send(&t->lease, t->types, c->result);
+    if (c->result != NULL && !t->guard.forked) {
+        end = body_send(&t->guard, t->types, c->result);
     }
-    if (t->lease.forked) {
-        end_forked_child(t->lease.q);
+    if (t->guard.forked) {
+        end_forked_child(t->guard.q);
         return;
     }
     if (end == BODY_FAILED) {
-        failure_answer(&t->lease);
+        failure_answer(&t->guard);
     }
     else if (end == BODY_GONE) {
-        failure_gone(&t->lease);
+        failure_gone(&t->guard);
     }
     expire(t, start_response_expire, c->start_response);
     if (c->result != NULL) {
@@ -308,21 +308,21 @@ static bool
 run(struct wsgi_thread *t)
 {
     struct call c = {.input = NULL};
-    CLEANUP(py_clear) PyObject *app = apps_get(t->lease.q);
+    CLEANUP(py_clear) PyObject *app = apps_get(t->guard.q);
     CLEANUP(py_clear)
     PyObject *context = app == NULL ? NULL : PyContext_CopyCurrent();
 
-    if (t->lease.forked) {
-        end_forked_child(t->lease.q);
+    if (t->guard.forked) {
+        end_forked_child(t->guard.q);
         return false;
     }
     if (context == NULL || PyContext_Enter(context) < 0) {
-        failure_answer(&t->lease);
+        failure_answer(&t->guard);
         return false;
     }
     answer(t, app, &c);
     if (PyContext_Exit(context) < 0) {
-        failure_note(&t->lease, "leaving the request's context");
+        failure_note(&t->guard, "leaving the request's context");
     }
     return after_is_due(&t->after, context);
 }
@@ -332,14 +332,14 @@ enter(struct wsgi_thread *t, struct request *q)
 {
     PyEval_RestoreThread(t->state);
     imports_begin();
-    lease_start(&t->lease, q);
+    request_guard_start(&t->guard, q);
 }
 
 static void
 leave(struct wsgi_thread *t)
 {
     errors_end_line();
-    lease_end(&t->lease);
+    request_guard_end(&t->guard);
     imports_end();
     assert(!PyErr_Occurred());
     (void)PyEval_SaveThread();
@@ -352,9 +352,9 @@ handler_run(struct wsgi_thread *t, struct request *q)
         return;
     }
     enter(t, q);
-    timeout_allow(&t->lease);
+    timeout_allow(&t->guard);
     q->has_after = run(t);
-    timeout_forbid(&t->lease);
+    timeout_forbid(&t->guard);
     leave(t);
 }
 
@@ -363,7 +363,7 @@ handler_after(struct wsgi_thread *t, struct request *q)
 {
     enter(t, q);
     after_run(&t->after);
-    if (t->lease.forked) {
+    if (t->guard.forked) {
         end_forked_child(q);
     }
     leave(t);

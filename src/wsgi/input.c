@@ -24,13 +24,13 @@ enum {
 static const char input_name[] = "wsgi.input";
 
 typedef struct {
-    PyObject_HEAD struct lease *lease; /* NULL: the request is over */
+    PyObject_HEAD struct request_guard *guard; /* NULL: the request is over */
     enum request_stream stream;
     struct buf ahead; /* bytes from pos on have been read but not handed out */
     size_t pos;
 } InputObject;
 
-/* -- bytes from the request (inside the lease) ---------------------------------- */
+/* -- bytes from the request (inside the guard) ---------------------------------- */
 
 static size_t
 ahead_len(const InputObject *in)
@@ -48,24 +48,24 @@ ahead_skip(InputObject *in, size_t n)
 }
 
 static int
-raise_read_error(struct lease *l, int err)
+raise_read_error(struct request_guard *g, int err)
 {
-    if (err == -ECANCELED && pthread_equal(l->thread, pthread_self())) {
-        return timeout_raise(l);
+    if (err == -ECANCELED && pthread_equal(g->thread, pthread_self())) {
+        return timeout_raise(g);
     }
     if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
-        lease_set_gone(l, err, LEASE_REQUEST);
+        request_guard_set_gone(g, err, GUARD_REQUEST);
     }
-    return lease_raise(err, request_read_strerror(err));
+    return request_guard_raise(err, request_read_strerror(err));
 }
 
 /* > 0, 0 at the end, -1 with an exception. */
 static ssize_t
 receive(InputObject *in, void *to, size_t size)
 {
-    ssize_t n = request_read(in->lease->q, in->stream, to, size);
+    ssize_t n = request_read(in->guard->q, in->stream, to, size);
 
-    return n < 0 ? raise_read_error(in->lease, (int)n) : n;
+    return n < 0 ? raise_read_error(in->guard, (int)n) : n;
 }
 
 /* Reads whatever comes next behind what is there already. */
@@ -92,7 +92,7 @@ receive_ahead(InputObject *in)
 static size_t
 bytes_left(const InputObject *in)
 {
-    const struct request *q = in->lease->q;
+    const struct request *q = in->guard->q;
 
     if (in->stream != STREAM_STDIN || q->content_length < 0) {
         return SIZE_MAX;
@@ -225,13 +225,13 @@ static PyObject *
 call_inside(PyObject *self, read_fn fn, size_t want)
 {
     InputObject *in = (InputObject *)self;
-    struct lease *lease = in->lease;
+    struct request_guard *guard = in->guard;
 
-    if (lease_enter_held(&in->lease, input_name) < 0) {
+    if (request_guard_enter_held(&in->guard, input_name) < 0) {
         return NULL;
     }
     PyObject *result = fn(in, want);
-    lease_leave(lease);
+    request_guard_leave(guard);
     return result;
 }
 
@@ -437,12 +437,13 @@ input_type(PyObject *module)
 }
 
 PyObject *
-input_new(PyTypeObject *type, struct lease *lease, enum request_stream stream)
+input_new(PyTypeObject *type, struct request_guard *guard,
+          enum request_stream stream)
 {
     InputObject *in = PyObject_New(InputObject, type);
 
     if (in != NULL) {
-        in->lease = lease;
+        in->guard = guard;
         in->stream = stream;
         in->pos = 0;
         buf_init(&in->ahead, PY_SSIZE_T_MAX);
@@ -454,6 +455,6 @@ void
 input_expire(PyObject *input)
 {
     if (input != NULL) {
-        ((InputObject *)input)->lease = NULL;
+        ((InputObject *)input)->guard = NULL;
     }
 }

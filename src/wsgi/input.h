@@ -5,9 +5,9 @@
  *            readlines() and iteration, on bytes that may still be on their way.
  *            read(n) waits for n bytes or the end; readline() only for its line;
  *            read1() and readinto() for any bytes.
- * Owner:     Python; it borrows the lease until input_expire().
+ * Owner:     Python; it borrows the guard until input_expire().
  * Lifetime:  any; after the request every method raises RuntimeError.
- * Threads:   any, one at a time (lease.h).
+ * Threads:   any, one at a time (request_guard.h).
  * GIL:       held; released while a read waits.
  * Errors:    OSError by errno where the body is cut short, late or too large.
  * Blocks:    up to --body-timeout without a byte.
@@ -16,14 +16,14 @@
 #ifndef WSGI_INPUT_H
 #define WSGI_INPUT_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 
 /* The type, for module.c. New reference. */
 PyObject *input_type(PyObject *module);
 
-/* New reference; borrows the lease. */
-PyObject *input_new(PyTypeObject *type, struct lease *lease,
+/* New reference; borrows the guard. */
+PyObject *input_new(PyTypeObject *type, struct request_guard *guard,
                     enum request_stream stream);
 
 /* Its request has ended. input may be NULL. */

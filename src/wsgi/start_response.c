@@ -12,14 +12,14 @@
 
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
-    struct lease *lease; /* NULL: the response is complete */
+    struct request_guard *guard; /* NULL: the response is complete */
     bool called;
 } StartResponseObject;
 
 static const char start_response_name[] = "start_response()";
 static const char write_name[] = "write()";
 
-/* -- status and headers (inside the lease) ---------------------------------------- */
+/* -- status and headers (inside the guard) ---------------------------------------- */
 
 struct text {
     const char *bytes;
@@ -151,7 +151,7 @@ raise_again(PyObject *exc_info)
 static int
 begin_call(StartResponseObject *self, PyObject *exc_info)
 {
-    struct response *r = &self->lease->q->response;
+    struct response *r = &self->guard->q->response;
     bool again = self->called;
 
     self->called = true;
@@ -180,7 +180,7 @@ begin_call(StartResponseObject *self, PyObject *exc_info)
 /* -- write() ---------------------------------------------------------------------- */
 
 static int
-raise_write_error(struct lease *lease, int err)
+raise_write_error(struct request_guard *guard, int err)
 {
     if (err == -EBUSY) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -193,16 +193,17 @@ raise_write_error(struct lease *lease, int err)
         return -1;
     }
     if (err == -ECANCELED) {
-        return timeout_raise(lease);
+        return timeout_raise(guard);
     }
-    lease_set_gone(lease, err, LEASE_RESPONSE);
-    return lease_raise(err, "the client went away before it had the response");
+    request_guard_set_gone(guard, err, GUARD_RESPONSE);
+    return request_guard_raise(
+        err, "the client went away before it had the response");
 }
 
 static int
-write_inside(struct lease *lease, PyObject *block)
+write_inside(struct request_guard *guard, PyObject *block)
 {
-    struct response *r = &lease->q->response;
+    struct response *r = &guard->q->response;
 
     if (r->state == RESPONSE_NONE) {
         PyErr_SetString(PyExc_AssertionError,
@@ -210,10 +211,10 @@ write_inside(struct lease *lease, PyObject *block)
                         "start_response() failed");
         return -1;
     }
-    int e = response_write(lease->q, PyBytes_AS_STRING(block),
+    int e = response_write(guard->q, PyBytes_AS_STRING(block),
                            (size_t)PyBytes_GET_SIZE(block));
     if (e < 0) {
-        return raise_write_error(lease, e);
+        return raise_write_error(guard, e);
     }
     if (r->cut) {
         PyErr_Format(PyExc_ValueError,
@@ -227,19 +228,19 @@ write_inside(struct lease *lease, PyObject *block)
 static PyObject *
 write_block(PyObject *self, PyObject *block)
 {
-    struct lease *const *held = &((StartResponseObject *)self)->lease;
-    struct lease *lease = *held;
+    struct request_guard *const *held = &((StartResponseObject *)self)->guard;
+    struct request_guard *guard = *held;
 
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.200s",
                      Py_TYPE(block)->tp_name);
         return NULL;
     }
-    if (lease_enter_held(held, write_name) < 0) {
+    if (request_guard_enter_held(held, write_name) < 0) {
         return NULL;
     }
-    int r = write_inside(lease, block);
-    lease_leave(lease);
+    int r = write_inside(guard, block);
+    request_guard_leave(guard);
     return r < 0 ? NULL : Py_NewRef(Py_None);
 }
 
@@ -252,7 +253,7 @@ static int
 call_inside(StartResponseObject *self, PyObject *status, PyObject *headers,
             PyObject *exc_info)
 {
-    struct response *r = &self->lease->q->response;
+    struct response *r = &self->guard->q->response;
 
     if (begin_call(self, exc_info) < 0) {
         return -1;
@@ -269,7 +270,7 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                     PyObject *names)
 {
     StartResponseObject *self = (StartResponseObject *)callable;
-    struct lease *lease = self->lease;
+    struct request_guard *guard = self->guard;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
 
     if (names != NULL && PyTuple_GET_SIZE(names) > 0) {
@@ -282,11 +283,11 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      "start_response() takes 2 or 3 arguments, not %zd", n);
         return NULL;
     }
-    if (lease_enter_held(&self->lease, start_response_name) < 0) {
+    if (request_guard_enter_held(&self->guard, start_response_name) < 0) {
         return NULL;
     }
     int r = call_inside(self, args[0], args[1], n == 3 ? args[2] : Py_None);
-    lease_leave(lease);
+    request_guard_leave(guard);
     return r < 0 ? NULL : PyCFunction_New(&write_def, callable);
 }
 
@@ -329,13 +330,13 @@ start_response_type(PyObject *module)
 }
 
 PyObject *
-start_response_new(PyTypeObject *type, struct lease *lease)
+start_response_new(PyTypeObject *type, struct request_guard *guard)
 {
     StartResponseObject *self = PyObject_New(StartResponseObject, type);
 
     if (self != NULL) {
         self->vectorcall = start_response_call;
-        self->lease = lease;
+        self->guard = guard;
         self->called = false;
     }
     return (PyObject *)self;
@@ -345,6 +346,6 @@ void
 start_response_expire(PyObject *callable)
 {
     if (callable != NULL) {
-        ((StartResponseObject *)callable)->lease = NULL;
+        ((StartResponseObject *)callable)->guard = NULL;
     }
 }

@@ -3,7 +3,7 @@
  *
  * What:      the type StartResponse, a callable that checks status and headers
  *            while it is called and gives them to gateway/response.
- * Owner:     Python; it borrows the lease until start_response_expire().
+ * Owner:     Python; it borrows the guard until start_response_expire().
  * Lifetime:  any; after the response both callables raise RuntimeError.
  * Threads:   start_response() any, write() the request's own.
  * GIL:       held; write() releases it while the peer does not read.
@@ -15,14 +15,14 @@
 #ifndef WSGI_START_RESPONSE_H
 #define WSGI_START_RESPONSE_H
 
-#include "context/lease.h"
+#include "context/request_guard.h"
 #include "python/python.h"
 
 /* The type, for module.c. New reference. */
 PyObject *start_response_type(PyObject *module);
 
-/* New reference; borrows the lease. */
-PyObject *start_response_new(PyTypeObject *type, struct lease *lease);
+/* New reference; borrows the guard. */
+PyObject *start_response_new(PyTypeObject *type, struct request_guard *guard);
 
 /* The response is complete. callable may be NULL. */
 void start_response_expire(PyObject *callable);

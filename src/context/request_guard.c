@@ -1,19 +1,19 @@
 /*
- * lease.c - the right of Python objects to use the running request
+ * request_guard.c - the right of Python objects to use the running request
  *
  * The mutex is only ever taken by try while the GIL is held, so that the two
  * locks cannot be waited for in opposite orders.
  */
-#include "context/lease.h"
+#include "context/request_guard.h"
 
 #include <errno.h>
 
-static _Thread_local struct lease *current;
+static _Thread_local struct request_guard *current;
 static _Thread_local PyThreadState *waiting;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /* The hooks may run in any thread of the application that reads wsgi.input, so
- * its thread state is kept per thread and not in the lease. */
+ * its thread state is kept per thread and not in the guard. */
 static void
 release_gil(void *unused)
 {
@@ -35,7 +35,7 @@ take_gil(void *unused)
 }
 
 /* fork() leaves the child with the parent's connection. Only the thread that
- * forked lives on there, so its lease is the only one that can still be used. */
+ * forked lives on there, so its guard is the only one that can still be used. */
 static void
 after_fork_in_child(void)
 {
@@ -51,11 +51,11 @@ watch_forks(void)
 }
 
 int
-lease_init(struct lease *l)
+request_guard_init(struct request_guard *g)
 {
     pthread_mutexattr_t attr;
 
-    *l = (struct lease){.thread = pthread_self()};
+    *g = (struct request_guard){.thread = pthread_self()};
     (void)pthread_once(&fork_once, watch_forks);
     int r = pthread_mutexattr_init(&attr);
     if (r != 0) {
@@ -64,86 +64,86 @@ lease_init(struct lease *l)
     /* A finaliser that comes back into the request it interrupted must get an
      * error, not wait for itself. */
     (void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
-    r = pthread_mutex_init(&l->lock, &attr);
+    r = pthread_mutex_init(&g->lock, &attr);
     (void)pthread_mutexattr_destroy(&attr);
     return -r;
 }
 
 void
-lease_fini(struct lease *l)
+request_guard_fini(struct request_guard *g)
 {
-    (void)pthread_mutex_destroy(&l->lock);
+    (void)pthread_mutex_destroy(&g->lock);
 }
 
 bool
-lease_is_awaited(const struct lease *l)
+request_guard_is_awaited(const struct request_guard *g)
 {
     ASSERT_GIL();
-    return l->waiters > 0;
+    return g->waiters > 0;
 }
 
 /* The request's own thread has to get in, to finish the response for example;
  * whoever is inside now waits for the peer and ends at the latest with its
  * timeout. */
 static int
-wait_for_turn(struct lease *l)
+wait_for_turn(struct request_guard *g)
 {
     int r;
 
-    l->waiters++;
-    Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&l->lock);
-    Py_END_ALLOW_THREADS l->waiters--;
+    g->waiters++;
+    Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&g->lock);
+    Py_END_ALLOW_THREADS g->waiters--;
     return r;
 }
 
 /* Where a watchdog may look at the request, it must not change under it. */
 static void
-set_request(struct lease *l, struct request *q, bool watched)
+set_request(struct request_guard *g, struct request *q, bool watched)
 {
-    if (watched && pthread_mutex_trylock(&l->lock) != 0) {
-        (void)wait_for_turn(l);
+    if (watched && pthread_mutex_trylock(&g->lock) != 0) {
+        (void)wait_for_turn(g);
     }
-    l->q = q;
+    g->q = q;
     if (watched) {
-        (void)pthread_mutex_unlock(&l->lock);
+        (void)pthread_mutex_unlock(&g->lock);
     }
 }
 
 void
-lease_start(struct lease *l, struct request *q)
+request_guard_start(struct request_guard *g, struct request *q)
 {
-    l->gone = 0;
+    g->gone = 0;
     (void)request_id(q); /* before another thread can ask for it */
     q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
-    current = l;
-    set_request(l, q, q->cancel != NULL);
+    current = g;
+    set_request(g, q, q->cancel != NULL);
 }
 
 void
-lease_end(struct lease *l)
+request_guard_end(struct request_guard *g)
 {
-    struct request *q = l->q;
+    struct request *q = g->q;
 
-    set_request(l, NULL, q->cancel != NULL && !l->forked);
+    set_request(g, NULL, q->cancel != NULL && !g->forked);
     current = NULL;
     q->hooks = (struct wait_hooks){.enter = NULL};
 }
 
-struct lease *
-lease_current(void)
+struct request_guard *
+request_guard_current(void)
 {
     return current == NULL || current->forked ? NULL : current;
 }
 
 int
-lease_check(const struct lease *l, const char *what)
+request_guard_check(const struct request_guard *g, const char *what)
 {
-    if (l == NULL) {
+    if (g == NULL) {
         PyErr_Format(PyExc_RuntimeError, "%s was used after its request ended",
                      what);
         return -1;
     }
-    if (l->forked) {
+    if (g->forked) {
         PyErr_Format(PyExc_RuntimeError,
                      "%s was used in a forked child; only the process that got "
                      "the request can use it",
@@ -154,18 +154,18 @@ lease_check(const struct lease *l, const char *what)
 }
 
 int
-lease_enter(struct lease *l, const char *what)
+request_guard_enter(struct request_guard *g, const char *what)
 {
-    if (lease_check(l, what) < 0) {
+    if (request_guard_check(g, what) < 0) {
         return -1;
     }
-    int r = pthread_mutex_trylock(&l->lock);
+    int r = pthread_mutex_trylock(&g->lock);
     if (r == EBUSY &&
-        (pthread_equal(l->thread, pthread_self()) || atomic_load(&l->peeked))) {
-        r = wait_for_turn(l);
+        (pthread_equal(g->thread, pthread_self()) || atomic_load(&g->peeked))) {
+        r = wait_for_turn(g);
     }
     else if (r == EBUSY) {
-        r = pthread_mutex_trylock(&l->lock); /* a peek has just ended */
+        r = pthread_mutex_trylock(&g->lock); /* a peek has just ended */
     }
     if (r != 0) {
         PyErr_Format(PyExc_RuntimeError,
@@ -177,60 +177,60 @@ lease_enter(struct lease *l, const char *what)
 }
 
 int
-lease_enter_held(struct lease *const *held, const char *what)
+request_guard_enter_held(struct request_guard *const *held, const char *what)
 {
-    struct lease *l = *held;
+    struct request_guard *g = *held;
 
-    if (lease_enter(l, what) < 0) {
+    if (request_guard_enter(g, what) < 0) {
         return -1;
     }
-    if (*held == l) {
+    if (*held == g) {
         return 0;
     }
-    lease_leave(l); /* the thread's next request, or none */
-    return lease_check(NULL, what);
+    request_guard_leave(g); /* the thread's next request, or none */
+    return request_guard_check(NULL, what);
 }
 
 bool
-lease_try(struct lease *l)
+request_guard_try(struct request_guard *g)
 {
-    return !l->forked && pthread_mutex_trylock(&l->lock) == 0;
+    return !g->forked && pthread_mutex_trylock(&g->lock) == 0;
 }
 
 void
-lease_leave(struct lease *l)
+request_guard_leave(struct request_guard *g)
 {
-    (void)pthread_mutex_unlock(&l->lock);
+    (void)pthread_mutex_unlock(&g->lock);
 }
 
 bool
-lease_peek(struct lease *l)
+request_guard_peek(struct request_guard *g)
 {
-    atomic_store(&l->peeked, true);
-    if (lease_try(l)) {
+    atomic_store(&g->peeked, true);
+    if (request_guard_try(g)) {
         return true;
     }
-    atomic_store(&l->peeked, false);
+    atomic_store(&g->peeked, false);
     return false;
 }
 
 void
-lease_peek_end(struct lease *l)
+request_guard_peek_end(struct request_guard *g)
 {
-    lease_leave(l);
-    atomic_store(&l->peeked, false);
+    request_guard_leave(g);
+    atomic_store(&g->peeked, false);
 }
 
 void
-lease_set_gone(struct lease *l, int err, enum lease_side side)
+request_guard_set_gone(struct request_guard *g, int err, enum guard_side side)
 {
-    l->gone = err;
-    l->gone_side = side;
-    l->q->errors_to_server = 0;
+    g->gone = err;
+    g->gone_side = side;
+    g->q->errors_to_server = 0;
 }
 
 int
-lease_raise(int err, const char *text)
+request_guard_raise(int err, const char *text)
 {
     /* The constructor picks ConnectionAbortedError, BrokenPipeError ... */
     CLEANUP(py_clear)

@@ -58,8 +58,8 @@ SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page stack_dump traceback
 SRC_context   := errors interrupt request_guard timeout
-SRC_app       := apps bytecode callable imports loader scripts spawn target \
-                 watch
+SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
+                 loader scripts spawn
 SRC_wsgi      := after body environ failure file_wrapper handler input module \
                  start_response
 SRC_status    := control notify scoreboard status status_html status_json \

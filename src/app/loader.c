@@ -3,9 +3,9 @@
  */
 #include "app/loader.h"
 
-#include "app/apps.h"
+#include "app/app_cache.h"
+#include "app/app_spec.h"
 #include "app/imports.h"
-#include "app/target.h"
 #include "context/errors.h"
 #include "debug/traceback.h"
 #include "os/log.h"
@@ -25,7 +25,7 @@ enum { WHY_MAX = 2 * PATH_MAX + 512 };
 
 /* Set by loader_prepare(), then only read. */
 static const struct config *config;
-static struct target only; /* the one APP; file and module NULL without one */
+static struct app_spec only; /* the one APP; file and module NULL without one */
 static char scripts_dir[PATH_MAX]; /* --scripts-in, absolute */
 static char **path_dirs; /* --python-path, absolute; NULL behind the last */
 
@@ -103,7 +103,7 @@ loader_prepare(const struct config *from)
     if (r != 0 || config->app == NULL) {
         return r;
     }
-    r = target_parse(config->app, config->callable, &only, why, sizeof(why));
+    r = app_spec_parse(config->app, config->callable, &only, why, sizeof(why));
     if (r < 0) {
         log_error("APP %s: %s", config->app, why);
         return r == -EINVAL ? EX_USAGE : EX_NOINPUT;
@@ -158,8 +158,8 @@ loader_set_path(void)
             return -1;
         }
     }
-    return has_app() ? apps_init(config, &only, NULL)
-                     : apps_init(config, NULL, scripts_dir);
+    return has_app() ? app_cache_init(config, &only, NULL)
+                     : app_cache_init(config, NULL, scripts_dir);
 }
 
 /* True where str(exc) says everything: no code has raised it, and nothing else
@@ -174,7 +174,7 @@ is_sentence(PyObject *exc)
            !PyErr_GivenExceptionMatches(exc, PyExc_SyntaxError);
 }
 
-/* The cause alone: what apps.c wraps around it is for requests. */
+/* The cause alone: what app_cache.c wraps around it is for requests. */
 static void
 print_failure(PyObject *exc)
 {
@@ -198,7 +198,7 @@ print_failure(PyObject *exc)
 bool
 loader_is_loaded(void)
 {
-    return apps_only_is_ready();
+    return app_cache_only_is_ready();
 }
 
 int
@@ -209,7 +209,7 @@ loader_load(void)
     }
     PyGILState_STATE gil = PyGILState_Ensure();
     imports_begin();
-    PyObject *callable = apps_get_only();
+    PyObject *callable = app_cache_get_only();
     int r = callable == NULL ? EX_SOFTWARE : 0;
     if (callable == NULL) {
         PyObject *exc = py_catch();

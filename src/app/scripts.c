@@ -3,7 +3,7 @@
  */
 #include "app/scripts.h"
 
-#include "app/target.h"
+#include "app/app_spec.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -118,8 +118,8 @@ static bool
 is_script(const struct script *s, const char *asked)
 {
     return (s->st.st_mode & S_IXUSR) != 0 ||
-           target_is_script_name(asked, strlen(asked)) ||
-           target_is_script_name(s->path, strlen(s->path));
+           app_spec_is_script_name(asked, strlen(asked)) ||
+           app_spec_is_script_name(s->path, strlen(s->path));
 }
 
 /* Cuts path at the first regular file, which is what nginx's and lighttpd's

@@ -3,7 +3,7 @@
  */
 #include "wsgi/failure.h"
 
-#include "app/apps.h"
+#include "app/app_cache.h"
 #include "base/buf.h"
 #include "context/errors.h"
 #include "context/interrupt.h"
@@ -79,7 +79,7 @@ find_answer(const struct request_guard *g, PyObject *exc)
     if (answer != NULL && is_os_error(exc, answer->err)) {
         return answer;
     }
-    return apps_is_not_found(exc) ? &not_found : NULL;
+    return app_cache_is_not_found(exc) ? &not_found : NULL;
 }
 
 static void
@@ -111,7 +111,7 @@ answer_other(struct request_guard *g, const struct request_answer *answer,
              PyObject *exc)
 {
     CLEANUP(py_clear)
-    PyObject *text = apps_is_not_found(exc) ? PyObject_Str(exc) : NULL;
+    PyObject *text = app_cache_is_not_found(exc) ? PyObject_Str(exc) : NULL;
     const char *why = text == NULL ? NULL : PyUnicode_AsUTF8(text);
 
     PyErr_Clear();

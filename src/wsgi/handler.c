@@ -3,7 +3,7 @@
  */
 #include "wsgi/handler.h"
 
-#include "app/apps.h"
+#include "app/app_cache.h"
 #include "app/imports.h"
 #include "app/loader.h"
 #include "context/errors.h"
@@ -308,7 +308,7 @@ static bool
 run(struct wsgi_thread *t)
 {
     struct call c = {.input = NULL};
-    CLEANUP(py_clear) PyObject *app = apps_get(t->guard.q);
+    CLEANUP(py_clear) PyObject *app = app_cache_get(t->guard.q);
     CLEANUP(py_clear)
     PyObject *context = app == NULL ? NULL : PyContext_CopyCurrent();
 

@@ -1,7 +1,7 @@
 /*
- * target.c - what is to be loaded: a file or a module, and what to call in it
+ * app_spec.c - what is to be loaded: a file or a module, and what to call in it
  */
-#include "app/target.h"
+#include "app/app_spec.h"
 
 #include "app/bytecode.h"
 #include "app/callable.h"
@@ -29,7 +29,7 @@ ends_with(const char *s, size_t n, const char *end)
 }
 
 bool
-target_is_script_name(const char *s, size_t n)
+app_spec_is_script_name(const char *s, size_t n)
 {
     static const char *const ends[] = {".py", ".wsgi", ".cgi", ".fcgi"};
     for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -95,7 +95,8 @@ static bool
 is_file_form(const char *app)
 {
     return strchr(app, '/') != NULL ||
-           (target_is_script_name(app, strlen(app)) && !is_wsgi_module(app)) ||
+           (app_spec_is_script_name(app, strlen(app)) &&
+            !is_wsgi_module(app)) ||
            is_regular_file(app);
 }
 
@@ -109,7 +110,7 @@ set_text(char **to, const char *from, size_t n)
 /* A name no import asks for: the same for the same path in every process, so
  * that what one pickles another can read. */
 static bool
-set_made_up_name(struct target *t)
+set_made_up_name(struct app_spec *t)
 {
     const char *slash = strrchr(t->file, '/');
     const char *base = slash == NULL ? t->file : slash + 1;
@@ -129,7 +130,7 @@ set_made_up_name(struct target *t)
 }
 
 static int
-parse_file(const char *app, struct target *t, char *why, size_t why_size)
+parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
 {
     char path[PATH_MAX];
     char reason[2 * PATH_MAX + 256];
@@ -148,7 +149,7 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
         const char *colon = strrchr(app, ':');
         size_t n = colon == NULL ? 0 : (size_t)(colon - app);
         const char *hint =
-            n > 0 && target_is_script_name(app, n)
+            n > 0 && app_spec_is_script_name(app, n)
                 ? "; for a file, name the callable with --callable"
                 : "";
         (void)snprintf(why, why_size, "%s%s", reason, hint);
@@ -159,7 +160,7 @@ parse_file(const char *app, struct target *t, char *why, size_t why_size)
 }
 
 static int
-parse_module(const char *app, struct target *t, char *why, size_t why_size)
+parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
 {
     size_t n = strcspn(app, ":");
     const char *expr = app[n] == ':' ? app + n + 1 : NULL;
@@ -176,7 +177,7 @@ parse_module(const char *app, struct target *t, char *why, size_t why_size)
     }
     char file[PATH_MAX];
     (void)snprintf(file, sizeof(file), "%.*s", (int)n, app);
-    if (target_is_script_name(app, n) && is_regular_file(file)) {
+    if (app_spec_is_script_name(app, n) && is_regular_file(file)) {
         (void)snprintf(why, why_size,
                        "%s is a file: name its callable with --callable", file);
         return -EINVAL;
@@ -202,10 +203,10 @@ parse_module(const char *app, struct target *t, char *why, size_t why_size)
 }
 
 int
-target_parse(const char *app, const char *callable, struct target *ret_target,
-             char *why, size_t why_size)
+app_spec_parse(const char *app, const char *callable,
+               struct app_spec *ret_target, char *why, size_t why_size)
 {
-    struct target t = {.alone = true};
+    struct app_spec t = {.alone = true};
     int r = -ENOMEM;
 
     t.shown = strdup(app);
@@ -218,7 +219,7 @@ target_parse(const char *app, const char *callable, struct target *ret_target,
         if (r == -ENOMEM || r == -ENAMETOOLONG) {
             (void)snprintf(why, why_size, "%s", strerror(-r));
         }
-        target_fini(&t);
+        app_spec_fini(&t);
         return r;
     }
     *ret_target = t;
@@ -226,28 +227,28 @@ target_parse(const char *app, const char *callable, struct target *ret_target,
 }
 
 int
-target_init_file(struct target *t, const char *path, const char *callable)
+app_spec_init_file(struct app_spec *t, const char *path, const char *callable)
 {
-    *t = (struct target){.alone = false};
+    *t = (struct app_spec){.alone = false};
     t->shown = strdup(path);
     t->file = strdup(path);
     t->expr = callable == NULL ? NULL : strdup(callable);
     if (t->shown == NULL || t->file == NULL ||
         (callable != NULL && t->expr == NULL) || !set_made_up_name(t)) {
-        target_fini(t);
+        app_spec_fini(t);
         return -ENOMEM;
     }
     return 0;
 }
 
 void
-target_fini(struct target *t)
+app_spec_fini(struct app_spec *t)
 {
     free(t->shown);
     free(t->file);
     free(t->module);
     free(t->expr);
-    *t = (struct target){.alone = false};
+    *t = (struct app_spec){.alone = false};
 }
 
 /* -- the module's name ------------------------------------------------------- */
@@ -289,7 +290,7 @@ is_built_in(PyObject *name)
  * file a second time. Where this could hide some other module, and for one
  * script of several, the made-up name. Never "__main__". */
 static PyObject *
-module_name(const struct target *t)
+module_name(const struct app_spec *t)
 {
     const char *slash = t->file == NULL ? NULL : strrchr(t->file, '/');
     size_t n = slash == NULL ? 0 : strlen(slash + 1);
@@ -337,7 +338,7 @@ add_folder(const char *file)
 }
 
 static PyObject *
-import_file(const struct target *t)
+import_file(const struct app_spec *t)
 {
     CLEANUP(py_clear) PyObject *name = module_name(t);
     CLEANUP(py_clear) PyObject *path = PyUnicode_DecodeFSDefault(t->file);
@@ -358,13 +359,13 @@ import_file(const struct target *t)
 
 /* For messages: where the callable is looked for. */
 static const char *
-place(const struct target *t)
+place(const struct app_spec *t)
 {
     return t->file != NULL ? t->shown : t->module;
 }
 
 static PyObject *
-raise_missing(const struct target *t, const char *name, size_t n)
+raise_missing(const struct app_spec *t, const char *name, size_t n)
 {
     CLEANUP(py_clear)
     PyObject *text =
@@ -375,7 +376,7 @@ raise_missing(const struct target *t, const char *name, size_t n)
 }
 
 static PyObject *
-default_callable(const struct target *t, PyObject *module,
+default_callable(const struct app_spec *t, PyObject *module,
                  const char **ret_name)
 {
     static const char *const names[] = {"application", "app"};
@@ -399,7 +400,7 @@ default_callable(const struct target *t, PyObject *module,
 
 /* a.b.c of the module. */
 static PyObject *
-dotted_attribute(const struct target *t, PyObject *module, const char *s,
+dotted_attribute(const struct app_spec *t, PyObject *module, const char *s,
                  size_t n)
 {
     CLEANUP(py_clear) PyObject *at = Py_NewRef(module);
@@ -542,7 +543,7 @@ call_factory(PyObject *factory, const char *expr)
 
 /* *ret_name: what it is called there. */
 static PyObject *
-find_callable(const struct target *t, PyObject *module, const char **ret_name)
+find_callable(const struct app_spec *t, PyObject *module, const char **ret_name)
 {
     if (t->expr == NULL) {
         return default_callable(t, module, ret_name);
@@ -564,7 +565,7 @@ find_callable(const struct target *t, PyObject *module, const char **ret_name)
 }
 
 PyObject *
-target_load(const struct target *t)
+app_spec_load(const struct app_spec *t)
 {
     const char *name = NULL;
 

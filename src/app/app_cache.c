@@ -1,11 +1,11 @@
 /*
- * apps.c - the applications of this process and the state each is in
+ * app_cache.c - the applications of this process and the state each is in
  */
-#include "app/apps.h"
+#include "app/app_cache.h"
 
+#include "app/failed_imports.h"
 #include "app/imports.h"
 #include "app/scripts.h"
-#include "app/watch.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "context/timeout.h"
@@ -38,17 +38,17 @@ enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
 /* All fields but lock are protected by the GIL. */
 struct app {
     struct app *next; /* in its bucket */
-    struct target own_target;
-    const struct target *target;
+    struct app_spec own_target;
+    const struct app_spec *target;
     PyThread_type_lock lock; /* held while loading */
     unsigned long loader;    /* thread that holds it, 0 = none */
     enum app_state state;
-    PyObject *callable;   /* READY */
-    struct file_id stamp; /* READY: the script as it was loaded */
-    PyObject *text;       /* FAILED: what happened, with its traceback */
-    PyObject *exc;        /* FAILED, --debug: the exception itself */
-    struct watch watch;   /* FAILED */
-    int64_t retry_at_ms;  /* FAILED */
+    PyObject *callable;          /* READY */
+    struct file_id stamp;        /* READY: the script as it was loaded */
+    PyObject *text;              /* FAILED: what happened, with its traceback */
+    PyObject *exc;               /* FAILED, --debug: the exception itself */
+    struct failed_imports watch; /* FAILED */
+    int64_t retry_at_ms;         /* FAILED */
 };
 
 static const struct config *config;
@@ -195,14 +195,14 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     }
     PyErr_Clear();
 
-    watch_clear(&a->watch);
+    failed_imports_clear(&a->watch);
     if (a->target->file != NULL) {
-        watch_add(&a->watch, a->target->file, stamp);
+        failed_imports_add(&a->watch, a->target->file, stamp);
     }
     else {
-        watch_add_module(&a->watch, a->target->module);
+        failed_imports_add_module(&a->watch, a->target->module);
     }
-    watch_add_exception(&a->watch, exc);
+    failed_imports_add_exception(&a->watch, exc);
     for (size_t i = 0; i < a->watch.n; i++) {
         imports_add(a->watch.v[i].path, a->watch.v[i].stamp);
     }
@@ -257,11 +257,11 @@ static PyObject *
 load(struct app *a, struct file_id stamp)
 {
     if (a->state == APP_FAILED) {
-        watch_forget_changed(&a->watch);
+        failed_imports_forget_changed(&a->watch);
         forget_folders();
     }
     gc_begin_load();
-    PyObject *callable = target_load(a->target);
+    PyObject *callable = app_spec_load(a->target);
     PyObject *exc = callable == NULL ? py_catch() : NULL;
     gc_end_load();
     if (exc != NULL && timeout_is(exc)) {
@@ -277,7 +277,7 @@ load(struct app *a, struct file_id stamp)
     if (a == only_app) {
         atomic_store(&only_is_ready, true);
     }
-    watch_clear(&a->watch);
+    failed_imports_clear(&a->watch);
     Py_CLEAR(a->text);
     Py_CLEAR(a->exc);
     return callable;
@@ -300,7 +300,7 @@ load_or_fail(struct app *a, struct file_id stamp)
         return Py_NewRef(a->callable);
     }
     if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
-        !watch_changed(&a->watch)) {
+        !failed_imports_changed(&a->watch)) {
         raise_from(a->text, Py_XNewRef(a->exc));
         return NULL;
     }
@@ -357,7 +357,7 @@ new_app(void)
 {
     struct app *a = calloc(1, sizeof(*a));
     if (a != NULL) {
-        watch_init(&a->watch);
+        failed_imports_init(&a->watch);
         a->lock = PyThread_allocate_lock();
     }
     if (a == NULL || a->lock == NULL) {
@@ -382,7 +382,7 @@ app_of_script(const char *path)
     if (a == NULL) {
         return NULL;
     }
-    if (target_init_file(&a->own_target, path, config->callable) < 0) {
+    if (app_spec_init_file(&a->own_target, path, config->callable) < 0) {
         PyThread_free_lock(a->lock);
         free(a);
         PyErr_NoMemory();
@@ -434,7 +434,7 @@ get_script(struct request *q)
 }
 
 PyObject *
-apps_get_only(void)
+app_cache_get_only(void)
 {
     ASSERT_GIL();
     struct file_id stamp = {0, 0, 0, 0};
@@ -445,27 +445,27 @@ apps_get_only(void)
 }
 
 PyObject *
-apps_get(struct request *q)
+app_cache_get(struct request *q)
 {
     ASSERT_GIL();
-    return only_app != NULL ? apps_get_only() : get_script(q);
+    return only_app != NULL ? app_cache_get_only() : get_script(q);
 }
 
 bool
-apps_only_is_ready(void)
+app_cache_only_is_ready(void)
 {
     return atomic_load(&only_is_ready);
 }
 
 bool
-apps_is_not_found(PyObject *exc)
+app_cache_is_not_found(PyObject *exc)
 {
     return PyErr_GivenExceptionMatches(exc, not_found) != 0;
 }
 
 int
-apps_init(const struct config *from, const struct target *target,
-          const char *scripts_in)
+app_cache_init(const struct config *from, const struct app_spec *target,
+               const char *scripts_in)
 {
     config = from;
     scripts_dir = scripts_in;

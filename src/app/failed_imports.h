@@ -1,16 +1,16 @@
 /*
- * watch.h - the files that took part in a failed load, and whether they changed
+ * failed_imports.h - the files that took part in a failed load, and whether they changed
  *
  * What:      device, inode, size and time of each file: the script itself and
  *            those the traceback goes through; of a module that was not
  *            found, where it would be.
  * Owner:     the application that failed.
- * Lifetime:  watch_init() to watch_fini(); watch_clear() forgets all files.
+ * Lifetime:  failed_imports_init() to failed_imports_fini(); failed_imports_clear() forgets all files.
  * Threads:   one at a time.     GIL: held for the functions with Python objects.
  * Errors:    none: a file that cannot be watched is not.   Blocks: file system.
  */
-#ifndef APP_WATCH_H
-#define APP_WATCH_H
+#ifndef APP_FAILED_IMPORTS_H
+#define APP_FAILED_IMPORTS_H
 
 #include "python/python.h"
 
@@ -19,33 +19,34 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { WATCH_MAX = 64 };
+enum { FAILED_IMPORTS_MAX = 64 };
 
-struct watch {
+struct failed_imports {
     struct {
         char *path;
         struct file_id stamp;
-    } v[WATCH_MAX];
+    } v[FAILED_IMPORTS_MAX];
     size_t n;
 };
 
-void watch_init(struct watch *w);
-void watch_clear(struct watch *w);
+void failed_imports_init(struct failed_imports *w);
+void failed_imports_clear(struct failed_imports *w);
 
 /* stamp: what it looked like before it was loaded. */
-void watch_add(struct watch *w, const char *path, struct file_id stamp);
+void failed_imports_add(struct failed_imports *w, const char *path,
+                        struct file_id stamp);
 
 /* Adds the files of the exception's traceback, and of its causes'. Leaves the
  * error indicator alone. */
-void watch_add_exception(struct watch *w, PyObject *exc);
+void failed_imports_add_exception(struct failed_imports *w, PyObject *exc);
 
 /* The file a module was loaded from, where it is in sys.modules. */
-void watch_add_module(struct watch *w, const char *name);
+void failed_imports_add_module(struct failed_imports *w, const char *name);
 
-bool watch_changed(const struct watch *w);
+bool failed_imports_changed(const struct failed_imports *w);
 
 /* Removes the modules of changed files from sys.modules, so that they are
  * imported anew. */
-void watch_forget_changed(const struct watch *w);
+void failed_imports_forget_changed(const struct failed_imports *w);
 
 #endif

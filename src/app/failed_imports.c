@@ -1,7 +1,7 @@
 /*
- * watch.c - the files that took part in a failed load, and whether they changed
+ * failed_imports.c - the files that took part in a failed load, and whether they changed
  */
-#include "app/watch.h"
+#include "app/failed_imports.h"
 
 #include <frameobject.h>
 #include <limits.h>
@@ -12,13 +12,13 @@
 enum { CHAIN_MAX = 16, FRAMES_MAX = 1000 };
 
 void
-watch_init(struct watch *w)
+failed_imports_init(struct failed_imports *w)
 {
     w->n = 0;
 }
 
 void
-watch_clear(struct watch *w)
+failed_imports_clear(struct failed_imports *w)
 {
     while (w->n > 0) {
         free(w->v[--w->n].path);
@@ -26,14 +26,15 @@ watch_clear(struct watch *w)
 }
 
 void
-watch_add(struct watch *w, const char *path, struct file_id stamp)
+failed_imports_add(struct failed_imports *w, const char *path,
+                   struct file_id stamp)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (strcmp(w->v[i].path, path) == 0) {
             return;
         }
     }
-    char *copy = w->n < WATCH_MAX ? strdup(path) : NULL;
+    char *copy = w->n < FAILED_IMPORTS_MAX ? strdup(path) : NULL;
     if (copy != NULL) {
         w->v[w->n].path = copy;
         w->v[w->n++].stamp = stamp;
@@ -42,7 +43,7 @@ watch_add(struct watch *w, const char *path, struct file_id stamp)
 
 /* A file name of Python's; names such as "<frozen importlib>" are no files. */
 static void
-add_name(struct watch *w, PyObject *name)
+add_name(struct failed_imports *w, PyObject *name)
 {
     const char *path =
         name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
@@ -52,12 +53,12 @@ add_name(struct watch *w, PyObject *name)
     }
     struct file_id stamp = file_id_of_path(path);
     if (path[0] == '/' && file_id_exists(&stamp)) {
-        watch_add(w, path, stamp);
+        failed_imports_add(w, path, stamp);
     }
 }
 
 static void
-add_traceback(struct watch *w, PyObject *exc)
+add_traceback(struct failed_imports *w, PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(exc);
     PyObject *at = traceback;
@@ -73,7 +74,7 @@ add_traceback(struct watch *w, PyObject *exc)
 
 /* folder/NAME.py and folder/NAME/__init__.py, which are not there yet. */
 static void
-add_module_in(struct watch *w, PyObject *folder, const char *name)
+add_module_in(struct failed_imports *w, PyObject *folder, const char *name)
 {
     static const char *const ends[] = {".py", "/__init__.py"};
     const char *dir = PyUnicode_Check(folder) ? PyUnicode_AsUTF8(folder) : NULL;
@@ -83,7 +84,7 @@ add_module_in(struct watch *w, PyObject *folder, const char *name)
          i++) {
         int n = snprintf(path, sizeof(path), "%s/%s%s", dir, name, ends[i]);
         if (n > 0 && (size_t)n < sizeof(path)) {
-            watch_add(w, path, file_id_of_path(path));
+            failed_imports_add(w, path, file_id_of_path(path));
         }
     }
     PyErr_Clear();
@@ -109,7 +110,7 @@ folders_of(PyObject *name, const char *dot)
 }
 
 static void
-add_missing(struct watch *w, PyObject *exc)
+add_missing(struct failed_imports *w, PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *name = PyObject_GetAttrString(exc, "name");
     const char *text =
@@ -127,7 +128,7 @@ add_missing(struct watch *w, PyObject *exc)
 }
 
 void
-watch_add_exception(struct watch *w, PyObject *exc)
+failed_imports_add_exception(struct failed_imports *w, PyObject *exc)
 {
     PyObject *at = Py_NewRef(exc);
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
@@ -151,7 +152,7 @@ watch_add_exception(struct watch *w, PyObject *exc)
 }
 
 void
-watch_add_module(struct watch *w, const char *name)
+failed_imports_add_module(struct failed_imports *w, const char *name)
 {
     PyObject *m = PyDict_GetItemString(PyImport_GetModuleDict(), name);
     CLEANUP(py_clear)
@@ -161,14 +162,14 @@ watch_add_module(struct watch *w, const char *name)
 }
 
 static bool
-is_changed(const struct watch *w, size_t i)
+is_changed(const struct failed_imports *w, size_t i)
 {
     struct file_id now = file_id_of_path(w->v[i].path);
     return !file_id_equal(&now, &w->v[i].stamp);
 }
 
 bool
-watch_changed(const struct watch *w)
+failed_imports_changed(const struct failed_imports *w)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (is_changed(w, i)) {
@@ -201,7 +202,7 @@ forget_file(const char *path)
 }
 
 void
-watch_forget_changed(const struct watch *w)
+failed_imports_forget_changed(const struct failed_imports *w)
 {
     for (size_t i = 0; i < w->n; i++) {
         if (is_changed(w, i)) {

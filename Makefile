@@ -60,8 +60,8 @@ SRC_debug     := debug_page stack_dump traceback
 SRC_context   := errors interrupt request_guard timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
-SRC_wsgi      := after body environ failure file_wrapper handler input module \
-                 start_response
+SRC_wsgi      := after_response environ failure file_wrapper handler input \
+                 module response_body start_response
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_shot status_text
 SRC_process   := child logs pid_file privs signals

@@ -163,7 +163,7 @@ intern_known(PyObject *known)
 }
 
 int
-environ_init(struct environ_cache *c, struct after *after,
+environ_init(struct environ_cache *c, struct after_response *after,
              const struct module_state *types, struct wsgi_facts facts)
 {
     *c = (struct environ_cache){
@@ -363,7 +363,7 @@ slot_update(struct environ_slot *slot, PyObject *template,
 static int
 update_after(const struct environ_cache *c, struct environ_shape *s)
 {
-    PyObject *now = after_callable(c->after);
+    PyObject *now = after_response_callable(c->after);
 
     if (now == NULL || PyDict_SetItem(s->template, c->key_after, now) < 0) {
         return -1;

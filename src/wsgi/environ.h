@@ -17,7 +17,7 @@
 #include "python/python.h"
 
 #include "gateway/request.h"
-#include "wsgi/after.h"
+#include "wsgi/after_response.h"
 #include "wsgi/handler.h"
 #include "wsgi/module.h"
 
@@ -40,9 +40,9 @@ struct environ_shape {
 };
 
 struct environ_cache {
-    struct after *after; /* borrowed */
-    PyObject *constants; /* wsgi.*: in every environ */
-    PyObject *known;     /* interned names */
+    struct after_response *after; /* borrowed */
+    PyObject *constants;          /* wsgi.*: in every environ */
+    PyObject *known;              /* interned names */
     PyObject *key_input, *key_after, *key_data, *key_scheme, *key_terminated,
         *key_once, *key_role, *key_request_id;
     struct environ_shape shapes[ENVIRON_SHAPES];
@@ -51,7 +51,8 @@ struct environ_cache {
 
 /* 0, or -1 with an exception; then environ_fini() is to be called as well. after
  * must outlive the cache. */
-CHECK_RESULT int environ_init(struct environ_cache *c, struct after *after,
+CHECK_RESULT int environ_init(struct environ_cache *c,
+                              struct after_response *after,
                               const struct module_state *types,
                               struct wsgi_facts facts);
 void environ_fini(struct environ_cache *c);

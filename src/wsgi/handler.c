@@ -14,12 +14,12 @@
 #include "os/log.h"
 #include "python/interp.h"
 #include "python/python.h"
-#include "wsgi/after.h"
-#include "wsgi/body.h"
+#include "wsgi/after_response.h"
 #include "wsgi/environ.h"
 #include "wsgi/failure.h"
 #include "wsgi/input.h"
 #include "wsgi/module.h"
+#include "wsgi/response_body.h"
 #include "wsgi/start_response.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct wsgi_thread {
     const struct module_state *types;
     struct environ_cache environs;
     struct request_guard guard;
-    struct after after;
+    struct after_response after;
     PyObject *close_name;
 };
 
@@ -52,7 +52,7 @@ thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
     if (t->types == NULL || t->close_name == NULL) {
         return -1;
     }
-    after_init(&t->after, t->types->after, &t->guard);
+    after_response_init(&t->after, t->types->after, &t->guard);
     return environ_init(&t->environs, &t->after, t->types, facts);
 }
 
@@ -157,7 +157,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     PyEval_RestoreThread(t->state);
     errors_end_line();
     environ_fini(&t->environs);
-    after_fini(&t->after);
+    after_response_fini(&t->after);
     Py_CLEAR(t->close_name);
     bool is_awaited = request_guard_is_awaited(&t->guard);
     if (t->is_main) {
@@ -275,22 +275,22 @@ end_forked_child(struct request *q)
 static void
 answer(struct wsgi_thread *t, PyObject *app, struct call *c)
 {
-    enum body_end end = BODY_FAILED;
+    enum response_body_end end = RESPONSE_BODY_FAILED;
 
     if (call_init(c, t) == 0) {
         c->result = call_application(t, app, c);
     }
     if (c->result != NULL && !t->guard.forked) {
-        end = body_send(&t->guard, t->types, c->result);
+        end = response_body_send(&t->guard, t->types, c->result);
     }
     if (t->guard.forked) {
         end_forked_child(t->guard.q);
         return;
     }
-    if (end == BODY_FAILED) {
+    if (end == RESPONSE_BODY_FAILED) {
         failure_answer(&t->guard);
     }
-    else if (end == BODY_GONE) {
+    else if (end == RESPONSE_BODY_GONE) {
         failure_gone(&t->guard);
     }
     expire(t, start_response_expire, c->start_response);
@@ -324,7 +324,7 @@ run(struct wsgi_thread *t)
     if (PyContext_Exit(context) < 0) {
         failure_note(&t->guard, "leaving the request's context");
     }
-    return after_is_due(&t->after, context);
+    return after_response_is_due(&t->after, context);
 }
 
 static void
@@ -362,7 +362,7 @@ void
 handler_after(struct wsgi_thread *t, struct request *q)
 {
     enter(t, q);
-    after_run(&t->after);
+    after_response_run(&t->after);
     if (t->guard.forked) {
         end_forked_child(q);
     }

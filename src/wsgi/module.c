@@ -5,7 +5,7 @@
 
 #include "context/errors.h"
 #include "context/timeout.h"
-#include "wsgi/after.h"
+#include "wsgi/after_response.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
 #include "wsgi/start_response.h"
@@ -34,7 +34,7 @@ module_exec(PyObject *module)
         add_type(module, errors_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
         add_type(module, start_response_type, &s->start_response) < 0 ||
-        add_type(module, after_type, &s->after) < 0 ||
+        add_type(module, after_response_type, &s->after) < 0 ||
         add_type(module, timeout_type, &s->timeout) < 0) {
         return -1;
     }

@@ -1,7 +1,7 @@
 /*
- * after.c - wsgi_cgi.after_response: work that runs once the client is served
+ * after_response.c - wsgi_cgi.after_response: work that runs once the client is served
  */
-#include "wsgi/after.h"
+#include "wsgi/after_response.h"
 
 #include "wsgi/failure.h"
 
@@ -9,7 +9,7 @@
 
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
-    struct after *after; /* NULL: the request is over */
+    struct after_response *after; /* NULL: the request is over */
 } AfterObject;
 
 /* A noted call is a tuple: the callable, the names of keyword arguments (or
@@ -42,7 +42,7 @@ static PyObject *
 after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
            PyObject *names)
 {
-    struct after *a = ((AfterObject *)callable)->after;
+    struct after_response *a = ((AfterObject *)callable)->after;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
 
     if (n < 1 || !PyCallable_Check(args[0])) {
@@ -68,7 +68,7 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
 /* -- making the calls --------------------------------------------------------------- */
 
 static void
-expire(struct after *a)
+expire(struct after_response *a)
 {
     if (a->callable != NULL) {
         ((AfterObject *)a->callable)->after = NULL;
@@ -79,7 +79,7 @@ expire(struct after *a)
 
 /* Whoever still has it must not reach the next request of this thread. */
 static void
-expire_if_kept(struct after *a)
+expire_if_kept(struct after_response *a)
 {
     if (a->callable != NULL &&
         Py_REFCNT(a->callable) > 1 + (Py_ssize_t)a->in_templates) {
@@ -88,7 +88,7 @@ expire_if_kept(struct after *a)
 }
 
 bool
-after_is_due(struct after *a, PyObject *context)
+after_response_is_due(struct after_response *a, PyObject *context)
 {
     if (a->calls == NULL) {
         expire_if_kept(a);
@@ -99,7 +99,7 @@ after_is_due(struct after *a, PyObject *context)
 }
 
 static void
-make_one(struct after *a, PyObject *call)
+make_one(struct after_response *a, PyObject *call)
 {
     PyObject *names = PyTuple_GET_ITEM(call, CALL_NAMES);
     Py_ssize_t n = PyTuple_GET_SIZE(call) - CALL_ARGS;
@@ -122,7 +122,7 @@ make_one(struct after *a, PyObject *call)
 /* Each one's arguments go before the next begins. In a forked child nothing goes:
  * what the others hold, a temporary file for example, is the parent's to end. */
 static void
-make_all(struct after *a, PyObject *calls)
+make_all(struct after_response *a, PyObject *calls)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(calls); i++) {
         PyObject *call = PyList_GET_ITEM(calls, i);
@@ -137,7 +137,7 @@ make_all(struct after *a, PyObject *calls)
 }
 
 void
-after_run(struct after *a)
+after_response_run(struct after_response *a)
 {
     CLEANUP(py_clear) PyObject *context = py_take(&a->context);
     bool is_inside = PyContext_Enter(context) == 0;
@@ -202,13 +202,13 @@ static PyType_Spec after_spec = {
 };
 
 PyObject *
-after_type(PyObject *module)
+after_response_type(PyObject *module)
 {
     return PyType_FromModuleAndSpec(module, &after_spec, NULL);
 }
 
 PyObject *
-after_callable(struct after *a)
+after_response_callable(struct after_response *a)
 {
     if (a->callable == NULL) {
         AfterObject *self = PyObject_New(AfterObject, a->type);
@@ -222,13 +222,14 @@ after_callable(struct after *a)
 }
 
 void
-after_init(struct after *a, PyTypeObject *type, struct request_guard *guard)
+after_response_init(struct after_response *a, PyTypeObject *type,
+                    struct request_guard *guard)
 {
-    *a = (struct after){.type = type, .guard = guard};
+    *a = (struct after_response){.type = type, .guard = guard};
 }
 
 void
-after_fini(struct after *a)
+after_response_fini(struct after_response *a)
 {
     expire(a);
     Py_CLEAR(a->calls);

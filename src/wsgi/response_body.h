@@ -7,24 +7,25 @@
  * Owner:     the result stays the caller's, who also closes it.
  * Threads:   the request's thread.
  * GIL:       held; released while the peer does not read.
- * Errors:    see enum body_end.          Blocks: as the application and the peer.
+ * Errors:    see enum response_body_end.          Blocks: as the application and the peer.
  * Standards: PEP 3333, Buffering and Streaming, Content-Length.
  */
-#ifndef WSGI_BODY_H
-#define WSGI_BODY_H
+#ifndef WSGI_RESPONSE_BODY_H
+#define WSGI_RESPONSE_BODY_H
 
 #include "context/request_guard.h"
 #include "python/python.h"
 #include "wsgi/module.h"
 
-enum body_end {
-    BODY_FAILED = -1, /* a Python exception is set; the response is not ended */
-    BODY_DONE, /* the response has ended (cut short: aborted and logged) */
-    BODY_GONE, /* the client went away: guard->gone says how */
+enum response_body_end {
+    RESPONSE_BODY_FAILED =
+        -1, /* a Python exception is set; the response is not ended */
+    RESPONSE_BODY_DONE, /* the response has ended (cut short: aborted and logged) */
+    RESPONSE_BODY_GONE, /* the client went away: guard->gone says how */
 };
 
-CHECK_RESULT enum body_end body_send(struct request_guard *g,
-                                     const struct module_state *types,
-                                     PyObject *result);
+CHECK_RESULT enum response_body_end
+response_body_send(struct request_guard *g, const struct module_state *types,
+                   PyObject *result);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * after.h - wsgi_cgi.after_response: work that runs once the client is served
+ * after_response.h - wsgi_cgi.after_response: work that runs once the client is served
  *
  * What:      the type AfterResponse, a callable that notes calls while a request
  *            runs, and the calls themselves, made in the order they came when
@@ -8,16 +8,16 @@
  *            unless the application keeps it beyond its request: then it expires
  *            and the next request gets a new one.
  * Owner:     struct wsgi_thread.
- * Lifetime:  after_init() to after_fini().
+ * Lifetime:  after_response_init() to after_response_fini().
  * Threads:   noting a call any; the rest the request's thread.
  * GIL:       held.
  * Errors:    CPython's convention. TypeError: not callable; RuntimeError: the
  *            request is over, or this is a forked child. What the calls raise is
  *            logged.
- * Blocks:    after_run() as long as the calls do.
+ * Blocks:    after_response_run() as long as the calls do.
  */
-#ifndef WSGI_AFTER_H
-#define WSGI_AFTER_H
+#ifndef WSGI_AFTER_RESPONSE_H
+#define WSGI_AFTER_RESPONSE_H
 
 #include "context/request_guard.h"
 #include "python/python.h"
@@ -25,7 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct after {
+struct after_response {
     PyTypeObject *type; /* borrowed from the module */
     struct request_guard *guard;
     PyObject *callable;  /* the environ entry; NULL: to be made */
@@ -35,22 +35,23 @@ struct after {
 };
 
 /* The type, for module.c. New reference. */
-PyObject *after_type(PyObject *module);
+PyObject *after_response_type(PyObject *module);
 
-void after_init(struct after *a, PyTypeObject *type,
-                struct request_guard *guard);
-void after_fini(struct after *a);
+void after_response_init(struct after_response *a, PyTypeObject *type,
+                         struct request_guard *guard);
+void after_response_fini(struct after_response *a);
 
 /* What environ gets; borrowed, NULL with an exception. */
-PyObject *after_callable(struct after *a);
+PyObject *after_response_callable(struct after_response *a);
 
 /* The application has returned; context is what it ran in. True where there are
- * calls to be made: after_run() must follow, and until then more can be noted. */
-CHECK_RESULT bool after_is_due(struct after *a, PyObject *context);
+ * calls to be made: after_response_run() must follow, and until then more can be noted. */
+CHECK_RESULT bool after_response_is_due(struct after_response *a,
+                                        PyObject *context);
 
 /* Makes the calls, those that are noted meanwhile too, inside the guard's
  * request. In a forked child that comes back from one it returns at once, that
  * call's exception, if any, still set. */
-void after_run(struct after *a);
+void after_response_run(struct after_response *a);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * upload.c - what the application returned, on its way to the client
  */
-#include "wsgi/body.h"
+#include "wsgi/response_body.h"
 
 #include "app/callable.h"
 #include "context/errors.h"
@@ -277,9 +277,9 @@ finish(struct request_guard *g)
     return step;
 }
 
-enum body_end
-body_send(struct request_guard *g, const struct module_state *types,
-          PyObject *result)
+enum response_body_end
+response_body_send(struct request_guard *g, const struct module_state *types,
+                   PyObject *result)
 {
     struct file_span span;
     enum step step;
@@ -296,7 +296,7 @@ body_send(struct request_guard *g, const struct module_state *types,
     if (step == STEP_ON || step == STEP_FULL) {
         step = finish(g);
     }
-    return step == STEP_FAILED ? BODY_FAILED
-           : step == STEP_GONE ? BODY_GONE
-                               : BODY_DONE;
+    return step == STEP_FAILED ? RESPONSE_BODY_FAILED
+           : step == STEP_GONE ? RESPONSE_BODY_GONE
+                               : RESPONSE_BODY_DONE;
 }

@@ -2,7 +2,7 @@
 
 #include "gateway/path.h"
 #include "gateway/response.h"
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -71,7 +71,7 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
 {
     static const struct {
         const char *word, *type;
-        void (*write)(struct text_writer *, const struct status_shot *);
+        void (*write)(struct text_writer *, const struct status_snapshot *);
     } forms[] = {
         {"json", "application/json", status_json},
         {"openmetrics",
@@ -81,13 +81,13 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
         {"", "text/html; charset=utf-8", status_html},
     };
     struct text_writer sheet = {.out = out};
-    struct status_shot shot;
+    struct status_snapshot shot;
     size_t i = 0;
 
     while (forms[i].word[0] != '\0' && !has_word(query, forms[i].word)) {
         i++;
     }
-    status_shot_take(&shot, config, b, has_word(query, "full"));
+    status_snapshot_take(&shot, config, b, has_word(query, "full"));
     shot.own = own;
     forms[i].write(&sheet, &shot);
     *ret_type = forms[i].type;

@@ -5,7 +5,7 @@
  * every process and thread is doing, the longest request first.
  */
 #include "config.h"
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -150,7 +150,7 @@ add_memory(struct text_writer *s, int64_t kib)
 /* -- what is going on ------------------------------------------------------------------ */
 
 static void
-add_verdict(struct text_writer *s, const struct status_shot *shot)
+add_verdict(struct text_writer *s, const struct status_snapshot *shot)
 {
     const struct score_totals *t = &shot->totals;
     const char *class = "good", *text = "Serving";
@@ -179,7 +179,7 @@ add_verdict(struct text_writer *s, const struct status_shot *shot)
 }
 
 static void
-add_header(struct text_writer *s, const struct status_shot *shot)
+add_header(struct text_writer *s, const struct status_snapshot *shot)
 {
     char now[64] = "";
     time_t seconds = time(NULL);
@@ -224,7 +224,7 @@ add_tile(struct text_writer *s, const char *name, uint64_t value,
 }
 
 static void
-add_tiles(struct text_writer *s, const struct status_shot *shot)
+add_tiles(struct text_writer *s, const struct status_snapshot *shot)
 {
     const struct score_totals *t = &shot->totals;
     struct scoreboard *b = shot->board;
@@ -270,7 +270,7 @@ state_class(enum score_state state)
 }
 
 static void
-add_worker(struct text_writer *s, const struct status_shot *shot,
+add_worker(struct text_writer *s, const struct status_snapshot *shot,
            const struct status_worker *w)
 {
     text_writer_printf(s,
@@ -292,7 +292,7 @@ add_worker(struct text_writer *s, const struct status_shot *shot,
 }
 
 static void
-add_workers(struct text_writer *s, const struct status_shot *shot)
+add_workers(struct text_writer *s, const struct status_snapshot *shot)
 {
     text_writer_text(
         s, "<h2>Processes</h2><table><thead><tr><th>Process<th>State"
@@ -363,7 +363,7 @@ add_row(struct text_writer *s, const struct row *r)
 
 /* Threads that had a request; *ret_running of them have one now. */
 static size_t
-collect_rows(const struct status_shot *shot, struct row *rows, size_t max,
+collect_rows(const struct status_snapshot *shot, struct row *rows, size_t max,
              size_t *ret_running)
 {
     size_t n = 0;
@@ -388,7 +388,7 @@ collect_rows(const struct status_shot *shot, struct row *rows, size_t max,
 }
 
 static void
-add_threads(struct text_writer *s, const struct status_shot *shot)
+add_threads(struct text_writer *s, const struct status_snapshot *shot)
 {
     size_t max = (size_t)shot->board->nworkers * shot->board->nthreads;
     struct row *rows = calloc(max + 1, sizeof *rows);
@@ -423,7 +423,7 @@ add_threads(struct text_writer *s, const struct status_shot *shot)
 }
 
 void
-status_html(struct text_writer *s, const struct status_shot *shot)
+status_html(struct text_writer *s, const struct status_snapshot *shot)
 {
     add_header(s, shot);
     add_tiles(s, shot);

@@ -2,7 +2,7 @@
  * status_json.c - the status page as JSON
  */
 #include "base/json.h"
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -40,8 +40,8 @@ add_thread(struct text_writer *s, const struct status_thread *t)
 }
 
 static void
-add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
-           const struct status_worker *w)
+add_worker(struct text_writer *s, const struct status_snapshot *shot,
+           unsigned i, const struct status_worker *w)
 {
     text_writer_printf(
         s,
@@ -69,7 +69,7 @@ add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
 }
 
 void
-status_json(struct text_writer *s, const struct status_shot *shot)
+status_json(struct text_writer *s, const struct status_snapshot *shot)
 {
     const char *separator = "";
 

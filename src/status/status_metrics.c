@@ -6,7 +6,7 @@
  */
 #include "base/utf8.h"
 #include "config.h"
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -80,7 +80,7 @@ slot_value(const struct status_worker *w, enum slot_field f)
 }
 
 static void
-add_slots(struct text_writer *s, const struct status_shot *shot,
+add_slots(struct text_writer *s, const struct status_snapshot *shot,
           enum slot_field f)
 {
     add_head(s, slot_fields[f].name, slot_fields[f].type, slot_fields[f].help);
@@ -101,7 +101,7 @@ add_slots(struct text_writer *s, const struct status_shot *shot,
 }
 
 void
-status_metrics(struct text_writer *s, const struct status_shot *shot)
+status_metrics(struct text_writer *s, const struct status_snapshot *shot)
 {
     add_head(s, "build", "info", "What runs here.");
     text_writer_text(s, "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION

@@ -2,7 +2,7 @@
  * status_text.c - the status page for terminals, in the form of php-fpm's
  */
 #include "base/utf8.h"
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -63,8 +63,8 @@ add_time(struct text_writer *s, const char *name, int64_t seconds)
 }
 
 static void
-add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
-           const struct status_worker *w)
+add_worker(struct text_writer *s, const struct status_snapshot *shot,
+           unsigned i, const struct status_worker *w)
 {
     text_writer_text(s, "\n************************\n");
     add_number(s, "pid", (uint64_t)w->pid);
@@ -96,7 +96,7 @@ add_worker(struct text_writer *s, const struct status_shot *shot, unsigned i,
 }
 
 void
-status_text(struct text_writer *s, const struct status_shot *shot)
+status_text(struct text_writer *s, const struct status_snapshot *shot)
 {
     add_line(s, "pool", shot->pool);
     add_line(s, "process manager", shot->manager);

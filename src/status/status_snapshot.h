@@ -1,5 +1,5 @@
 /*
- * status_shot.h - the scoreboard at one moment
+ * status_snapshot.h - the scoreboard at one moment
  *
  * What:      what the four forms of the status page (HTML, text, JSON,
  *            OpenMetrics) have in common: the same numbers under the same names.
@@ -8,8 +8,8 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    none but the text writer's.                              Blocks: never.
  */
-#ifndef STATUS_STATUS_SHOT_H
-#define STATUS_STATUS_SHOT_H
+#ifndef STATUS_STATUS_SNAPSHOT_H
+#define STATUS_STATUS_SNAPSHOT_H
 
 #include "base/text_writer.h"
 #include "conf/config.h"
@@ -29,7 +29,7 @@ struct status_field {
 
 enum { STATUS_FIELDS_MAX = 24 };
 
-struct status_shot {
+struct status_snapshot {
     const struct config *config;
     struct scoreboard *board;
     bool full;
@@ -44,8 +44,9 @@ struct status_shot {
     size_t nfields;
 };
 
-void status_shot_take(struct status_shot *shot, const struct config *config,
-                      struct scoreboard *board, bool full);
+void status_snapshot_take(struct status_snapshot *shot,
+                          const struct config *config, struct scoreboard *board,
+                          bool full);
 
 struct status_worker {
     enum score_state state;
@@ -58,7 +59,7 @@ struct status_worker {
 };
 
 /* False where the slot is free. */
-bool status_worker_get(const struct status_shot *shot, unsigned i,
+bool status_worker_get(const struct status_snapshot *shot, unsigned i,
                        struct status_worker *ret);
 
 enum status_thread_state { THREAD_IDLE, THREAD_RUNNING, THREAD_FINISHING };
@@ -71,13 +72,13 @@ struct status_thread {
     char line[SCORE_LINE]; /* "GET /path" of the same, or "" */
 };
 
-void status_thread_get(const struct status_shot *shot, unsigned worker,
+void status_thread_get(const struct status_snapshot *shot, unsigned worker,
                        unsigned thread, struct status_thread *ret);
 
 /* The forms. */
-void status_html(struct text_writer *s, const struct status_shot *shot);
-void status_text(struct text_writer *s, const struct status_shot *shot);
-void status_json(struct text_writer *s, const struct status_shot *shot);
-void status_metrics(struct text_writer *s, const struct status_shot *shot);
+void status_html(struct text_writer *s, const struct status_snapshot *shot);
+void status_text(struct text_writer *s, const struct status_snapshot *shot);
+void status_json(struct text_writer *s, const struct status_snapshot *shot);
+void status_metrics(struct text_writer *s, const struct status_snapshot *shot);
 
 #endif

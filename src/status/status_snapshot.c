@@ -1,4 +1,4 @@
-#include "status/status_shot.h"
+#include "status/status_snapshot.h"
 
 #include "base/clock.h"
 
@@ -9,7 +9,7 @@
 /* -- the shot --------------------------------------------------------------------- */
 
 static void
-field(struct status_shot *shot, const char *name, const char *metric,
+field(struct status_snapshot *shot, const char *name, const char *metric,
       bool is_counter, uint64_t value, const char *help)
 {
     if (shot->nfields < STATUS_FIELDS_MAX) {
@@ -24,7 +24,7 @@ field(struct status_shot *shot, const char *name, const char *metric,
 }
 
 static void
-fill_fields(struct status_shot *shot)
+fill_fields(struct status_snapshot *shot)
 {
     const struct score_totals *t = &shot->totals;
     struct scoreboard *b = shot->board;
@@ -68,10 +68,10 @@ fill_fields(struct status_shot *shot)
 }
 
 void
-status_shot_take(struct status_shot *shot, const struct config *config,
-                 struct scoreboard *board, bool full)
+status_snapshot_take(struct status_snapshot *shot, const struct config *config,
+                     struct scoreboard *board, bool full)
 {
-    *shot = (struct status_shot){
+    *shot = (struct status_snapshot){
         .config = config,
         .board = board,
         .full = full,
@@ -101,7 +101,7 @@ status_shot_take(struct status_shot *shot, const struct config *config,
 }
 
 bool
-status_worker_get(const struct status_shot *shot, unsigned i,
+status_worker_get(const struct status_snapshot *shot, unsigned i,
                   struct status_worker *ret)
 {
     struct score_worker *w = &shot->board->workers[i];
@@ -132,13 +132,13 @@ status_worker_get(const struct status_shot *shot, unsigned i,
 
 /* It may have begun after now_ms. */
 static int64_t
-time_since(const struct status_shot *shot, int64_t ms)
+time_since(const struct status_snapshot *shot, int64_t ms)
 {
     return ms < shot->now_ms ? (shot->now_ms - ms) * 1000 : 0;
 }
 
 void
-status_thread_get(const struct status_shot *shot, unsigned worker,
+status_thread_get(const struct status_snapshot *shot, unsigned worker,
                   unsigned thread, struct status_thread *ret)
 {
     const struct score_thread *t =

@@ -64,7 +64,7 @@ SRC_wsgi      := after_response environ failure file_wrapper handler input \
                  module response_body start_response
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
-SRC_process   := child logs pid_file privs signals
+SRC_process   := forked_child logs pid_file privs signals
 SRC_reload    := handover restart touched
 SRC_worker    := caretaker cgi_watch pool relief watchdog
 SRC_master    := master master_zygotes nursery zygote

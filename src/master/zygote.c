@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "process/child.h"
+#include "process/forked_child.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "python/python_fork.h"
@@ -150,15 +150,15 @@ bear(struct zygote_self *z, unsigned slot)
     }
     python_fork_begin(handler_flush_line);
     signals_hold(); /* the worker's are its own from its first moment on */
-    child_pause(true);
+    forked_child_pause(true);
     if (fork_twice(&c, &middle)) {
         await_go(&c);
-        child_pause(false);
+        forked_child_pause(false);
         python_fork_in_child();
         return true;
     }
     int err = errno;
-    child_pause(false);
+    forked_child_pause(false);
     python_fork_in_parent();
     r.pid = middle < 0 ? -err : await_middle(&c, middle);
     signals_release();
@@ -179,7 +179,7 @@ set_up(struct zygote_self *z, pid_t master)
     int e = signals_open(false);
 
     if (e == 0) {
-        e = child_watch(in_child, z);
+        e = forked_child_watch(in_child, z);
     }
     if (e < 0) {
         log_error("--preload: setting up the process: %s", strerror(-e));
@@ -208,7 +208,7 @@ load(struct zygote_self *z)
     }
     handler_prepare();
     handover_tell(z->s->imports_fd);
-    if (child_is()) {
+    if (forked_child_is()) {
         log_error("a child process that the application forked came back into "
                   "the gateway; it must end with os._exit()");
         return EX_SOFTWARE;
@@ -252,7 +252,7 @@ finish(const struct pool_setup *setup)
 int
 zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
 {
-    static struct zygote_self self; /* child_watch() keeps it */
+    static struct zygote_self self; /* forked_child_watch() keeps it */
     int status;
 
     self = (struct zygote_self){.s = setup, .fd = fd};

@@ -4,7 +4,7 @@
 #include "mode/prelude.h"
 #include "os/fd.h"
 #include "os/log.h"
-#include "process/child.h"
+#include "process/forked_child.h"
 #include "process/logs.h"
 #include "python/interp.h"
 #include "python/prefault.h"
@@ -45,7 +45,7 @@ run_request(void *arg, struct request *q)
 {
     watch_begin(q);
     handler_run(arg, q);
-    if (child_is()) {
+    if (forked_child_is()) {
         _exit(q->exit_status); /* the request is its parent's */
     }
     cgi_watch_end(q);
@@ -71,7 +71,7 @@ run_after(void *arg, struct request *q)
         let_go_of_stderr();
     }
     handler_after(arg, q);
-    if (child_is()) {
+    if (forked_child_is()) {
         _exit(q->exit_status);
     }
 }
@@ -136,7 +136,7 @@ cgi_process_run(const struct config *config, const struct start *s,
     int status;
 
     if (prelude_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
-        child_watch(close_io, &io) < 0) {
+        forked_child_watch(close_io, &io) < 0) {
         log_error("out of descriptors or memory");
         return fail_with_stdio(config, &io);
     }

@@ -8,7 +8,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/memory.h"
-#include "process/child.h"
+#include "process/forked_child.h"
 #include "process/pid_file.h"
 #include "process/signals.h"
 #include "reload/restart.h"
@@ -111,7 +111,7 @@ run_request(void *arg, struct request *q)
     else {
         handler_run(t->wsgi, q);
     }
-    if (child_is()) {
+    if (forked_child_is()) {
         /* A child the application forked came back instead of leaving by
          * os._exit(). The request is its parent's. */
         _exit(q->exit_status);
@@ -145,7 +145,7 @@ run_after(struct thread *t)
     score_after_begin(t->score);
     request_set_running(q);
     handler_after(t->wsgi, q);
-    if (child_is()) {
+    if (forked_child_is()) {
         _exit(q->exit_status);
     }
     request_set_running(NULL);
@@ -805,7 +805,7 @@ prepare(struct pool *p)
         e = watchdog_init(&p->watchdog, c, p->s.board, p->s.worker);
     }
     if (e == 0) {
-        e = child_watch(in_child, p);
+        e = forked_child_watch(in_child, p);
     }
     p->limits = (struct fcgi_limits){
         .head = c->limit_head,

@@ -1,4 +1,4 @@
-#include "process/child.h"
+#include "process/forked_child.h"
 
 #include "process/signals.h"
 
@@ -40,7 +40,7 @@ in_child(void)
 }
 
 int
-child_watch(void (*at_birth)(void *arg), void *arg)
+forked_child_watch(void (*at_birth)(void *arg), void *arg)
 {
     birth_fn = at_birth;
     birth_arg = arg;
@@ -52,13 +52,13 @@ child_watch(void (*at_birth)(void *arg), void *arg)
 }
 
 void
-child_pause(bool paused)
+forked_child_pause(bool paused)
 {
     is_paused = paused;
 }
 
 bool
-child_is(void)
+forked_child_is(void)
 {
     return is_child;
 }

@@ -8,8 +8,8 @@
 #include "os/log.h"
 #include "process/logs.h"
 #include "process/signals.h"
-#include "reload/handover.h"
-#include "reload/touched.h"
+#include "reload/file_watcher.h"
+#include "reload/reload_pipe.h"
 #include "status/notify.h"
 
 #include <errno.h>
@@ -557,7 +557,7 @@ static void
 reload(struct master *m, const char *why)
 {
     log_notice("%s: loading the new code", why);
-    touched_refresh(&m->touched);
+    file_watcher_refresh(&m->watcher);
     m->generation++;
     atomic_store(&m->board->generation, m->generation);
     m->reloading = count(m).serving > 0;
@@ -674,9 +674,9 @@ obey(struct master *m, int64_t now)
         }
     }
     if (!m->stopping) {
-        handover_receive(&m->told, &m->touched);
+        reload_pipe_receive(&m->told, &m->watcher);
         bool touched = m->s->config->reload != RELOAD_OFF &&
-                       touched_look(&m->touched, now);
+                       file_watcher_look(&m->watcher, now);
         bool asked = s.reloads != m->seen.reloads;
         consider_reload(m, now, touched ? "touched" : asked ? "SIGHUP" : NULL);
         count_again(m, s.more - m->seen.more, s.less - m->seen.less);
@@ -758,7 +758,7 @@ loop(struct master *m)
         if (m->not_before > now && m->not_before - now < wait) {
             wait = m->not_before - now;
         }
-        int pause = touched_pause(&m->touched, now, (int)wait);
+        int pause = file_watcher_pause(&m->watcher, now, (int)wait);
         (void)signals_wait(notify_wait_ms(now, pause), control, -1);
     }
 }
@@ -776,9 +776,9 @@ set_up(struct master *m)
     }
     m->target = c->processes;
     m->generation = 1;
-    touched_init(&m->touched, c, loader_script());
+    file_watcher_init(&m->watcher, c, loader_script());
     if (c->reload == RELOAD_MODULES) {
-        if (handover_open(&m->told) < 0) {
+        if (reload_pipe_open(&m->told) < 0) {
             log_error("out of descriptors");
             return EX_OSERR;
         }
@@ -801,7 +801,7 @@ master_run(struct pool_setup *setup)
         loop(&m);
     }
     free(m.slots);
-    touched_fini(&m.touched);
+    file_watcher_fini(&m.watcher);
     buf_fini(&m.told.rest);
     if (m.role != ROLE_MASTER) {
         return m.role == ROLE_WORKER ? MASTER_IS_WORKER : m.status;
@@ -810,7 +810,7 @@ master_run(struct pool_setup *setup)
         listener_close(&setup->listeners[i], true);
     }
     control_close(&setup->control);
-    handover_close(&m.told);
+    reload_pipe_close(&m.told);
     scoreboard_free(&m.board);
     return status;
 }

@@ -12,8 +12,8 @@
 
 #include "master/nursery.h"
 #include "process/signals.h"
-#include "reload/handover.h"
-#include "reload/touched.h"
+#include "reload/file_watcher.h"
+#include "reload/reload_pipe.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
 #include "worker/pool.h"
@@ -51,8 +51,8 @@ struct master {
     unsigned early_deaths;    /* one after the other */
     int64_t not_before;       /* clock_ms(): no fork until then */
     struct signals seen;
-    struct touched touched;
-    struct handover told;       /* by workers: imported files to watch, too */
+    struct file_watcher watcher;
+    struct reload_pipe told;    /* by workers: imported files to watch, too */
     enum notify_state notified; /* systemd */
     bool stopping;
     int64_t stop_end; /* clock_ms() when --graceful-timeout passes */

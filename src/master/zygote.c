@@ -9,7 +9,7 @@
 #include "python/interp.h"
 #include "python/python_fork.h"
 #include "python/python_signals.h"
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 #include "worker/caretaker.h"
 #include "wsgi/handler.h"
 
@@ -207,7 +207,7 @@ load(struct zygote_self *z)
         scoreboard_note_load(z->s->board, clock_ms() - start);
     }
     handler_prepare();
-    handover_tell(z->s->imports_fd);
+    reload_pipe_tell(z->s->imports_fd);
     if (forked_child_is()) {
         log_error("a child process that the application forked came back into "
                   "the gateway; it must end with os._exit()");

@@ -7,7 +7,7 @@
 #include "mode/start.h"
 #include "process/privs.h"
 #include "python/interp.h"
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "worker/caretaker.h"
@@ -25,10 +25,10 @@ load(const struct config *config, int tell_fd)
                      config->app != NULL ? config->app : config->scripts_in,
                      interp_version());
         (void)fflush(stdout);
-        handover_tell_loads(tell_fd);
+        reload_pipe_tell_loads(tell_fd);
     }
     else {
-        handover_tell(tell_fd);
+        reload_pipe_tell(tell_fd);
     }
     if (tell_fd < 0 && loader_script() != NULL) {
         script_check(loader_script()); /* for the administrator alone */

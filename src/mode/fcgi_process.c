@@ -14,7 +14,7 @@
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "python/python_signals.h"
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "transport/fcgi_os.h"
@@ -65,7 +65,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
         log_debug("loading the application took %lld ms",
                   (long long)(clock_ms() - start));
         handler_prepare();
-        handover_tell(setup->imports_fd);
+        reload_pipe_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
             /* A thread it has started may never end. */
             caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL,

@@ -410,7 +410,7 @@ restart_init(struct restart *r, const struct config *config)
 {
     memset(r, 0, sizeof *r);
     r->told.read_fd = r->told.write_fd = -1;
-    touched_init(&r->touched, config, loader_script());
+    file_watcher_init(&r->watcher, config, loader_script());
 }
 
 void
@@ -422,20 +422,20 @@ restart_cancel(struct restart *r)
         (void)waitpid(r->checker, NULL, 0);
     }
     r->checker = 0;
-    handover_close(&r->told);
+    reload_pipe_close(&r->told);
 }
 
 void
 restart_fini(struct restart *r)
 {
     restart_cancel(r);
-    touched_fini(&r->touched);
+    file_watcher_fini(&r->watcher);
 }
 
 int
 restart_pause(const struct restart *r, int64_t now_ms, int max_ms)
 {
-    int pause = touched_pause(&r->touched, now_ms, max_ms);
+    int pause = file_watcher_pause(&r->watcher, now_ms, max_ms);
     int64_t mine = pause;
 
     if (r->checker > 0) {
@@ -457,12 +457,12 @@ verdict(struct restart *r)
     int status = 0;
     pid_t pid = waitpid(r->checker, &status, WNOHANG);
 
-    handover_receive(&r->told, &r->touched);
+    reload_pipe_receive(&r->told, &r->watcher);
     if (pid == 0) {
         return CHECK_RUNS;
     }
     bool loads = r->told.loads;
-    handover_close(&r->told);
+    reload_pipe_close(&r->told);
     r->checker = 0;
     if (pid < 0) {
         if (!loads) {
@@ -500,7 +500,7 @@ try_again(struct restart *r, int64_t now_ms, const char *what, const char *why)
 static void
 check(struct restart *r, int64_t now_ms)
 {
-    int e = handover_open(&r->told);
+    int e = reload_pipe_open(&r->told);
     if (e < 0) {
         log_warning("the new code cannot tell what it imports: %s",
                     strerror(-e));
@@ -509,7 +509,7 @@ check(struct restart *r, int64_t now_ms)
     fd_close(&r->told.write_fd);
     if (e < 0) {
         r->checker = 0;
-        handover_close(&r->told);
+        reload_pipe_close(&r->told);
         try_again(r, now_ms, "cannot be checked: ", strerror(-e));
     }
 }
@@ -532,14 +532,14 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
                bool asked, unsigned worn)
 {
     bool touched =
-        config->reload != RELOAD_OFF && touched_look(&r->touched, now_ms);
+        config->reload != RELOAD_OFF && file_watcher_look(&r->watcher, now_ms);
 
     if (asked || touched) {
         restart_cancel(r); /* what it has loaded is old already */
         r->due = r->new_code = true;
         r->failures = 0;
         r->next_ms = 0;
-        touched_refresh(&r->touched);
+        file_watcher_refresh(&r->watcher);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
     else if (worn != r->worn && r->checker == 0) {

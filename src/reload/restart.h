@@ -17,8 +17,8 @@
 #include "conf/config.h"
 #include "net/fd_passing.h"
 #include "net/listener.h"
-#include "reload/handover.h"
-#include "reload/touched.h"
+#include "reload/file_watcher.h"
+#include "reload/reload_pipe.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,14 +62,14 @@ void restart_check_bind(int check_fd);
 
 /* The caretaker's view. */
 struct restart {
-    struct touched touched;
-    struct handover told; /* by the checker: that it loads, files to watch */
-    pid_t checker;        /* the child that tries the new code, 0 = none */
-    bool due;             /* a check is to begin ... */
-    int64_t next_ms;      /* ... at this time of clock_ms() */
-    bool new_code;        /* it is about new code, not about a limit */
-    unsigned worn;        /* limits that were reached */
-    unsigned failures;    /* checks, one after the other */
+    struct file_watcher watcher;
+    struct reload_pipe told; /* by the checker: that it loads, files to watch */
+    pid_t checker;           /* the child that tries the new code, 0 = none */
+    bool due;                /* a check is to begin ... */
+    int64_t next_ms;         /* ... at this time of clock_ms() */
+    bool new_code;           /* it is about new code, not about a limit */
+    unsigned worn;           /* limits that were reached */
+    unsigned failures;       /* checks, one after the other */
 };
 
 void restart_init(struct restart *r, const struct config *config);

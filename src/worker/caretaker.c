@@ -5,7 +5,7 @@
 #include "process/logs.h"
 #include "process/signals.h"
 #include "python/gil_task.h"
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "worker/relief.h"
@@ -217,11 +217,12 @@ hand_over_imports(struct pool *p, struct round *r)
         r->imports = imports_take();
     }
     if (r->imports != NULL && p->s.imports_fd >= 0) {
-        handover_send(p->s.imports_fd, &r->imports, 0);
+        reload_pipe_send(p->s.imports_fd, &r->imports, 0);
         return;
     }
     while (r->imports != NULL) {
-        touched_add(&r->restart.touched, r->imports->path, r->imports->stamp);
+        file_watcher_add(&r->restart.watcher, r->imports->path,
+                         r->imports->stamp);
         r->imports = imports_free(r->imports);
     }
 }

@@ -1,7 +1,7 @@
 /*
- * handover.c - names of imported files, from who has Python to who watches
+ * reload_pipe.c - names of imported files, from who has Python to who watches
  */
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 
 #include "base/clock.h"
 #include "base/num.h"
@@ -24,7 +24,7 @@ enum {
 };
 
 int
-handover_open(struct handover *h)
+reload_pipe_open(struct reload_pipe *h)
 {
     int fds[2];
 
@@ -41,7 +41,7 @@ handover_open(struct handover *h)
 }
 
 void
-handover_close(struct handover *h)
+reload_pipe_close(struct reload_pipe *h)
 {
     fd_close(&h->read_fd);
     fd_close(&h->write_fd);
@@ -80,7 +80,7 @@ send_one(int fd, const struct imports_file *f, int64_t deadline_ms)
 }
 
 void
-handover_send(int fd, struct imports_file **list, int64_t patience_ms)
+reload_pipe_send(int fd, struct imports_file **list, int64_t patience_ms)
 {
     int64_t deadline = clock_ms() + patience_ms;
 
@@ -90,18 +90,18 @@ handover_send(int fd, struct imports_file **list, int64_t patience_ms)
 }
 
 void
-handover_tell(int fd)
+reload_pipe_tell(int fd)
 {
     struct imports_file *list = fd < 0 ? NULL : imports_take();
 
-    handover_send(fd, &list, TELL_MS);
+    reload_pipe_send(fd, &list, TELL_MS);
     while (list != NULL) {
         list = imports_free(list);
     }
 }
 
 void
-handover_tell_loads(int fd)
+reload_pipe_tell_loads(int fd)
 {
     if (fd >= 0 && write(fd, loads, sizeof loads) < 0) {
         /* Nobody reads any more. */
@@ -111,7 +111,7 @@ handover_tell_loads(int fd)
 /* -- receiving ------------------------------------------------------------------- */
 
 static void
-take_record(char *record, struct touched *t)
+take_record(char *record, struct file_watcher *t)
 {
     uint64_t numbers[4];
     char *rest = record;
@@ -125,11 +125,11 @@ take_record(char *record, struct touched *t)
     }
     struct file_id stamp = {numbers[0], numbers[1], (int64_t)numbers[2],
                             (int64_t)numbers[3]};
-    touched_add(t, rest, stamp);
+    file_watcher_add(t, rest, stamp);
 }
 
 static void
-take_records(struct handover *h, struct touched *t)
+take_records(struct reload_pipe *h, struct file_watcher *t)
 {
     struct buf *b = &h->rest;
     char *at = b->data, *end;
@@ -147,7 +147,7 @@ take_records(struct handover *h, struct touched *t)
 }
 
 void
-handover_receive(struct handover *h, struct touched *t)
+reload_pipe_receive(struct reload_pipe *h, struct file_watcher *t)
 {
     while (h->read_fd >= 0 && buf_reserve(&h->rest, READ_SIZE) == 0) {
         ssize_t n = read(h->read_fd, h->rest.data + h->rest.len, READ_SIZE);

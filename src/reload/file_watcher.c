@@ -1,7 +1,7 @@
 /*
- * touched.c - has the application been touched since it was loaded?
+ * file_watcher.c - has the application been touched since it was loaded?
  */
-#include "reload/touched.h"
+#include "reload/file_watcher.h"
 
 #include "base/hash.h"
 
@@ -16,8 +16,8 @@
  * there are more files, they take turns. */
 enum { LOOK_EVERY_MS = 1000, SETTLE_MS = 250, OWN_EACH = 300, LIBS_EACH = 100 };
 
-struct touched_file {
-    struct touched_file *next; /* in its bucket */
+struct watched_file {
+    struct watched_file *next; /* in its bucket */
     struct file_id stamp;
     char path[];
 };
@@ -39,12 +39,12 @@ is_library(const char *path)
 }
 
 static bool
-append(struct touched_list *l, struct touched_file *f)
+append(struct watched_list *l, struct watched_file *f)
 {
     if (l->n == l->cap) {
         size_t cap = l->cap == 0 ? 64 : l->cap * 2;
         /* Of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
-        struct touched_file **v = reallocarray(l->v, cap, sizeof(*v));
+        struct watched_file **v = reallocarray(l->v, cap, sizeof(*v));
         if (v == NULL) {
             return false;
         }
@@ -56,18 +56,18 @@ append(struct touched_list *l, struct touched_file *f)
 }
 
 void
-touched_add(struct touched *t, const char *path, struct file_id stamp)
+file_watcher_add(struct file_watcher *t, const char *path, struct file_id stamp)
 {
     size_t n = strlen(path);
-    struct touched_file **bucket =
-        &t->buckets[hash_bytes(path, n) % TOUCHED_BUCKETS];
+    struct watched_file **bucket =
+        &t->buckets[hash_bytes(path, n) % FILE_WATCHER_BUCKETS];
 
-    for (struct touched_file *f = *bucket; f != NULL; f = f->next) {
+    for (struct watched_file *f = *bucket; f != NULL; f = f->next) {
         if (strcmp(f->path, path) == 0) {
             return;
         }
     }
-    struct touched_file *f = malloc(sizeof(*f) + n + 1);
+    struct watched_file *f = malloc(sizeof(*f) + n + 1);
     if (f == NULL || !append(is_library(path) ? &t->libs : &t->own, f)) {
         free(f);
         return;
@@ -79,7 +79,8 @@ touched_add(struct touched *t, const char *path, struct file_id stamp)
 }
 
 void
-touched_init(struct touched *t, const struct config *config, const char *script)
+file_watcher_init(struct file_watcher *t, const struct config *config,
+                  const char *script)
 {
     char folder[PATH_MAX], restart[PATH_MAX];
 
@@ -93,18 +94,18 @@ touched_init(struct touched *t, const struct config *config, const char *script)
         }
     }
     else {
-        touched_add(t, script, file_id_of_path(script));
+        file_watcher_add(t, script, file_id_of_path(script));
         (void)snprintf(folder, sizeof(folder), "%s", script);
     }
     int n = snprintf(restart, sizeof(restart), "%s/tmp/restart.txt",
                      script == NULL ? folder : dirname(folder));
     if (n > 0 && (size_t)n < sizeof(restart)) {
-        touched_add(t, restart, file_id_of_path(restart));
+        file_watcher_add(t, restart, file_id_of_path(restart));
     }
 }
 
 static void
-free_list(struct touched_list *l)
+free_list(struct watched_list *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         free(l->v[i]);
@@ -113,7 +114,7 @@ free_list(struct touched_list *l)
 }
 
 void
-touched_fini(struct touched *t)
+file_watcher_fini(struct file_watcher *t)
 {
     free_list(&t->own);
     free_list(&t->libs);
@@ -124,13 +125,13 @@ touched_fini(struct touched *t)
 
 /* True where one of the next max files has changed. */
 static bool
-look(struct touched_list *l, size_t max)
+look(struct watched_list *l, size_t max)
 {
     bool changed = false;
 
     for (size_t i = 0; i < max && i < l->n; i++) {
         l->at = l->at < l->n ? l->at : 0;
-        struct touched_file *f = l->v[l->at++];
+        struct watched_file *f = l->v[l->at++];
         struct file_id now = file_id_of_path(f->path);
         if (file_id_exists(&now) && !file_id_equal(&now, &f->stamp)) {
             f->stamp = now;
@@ -141,7 +142,7 @@ look(struct touched_list *l, size_t max)
 }
 
 bool
-touched_look(struct touched *t, int64_t now_ms)
+file_watcher_look(struct file_watcher *t, int64_t now_ms)
 {
     if (now_ms < t->next_ms) {
         return false;
@@ -156,7 +157,7 @@ touched_look(struct touched *t, int64_t now_ms)
 }
 
 int
-touched_pause(const struct touched *t, int64_t now_ms, int max_ms)
+file_watcher_pause(const struct file_watcher *t, int64_t now_ms, int max_ms)
 {
     int64_t left = t->next_ms - now_ms;
 
@@ -165,7 +166,7 @@ touched_pause(const struct touched *t, int64_t now_ms, int max_ms)
 }
 
 void
-touched_refresh(struct touched *t)
+file_watcher_refresh(struct file_watcher *t)
 {
     (void)look(&t->own, t->own.n);
     (void)look(&t->libs, t->libs.n);

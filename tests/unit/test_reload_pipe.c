@@ -1,18 +1,18 @@
 /*
- * test_handover.c - reload/handover: names of files through a pipe, whole or not at
+ * test_reload_pipe.c - reload/reload_pipe: names of files through a pipe, whole or not at
  *                   all, and nobody waits for a reader (P20)
  */
 #include "unit.h"
 
 #include "base/clock.h"
-#include "reload/handover.h"
+#include "reload/reload_pipe.h"
 
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 
-static struct handover h;
-static struct touched t;
+static struct reload_pipe h;
+static struct file_watcher t;
 
 /* app/imports.c needs Python. */
 struct imports_file *
@@ -51,14 +51,14 @@ static int
 setup(void **state UNUSED)
 {
     memset(&t, 0, sizeof t);
-    return handover_open(&h);
+    return reload_pipe_open(&h);
 }
 
 static int
 teardown(void **state UNUSED)
 {
-    handover_close(&h);
-    touched_fini(&t);
+    reload_pipe_close(&h);
+    file_watcher_fini(&t);
     return 0;
 }
 
@@ -73,12 +73,13 @@ test_stamp(void **state UNUSED)
     assert_true(file_id_exists(&stamp));
     push(&list, "/proc/self/exe", stamp);
     push(&list, "/nowhere/with blanks\nand lines", before_1970);
-    handover_send(h.write_fd, &list, 0);
+    reload_pipe_send(h.write_fd, &list, 0);
     assert_null(list);
-    handover_receive(&h, &t);
+    reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 2);
-    assert_false(touched_look(&t, 1000));
-    assert_false(touched_look(&t, 2000)); /* both as they were said to be */
+    assert_false(file_watcher_look(&t, 1000));
+    assert_false(
+        file_watcher_look(&t, 2000)); /* both as they were said to be */
 }
 
 static void
@@ -94,17 +95,17 @@ test_full_pipe(void **state UNUSED)
         push(&list, path, none);
     }
     int64_t begun = clock_ms();
-    handover_send(h.write_fd, &list, 0);
+    reload_pipe_send(h.write_fd, &list, 0);
     assert_true(clock_ms() - begun < 5000);
     assert_non_null(list);
     size_t sent = 0;
     while (list != NULL) {
-        handover_receive(&h, &t);
+        reload_pipe_receive(&h, &t);
         assert_true(t.own.n > sent);
         sent = t.own.n;
-        handover_send(h.write_fd, &list, 0);
+        reload_pipe_send(h.write_fd, &list, 0);
     }
-    handover_receive(&h, &t);
+    reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, MANY);
 }
 
@@ -119,17 +120,17 @@ test_too_long_and_no_reader(void **state UNUSED)
     path[0] = '/';
     push(&list, "/second", none);
     push(&list, path, none);
-    handover_send(h.write_fd, &list, 0);
+    reload_pipe_send(h.write_fd, &list, 0);
     assert_null(list);
-    handover_receive(&h, &t);
+    reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 1);
 
     close(h.read_fd);
     h.read_fd = -1;
     push(&list, "/third", none);
-    handover_send(h.write_fd, &list, 0);
+    reload_pipe_send(h.write_fd, &list, 0);
     assert_null(list);
-    handover_receive(&h, &t);
+    reload_pipe_receive(&h, &t);
 }
 
 /* At the end of a load, once; where nobody asks, nothing is taken. */
@@ -140,12 +141,12 @@ test_tell(void **state UNUSED)
 
     push(&imported, "/srv/app.py", none);
     push(&imported, "/srv/urls.py", none);
-    handover_tell(-1);
+    reload_pipe_tell(-1);
     assert_non_null(imported);
-    handover_tell(h.write_fd);
+    reload_pipe_tell(h.write_fd);
     assert_null(imported);
-    handover_tell(h.write_fd);
-    handover_receive(&h, &t);
+    reload_pipe_tell(h.write_fd);
+    reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 2);
 }
 
@@ -157,10 +158,10 @@ test_nonsense(void **state UNUSED)
 
     assert_int_equal(write(h.write_fd, bytes, sizeof bytes - 1),
                      sizeof bytes - 1);
-    handover_receive(&h, &t);
+    reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 1);
     assert_int_equal(write(h.write_fd, "1 2 3 4 /b", 11), 11);
-    handover_receive(&h, &t); /* the "1" above belonged to it: 11 2 3 4 */
+    reload_pipe_receive(&h, &t); /* the "1" above belonged to it: 11 2 3 4 */
     assert_int_equal(t.own.n, 2);
 }
 

@@ -1,11 +1,11 @@
 /*
- * test_touched.c - reload/touched: changes that have settled, files that take turns
+ * test_file_watcher.c - reload/file_watcher: changes that have settled, files that take turns
  *                  (P20)
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "reload/touched.h"
+#include "reload/file_watcher.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 enum { SECOND = 1000, FOUND_WITHIN = 20 };
 
 static char folder[] = "/tmp/wsgi-cgi-unit.XXXXXX";
-static struct touched *t;
+static struct file_watcher *t;
 static int64_t now;
 
 static void
@@ -39,7 +39,7 @@ static void
 watch_file(const char *name, const char *text)
 {
     write_file(path_of(name), text);
-    touched_add(t, path_of(name), file_id_of_path(path_of(name)));
+    file_watcher_add(t, path_of(name), file_id_of_path(path_of(name)));
 }
 
 static int
@@ -52,7 +52,7 @@ setup(void **state UNUSED)
         return -1;
     }
     write_file(path_of("app.py"), "1");
-    touched_init(t, &config, path_of("app.py"));
+    file_watcher_init(t, &config, path_of("app.py"));
     now = 0;
     return 0;
 }
@@ -69,7 +69,7 @@ teardown(void **state UNUSED)
     (void)closedir(d);
     (void)rmdir(folder);
     (void)snprintf(folder, sizeof folder, "/tmp/wsgi-cgi-unit.XXXXXX");
-    touched_fini(t);
+    file_watcher_fini(t);
     free(t);
     return 0;
 }
@@ -79,7 +79,7 @@ static bool
 look(void)
 {
     now += SECOND;
-    return touched_look(t, now);
+    return file_watcher_look(t, now);
 }
 
 static void
@@ -99,13 +99,13 @@ test_is_due_once_a_second(void **state UNUSED)
 {
     assert_false(look());
     write_file(path_of("app.py"), "12");
-    assert_false(touched_look(t, now + SECOND - 1));
-    assert_int_equal(touched_pause(t, now, 700), 700);
+    assert_false(file_watcher_look(t, now + SECOND - 1));
+    assert_int_equal(file_watcher_pause(t, now, 700), 700);
     assert_false(look());
-    int pause = touched_pause(t, now, 700); /* soon: has it settled? */
+    int pause = file_watcher_pause(t, now, 700); /* soon: has it settled? */
     assert_in_range(pause, 1, 500);
-    assert_false(touched_look(t, now + pause - 1));
-    assert_true(touched_look(t, now + pause));
+    assert_false(file_watcher_look(t, now + pause - 1));
+    assert_true(file_watcher_look(t, now + pause));
 }
 
 static void
@@ -147,10 +147,10 @@ test_changed_before_it_was_added(void **state UNUSED)
     write_file(path_of("module.py"), "1");
     old = file_id_of_path(path_of("module.py"));
     write_file(path_of("module.py"), "12");
-    touched_add(t, path_of("module.py"), old);
+    file_watcher_add(t, path_of("module.py"), old);
     assert_false(look());
     assert_true(look());
-    touched_add(t, path_of("module.py"), old); /* known already */
+    file_watcher_add(t, path_of("module.py"), old); /* known already */
     assert_false(look());
     assert_false(look());
 }
@@ -160,12 +160,12 @@ test_refresh(void **state UNUSED)
 {
     assert_false(look());
     write_file(path_of("app.py"), "12");
-    touched_refresh(t);
+    file_watcher_refresh(t);
     assert_false(look());
     assert_false(look());
     write_file(path_of("app.py"), "123");
     assert_false(look()); /* seen, not settled */
-    touched_refresh(t);
+    file_watcher_refresh(t);
     assert_false(look());
 }
 
@@ -205,8 +205,8 @@ test_off(void **state UNUSED)
 {
     static const struct config off = {.reload = RELOAD_OFF};
 
-    touched_fini(t);
-    touched_init(t, &off, path_of("app.py"));
+    file_watcher_fini(t);
+    file_watcher_init(t, &off, path_of("app.py"));
     write_file(path_of("app.py"), "12");
     assert_false(look());
     assert_false(look());

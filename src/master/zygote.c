@@ -10,7 +10,7 @@
 #include "python/python_fork.h"
 #include "python/python_signals.h"
 #include "reload/reload_pipe.h"
-#include "worker/caretaker.h"
+#include "worker/control_thread.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>
@@ -236,17 +236,17 @@ finish(const struct pool_setup *setup)
     int64_t most = setup->config->graceful_timeout_ms;
     bool broken = setup->preload == PRELOAD_BROKEN;
 
-    if (broken && most > CARETAKER_UNSERVED_MS) {
-        most = CARETAKER_UNSERVED_MS;
+    if (broken && most > CONTROL_THREAD_UNSERVED_MS) {
+        most = CONTROL_THREAD_UNSERVED_MS;
     }
-    caretaker_guard_end(clock_ms() + most, NULL, EX_OK);
+    control_thread_guard_end(clock_ms() + most, NULL, EX_OK);
     if (broken) {
         interp_leave();
     }
     else {
         interp_finish();
     }
-    caretaker_guard_over();
+    control_thread_guard_over();
 }
 
 int

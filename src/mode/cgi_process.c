@@ -9,7 +9,7 @@
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "transport/cgi.h"
-#include "worker/cgi_watch.h"
+#include "worker/cgi_timeout.h"
 #include "wsgi/handler.h"
 
 #include <fcntl.h>
@@ -28,7 +28,7 @@ watch_begin(struct request *q)
         return;
     }
     stack_dump_open();
-    if (cgi_watch_begin(q->config, q) < 0) {
+    if (cgi_timeout_begin(q->config, q) < 0) {
         log_warning("--request-timeout and --slow: out of memory or threads; "
                     "this request is not watched");
     }
@@ -48,7 +48,7 @@ run_request(void *arg, struct request *q)
     if (forked_child_is()) {
         _exit(q->exit_status); /* the request is its parent's */
     }
-    cgi_watch_end(q);
+    cgi_timeout_end(q);
 }
 
 /* Where both are one pipe the server waits for the last one to let go of it. */

@@ -10,7 +10,7 @@
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
-#include "worker/caretaker.h"
+#include "worker/control_thread.h"
 #include "wsgi/handler.h"
 
 #include <stdio.h>
@@ -33,9 +33,10 @@ load(const struct config *config, int tell_fd)
     if (tell_fd < 0 && loader_script() != NULL) {
         script_check(loader_script()); /* for the administrator alone */
     }
-    caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL, status);
+    control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS, NULL,
+                             status);
     interp_leave();
-    caretaker_guard_over();
+    control_thread_guard_over();
     return status;
 }
 

@@ -18,7 +18,7 @@
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "transport/fcgi_os.h"
-#include "worker/caretaker.h"
+#include "worker/control_thread.h"
 #include "worker/pool.h"
 #include "wsgi/handler.h"
 
@@ -68,10 +68,10 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
         reload_pipe_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
             /* A thread it has started may never end. */
-            caretaker_guard_end(clock_ms() + CARETAKER_UNSERVED_MS, NULL,
-                                EX_SOFTWARE);
+            control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS,
+                                     NULL, EX_SOFTWARE);
             interp_leave();
-            caretaker_guard_over();
+            control_thread_guard_over();
             return EX_SOFTWARE;
         }
     }
@@ -102,9 +102,9 @@ serve(const struct pool_setup *setup)
         status = pool_run(pool, loaded, &restart);
     }
     if (status == 0) {
-        caretaker_guard_end(caretaker_end_ms(pool), pool, EX_OK);
+        control_thread_guard_end(control_thread_end_ms(pool), pool, EX_OK);
         interp_finish();
-        caretaker_guard_over();
+        control_thread_guard_over();
     }
     if (restart && signals_get().stop != STOP_NOW) {
         int e = pool_restart(pool);

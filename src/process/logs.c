@@ -14,7 +14,7 @@
 static const struct config *config;
 static struct log_file log_file = LOG_FILE_NONE;
 static bool has_file;
-/* The caretaker and the main thread of a process may both open anew; the older
+/* The control thread and the main thread of a process may both open anew; the older
  * file must not win. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 

@@ -335,7 +335,7 @@ checking_environment(struct buf *options, bool with_fd)
     return env;
 }
 
-/* The program with --check, in the folder it was started in. The caretaker
+/* The program with --check, in the folder it was started in. The control thread
  * blocks all signals; its child must not. 0 or -errno. */
 static int
 spawn_checker(int tell_fd, pid_t *ret_pid)

@@ -6,7 +6,7 @@
  *            whether the new code loads; if not, the old goes on.
  * Owner:     the process; restart_remember() once.
  * Threads:   restart_remember() main thread; restart_exec() any, the others end
- *            with it; the rest the caretaker.                    GIL: not used.
+ *            with it; the rest the control thread.                    GIL: not used.
  * Errors:    logs.                      Blocks: never (restart_exec() does not
  *            return but on failure).
  */
@@ -60,7 +60,7 @@ CHECK_RESULT int restart_check_fd(void);
 /* In that child, once it is the user it will be: it ends with its parent. */
 void restart_check_bind(int check_fd);
 
-/* The caretaker's view. */
+/* The control thread's view. */
 struct restart {
     struct file_watcher watcher;
     struct reload_pipe told; /* by the checker: that it loads, files to watch */

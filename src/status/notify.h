@@ -5,7 +5,7 @@
  *            their library: datagrams to NOTIFY_SOCKET. Where that is not set
  *            every function returns at once.
  * Owner:     the process that systemd started: the master, or the one process.
- * Threads:   one at a time: the master's, or the caretaker.      GIL: not used.
+ * Threads:   one at a time: the master's, or the control thread.      GIL: not used.
  * Errors:    notify_open() logs; a datagram that cannot be sent now is sent with
  *            the next round.                                  Blocks: never.
  */

@@ -15,7 +15,7 @@
 #include "status/notify.h"
 #include "status/status.h"
 #include "transport/fcgi.h"
-#include "worker/caretaker.h"
+#include "worker/control_thread.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>
@@ -198,7 +198,7 @@ unwatch_listeners(struct pool *p)
 static void
 pause_listeners(struct pool *p, int err)
 {
-    /* In this order: the caretaker watches them again when it sees the flag. */
+    /* In this order: the control thread watches them again when it sees the flag. */
     unwatch_listeners(p);
     if (!atomic_exchange(&p->paused, true)) {
         log_warning("no connection can be accepted (%s); trying again shortly",
@@ -471,7 +471,7 @@ pool_is_busy(const struct pool *p)
 }
 
 bool
-pool_relieve(struct pool *p)
+pool_pass_on(struct pool *p)
 {
     unsigned given = 0, kept = 0;
     struct poller_event ready[POLLER_TAKE_MAX];
@@ -682,7 +682,7 @@ handle(struct thread *t, const struct poller_event *ev)
     }
 }
 
-/* Until the caretaker says that there is nothing left to do. */
+/* Until the control thread says that there is nothing left to do. */
 static void
 loop(struct thread *t)
 {
@@ -700,7 +700,7 @@ loop(struct thread *t)
             if (has_finished(p)) {
                 return;
             }
-            /* One was being accepted when the caretaker looked. */
+            /* One was being accepted when the control thread looked. */
             (void)poll(NULL, 0, LEAVE_WAIT_MS);
             break;
         case POLLER_NOTHING:
@@ -831,7 +831,7 @@ pool_open(const struct pool_setup *setup, struct pool **ret_pool)
     }
     e = prepare(&pool);
     if (e == 0) {
-        e = caretaker_start(&pool);
+        e = control_thread_start(&pool);
     }
     if (e < 0) {
         log_error("setting up the request threads: %s", strerror(-e));
@@ -909,11 +909,11 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
     report(p, loaded);
     atomic_store(&p->started, true);
     if (notify_is_on()) {
-        signals_wake(); /* the caretaker tells it at once */
+        signals_wake(); /* the control thread tells it at once */
     }
     (void)thread_main(&p->threads[0]);
-    /* The caretaker first: until its end it may send signals to the others. */
-    (void)pthread_join(p->caretaker, NULL);
+    /* The control thread first: until its end it may send signals to the others. */
+    (void)pthread_join(p->control_thread, NULL);
     if (pool_join(p)) {
         memory_close(&p->memory);
         poller_close(&p->poller);

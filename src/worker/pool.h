@@ -3,7 +3,7 @@
  *
  * What:      runs FastCGI on a set of listeners until asked to stop or restart.
  *            The calling thread is a request thread; --threads N adds N - 1. The
- *            caretaker thread (caretaker.h) owns signals and deadlines.
+ *            control thread thread (control_thread.h) owns signals and deadlines.
  * Owner:     main(); one a process, or one a worker.
  * Lifetime:  pool_open() to the end of the process.
  * Threads:   as said.           GIL: not held by the caller.
@@ -68,8 +68,8 @@ struct pool {
     struct conn_table *conns;
     struct fcgi_limits limits;
     struct thread *threads;
-    struct watchdog watchdog; /* the caretaker's */
-    pthread_t caretaker;
+    struct watchdog watchdog; /* the control thread's */
+    pthread_t control_thread;
     uint64_t request_limit;       /* --max-requests with jitter, 0 = none */
     struct memory memory;         /* --max-memory */
     pthread_mutex_t receive_lock; /* of spare, and who is woken for migrants */
@@ -85,8 +85,9 @@ struct pool {
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
     atomic_uint lost;    /* of them, in requests that nothing can end */
-    pthread_mutex_t end_lock; /* the main thread, the caretaker or the guard: */
-    bool closed;              /* one of them ends the process */
+    pthread_mutex_t
+        end_lock; /* the main thread, the control thread or the guard: */
+    bool closed;  /* one of them ends the process */
 };
 
 /* From here on signals are obeyed: until pool_run() a stop ends the process at
@@ -111,7 +112,7 @@ CHECK_RESULT int pool_restart(struct pool *p);
  * one only waits for the first. */
 void pool_close(struct pool *p);
 
-/* -- for the caretaker --------------------------------------------------------- */
+/* -- for the control thread --------------------------------------------------------- */
 
 /* No thread could begin a request now. */
 bool pool_is_busy(const struct pool *p);
@@ -119,7 +120,7 @@ bool pool_is_busy(const struct pool *p);
 /* Connections on which something has arrived that nobody has looked at go to
  * whichever process has a thread for them first; the others stay as they are.
  * False: there are only such as stay. */
-bool pool_relieve(struct pool *p);
+bool pool_pass_on(struct pool *p);
 
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);

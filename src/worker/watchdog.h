@@ -6,7 +6,7 @@
  *            RequestTimeout inside the request, again and again until Python has
  *            it; when the request still runs GRACE_MS later it is answered in its
  *            thread's place and counts as lost: the process should go.
- * Owner:     whoever calls watchdog_run(): the caretaker, or cgi_watch.c.
+ * Owner:     whoever calls watchdog_run(): the control thread, or cgi_timeout.c.
  * Lifetime:  watchdog_init() to the end of the process.
  * Threads:   watchdog_enter(), watchdog_begin() the request's; the rest one.
  * GIL:       not held.        Errors: logs.

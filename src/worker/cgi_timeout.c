@@ -1,4 +1,4 @@
-#include "worker/cgi_watch.h"
+#include "worker/cgi_timeout.h"
 
 #include "base/clock.h"
 #include "status/scoreboard.h"
@@ -77,7 +77,7 @@ start_thread(void)
 }
 
 int
-cgi_watch_begin(const struct config *config, struct request *q)
+cgi_timeout_begin(const struct config *config, struct request *q)
 {
     watch.board = scoreboard_new(1, 1);
     int e = watch.board == NULL
@@ -97,7 +97,7 @@ cgi_watch_begin(const struct config *config, struct request *q)
 }
 
 void
-cgi_watch_end(const struct request *q)
+cgi_timeout_end(const struct request *q)
 {
     if (watch.board == NULL) {
         return;

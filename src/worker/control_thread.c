@@ -1,4 +1,4 @@
-#include "worker/caretaker.h"
+#include "worker/control_thread.h"
 
 #include "base/clock.h"
 #include "os/log.h"
@@ -8,7 +8,7 @@
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
-#include "worker/relief.h"
+#include "worker/rebalance.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ struct round {
     bool serves;         /* requests may have been running in the last one */
     bool asked;          /* for new code, by a signal: still to be obeyed */
     struct restart restart;
-    struct relief relief;
+    struct rebalance rebalance;
     struct imports_file *imports; /* still to be handed over */
     bool stuck; /* Python lets nobody in, and the log says so */
 };
@@ -316,16 +316,16 @@ wait_for_round(struct pool *p, struct round *r, int timeout_ms, int control)
     bool is_due = false;
 
     while (!is_due) {
-        int pause = relief_pause(&r->relief, now, (int)(end - now));
-        is_due = signals_wait(pause, control, relief_fd(&r->relief, p));
+        int pause = rebalance_pause(&r->rebalance, now, (int)(end - now));
+        is_due = signals_wait(pause, control, rebalance_fd(&r->rebalance, p));
         now = clock_ms();
-        relief_run(&r->relief, p, now);
+        rebalance_run(&r->rebalance, p, now);
         is_due = is_due || now >= end;
     }
 }
 
 static void *
-caretaker_main(void *arg)
+control_thread_main(void *arg)
 {
     struct pool *p = arg;
     int interval = interval_of(p->s.config);
@@ -380,14 +380,14 @@ caretaker_main(void *arg)
 }
 
 int
-caretaker_start(struct pool *p)
+control_thread_start(struct pool *p)
 {
     sigset_t all, old;
 
     /* Signals are for threads whose system calls they may interrupt. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(&p->caretaker, NULL, caretaker_main, p);
+    int e = pthread_create(&p->control_thread, NULL, control_thread_main, p);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -e;
 }
@@ -426,7 +426,7 @@ guard_main(UNUSED void *arg)
 }
 
 int64_t
-caretaker_end_ms(const struct pool *p)
+control_thread_end_ms(const struct pool *p)
 {
     int64_t now = clock_ms();
 
@@ -437,7 +437,7 @@ caretaker_end_ms(const struct pool *p)
 }
 
 void
-caretaker_guard_end(int64_t end_ms, struct pool *p, int status)
+control_thread_guard_end(int64_t end_ms, struct pool *p, int status)
 {
     sigset_t all, old;
     pthread_t id;
@@ -454,7 +454,7 @@ caretaker_guard_end(int64_t end_ms, struct pool *p, int status)
 }
 
 void
-caretaker_guard_over(void)
+control_thread_guard_over(void)
 {
     atomic_store(&guarded.is_over, true);
 }

@@ -1,4 +1,4 @@
-#include "worker/relief.h"
+#include "worker/rebalance.h"
 
 #include "net/poller.h"
 
@@ -63,7 +63,7 @@ served_elsewhere(const struct pool *p)
  * another process has an idle thread; or, while no request ends here, where one
  * becomes idle now and then: who waits here has as good a claim to it. */
 static bool
-is_help_at_hand(const struct relief *r, const struct pool *p, int64_t now_ms,
+is_help_at_hand(const struct rebalance *r, const struct pool *p, int64_t now_ms,
                 uint64_t here, uint64_t elsewhere)
 {
     return here - r->here < conn_table_open(p->conns) &&
@@ -72,7 +72,7 @@ is_help_at_hand(const struct relief *r, const struct pool *p, int64_t now_ms,
 }
 
 static void
-look(struct relief *r, struct pool *p, int64_t now_ms)
+look(struct rebalance *r, struct pool *p, int64_t now_ms)
 {
     uint64_t here = atomic_load(&p->s.board->workers[p->s.worker].requests);
     uint64_t elsewhere = served_elsewhere(p);
@@ -83,7 +83,7 @@ look(struct relief *r, struct pool *p, int64_t now_ms)
         r->changed_ms = now_ms;
     }
     if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
-        vain = !pool_relieve(p);
+        vain = !pool_pass_on(p);
     }
     r->again_ms = vain ? 2 * r->again_ms : AGAIN_MS;
     if (r->again_ms > VAIN_MS) {
@@ -108,13 +108,13 @@ is_wanted(const struct pool *p)
 }
 
 int
-relief_fd(const struct relief *r, const struct pool *p)
+rebalance_fd(const struct rebalance *r, const struct pool *p)
 {
     return r->look_ms == 0 && is_wanted(p) ? p->poller.epoll_fd : -1;
 }
 
 int
-relief_pause(const struct relief *r, int64_t now_ms, int at_most)
+rebalance_pause(const struct rebalance *r, int64_t now_ms, int at_most)
 {
     if (r->look_ms == 0 || r->look_ms >= now_ms + at_most) {
         return at_most;
@@ -123,10 +123,10 @@ relief_pause(const struct relief *r, int64_t now_ms, int at_most)
 }
 
 void
-relief_run(struct relief *r, struct pool *p, int64_t now_ms)
+rebalance_run(struct rebalance *r, struct pool *p, int64_t now_ms)
 {
     if (!is_wanted(p)) {
-        *r = (struct relief){.look_ms = 0};
+        *r = (struct rebalance){.look_ms = 0};
         return;
     }
     bool is_time =

@@ -1,14 +1,14 @@
 /*
- * test_relief.c - worker/relief: what waits for a thread goes to another process when
+ * test_rebalance.c - worker/rebalance: what waits for a thread goes to another process when
  *                 it is better off there, and not when it is not
  */
 #include "unit.h"
 
-#include "worker/relief.h"
+#include "worker/rebalance.h"
 
 #include <sys/eventfd.h>
 
-/* The pool's part: what relief asks it, and tells it to do. */
+/* The pool's part: what rebalance asks it, and tells it to do. */
 static bool is_busy, keeps;
 static unsigned relieved;
 
@@ -19,7 +19,7 @@ pool_is_busy(const struct pool *p UNUSED)
 }
 
 bool
-pool_relieve(struct pool *p UNUSED)
+pool_pass_on(struct pool *p UNUSED)
 {
     relieved++;
     return !keeps;
@@ -30,7 +30,7 @@ enum { CONNS = 4, FIRST_FD = 100 };
 
 static struct config config = {.processes = WORKERS, .threads = 1};
 static struct pool pool;
-static struct relief relief;
+static struct rebalance rebalance;
 static int64_t now;
 
 static struct score_worker *
@@ -48,7 +48,7 @@ setup(void **state UNUSED)
     is_busy = true;
     keeps = false;
     now = 1000;
-    relief = (struct relief){.look_ms = 0};
+    rebalance = (struct rebalance){.look_ms = 0};
     pool = (struct pool){
         .s = {.config = &config, .worker = OURS, .master_wake_fd = 0}};
     pool.s.board = scoreboard_new(WORKERS, 1);
@@ -83,8 +83,8 @@ look_after(uint64_t here, uint64_t elsewhere)
 {
     atomic_fetch_add(&worker(OURS)->requests, here);
     atomic_fetch_add(&worker(SIBLING)->requests, elsewhere);
-    now += relief_pause(&relief, now, 1000);
-    relief_run(&relief, &pool, now);
+    now += rebalance_pause(&rebalance, now, 1000);
+    rebalance_run(&rebalance, &pool, now);
 }
 
 static void
@@ -183,7 +183,7 @@ test_process_that_leaves(void **state UNUSED)
     atomic_store(&pool.stop, FCGI_LEAVE);
     look_after(0, 0);
     assert_int_equal(relieved, 0);
-    assert_int_equal(relief_fd(&relief, &pool), -1);
+    assert_int_equal(rebalance_fd(&rebalance, &pool), -1);
 }
 
 /* What can never be passed on is not tried all the time. */

@@ -77,7 +77,7 @@ master_leave(struct master *m)
     control_forget(&m->s->control);
     notify_forget();
     fd_close(&m->told.read_fd);
-    nursery_forget(&m->nursery);
+    zygote_table_forget(&m->zygotes);
 }
 
 void
@@ -94,7 +94,7 @@ master_become_worker(struct master *m, unsigned i, pid_t master_pid)
 }
 
 void
-master_pause_births(struct master *m, int err)
+master_pause_forks(struct master *m, int err)
 {
     log_error("a worker cannot be forked: %s", strerror(err));
     m->not_before = clock_ms() + 1000;
@@ -127,7 +127,7 @@ fork_worker(struct master *m, unsigned i)
     }
     if (pid < 0) {
         master_free_slot(m, i);
-        master_pause_births(m, err);
+        master_pause_forks(m, err);
         return;
     }
     atomic_store(&m->board->workers[i].pid, pid);
@@ -142,10 +142,10 @@ ask_for_worker(struct master *m, const struct zygote *z, unsigned i)
 
     if (e < 0) {
         master_free_slot(m, i);
-        master_pause_births(m, -e);
+        master_pause_forks(m, -e);
         return;
     }
-    m->slots[i] = (struct slot){.mother = z->pid};
+    m->slots[i] = (struct slot){.zygote_pid = z->pid};
 }
 
 static bool
@@ -185,7 +185,7 @@ tell_to_leave(struct master *m, unsigned i, int signal_number)
         s->kill_at = kill_at;
     }
     if (slot_is_unborn(s)) {
-        s->farewell = signal_number;
+        s->pending_signal = signal_number;
         return;
     }
     (void)kill(s->pid, signal_number);
@@ -233,7 +233,7 @@ log_death(const struct master *m, unsigned i, int status)
 static void
 give_up_reload(struct master *m)
 {
-    struct zygote *former = nursery_former(&m->nursery, m->generation);
+    struct zygote *former = zygote_table_former(&m->zygotes, m->generation);
     struct zygote *failed = master_zygote(m);
 
     if (failed != NULL) {
@@ -279,7 +279,7 @@ master_back_off(struct master *m, bool at_start, int64_t age_ms)
 }
 
 static void
-bury(struct master *m, unsigned i, int status)
+reap_worker(struct master *m, unsigned i, int status)
 {
     struct slot *s = &m->slots[i];
     enum score_state state = state_of(m, i);
@@ -304,17 +304,17 @@ bury(struct master *m, unsigned i, int status)
 }
 
 static void
-bury_pid(struct master *m, pid_t pid, int status)
+reap_pid(struct master *m, pid_t pid, int status)
 {
-    struct zygote *z = nursery_of_pid(&m->nursery, pid);
+    struct zygote *z = zygote_table_of_pid(&m->zygotes, pid);
 
     if (z != NULL) {
-        master_bury_zygote(m, z, status);
+        master_reap_zygote(m, z, status);
         return;
     }
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         if (m->slots[i].pid == pid) {
-            bury(m, i, status);
+            reap_worker(m, i, status);
         }
     }
 }
@@ -328,9 +328,9 @@ reap(struct master *m)
     /* Looked at first: whose death it is may have been said in between. */
     while (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 &&
            dead.si_pid != 0) {
-        master_hear_zygotes(m);
+        master_read_messages(m);
         if (waitpid(dead.si_pid, &status, WNOHANG) == dead.si_pid) {
-            bury_pid(m, dead.si_pid, status);
+            reap_pid(m, dead.si_pid, status);
         }
         dead.si_pid = 0;
     }
@@ -342,8 +342,8 @@ struct census {
     unsigned current; /* of this generation, starting or serving, staying */
     unsigned old;     /* of older ones, the same */
     unsigned serving; /* all that serve and stay */
-    unsigned ready;   /* of them, of this generation and not worn out */
-    unsigned broken;  /* of those, with error pages only */
+    unsigned ready;  /* of them, of this generation and not needs_recycle out */
+    unsigned broken; /* of those, with error pages only */
     unsigned alive;
 };
 
@@ -372,7 +372,7 @@ count(const struct master *m)
     return c;
 }
 
-/* Old code first, then the worn out, then (after TTOU) anyone. */
+/* Old code first, then the needs_recycle out, then (after TTOU) anyone. */
 static int
 rank(const struct master *m, unsigned i)
 {
@@ -434,8 +434,8 @@ has_healthy_zygote(struct master *m, int64_t now)
 {
     const struct zygote *z = master_zygote(m);
 
-    return !m->s->config->preload ||
-           (z != NULL && zygote_is_able(z) && now - z->born_ms >= HEALTHY_MS);
+    return !m->s->config->preload || (z != NULL && zygote_is_able(z) &&
+                                      now - z->started_ms >= HEALTHY_MS);
 }
 
 /* New code may take long to load, or for ever: until then the former zygote
@@ -443,7 +443,8 @@ has_healthy_zygote(struct master *m, int64_t now)
 static unsigned
 replace_old(struct master *m, unsigned old, int64_t now)
 {
-    const struct zygote *former = nursery_former(&m->nursery, m->generation);
+    const struct zygote *former =
+        zygote_table_former(&m->zygotes, m->generation);
     int slot;
 
     while (former != NULL && old < m->target && now >= m->not_before &&
@@ -474,7 +475,7 @@ watch_reload(struct master *m, unsigned old, int64_t now)
     int64_t most = scoreboard_load_limit(m->board);
 
     if (now - m->reload_start < most ||
-        (old == 0 && nursery_former(&m->nursery, m->generation) == NULL)) {
+        (old == 0 && zygote_table_former(&m->zygotes, m->generation) == NULL)) {
         return;
     }
     log_error("the new code has not loaded within %lld s; the old one goes on",
@@ -592,7 +593,7 @@ is_loading(struct master *m, int64_t now)
     int64_t since = now - scoreboard_load_limit(m->board);
     const struct zygote *z = master_zygote(m);
 
-    if (z != NULL && z->born_ms > since &&
+    if (z != NULL && z->started_ms > since &&
         (z->state == ZYGOTE_LOADING ||
          (z->state == ZYGOTE_LOADED && m->early_deaths == 0))) {
         return true;
@@ -734,7 +735,7 @@ loop(struct master *m)
     for (;;) {
         int64_t now = clock_ms();
         reap(m);
-        master_hear_zygotes(m);
+        master_read_messages(m);
         obey(m, now);
         tell(m, now);
         if (m->stopping) {

@@ -10,7 +10,7 @@
 #ifndef MASTER_MASTER_STATE_H
 #define MASTER_MASTER_STATE_H
 
-#include "master/nursery.h"
+#include "master/zygote_table.h"
 #include "process/signals.h"
 #include "reload/file_watcher.h"
 #include "reload/reload_pipe.h"
@@ -25,11 +25,11 @@
 
 /* What the master knows of a slot beyond the board. */
 struct slot {
-    pid_t pid;       /* 0 = free, or not born yet */
-    pid_t mother;    /* the zygote that was asked for it; 0 = ourselves */
-    bool leaving;    /* told to go */
-    int farewell;    /* the signal for one that was told before its birth */
-    int64_t kill_at; /* clock_ms(); 0 = not told to go, or killed */
+    pid_t pid;          /* 0 = free, or not born yet */
+    pid_t zygote_pid;   /* the zygote that was asked for it; 0 = ourselves */
+    bool leaving;       /* told to go */
+    int pending_signal; /* the signal for one that was told before its birth */
+    int64_t kill_at;    /* clock_ms(); 0 = not told to go, or killed */
 };
 
 /* What a process is when it comes out of the loop. */
@@ -41,9 +41,9 @@ struct master {
     struct pool_setup *s;
     struct scoreboard *board;
     struct slot *slots;
-    struct nursery nursery; /* --preload */
-    unsigned target;        /* how many workers there should be */
-    unsigned generation;    /* of the code that new workers load */
+    struct zygote_table zygotes; /* --preload */
+    unsigned target;             /* how many workers there should be */
+    unsigned generation;         /* of the code that new workers load */
     bool reloading; /* no worker of this generation has been ready yet */
     const char *reload_asked; /* why new code is to be loaded, later; or NULL */
     int64_t reload_start;     /* clock_ms() */
@@ -63,13 +63,13 @@ struct master {
 static inline bool
 slot_is_free(const struct slot *s)
 {
-    return s->pid == 0 && s->mother == 0;
+    return s->pid == 0 && s->zygote_pid == 0;
 }
 
 static inline bool
 slot_is_unborn(const struct slot *s)
 {
-    return s->pid == 0 && s->mother != 0;
+    return s->pid == 0 && s->zygote_pid != 0;
 }
 
 /* -- master.c (i is a slot) ------------------------------------------------------- */
@@ -83,7 +83,7 @@ void master_become_worker(struct master *m, unsigned i, pid_t master_pid);
 void master_free_slot(struct master *m, unsigned i);
 
 /* A worker could not be forked: nothing is forked for the next second. */
-void master_pause_births(struct master *m, int err);
+void master_pause_forks(struct master *m, int err);
 
 /* A process of this age has died unasked: at its start, or so soon after it that
  * the next one would die at once, too. Else nothing is done. */
@@ -101,7 +101,7 @@ const char *master_how_it_ended(int status, char *to, size_t size);
 struct zygote *master_zygote(struct master *m);
 
 /* What zygotes have said since. */
-void master_hear_zygotes(struct master *m);
+void master_read_messages(struct master *m);
 
 /* One of the present code, the others leave after their workers. m->role changes
  * in a zygote, and in the workers that it forks. */
@@ -111,7 +111,7 @@ void master_tend_zygotes(struct master *m, int64_t now);
 void master_dismiss_zygote(struct master *m, struct zygote *z);
 
 /* Its process has ended. */
-void master_bury_zygote(struct master *m, struct zygote *z, int status);
+void master_reap_zygote(struct master *m, struct zygote *z, int status);
 
 /* Kills those that do not do what they were asked for. */
 void master_watch_zygotes(struct master *m, int64_t now);

@@ -23,7 +23,7 @@ enum {
 struct zygote *
 master_zygote(struct master *m)
 {
-    return nursery_find(&m->nursery, m->generation);
+    return zygote_table_find(&m->zygotes, m->generation);
 }
 
 /* Each of the others has a worker that still finishes requests. The zygote should
@@ -31,12 +31,12 @@ master_zygote(struct master *m)
 static void
 make_room(struct master *m)
 {
-    struct zygote *z = nursery_surplus(&m->nursery, m->generation);
+    struct zygote *z = zygote_table_surplus(&m->zygotes, m->generation);
 
     if (z != NULL) {
         log_warning("%d zygotes have workers that still finish requests: %ld, "
                     "the oldest, ends before its workers",
-                    NURSERY_ROOM, (long)z->pid);
+                    ZYGOTE_TABLE_SIZE, (long)z->pid);
         master_dismiss_zygote(m, z);
     }
 }
@@ -48,12 +48,12 @@ start_zygote(struct master *m)
     unsigned slot;
     int fd;
 
-    pid_t pid = nursery_fork(&m->nursery, m->generation, &fd);
+    pid_t pid = zygote_table_fork(&m->zygotes, m->generation, &fd);
     if (pid == -EAGAIN) {
         make_room(m);
     }
     else if (pid < 0) {
-        master_pause_births(m, -pid);
+        master_pause_forks(m, -pid);
     }
     if (pid != 0) {
         return;
@@ -72,7 +72,7 @@ static bool
 has_workers(const struct master *m, const struct zygote *z)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        if (m->slots[i].mother == z->pid) {
+        if (m->slots[i].zygote_pid == z->pid) {
             return true;
         }
     }
@@ -94,18 +94,18 @@ welcome(struct master *m, const struct zygote *z, const struct zygote_report *r)
     struct slot *s = &m->slots[r->slot];
 
     if (r->slot >= m->board->nworkers || !slot_is_unborn(s) ||
-        s->mother != z->pid) {
+        s->zygote_pid != z->pid) {
         return;
     }
     if (r->pid <= 0 || !is_our_child(r->pid)) {
         master_free_slot(m, r->slot);
-        master_pause_births(m, r->pid < 0 ? -r->pid : ECHILD);
+        master_pause_forks(m, r->pid < 0 ? -r->pid : ECHILD);
         return;
     }
     s->pid = r->pid;
     atomic_store(&m->board->workers[r->slot].pid, r->pid);
     if (s->leaving) {
-        (void)kill(s->pid, s->farewell);
+        (void)kill(s->pid, s->pending_signal);
     }
 }
 
@@ -116,7 +116,7 @@ judge_failure(struct master *m, struct zygote *z)
 {
     bool reload = m->reloading && z->generation == m->generation;
     bool better = master_has_ready_workers(m->board) ||
-                  (reload && nursery_former(&m->nursery, m->generation));
+                  (reload && zygote_table_former(&m->zygotes, m->generation));
 
     if (m->stopping || !better) {
         z->state = ZYGOTE_BROKEN;
@@ -139,7 +139,7 @@ hear(struct master *m, struct zygote *z)
 {
     struct zygote_report r;
 
-    while (zygote_hear(z, &r)) {
+    while (zygote_read_message(z, &r)) {
         switch (r.word) {
         case ZYGOTE_HAS_LOADED:
         case ZYGOTE_HAS_FAILED:
@@ -159,25 +159,25 @@ hear(struct master *m, struct zygote *z)
 }
 
 void
-master_hear_zygotes(struct master *m)
+master_read_messages(struct master *m)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        hear(m, &m->nursery.v[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        hear(m, &m->zygotes.v[i]);
     }
 }
 
 /* -- ends ----------------------------------------------------------------------------- */
 
 void
-master_bury_zygote(struct master *m, struct zygote *z, int status)
+master_reap_zygote(struct master *m, struct zygote *z, int status)
 {
-    int64_t age = clock_ms() - z->born_ms;
+    int64_t age = clock_ms() - z->started_ms;
     bool no_load = WIFEXITED(status) && WEXITSTATUS(status) == EX_SOFTWARE;
     char how[64];
 
     hear(m, z); /* its last words */
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        if (slot_is_unborn(&m->slots[i]) && m->slots[i].mother == z->pid) {
+        if (slot_is_unborn(&m->slots[i]) && m->slots[i].zygote_pid == z->pid) {
             master_free_slot(m, i);
         }
     }
@@ -190,7 +190,7 @@ master_bury_zygote(struct master *m, struct zygote *z, int status)
             master_give_up_reload(m);
         }
     }
-    zygote_bury(z);
+    zygote_reap(z);
 }
 
 void
@@ -211,10 +211,10 @@ master_tend_zygotes(struct master *m, int64_t now)
 {
     /* In a reload it may be needed again. */
     const struct zygote *former =
-        m->reloading ? nursery_former(&m->nursery, m->generation) : NULL;
+        m->reloading ? zygote_table_former(&m->zygotes, m->generation) : NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        struct zygote *z = &m->nursery.v[i];
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        struct zygote *z = &m->zygotes.v[i];
         if (z->state != ZYGOTE_NONE && z->generation != m->generation &&
             z != former && (z->state == ZYGOTE_LOADING || !has_workers(m, z))) {
             master_dismiss_zygote(m, z);
@@ -230,9 +230,9 @@ master_dismiss_zygotes(struct master *m)
 {
     bool gone = true;
 
-    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        master_dismiss_zygote(m, &m->nursery.v[i]);
-        gone = gone && m->nursery.v[i].state == ZYGOTE_NONE;
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        master_dismiss_zygote(m, &m->zygotes.v[i]);
+        gone = gone && m->zygotes.v[i].state == ZYGOTE_NONE;
     }
     return gone;
 }
@@ -240,9 +240,9 @@ master_dismiss_zygotes(struct master *m)
 void
 master_stop_zygotes(struct master *m, bool all)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        if (all || m->nursery.v[i].state == ZYGOTE_LOADING) {
-            zygote_kill(&m->nursery.v[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        if (all || m->zygotes.v[i].state == ZYGOTE_LOADING) {
+            zygote_kill(&m->zygotes.v[i]);
         }
     }
 }
@@ -252,8 +252,9 @@ master_watch_zygotes(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         const struct slot *s = &m->slots[i];
-        struct zygote *z =
-            slot_is_unborn(s) ? nursery_of_pid(&m->nursery, s->mother) : NULL;
+        struct zygote *z = slot_is_unborn(s)
+                               ? zygote_table_of_pid(&m->zygotes, s->zygote_pid)
+                               : NULL;
         if (z == NULL || zygote_is_killed(z) ||
             (z->state == ZYGOTE_LEAVING && !m->stopping)) {
             continue;
@@ -267,7 +268,7 @@ master_watch_zygotes(struct master *m, int64_t now)
             zygote_kill(z);
         }
     }
-    for (size_t i = 0; i < ARRAY_SIZE(m->nursery.v); i++) {
-        zygote_press(&m->nursery.v[i], now);
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        zygote_escalate(&m->zygotes.v[i], now);
     }
 }

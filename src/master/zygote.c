@@ -59,13 +59,13 @@ tell(const struct zygote_self *z, struct zygote_report r)
 /* -- birth ------------------------------------------------------------------------- */
 
 /* The pipes between the three processes of a birth. */
-struct cords {
+struct fork_pipes {
     int report[2]; /* the pid, from the middle one */
     int go[2];     /* one byte, for the worker */
 };
 
 static void
-cords_close(struct cords *c)
+fork_pipes_close(struct fork_pipes *c)
 {
     for (int i = 0; i < 2; i++) {
         fd_close(&c->report[i]);
@@ -74,12 +74,12 @@ cords_close(struct cords *c)
 }
 
 static int
-cords_open(struct cords *c)
+fork_pipes_open(struct fork_pipes *c)
 {
-    *c = (struct cords){{-1, -1}, {-1, -1}};
+    *c = (struct fork_pipes){{-1, -1}, {-1, -1}};
     if (pipe2(c->report, O_CLOEXEC) < 0 || pipe2(c->go, O_CLOEXEC) < 0) {
         int e = -errno;
-        cords_close(c);
+        fork_pipes_close(c);
         return e;
     }
     return 0;
@@ -88,7 +88,7 @@ cords_open(struct cords *c)
 /* In the worker: it may look for its parent only when the middle process has
  * ended. Where the zygote ends first, nobody knows of this worker. */
 static void
-await_go(struct cords *c)
+await_go(struct fork_pipes *c)
 {
     char byte;
 
@@ -97,14 +97,14 @@ await_go(struct cords *c)
     if (TEMP_FAILURE_RETRY(read(c->go[0], &byte, 1)) != 1) {
         _exit(EX_OK);
     }
-    cords_close(c);
+    fork_pipes_close(c);
 }
 
 /* The worker is to be the master's child. So a process in the middle forks it and
  * ends; an orphan goes to the next process above that takes orphans, and that is
  * the master. True in the worker. */
 static bool
-fork_twice(struct cords *c, pid_t *ret_middle)
+fork_twice(struct fork_pipes *c, pid_t *ret_middle)
 {
     *ret_middle = fork();
     if (*ret_middle != 0) {
@@ -123,7 +123,7 @@ fork_twice(struct cords *c, pid_t *ret_middle)
 
 /* What the middle one has to say, and its end. */
 static pid_t
-await_middle(struct cords *c, pid_t middle)
+await_middle(struct fork_pipes *c, pid_t middle)
 {
     pid_t worker = -ECHILD; /* killed before it could say anything */
 
@@ -137,13 +137,13 @@ await_middle(struct cords *c, pid_t middle)
 
 /* True in the worker. */
 static bool
-bear(struct zygote_self *z, unsigned slot)
+fork_worker(struct zygote_self *z, unsigned slot)
 {
     struct zygote_report r = {.word = ZYGOTE_HAS_BORNE, .slot = slot};
-    struct cords c;
+    struct fork_pipes c;
     pid_t middle;
 
-    r.pid = cords_open(&c);
+    r.pid = fork_pipes_open(&c);
     if (r.pid < 0) {
         tell(z, r);
         return false;
@@ -167,7 +167,7 @@ bear(struct zygote_self *z, unsigned slot)
     if (write(c.go[1], "", 1) < 0) {
         /* It has been killed, and the master will find it so. */
     }
-    cords_close(&c);
+    fork_pipes_close(&c);
     return false;
 }
 
@@ -273,7 +273,7 @@ zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
         if (n != (ssize_t)sizeof *ret_slot) {
             break; /* the master has gone, or has no use for us any more */
         }
-        if (bear(&self, *ret_slot)) {
+        if (fork_worker(&self, *ret_slot)) {
             close_signals();
             fd_close(&self.fd);
             return ZYGOTE_IS_WORKER;

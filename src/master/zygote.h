@@ -5,7 +5,7 @@
  *            the application once and forks a worker whenever it is asked to, so
  *            that workers share its memory and need not load anything. They are
  *            made the master's own children, as all its workers are. What the
- *            master keeps of it is in nursery.h.
+ *            master keeps of it is in zygote_table.h.
  * Owner:     the process.
  * Threads:   one of its own (the application may have more).
  * GIL:       held only while Python is started, imports, forks and ends.

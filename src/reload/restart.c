@@ -520,7 +520,7 @@ static void
 fail(struct restart *r, int64_t now_ms)
 {
     r->new_code = false;
-    if (r->worn > 0) {
+    if (r->needs_recycle > 0) {
         try_again(r, now_ms, "does not load", " (see above)");
         return;
     }
@@ -529,7 +529,7 @@ fail(struct restart *r, int64_t now_ms)
 
 bool
 restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
-               bool asked, unsigned worn)
+               bool asked, unsigned needs_recycle)
 {
     bool touched =
         config->reload != RELOAD_OFF && file_watcher_look(&r->watcher, now_ms);
@@ -542,10 +542,10 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         file_watcher_refresh(&r->watcher);
         log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
     }
-    else if (worn != r->worn && r->checker == 0) {
+    else if (needs_recycle != r->needs_recycle && r->checker == 0) {
         r->due = true;
     }
-    r->worn = worn;
+    r->needs_recycle = needs_recycle;
     if (r->checker > 0) {
         enum verdict v = verdict(r);
         if (v == CHECK_LOADS) {

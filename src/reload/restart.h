@@ -68,7 +68,7 @@ struct restart {
     bool due;                /* a check is to begin ... */
     int64_t next_ms;         /* ... at this time of clock_ms() */
     bool new_code;           /* it is about new code, not about a limit */
-    unsigned worn;           /* limits that were reached */
+    unsigned needs_recycle;  /* limits that were reached */
     unsigned failures;       /* checks, one after the other */
 };
 
@@ -82,9 +82,9 @@ void restart_fini(struct restart *r);
 /* How soon restart_is_due() wants to be asked again; at most max_ms. */
 int restart_pause(const struct restart *r, int64_t now_ms, int max_ms);
 
-/* asked: by a signal; worn: how many limits were reached so far. True when the
+/* asked: by a signal; needs_recycle: how many limits were reached so far. True when the
  * program should be executed again now. */
 bool restart_is_due(struct restart *r, const struct config *config,
-                    int64_t now_ms, bool asked, unsigned worn);
+                    int64_t now_ms, bool asked, unsigned needs_recycle);
 
 #endif

@@ -160,12 +160,13 @@ ask_for_replacement(struct pool *p)
 
 /* Nobody serves: the load that is under way is let finish, or new code asked for
  * faster than it loads would keep all waiting for ever. What hangs does not count,
- * and who is worn out has served. (In the first round after it systemd is told that
+ * and who is needs_recycle out has served. (In the first round after it systemd is told that
  * we are ready.) */
 static bool
-is_first_load(const struct pool *p, struct round *r, int64_t now, unsigned worn)
+is_first_load(const struct pool *p, struct round *r, int64_t now,
+              unsigned needs_recycle)
 {
-    bool served = r->serves || worn > 0;
+    bool served = r->serves || needs_recycle > 0;
 
     r->serves = atomic_load(&p->started);
     return !served && now - r->begin_ms < scoreboard_load_limit(p->s.board);
@@ -175,7 +176,8 @@ is_first_load(const struct pool *p, struct round *r, int64_t now, unsigned worn)
 static void
 renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
 {
-    unsigned worn = (atomic_load(&p->worn) ? 1u : 0u) + p->watchdog.lost_ever;
+    unsigned needs_recycle =
+        (atomic_load(&p->needs_recycle) ? 1u : 0u) + p->watchdog.lost_ever;
     /* Nobody serves: no new code can be worse. */
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
@@ -185,7 +187,7 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
     if (p->end_ms != 0) {
         return;
     }
-    if (is_first_load(p, r, now, worn)) {
+    if (is_first_load(p, r, now, needs_recycle)) {
         if (is_asked && p->s.master_wake_fd < 0) {
             log_notice("SIGHUP: nobody serves yet: the load that is under way "
                        "comes first");
@@ -193,12 +195,13 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
         return;
     }
     if (p->s.master_wake_fd >= 0) {
-        if (worn > 0) {
+        if (needs_recycle > 0) {
             ask_for_replacement(p);
         }
         return;
     }
-    bool due = restart_is_due(&r->restart, p->s.config, now, r->asked, worn) ||
+    bool due = restart_is_due(&r->restart, p->s.config, now, r->asked,
+                              needs_recycle) ||
                all_lost;
     r->asked = false;
     if (due) {

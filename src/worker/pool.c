@@ -55,9 +55,9 @@ struct thread {
 /* A limit has been reached: somebody has to put a new process in our place. True
  * for who was the first to say so. */
 static bool
-wear_out(struct pool *p)
+need_recycle(struct pool *p)
 {
-    bool first = !atomic_exchange(&p->worn, true);
+    bool first = !atomic_exchange(&p->needs_recycle, true);
 
     if (first) {
         signals_wake();
@@ -72,7 +72,7 @@ check_memory(struct pool *p)
     uint64_t kib = memory_kib(&p->memory);
 
     atomic_store_explicit(&w->rss_kib, (long long)kib, memory_order_relaxed);
-    if (kib > p->memory.limit_kib && wear_out(p)) {
+    if (kib > p->memory.limit_kib && need_recycle(p)) {
         log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
                    "(%" PRIu64 " KiB): a new process takes over",
                    kib, p->memory.limit_kib);
@@ -124,7 +124,7 @@ run_request(void *arg, struct request *q)
     if (p->request_limit > 0 &&
         atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
                              memory_order_relaxed) >= p->request_limit) {
-        (void)wear_out(p);
+        (void)need_recycle(p);
     }
     if (p->memory.fd >= 0) {
         check_memory(p);

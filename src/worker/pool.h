@@ -81,7 +81,8 @@ struct pool {
     _Atomic(enum fcgi_stop) stop;
     atomic_bool restart; /* ... because the program is to start again */
     atomic_bool broken;  /* the application has not been loaded */
-    atomic_bool worn;    /* a limit has been reached: time for a new process */
+    atomic_bool
+        needs_recycle;   /* a limit has been reached: time for a new process */
     atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
     atomic_uint lost;    /* of them, in requests that nothing can end */

@@ -37,7 +37,7 @@ struct watched {
     bool runs;
     bool slow_seen;
     bool answered; /* LOST: in its place */
-    int64_t told_ms, poked_ms;
+    int64_t told_ms, interrupted_ms;
 };
 
 int
@@ -207,13 +207,13 @@ dump_slow(struct watchdog *w, struct watched *t, int64_t now)
 /* -- what is to be done ---------------------------------------------------------------------- */
 
 static void
-poke(const struct watchdog *w, struct watched *t, int64_t now)
+interrupt_again(const struct watchdog *w, struct watched *t, int64_t now)
 {
     if (atomic_load(&t->cancel.told) == t->serial ||
-        now - t->poked_ms < POKE_MS) {
+        now - t->interrupted_ms < POKE_MS) {
         return;
     }
-    t->poked_ms = now;
+    t->interrupted_ms = now;
     if (t != w->threads || !interrupt_main()) {
         interrupt_others();
     }
@@ -224,16 +224,16 @@ begin_to_end(struct watchdog *w, struct watched *t, int64_t now)
 {
     t->stage = STAGE_TOLD;
     t->told_ms = now;
-    t->poked_ms = now - POKE_MS;
+    t->interrupted_ms = now - POKE_MS;
     atomic_store(&t->cancel.serial, t->serial);
-    poke(w, t, now);
+    interrupt_again(w, t, now);
 }
 
 static void
 follow_up(struct watchdog *w, struct watched *t, int64_t now)
 {
     if (t->stage == STAGE_TOLD && now - t->told_ms < GRACE_MS) {
-        poke(w, t, now);
+        interrupt_again(w, t, now);
     }
     else if (t->stage == STAGE_TOLD) {
         t->stage = STAGE_LOST;

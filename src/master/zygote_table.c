@@ -1,4 +1,4 @@
-#include "master/nursery.h"
+#include "master/zygote_table.h"
 
 #include "base/clock.h"
 #include "os/fd.h"
@@ -14,7 +14,7 @@
 enum { HURRY_MS = 500 /* between SIGQUIT and SIGKILL */ };
 
 static struct zygote *
-find_room(struct nursery *n)
+find_room(struct zygote_table *n)
 {
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
         if (n->v[i].state == ZYGOTE_NONE) {
@@ -25,7 +25,7 @@ find_room(struct nursery *n)
 }
 
 pid_t
-nursery_fork(struct nursery *n, unsigned generation, int *ret_fd)
+zygote_table_fork(struct zygote_table *n, unsigned generation, int *ret_fd)
 {
     struct zygote *z = find_room(n);
     int ends[2];
@@ -54,22 +54,22 @@ nursery_fork(struct nursery *n, unsigned generation, int *ret_fd)
                          .pid = pid,
                          .fd = ends[0],
                          .generation = generation,
-                         .born_ms = clock_ms()};
+                         .started_ms = clock_ms()};
     return pid;
 }
 
 void
-nursery_forget(struct nursery *n)
+zygote_table_forget(struct zygote_table *n)
 {
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
         if (n->v[i].state != ZYGOTE_NONE) {
-            zygote_bury(&n->v[i]);
+            zygote_reap(&n->v[i]);
         }
     }
 }
 
 struct zygote *
-nursery_find(struct nursery *n, unsigned generation)
+zygote_table_find(struct zygote_table *n, unsigned generation)
 {
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
         struct zygote *z = &n->v[i];
@@ -82,7 +82,7 @@ nursery_find(struct nursery *n, unsigned generation)
 }
 
 struct zygote *
-nursery_former(struct nursery *n, unsigned generation)
+zygote_table_former(struct zygote_table *n, unsigned generation)
 {
     struct zygote *best = NULL;
 
@@ -97,9 +97,9 @@ nursery_former(struct nursery *n, unsigned generation)
 }
 
 struct zygote *
-nursery_surplus(struct nursery *n, unsigned generation)
+zygote_table_surplus(struct zygote_table *n, unsigned generation)
 {
-    const struct zygote *former = nursery_former(n, generation);
+    const struct zygote *former = zygote_table_former(n, generation);
     struct zygote *oldest = NULL;
 
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
@@ -116,7 +116,7 @@ nursery_surplus(struct nursery *n, unsigned generation)
 }
 
 struct zygote *
-nursery_of_pid(struct nursery *n, pid_t pid)
+zygote_table_of_pid(struct zygote_table *n, pid_t pid)
 {
     for (size_t i = 0; i < ARRAY_SIZE(n->v); i++) {
         if (n->v[i].state != ZYGOTE_NONE && n->v[i].pid == pid) {
@@ -141,7 +141,7 @@ zygote_ask(const struct zygote *z, unsigned slot)
 }
 
 bool
-zygote_hear(struct zygote *z, struct zygote_report *ret)
+zygote_read_message(struct zygote *z, struct zygote_report *ret)
 {
     ssize_t n = -1;
 
@@ -174,7 +174,7 @@ zygote_dismiss(struct zygote *z, int64_t kill_at)
 }
 
 void
-zygote_press(struct zygote *z, int64_t now_ms)
+zygote_escalate(struct zygote *z, int64_t now_ms)
 {
     if (z->state != ZYGOTE_LEAVING || zygote_is_killed(z) ||
         now_ms < z->kill_at) {
@@ -207,7 +207,7 @@ zygote_is_killed(const struct zygote *z)
 }
 
 void
-zygote_bury(struct zygote *z)
+zygote_reap(struct zygote *z)
 {
     fd_close(&z->fd);
     *z = (struct zygote){.state = ZYGOTE_NONE, .fd = -1};

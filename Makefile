@@ -68,8 +68,8 @@ SRC_process   := forked_child logs pid_file privs signals
 SRC_reload    := file_watcher reload_pipe restart
 SRC_worker    := cgi_timeout control_thread pool rebalance watchdog
 SRC_master    := master master_zygotes zygote zygote_table
-SRC_mode      := cgi_process check fcgi_process prelude script_check sockets \
-                 start
+SRC_mode      := cgi_process check fcgi_process script_check sockets \
+                 start_mode startup
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

@@ -11,8 +11,8 @@
 #include "mode/cgi_process.h"
 #include "mode/check.h"
 #include "mode/fcgi_process.h"
-#include "mode/prelude.h"
-#include "mode/start.h"
+#include "mode/start_mode.h"
+#include "mode/startup.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/logs.h"
@@ -51,7 +51,7 @@ leave(int status)
 static int
 usage(char **argv)
 {
-    int status = argv[1] != NULL ? prelude_prepare(&config, false) : 0;
+    int status = argv[1] != NULL ? startup_prepare(&config, false) : 0;
 
     (void)fprintf(
         stderr,
@@ -65,7 +65,7 @@ usage(char **argv)
 }
 
 static int
-run(const struct start *s, char **argv)
+run(const struct start_mode *s, char **argv)
 {
     static struct doctor_facts facts;
     struct doctor_facts *doctor = NULL;
@@ -82,7 +82,7 @@ run(const struct start *s, char **argv)
                      interp_version());
         return EX_OK;
     case ACTION_EXPLAIN:
-        return start_explain(s, &config);
+        return start_mode_explain(s, &config);
     case ACTION_CHECK:
         return check_run(&config);
     case ACTION_PING:
@@ -95,10 +95,10 @@ run(const struct start *s, char **argv)
         break;
     }
     if (!restart_is_one()) {
-        start_warn_ignored(&config);
+        start_mode_warn_ignored(&config);
     }
     if (config.doctor && s->mode != MODE_AUTO) {
-        start_examine(s, &config, &facts);
+        start_mode_examine(s, &config, &facts);
         doctor = &facts;
     }
     switch (s->mode) {
@@ -124,7 +124,7 @@ shares_pipe(int a, int b)
 int
 main(int argc, char **argv)
 {
-    struct start start = {.mode = MODE_AUTO};
+    struct start_mode start = {.mode = MODE_AUTO};
     int status;
 
     start.request_in_env =
@@ -146,7 +146,7 @@ main(int argc, char **argv)
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
         logs_set_up(&config);
-        start_detect(&start, &config);
+        start_mode_detect(&start, &config);
         status = run(&start, argv);
     }
     else if (is_cgi) {

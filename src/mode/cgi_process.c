@@ -1,7 +1,7 @@
 #include "mode/cgi_process.h"
 
 #include "debug/stack_dump.h"
-#include "mode/prelude.h"
+#include "mode/startup.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/forked_child.h"
@@ -127,7 +127,7 @@ refuse_options(const struct config *config)
 }
 
 int
-cgi_process_run(const struct config *config, const struct start *s,
+cgi_process_run(const struct config *config, const struct start_mode *s,
                 struct doctor_facts *doctor)
 {
     const struct wsgi_facts facts = {.multiprocess = true};
@@ -135,7 +135,7 @@ cgi_process_run(const struct config *config, const struct start *s,
     struct wsgi_thread *t;
     int status;
 
-    if (prelude_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
+    if (startup_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
         forked_child_watch(close_io, &io) < 0) {
         log_error("out of descriptors or memory");
         return fail_with_stdio(config, &io);
@@ -156,12 +156,12 @@ cgi_process_run(const struct config *config, const struct start *s,
     (void)unsetenv("HTTP_PROXY");
     if ((status = refuse_options(config)) != 0 ||
         (status = logs_open(config, false, -1, geteuid())) != 0 ||
-        (status = prelude_prepare(config, true)) != 0) {
+        (status = startup_prepare(config, true)) != 0) {
         return fail(config, &io, status);
     }
     shares_stderr = !logs_take_stderr() && s->shares_stderr;
     prefault_arenas();
-    if ((status = prelude_start_python(config)) != 0) {
+    if ((status = startup_start_python(config)) != 0) {
         return fail(config, &io, status);
     }
     t = wsgi_thread_new(config, facts, true);

@@ -14,11 +14,11 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "doctor/doctor.h"
-#include "mode/start.h"
+#include "mode/start_mode.h"
 
 /* doctor: --doctor, its page is the response; or NULL. */
 CHECK_RESULT int cgi_process_run(const struct config *config,
-                                 const struct start *s,
+                                 const struct start_mode *s,
                                  struct doctor_facts *doctor);
 
 #endif

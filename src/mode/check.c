@@ -2,9 +2,9 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
-#include "mode/prelude.h"
 #include "mode/script_check.h"
-#include "mode/start.h"
+#include "mode/start_mode.h"
+#include "mode/startup.h"
 #include "process/privs.h"
 #include "python/interp.h"
 #include "reload/reload_pipe.h"
@@ -48,14 +48,14 @@ check_run(const struct config *config)
     int status = privs_find(config, &privs);
 
     if (tell_fd < 0) {
-        start_warn_ignored(config);
+        start_mode_warn_ignored(config);
     }
     notify_hide();
     if (status == 0) {
         status = privs_drop(&privs);
     }
     if (status == 0) {
-        status = prelude_prepare(config, false);
+        status = startup_prepare(config, false);
     }
     if (config->doctor) {
         return status; /* there is nothing to load */

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "debug/stack_dump.h"
 #include "master/master.h"
-#include "mode/prelude.h"
 #include "mode/sockets.h"
+#include "mode/startup.h"
 #include "os/log.h"
 #include "process/logs.h"
 #include "process/pid_file.h"
@@ -42,8 +42,8 @@ static int
 start_application(const struct pool_setup *setup, bool *ret_loaded)
 {
     bool is_first = setup->preload == PRELOAD_NONE;
-    int status = is_first ? prelude_start_python(setup->config)
-                          : prelude_open_watch(setup->config);
+    int status = is_first ? startup_start_python(setup->config)
+                          : startup_open_watch(setup->config);
 
     if (status == 0 && is_first && python_signals_open(signals_own()) < 0) {
         status = EX_SOFTWARE;
@@ -138,7 +138,7 @@ run_processes(struct pool_setup *setup)
 
 /* What a user without rights could not: all sockets, and the pid file. */
 static int
-open_all(const struct start *s, const struct restart_fds *inherited,
+open_all(const struct start_mode *s, const struct restart_fds *inherited,
          struct pool_setup *setup)
 {
     int status = sockets_open(&sockets, setup->config, s, inherited);
@@ -168,7 +168,7 @@ open_all(const struct start *s, const struct restart_fds *inherited,
 
 /* Everything until the sockets are open and Python may start. */
 static int
-set_up(const struct start *s, struct pool_setup *setup)
+set_up(const struct start_mode *s, struct pool_setup *setup)
 {
     struct restart_fds inherited;
 
@@ -192,7 +192,7 @@ set_up(const struct start *s, struct pool_setup *setup)
     if (status != 0) {
         return status;
     }
-    if (prelude_take_stdio(NULL, NULL) < 0) {
+    if (startup_take_stdio(NULL, NULL) < 0) {
         log_error("out of descriptors");
         return EX_OSERR;
     }
@@ -208,11 +208,11 @@ set_up(const struct start *s, struct pool_setup *setup)
     }
     status = privs_drop(&privs);
     /* As the user that will run it: what he cannot read is told now. */
-    return status != 0 ? status : prelude_prepare(setup->config, false);
+    return status != 0 ? status : startup_prepare(setup->config, false);
 }
 
 int
-fcgi_process_run(const struct config *config, const struct start *s,
+fcgi_process_run(const struct config *config, const struct start_mode *s,
                  char **argv, const struct doctor_facts *doctor)
 {
     struct pool_setup setup = {.config = config,

@@ -14,12 +14,12 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 #include "doctor/doctor.h"
-#include "mode/start.h"
+#include "mode/start_mode.h"
 
 /* argv: what to execute again. doctor: --doctor, its page is every response; or
  * NULL. */
 CHECK_RESULT int fcgi_process_run(const struct config *config,
-                                  const struct start *s, char **argv,
+                                  const struct start_mode *s, char **argv,
                                   const struct doctor_facts *doctor);
 
 #endif

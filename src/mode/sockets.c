@@ -70,7 +70,8 @@ open_inherited(struct sockets *s, const struct config *config,
 
 int
 sockets_open(struct sockets *s, const struct config *config,
-             const struct start *start, const struct restart_fds *inherited)
+             const struct start_mode *start,
+             const struct restart_fds *inherited)
 {
     int e = read_allow(s, config);
 
@@ -90,7 +91,7 @@ sockets_open(struct sockets *s, const struct config *config,
         return e;
     }
     for (int i = 0; e == 0 && i < start->inherited; i++) {
-        int fd = START_INHERITED + i;
+        int fd = START_MODE_INHERITED + i;
         e = adopt(s, fd);
         fd_close(&fd);
     }

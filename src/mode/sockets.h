@@ -12,7 +12,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
-#include "mode/start.h"
+#include "mode/start_mode.h"
 #include "net/acl.h"
 #include "net/listener.h"
 #include "reload/restart.h"
@@ -27,7 +27,7 @@ struct sockets {
 
 /* s starts as zeroes; after a failure it holds what was open by then. */
 CHECK_RESULT int sockets_open(struct sockets *s, const struct config *config,
-                              const struct start *start,
+                              const struct start_mode *start,
                               const struct restart_fds *inherited);
 
 /* Closes, and removes what was made. */

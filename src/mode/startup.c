@@ -1,4 +1,4 @@
-#include "mode/prelude.h"
+#include "mode/startup.h"
 
 #include "app/imports.h"
 #include "app/loader.h"
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 int
-prelude_take_stdio(int *ret_in, int *ret_out)
+startup_take_stdio(int *ret_in, int *ret_out)
 {
     CLEANUP(fd_close) int null = -1;
     int e = 0;
@@ -83,7 +83,7 @@ no_application(void)
 }
 
 int
-prelude_prepare(const struct config *config, bool is_cgi)
+startup_prepare(const struct config *config, bool is_cgi)
 {
     int e;
 
@@ -102,16 +102,16 @@ prelude_prepare(const struct config *config, bool is_cgi)
 }
 
 int
-prelude_open_watch(const struct config *config)
+startup_open_watch(const struct config *config)
 {
     return config->request_timeout_ms > 0 && interrupt_open() < 0 ? EX_SOFTWARE
                                                                   : 0;
 }
 
 int
-prelude_start_python(const struct config *config)
+startup_start_python(const struct config *config)
 {
     int status = handler_start_python(config);
 
-    return status != 0 ? status : prelude_open_watch(config);
+    return status != 0 ? status : startup_open_watch(config);
 }

@@ -1,4 +1,4 @@
-#include "mode/start.h"
+#include "mode/start_mode.h"
 
 #include "base/buf.h"
 #include "base/num.h"
@@ -33,7 +33,7 @@ inherited_listeners(void)
 }
 
 void
-start_detect(struct start *s, const struct config *config)
+start_mode_detect(struct start_mode *s, const struct config *config)
 {
     s->inherited = inherited_listeners();
     s->fd0_listens = fd_is_listening(STDIN_FILENO);
@@ -65,7 +65,7 @@ start_detect(struct start *s, const struct config *config)
 }
 
 void
-start_warn_ignored(const struct config *config)
+start_mode_warn_ignored(const struct config *config)
 {
     if (config->ignored != NULL) {
         log_warning("\"%s\" stands behind APP (%s), where nothing is looked "
@@ -107,13 +107,13 @@ static const char *const mode_names[] = {
 
 /* What it was at the start: closed ones have been filled. */
 static const char *
-kind_at_start(const struct start *s, int fd, char *to, size_t size)
+kind_at_start(const struct start_mode *s, int fd, char *to, size_t size)
 {
     return s->was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
 }
 
 int
-start_explain(const struct start *s, const struct config *config)
+start_mode_explain(const struct start_mode *s, const struct config *config)
 {
     char python[PATH_MAX], other[64];
 
@@ -151,15 +151,15 @@ start_explain(const struct start *s, const struct config *config)
     if (interp_executable(config, python, sizeof python) == 0) {
         (void)printf("python executable: %s\n", python);
     }
-    start_warn_ignored(config);
+    start_mode_warn_ignored(config);
     return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
 }
 
 /* Python is only asked whether it could start: the page is also for finding out
  * why it cannot. */
 void
-start_examine(const struct start *s, struct config *config,
-              struct doctor_facts *ret)
+start_mode_examine(const struct start_mode *s, struct config *config,
+                   struct doctor_facts *ret)
 {
     static char python[PATH_MAX], said[1024];
     struct buf reasons;

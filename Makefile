@@ -6,6 +6,7 @@
 #   FCGI=static|shared        libfcgi; default: static where it exists
 #   VARIANT=release|debug|asan|tsan     BUILD=DIR     CC, CFLAGS, LDFLAGS
 #   PREFIX, DESTDIR           V=1 shows the commands
+#   TEST_JOBS=N               tests that run at the same time
 
 VERSION := 0.1.0
 
@@ -21,6 +22,8 @@ V       ?=
 # PATH of another kind has none of the packages they need.
 TEST_PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
+# Most tests wait for something most of the time: more at once than processors.
+TEST_JOBS   ?= $(shell echo $$((3 * $$(nproc))))
 
 # The scripts are not to leave bytecode in the tree.
 export PYTHONDONTWRITEBYTECODE := 1
@@ -268,7 +271,7 @@ help: ## list the targets
 
 export WSGI_CGI_VARIANT := $(VARIANT)
 run_pytest = WSGI_CGI=$(abspath $(PROGRAM)) $(TEST_PYTHON) -m pytest \
-    $(PYTEST_ARGS) $(1)
+    $(1) $(PYTEST_ARGS)
 
 check: deps-test ## install what is missing, build, run all tests, light lint
 	@$(SUBMAKE) $(JOBS) all unit
@@ -300,12 +303,12 @@ check-unit: unit ## run the cmocka programs of tests/unit
 	done; exit $$status
 
 check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
-	$(Q)$(call run_pytest,-n 3 tests/gateway)
+	$(Q)$(call run_pytest,-n $(TEST_JOBS) tests/gateway)
 
 check-servers: deps-test ## install web servers and run tests/servers behind them
 	@$(SUBMAKE) $(JOBS) all
 	@# All is installed: what is missing now is no reason to skip a test.
-	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,tests/servers)
+	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,-n $(TEST_JOBS) tests/servers)
 
 # Beside the other variants, or inside a BUILD folder of one's own.
 variant_build = $(if $(filter build/%,$(BUILD)),build,$(BUILD))/$(1)

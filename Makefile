@@ -163,8 +163,9 @@ WARNINGS += -Wno-missing-field-initializers
 endif
 
 ifeq ($(VARIANT),release)
+# Without the assertions, which every other variant has.
 HARDEN_CFLAGS  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(fortify) \
-                  -fstack-protector-strong
+                  -fstack-protector-strong -DNDEBUG
 HARDEN_LDFLAGS := -Wl,-z,relro,-z,now
 endif
 

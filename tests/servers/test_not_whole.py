@@ -1,7 +1,7 @@
 """Responses that break off: what the client gets, behind each web server, with
 and without a Content-Length, compressed by the server or not, broken off at once
 or in the middle. The table is printed at the end; wsgi-cgi-servers(7) says the
-same, under "Responses that break off".
+same, under "Incomplete responses".
 """
 
 import dataclasses

@@ -1,5 +1,5 @@
 """The cache of a script's bytecode: it saves the compilation, is only believed where nobody else can write, and a
-doubt about it means compiling. Issue part 7 ("the script's bytecode cached, safely")."""
+doubt about it means compiling."""
 
 import concurrent.futures
 import os

@@ -293,7 +293,7 @@ def test_body_from_a_file(world):
 
 
 def test_nonblocking_stdio(world):
-    """C2, C24: inherited descriptors in non-blocking mode lose nothing, in neither direction (php bug 73342)."""
+    """C2, C24, P14: inherited descriptors in non-blocking mode lose nothing, in neither direction (php bug 73342)."""
     ours_in, theirs_in = os.pipe()[::-1]
     ours_out, theirs_out = os.pipe()
     for fd in (theirs_in, theirs_out):

@@ -1,4 +1,4 @@
-"""A CGI process among its surroundings: C14, C22, C23, C24."""
+"""A CGI process among its surroundings: C14, C16, C22, C23, C24."""
 
 import os
 import re
@@ -134,7 +134,7 @@ def descriptors(count):
 
 
 def test_out_of_descriptors_at_the_start(world):
-    """C22: however few there are, the client gets a page, and the log says why. With fewer than the dynamic linker
+    """C16: however few there are, the client gets a page, and the log says why. With fewer than the dynamic linker
     needs the program does not start at all (127)."""
     app, seen = world.write_app(HELLO), set()
     for count in range(3, 30):

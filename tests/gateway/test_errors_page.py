@@ -1,4 +1,4 @@
-"""The 500 page: with --debug one readable page that explains, without it an id and nothing else. Issue part 8."""
+"""The 500 page: with --debug one readable page that explains, without it an id and nothing else."""
 
 import html
 import html.parser

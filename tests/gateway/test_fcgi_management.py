@@ -157,7 +157,7 @@ def test_many_queries_without_reading(fcgi_unix):
 
 
 def test_end_request_has_eight_bytes(fcgi_unix):
-    """F16: sizes of what the program itself sends: END_REQUEST has a body of eight bytes, reserved ones zero."""
+    """F18: sizes of what the program itself sends: END_REQUEST has a body of eight bytes, reserved ones zero."""
     server = fcgi_unix(HELLO)
     end, = [r for r in server.request().records if r.type == END_REQUEST]
     assert end.content == bytes(8)

@@ -1,4 +1,4 @@
-"""RLIMIT_FSIZE: a file that may grow no further is like a full disk (EFBIG), and ends no process. P6, X7."""
+"""RLIMIT_FSIZE: a file that may grow no further is like a full disk (EFBIG), and ends no process. P6, P25."""
 
 import resource
 import signal
@@ -24,7 +24,7 @@ def full(path):
 
 
 def test_upload(fcgi_server, tmp_path):
-    """W28: an upload of unknown length that is too large for a file: 500 for it, the log says why, the next is served."""
+    """W28, P25: an upload of unknown length that is too large for a file: 500, the log says why, the next is served."""
     server = fcgi_server(BY_LENGTH, env={'TMPDIR': str(tmp_path)}, preexec_fn=limited)
     server.expect_log('error: .*a body of unknown length was not received: File too large')
     exchange = Unsized.start(server, 'apache')
@@ -56,7 +56,7 @@ def test_upload_set_aside(fcgi_server, tmp_path):
 
 
 def test_application(transport, tmp_path):
-    """X7: an application that writes too much gets OSError, as on a full disk."""
+    """P25: an application that writes too much gets OSError, as on a full disk."""
     server = transport.serve(f'''
         def application(environ, start_response):
             if environ['PATH_INFO'] == '/large':
@@ -72,7 +72,7 @@ def test_application(transport, tmp_path):
 
 
 def test_log_files(world, fcgi_unix, tmp_path):
-    """P6: logs that are as large as they may be: lines are lost, no request."""
+    """P6, P25: logs that are as large as they may be: lines are lost, no request."""
     log, access = full(tmp_path / 'log'), full(tmp_path / 'access')
     server = fcgi_unix(HELLO, '--log-file', log, '--access-log', access, preexec_fn=limited)
     server.check_fds = False
@@ -84,7 +84,7 @@ def test_log_files(world, fcgi_unix, tmp_path):
 
 @pytest.mark.parametrize('options, code', [(['--no-such-option'], 64), (['--venv', '/no/such'], 78), ([], 0)])
 def test_standard_error_of_a_script(world, tmp_path, options, code):
-    """P6, C22: from the first line on, CGI: a log that takes no more is no reason to leave the client without a page."""
+    """P6, C16: from the first line on, CGI: a log that takes no more is no reason to leave the client without a page."""
     environ = {'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'x', 'SERVER_PORT': '80', 'SERVER_PROTOCOL': 'HTTP/1.1',
                'GATEWAY_INTERFACE': 'CGI/1.1'}
     with open(full(tmp_path / 'log'), 'ab') as log:
@@ -95,7 +95,7 @@ def test_standard_error_of_a_script(world, tmp_path, options, code):
 
 
 def test_programs_of_the_application(transport):
-    """X7: what the application starts has what it would have under any Python: the default effect by `subprocess`; else
+    """P25: what the application starts has what it would have under any Python: the default effect by `subprocess`; else
     what SIGPIPE has."""
     server = transport.serve('''
         import os, signal, subprocess

@@ -1,4 +1,4 @@
-"""Nothing grows: "Must show": sys.getallocatedblocks() and descriptors do not grow over 10,000 requests."""
+"""Nothing grows: sys.getallocatedblocks() and descriptors do not grow over 10,000 requests. P21."""
 
 import pytest
 
@@ -118,7 +118,7 @@ no_blocks = pytest.mark.skipif(SANITIZED, reason='sanitizers: Python counts no b
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize('threads', [1, 4])
 def test_ten_thousand_requests(fcgi_unix, threads):
-    """"Must show": 10,000 requests on kept connections."""
+    """P21: 10,000 requests on kept connections."""
     server = fcgi_unix(APP, '--threads', str(threads))
     no_growth(server, lambda n: run(server, '/', n), 10_000)
 
@@ -127,7 +127,7 @@ def test_ten_thousand_requests(fcgi_unix, threads):
 @pytest.mark.parametrize('path', ['/read', '/lines', '/unread', '/errors', '/write', '/object', '/generator', '/file',
                                   '/bytesio', '/big', '/after', '/after-kept'])
 def test_ways_to_answer(fcgi_unix, path):
-    """"Must show": a thousand of each kind of request and response."""
+    """P21: a thousand of each kind of request and response."""
     server = fcgi_unix(APP)
     no_growth(server, lambda n: run(server, path, n, b'line\n' * 20), 1000)
 
@@ -135,7 +135,7 @@ def test_ways_to_answer(fcgi_unix, path):
 @no_blocks
 @pytest.mark.parametrize('path', ['/raise', '/badhead', '/late', '/after-raise'])
 def test_ways_to_fail(fcgi_unix, path):
-    """"Must show": a thousand exceptions before and after the head."""
+    """P21: a thousand exceptions before and after the head."""
     server = fcgi_unix(APP)
     server.allow_log('error:|ValueError|TypeError')
     no_growth(server, lambda n: run(server, path, n), 1000)
@@ -143,14 +143,14 @@ def test_ways_to_fail(fcgi_unix, path):
 
 @no_blocks
 def test_new_connections(fcgi_server):
-    """"Must show": a thousand connections, none of their descriptors is left."""
+    """P21: a thousand connections, none of their descriptors is left."""
     server = fcgi_server(APP)
     no_growth(server, lambda n: run(server, '/', n, keep=False), 1000)
 
 
 @no_blocks
 def test_clients_that_go_away(fcgi_unix):
-    """"Must show": a thousand clients that leave in the head, in the body and in the response."""
+    """P21: a thousand clients that leave in the head, in the body and in the response."""
     server = fcgi_unix(APP)
     server.allow_log('client|gone|closed|body')
     whole = fcgi.request_bytes(server.params('POST', '/big', body=b'x' * 1000), b'x' * 1000)
@@ -164,7 +164,7 @@ def test_clients_that_go_away(fcgi_unix):
 
 @no_blocks
 def test_refused_requests(fcgi_unix):
-    """"Must show": a thousand malformed heads, management records and unknown roles."""
+    """P21: a thousand malformed heads, management records and unknown roles."""
     server = fcgi_unix(APP)
     server.allow_log('.')
     bad = [fcgi.begin() + fcgi.stream(fcgi.PARAMS, 1, b'\xff' * 8), fcgi.begin(role=9), b'\x02' * 20,

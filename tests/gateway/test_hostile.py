@@ -1,4 +1,4 @@
-"""Peers that mean harm, or are broken: F8, F14, F15 and the issue's "Must show". Whatever they send, the process lives
+"""Peers that mean harm, or are broken: F8, F14, F15. Whatever they send, the process lives
 and the other connections are served meanwhile. The server has one thread unless a test says otherwise."""
 
 import random
@@ -35,7 +35,7 @@ def still_serves(server, seconds=1):
 
 
 def test_twenty_names(server):
-    """F15, "Must show": GET_VALUES with 20 names smashed the stack of stock libfcgi."""
+    """F15: GET_VALUES with 20 names smashed the stack of stock libfcgi."""
     conn = server.connect()
     conn.send(fcgi.record(GET_VALUES, 0, fcgi.pairs([(n, 'v' * i) for i, n in enumerate(
         ['FCGI_MAX_CONNS', 'FCGI_MAX_REQS', 'FCGI_MPXS_CONNS', 'FCGI_OTHER'] * 5)])))
@@ -45,7 +45,7 @@ def test_twenty_names(server):
 
 @pytest.mark.parametrize('count', [1, 50])
 def test_length_claims_of_2_gib(server, count):
-    """F8, "Must show": a name and a value of 2 GiB each are announced, little is sent. No memory is set aside for the
+    """F8: a name and a value of 2 GiB each are announced, little is sent. No memory is set aside for the
     promise."""
     before = rss(server.pid)
     conns = []
@@ -66,7 +66,7 @@ def test_length_claims_of_2_gib(server, count):
 @pytest.mark.parametrize('size', [1, 7, 8, 9, 15, 16, 20])
 @pytest.mark.parametrize('count', [1, 100])
 def test_half_a_record_and_silence(server, size, count):
-    """F14, "Must show": a record that stops in its header or content holds nobody up."""
+    """F14: a record that stops in its header or content holds nobody up."""
     conns = []
     for _ in range(count):
         conn = server.connect()
@@ -79,7 +79,7 @@ def test_half_a_record_and_silence(server, size, count):
 
 
 def test_one_byte_a_second(server):
-    """F14, "Must show": twenty peers dribble their heads; the others are served meanwhile."""
+    """F14: twenty peers dribble their heads; the others are served meanwhile."""
     whole = fcgi.request_bytes(server.params('POST', body=b'abc'), b'abc')
     conns = [server.connect() for _ in range(20)]
     for i in range(4):
@@ -95,7 +95,7 @@ def test_one_byte_a_second(server):
 
 
 def test_one_byte_a_second_of_the_body(fcgi_server):
-    """F14, "Must show": the same in the body, where it costs a thread: the other thread serves."""
+    """F14: the same in the body, where it costs a thread: the other thread serves."""
     server = fcgi_server(ECHO, '--threads', '2')
     exchange = server.start('POST', content_length=4)
     for i in range(4):
@@ -297,7 +297,7 @@ def test_mutations_split_at_every_byte(fcgi_unix):
 
 
 def test_all_of_it_at_once(fcgi_server):
-    """"Must show": slow, silent, malformed and greedy peers together while a client makes requests one after another."""
+    """F8, F14: slow, silent, malformed and greedy peers together while a client makes requests one after another."""
     server = fcgi_server(ECHO, '--threads', '2')
     server.allow_log(COMPLAINT)
     stop = threading.Event()

@@ -1,5 +1,5 @@
 """The embedded Python: it is the one it was built for, whatever the environment says, and its end loses nothing though
-it is not finalised. Issue parts 4 and 7; C22."""
+it is not finalised. P19."""
 
 import json
 import os
@@ -242,7 +242,7 @@ def test_hashes(cgi):
 
 
 def test_children_find_python(transport):
-    """sys.executable is a python3 that starts: multiprocessing and subprocess need it."""
+    """P19: sys.executable is a python3 that starts: multiprocessing and subprocess need it."""
     seen = show(transport, '__import__("subprocess").check_output([sys.executable, "-c", "import sys; '
                            'print(sys.version_info[:2])"], text=True) == f"{sys.version_info[:2]}\\n"')
     assert seen is True

@@ -1,5 +1,5 @@
 """APP and how it is loaded: files, modules, factories; loads that fail and are tried again. Several scripts in one
-process are in test_scripts.py. Issue part 7."""
+process are in test_scripts.py. P19."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def refused(server, *patterns):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 def test_file_is_a_module_of_its_own(transport, tmp_path):
-    """A file is registered in sys.modules under a name that is not __main__, with __file__, argv and its folder."""
+    """P19: a file is registered in sys.modules under a name that is not __main__, with __file__, argv and its folder."""
     (tmp_path / 'site').mkdir()
     script = tmp_path / 'site' / 'shop.py'
     script.write_text(WHERE)
@@ -151,7 +151,7 @@ def test_source_that_cannot_be_read(transport, tmp_path, source, pattern):
 
 
 def test_link_to_a_script(cgi, tmp_path):
-    """As python3 does it: __file__ is the link, sys.path starts with the folder of what it leads to."""
+    """P19: as python3 does it: __file__ is the link, sys.path starts with the folder of what it leads to."""
     (tmp_path / 'real').mkdir()
     (tmp_path / 'cgi-bin').mkdir()
     (tmp_path / 'real' / 'app.py').write_text(WHERE)

@@ -40,7 +40,7 @@ WRONG = {
 
 @pytest.mark.parametrize('option, value', [(option, value) for option, values in WRONG.items() for value in values])
 def test_wrong_value(run, world, option, value):
-    """Issue, part 3: one line that says which option, what was read and what is allowed; exit 64."""
+    """P11: one line that says which option, what was read and what is allowed; exit 64."""
     args = [f'{option}={value}']
     if option == '--allow':
         args += ['--bind', '127.0.0.1:0']
@@ -260,7 +260,7 @@ def test_set(transport):
 
 
 def test_mount(transport):
-    """--mount: whole path = SCRIPT_NAME + PATH_INFO as sent, split at the mount (all servers: table X)."""
+    """--mount: whole path = SCRIPT_NAME + PATH_INFO as sent, split at the mount (all servers: rows X1 to X9)."""
     server = transport.serve(DUMP, '--mount=/app')
     for sent in (('/app', '/x'), ('', '/app/x'), ('/app/x', '')):
         environ = server.request(path=sent[1], script_name=sent[0]).json
@@ -358,7 +358,7 @@ def test_errors_to_auto_behind_haproxy(fcgi_server):
 # --- questions ------------------------------------------------------------------------------------------------------
 
 def test_check_of_a_good_application(run, world):
-    """--check: loads, reports, exits 0; nothing is served."""
+    """P11, --check: loads, reports, exits 0; nothing is served."""
     finished = run('--check', world.write_app(HELLO))
     assert finished.code == 0 and not finished.stdout.startswith(b'Status')
     assert finished.stdout or finished.stderr
@@ -370,7 +370,7 @@ def test_check_of_a_good_application(run, world):
     ('raise ValueError("boom")\n', 'boom'),
 ])
 def test_check_of_a_broken_one(run, world, source, word):
-    """--check: says what is wrong, exits 70."""
+    """P11, --check: says what is wrong, exits 70."""
     finished = run('--check', world.write_app(source))
     assert finished.code == 70 and word in finished.stderr, finished
 
@@ -392,7 +392,7 @@ def test_check_of_one_that_does_not_end(run, world, source, code, word):
 
 
 def test_check_of_a_missing_one(run):
-    """--check: a file that is not there is 66 as without it."""
+    """P11, --check: a file that is not there is 66 as without it."""
     finished = run('--check', '/no/such/app.py')
     assert finished.code == 66 and '/no/such/app.py' in finished.stderr
 
@@ -463,7 +463,7 @@ def one_sentence(finished, path):
 @pytest.mark.parametrize('how', ['missing', 'no venv', 'a file', 'other version'])
 @pytest.mark.parametrize('mode', ['cgi', 'check', 'bind'])
 def test_broken_venv(run, world, environment, how, mode):
-    """Issue, "Must show": one plain sentence, exit 78, and never "No module named 'encodings'"."""
+    """P11: one plain sentence, exit 78, and never "No module named 'encodings'"."""
     path = broken_venv(environment, how)
     args = {'cgi': [], 'check': ['--check'], 'bind': ['--bind', f'unix:{world.new_path("sock")}']}[mode]
     finished = run(*args, '--venv', str(path), world.write_app(HELLO), env=GET if mode == 'cgi' else None)
@@ -475,7 +475,7 @@ def test_broken_venv(run, world, environment, how, mode):
 
 @pytest.mark.skipif(os.getuid() != 0, reason='only root can become another user to meet an unreadable folder')
 def test_unreadable_venv(run, world, environment):
-    """Issue, "Must show": a virtual environment this user may not read: one sentence."""
+    """P11: a virtual environment this user may not read: one sentence."""
     public = world.run_dir
     os.chmod(public, 0o755)
     moved = public / 'venv'

@@ -122,7 +122,7 @@ def switches(pid):
 
 @pytest.mark.parametrize('options', [[], ['--preload']], ids=['', 'preload'])
 def test_kept_connections(serve, options):
-    """"Must show": 2 processes of 1 thread, 32 kept connections, one request of 2 s: no other takes over 50 ms. Not
+    """F13: 2 processes of 1 thread, 32 kept connections, one request of 2 s: no other takes over 50 ms. Not
     counted is the time in which the machine ran something else than a thread of ours that was ready, by the kernel's
     own count; and of three rounds the best. Without passing on each would take 2 s."""
     server = serve(*options)

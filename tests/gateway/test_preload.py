@@ -110,7 +110,7 @@ def settle(server, count):
 # --- one import ----------------------------------------------------------------------------------------------------
 
 def test_one_import(preload):
-    """P2: the application is imported once, by a child of the master that serves nothing; all workers are the
+    """P1: the application is imported once, by a child of the master that serves nothing; all workers are the
     master's own children, too. The same again for each generation of the code."""
     server = preload(PRELOADED % 'one', '--processes', '4')
     server.allow_log('SIGHUP|new code')
@@ -145,7 +145,7 @@ def memory_of_workers(server, count):
 @pytest.mark.skipif(SANITIZED, reason='sanitizers have memory of their own')
 @pytest.mark.timeout(120)
 def test_memory_of_django(serve, preload, run):  # noqa: F811
-    """"Must show": with the Django example and 4 workers, PSS per worker is at most half of that without --preload."""
+    """With the Django example and 4 workers, PSS per worker is at most half of that without --preload."""
     script = ROOT / 'examples/django_app/wsgi.py'
     if "No module named 'django'" in run('--check', script).stderr:
         pytest.skip('its Python has no Django')

@@ -1,5 +1,4 @@
-"""--scripts-in: the script is the request's, php-cgi's way; several applications in one process. Issue part 7, F-rows of
-mod_fcgid's wrapper, X2 of the checklist."""
+"""--scripts-in: the script is the request's, php-cgi's way; several applications in one process. P18, X2."""
 
 import os
 
@@ -189,7 +188,7 @@ def test_changed_script_is_loaded_anew(fcgi_unix, site):
 
 
 def test_scripts_do_not_share_a_module(fcgi_unix, site):
-    """Two index.py, each with its own globals and its own folder's name."""
+    """P18: two index.py, each with its own globals and its own folder's name."""
     source = '''
 COUNT = [0]
 def application(environ, start_response):
@@ -258,7 +257,7 @@ while not os.path.exists({str(gate)!r}):
 
 
 def test_own_folder_comes_first(fcgi_unix, site):
-    """Each script finds the modules beside it."""
+    """P18: each script finds the modules beside it."""
     (site / 'sub' / 'beside.py').write_text('WORD = "beside"\n')
     (site / 'sub' / 'three.py').write_text('import beside\n' + SHOW.format(word='x').replace("'x'", 'beside.WORD'))
     server = fcgi_unix.__self__.serve_scripts('--scripts-in', str(site))

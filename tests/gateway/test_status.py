@@ -77,7 +77,7 @@ def parse_openmetrics(text):
 
 
 def test_json(fcgi_server):
-    """Counters count, and name the threads."""
+    """P8: counters count, and name the threads."""
     server = fcgi_server(HELLO, *PATHS, '--threads', '3')
     before = server.request(path='/status', query='json').json
     for _ in range(5):
@@ -123,7 +123,7 @@ def test_requests_in_flight(fcgi_unix, world, tmp_path):
 
 
 def test_html(fcgi_server):
-    """Well-formed, nothing loaded from elsewhere, reloads itself, fit for a phone."""
+    """P8: well-formed, nothing loaded from elsewhere, reloads itself, fit for a phone."""
     server = fcgi_server(HELLO, *PATHS)
     response = server.request(path='/status', query='full')
     assert response.header('Content-Type') == 'text/html; charset=utf-8'
@@ -163,7 +163,7 @@ def test_escaped_request_line(fcgi_unix, tmp_path):
 
 
 def test_openmetrics(fcgi_server):
-    """The format's rules hold, and counters have _total."""
+    """P8: the format's rules hold, and counters have _total."""
     server = fcgi_server(HELLO, *PATHS)
     for _ in range(3):
         server.request()
@@ -178,7 +178,7 @@ def test_openmetrics(fcgi_server):
 
 
 def test_text(fcgi_server):
-    """Lines of name and value, one block for each process."""
+    """P8: lines of name and value, one block for each process."""
     server = fcgi_server(HELLO, *PATHS)
     server.request()
     response = server.request(path='/status', query='text&full')
@@ -189,7 +189,7 @@ def test_text(fcgi_server):
 
 
 def test_ping(fcgi_server):
-    """pong, never from a cache, without the application."""
+    """P8: pong, never from a cache, without the application."""
     server = fcgi_server('''
         def application(environ, start_response):
             raise SystemExit('the application was called')

@@ -1,4 +1,4 @@
-"""What a request costs: the issue's "Must show" on system calls, idle connections and memory."""
+"""What a request costs: system calls, idle connections and memory. F13, P23."""
 
 import collections
 import os
@@ -78,7 +78,7 @@ def split_at(calls, name):
 @plain
 @pytest.mark.parametrize('threads', [1, 2])
 def test_kept_connection(fcgi_server, world, threads):
-    """"Must show": hello on a kept connection is 4 system calls of the serving thread: epoll_wait, recv, sendmsg,
+    """P23: hello on a kept connection is 4 system calls of the serving thread: epoll_wait, recv, sendmsg,
     epoll_ctl. The first requests may be dearer; of the following hundred not one."""
     server = fcgi_server(HELLO, '--threads', str(threads))
     conn = server.connect()
@@ -134,7 +134,7 @@ def test_memory_is_kept_for_the_next_request(fcgi_server, world):
 @traced
 @plain
 def test_new_connection(fcgi_server, world):
-    """"Must show": hello on a new connection is at most 6 system calls."""
+    """P23: hello on a new connection is at most 6 system calls."""
     gate = world.new_path('gate')
     server = fcgi_server(HELLO.replace("    start_response(", f'''
     import os, time
@@ -166,7 +166,7 @@ def test_new_connection(fcgi_server, world):
 @plain
 @pytest.mark.parametrize('blocks', [1, 16, 1024])
 def test_large_response(fcgi_server, world, blocks):
-    """"Must show": a list of 1 MiB leaves in at most 4 writes, in however many blocks it is."""
+    """P23: a list of 1 MiB leaves in at most 4 writes, in however many blocks it is."""
     server = fcgi_server(f'''
         body = [b'x' * {(1 << 20) // blocks}] * {blocks}
         def application(environ, start_response):
@@ -188,7 +188,7 @@ def test_large_response(fcgi_server, world, blocks):
 @traced
 @plain
 def test_idle_server_makes_no_calls(fcgi_unix, world):
-    """"Must show": a server with kept connections and nothing to do sleeps: no timer ticks in the serving thread."""
+    """A server with kept connections and nothing to do sleeps: no timer ticks in the serving thread."""
     server = fcgi_unix(HELLO)
     conn = server.connect()
     conn.request(server.params(), keep=True)
@@ -231,8 +231,8 @@ def seconds_for_a_request(server, times=200):
 @plain
 @pytest.mark.timeout(180)
 def test_ten_thousand_idle_connections(many_files, fcgi_unix):
-    """"Must show": 10,000 idle kept connections on 2 threads: a new request takes at most twice the time, and a
-    connection costs at most 1 KiB of memory. F13."""
+    """F13: 10,000 idle kept connections on 2 threads: a new request takes at most twice the time, and a
+    connection costs at most 1 KiB of memory."""
     server = fcgi_unix(HELLO, '--threads', '2', '--keepalive-timeout', '10m')
     seconds_for_a_request(server)
     data = fcgi.request_bytes(server.params(), keep=True)

@@ -1,5 +1,5 @@
 """--venv and PYTHONHOME: what CPython would only notice later, or with "No module named 'encodings'", is one sentence
-before it starts. Issue part 7 and its last "must show"."""
+before it starts."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def refused(run, *args, text, **keywords):
 
 
 def test_python_is_the_venvs(transport, venv, tmp_path):
-    """prefix, executable, site-packages: as VENV/bin/python would have them; the standard library is the base's."""
+    """P19: prefix, executable, site-packages: as VENV/bin/python would have them; the standard library is the base's."""
     [packages] = venv.glob('lib/python3.*/site-packages')
     response = transport.serve('import only_in_venv\nassert only_in_venv.WORD == "from the venv"\n' + SHOW,
                                '--venv', str(venv)).request()

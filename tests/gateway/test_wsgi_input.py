@@ -343,7 +343,7 @@ def test_chunked_body_gets_its_length_over_cgi(cgi, size, tmp_path):
 
 
 def test_chunked_body_without_room(transport, tmp_path):
-    """W28, C22: where the temporary file cannot be made the client gets a page, and all of it, though most of its body
+    """W28, C16: where the temporary file cannot be made the client gets a page, and all of it, though most of its body
     is still to come."""
     server = transport.serve(BY_LENGTH, env={'TMPDIR': str(tmp_path / 'nowhere')})
     for _ in range(2):

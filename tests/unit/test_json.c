@@ -30,7 +30,7 @@ test_strings(void **state UNUSED)
         {"\n\t\r\x1b\x7f", "\"\\n\\t\\u000d\\u001b\\u007f\""},
         {"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80",
          "\"gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80\""},
-        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""}, /* C1; not C1 */
+        {"\xc2\x9b\xc2\xa0", "\"\\u009b\xc2\xa0\""}, /* a control; none */
         {"\xff-\xc3", "\"\\ufffd-\\ufffd\""},
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""}, /* a surrogate */
     };

@@ -299,7 +299,7 @@ test_hostile_text(void **state)
                "pool=\"/srv/caf\xc3\xa9/\\\"<app>\\\\.py\"}");
 }
 
-/* A C1 control character is well-formed UTF-8, but not for a terminal. */
+/* A control from U+0080 on is well-formed UTF-8, but not for a terminal. */
 static void
 test_text_has_no_controls(void **state)
 {

@@ -1,4 +1,6 @@
-"""Fixtures of the gateway tests; what they hand out is in harness.py (servers, processes) and fcgi.py (records)."""
+"""Fixtures of the gateway tests; what they hand out is in harness.py (servers, processes) and fcgi.py (records).
+
+README.md one folder up says how to write a test, CHECKLIST.md what the rows that tests name (W21, C3 ...) demand."""
 
 import os
 from pathlib import Path

@@ -260,7 +260,7 @@ def test_set(transport):
 
 
 def test_mount(transport):
-    """--mount: whole path = SCRIPT_NAME + PATH_INFO as sent, split at the mount (all servers: rows X1 to X9)."""
+    """--mount: whole path = SCRIPT_NAME + PATH_INFO as sent, split at the mount (real servers: servers/test_matrix.py)."""
     server = transport.serve(DUMP, '--mount=/app')
     for sent in (('/app', '/x'), ('', '/app/x'), ('/app/x', '')):
         environ = server.request(path=sent[1], script_name=sent[0]).json

@@ -3,6 +3,8 @@
  *
  * What:      cmocka's headers in the order it wants; capturing stderr.
  * Errors:    a failed step fails the test.                      Blocks: never.
+ *
+ * Words such as F15 or X4 in comments are rows of tests/CHECKLIST.md.
  */
 #ifndef UNIT_H
 #define UNIT_H

@@ -55,7 +55,7 @@ def run_chromedriver(folder, need, short):
                     [need("chromedriver"), "--port=%d" % port],
                     folder / "chromedriver.log", env={**os.environ, **home},
                     preexec_fn=harness.become_subreaper)
-    harness.GUESTS.add(server.pid)
+    harness.SHARED_PROCESSES.add(server.pid)
     try:
         wait_until(lambda: not server.is_running() or listens(server.pid, port),
                    lambda: "chromedriver listens:\n" + server.output())
@@ -66,7 +66,7 @@ def run_chromedriver(folder, need, short):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         server.stop()
-        harness.GUESTS.discard(server.pid)
+        harness.SHARED_PROCESSES.discard(server.pid)
         # They are ours now: chromedriver waits for none but the first.
         orphans = harness.Orphans()
         wait_until(lambda: not below.keys() & orphans.look().keys(),

@@ -195,9 +195,10 @@ def processes():
     return table
 
 
-# Processes that outlive a test, as a browser does: nobody looks at them and at
-# what is below them. Each is a subreaper, or an orphan of theirs would be ours.
-GUESTS = set()
+# Ids of processes that serve several tests, such as a browser. The checks for
+# leftovers skip them and their descendants. Each must be a subreaper, or its
+# orphans would become our children.
+SHARED_PROCESSES = set()
 
 
 def descendants(pid=None):
@@ -207,7 +208,7 @@ def descendants(pid=None):
     border = {pid or os.getpid()}
     while border:
         border = {p for p, (parent, _, _) in table.items()
-                  if parent in border} - GUESTS
+                  if parent in border} - SHARED_PROCESSES
         found.update((p, table[p]) for p in border)
     return found
 

@@ -24,6 +24,8 @@ APACHE_DENIES = """
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
+    """A row of the table: how a server leads URLs to the script, and where it
+    deviates. The defaults are what most of them do."""
     name: str
     start: Callable           # (place, setup) -> the server's port
     prefix: str = ""          # the application's URL
@@ -317,7 +319,7 @@ def haproxy(place, setup):
     return fronts.haproxy(place, str(config), backend_port=port)
 
 
-STANDS = [
+SETUPS = [
     Setup("Apache cgid, .htaccess at /", apache(root), question=403, percent=400),
     Setup("Apache cgi, .htaccess at /", apache(root, "cgi", "rewrite", "dir"),
           question=403, percent=400),

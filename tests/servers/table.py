@@ -13,8 +13,8 @@ FAILED = "FAILED"
 
 def cell(item):
     """[row, column, "ok", table] of a test, with what puts them in order."""
-    stand = item.callspec.params["stand"]
-    return [[item.module.STANDS.index(stand), stand.name],
+    setup = item.callspec.params["running"]
+    return [[item.module.SETUPS.index(setup), setup.name],
             [item.function.__code__.co_firstlineno, item.function.column],
             "ok", item.module.TITLE]
 

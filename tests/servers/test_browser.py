@@ -19,12 +19,12 @@ from browser import (DESK, PHONE, TRIES, WebDriverException,
                      open_browser)
 from harness import APPS, Site, wait_until
 from place import open_place
-from stands import STANDS
+from setups import SETUPS
 
 # One browser for all of them.
 pytestmark = pytest.mark.xdist_group("browser")
 
-ROWS = {stand.name: stand for stand in STANDS}
+ROWS = {setup.name: setup for setup in SETUPS}
 SITES = [(kind, ROWS[name]) for kind in ("flask", "django") for name in (
     "lighttpd/socket.conf", "lighttpd/mount.conf",
     "nginx/socket.conf", "nginx/mount.conf",
@@ -185,15 +185,15 @@ class LoginSite:
 
 @pytest.fixture(scope="module")
 def login_site(request, sources, binary, need):
-    kind, stand = request.param
-    stand = dataclasses.replace(stand, app=sources[kind])
+    kind, setup = request.param
+    setup = dataclasses.replace(setup, app=sources[kind])
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(open_place(binary, need))
         browsers_keep_connections(place)
         # What Chromium asks for where a page names none, the 403s here.
         (place.root / "favicon.ico").touch()
-        _, port = stand.start(place, stand)
-        yield LoginSite(Site(port, stand.prefix), kind)
+        _, port = setup.start(place, setup)
+        yield LoginSite(Site(port, setup.prefix), kind)
 
 
 def pytest_generate_tests(metafunc):
@@ -201,8 +201,8 @@ def pytest_generate_tests(metafunc):
         sites = SITES + (CGI_SITES if metafunc.function is test_login else [])
         metafunc.parametrize(
             "login_site", sites, indirect=True, scope="module",
-            ids=["%s-%s" % (kind, stand.name.replace(" ", "-"))
-                 for kind, stand in sites])
+            ids=["%s-%s" % (kind, setup.name.replace(" ", "-"))
+                 for kind, setup in sites])
 
 
 def log_in(browser, password="correct horse"):

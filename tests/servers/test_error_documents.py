@@ -8,7 +8,7 @@ import pytest
 
 import fronts
 from harness import Site
-from rewrites import (ALL, HOST, STANDS, Setup, apache, install, lighttpd,
+from rewrites import (ALL, HOST, SETUPS, Setup, apache, install, lighttpd,
                       nginx, prepare, write)
 from test_rewrites import SECRET, Running
 
@@ -65,11 +65,11 @@ def handle_errors(place, setup):
 def test_error_document_has_no_path(place, start):
     """What the server has refused does not reach the application by its being the
     error document: it is asked for its own script's page, which it has not."""
-    stand = Running(place, Setup("", start))
+    running = Running(place, Setup("", start))
     place.logs.allow(r"forbidden|File does not exist|AH00128|failed \(2: No such")
-    assert stand.site.ask("/file.txt").status == 200
+    assert running.site.ask("/file.txt").status == 200
     for path in ("/admin/x", "/page/x"):
-        got = stand.site.ask(path)
+        got = running.site.ask(path)
         assert got.status in (403, 404) and SECRET not in got.text, (path, got)
         assert '"name"' not in got.text
 
@@ -93,7 +93,7 @@ def test_doctor_behind_htaccess(place):
     def files(place):
         install(place, "root/.htaccess", ".htaccess")
         doctor_script(place, "app.cgi")
-    site = Site(apache(files)(place, STANDS[0]))
+    site = Site(apache(files)(place, SETUPS[0]))
     said = said_by_doctor(site, "/page/x")
     assert said.startswith("wsgi-cgi --doctor: 1 thing to change\n")
     assert "\nchange: The server has rewritten the URL" in said

@@ -14,7 +14,7 @@ import pytest
 
 import fronts
 from harness import APPS, SCALE, version_of
-from stands import (Stand, apache_proxy, apache_script, caddy, haproxy,
+from setups import (ServerSetup, apache_proxy, apache_script, caddy, haproxy,
                     lighttpd_cgi, lighttpd_socket, nginx, nginx_fcgiwrap,
                     small_server)
 
@@ -74,6 +74,7 @@ CADDY_ENCODE = behind(
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
+    """A row of the table: a file with compression added, and what its clients get."""
     file: str
     start: Callable
     edit: Callable
@@ -212,9 +213,10 @@ def test_client_notices(setup, place, record_property):
     place.edit = setup.edit
     place.right_codes["orphan"] = (1,)
     place.logs.allow("error", "Error", "Traceback")
-    stand = Stand(setup.file, setup.start, None, setup.prefix, setup.options,
-                  scheme=setup.scheme, app=APPS / "not_whole.py")
-    _, port = setup.start(place, stand)
+    server_setup = ServerSetup(
+        setup.file, setup.start, None, setup.prefix, setup.options,
+        scheme=setup.scheme, app=APPS / "not_whole.py")
+    _, port = setup.start(place, server_setup)
     base = "%s://127.0.0.1:%d%s/" % (setup.scheme, port, setup.prefix)
     expected = dict(zip(CASES, setup.expected.split()))
     there = [case for case in CASES if expected[case] != "-"]

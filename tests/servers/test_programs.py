@@ -21,10 +21,10 @@ import pytest
 import harness
 from harness import EXAMPLES, Site, substitute, version_of
 from place import give_away, open_place
-from stands import STANDS, change
+from setups import SETUPS, change
 
 AGAIN = "Address already in use|address already in use"
-STAND = {stand.name: stand for stand in STANDS}
+SETUP = {setup.name: setup for setup in SETUPS}
 AS_WWW_DATA = ("apache/cgi.conf", "apache/fcgid.conf",
                "lighttpd/bin-path.conf", "lighttpd/cgi.conf")
 
@@ -108,7 +108,7 @@ class Program:
 
     app = None           # the WSGI file
     data_word = ""       # in it, the folder of the data
-    stands = ()
+    setups = ()
     options = ()
     path = own_path = ""
     env = {}             # of the clients
@@ -146,7 +146,7 @@ class Mercurial(Program):
 
     app = EXAMPLES / "hgweb.wsgi"
     data_word = "/srv/hg"
-    stands = "nginx/mount.conf", "apache/cgi.conf cgid"
+    setups = "nginx/mount.conf", "apache/cgi.conf cgid"
     path = own_path = "/project"
     env = {"HGPLAIN": "1", "HGRCPATH": "", "HGENCODING": "UTF-8",
            "HGUSER": "A <a@example.org>"}
@@ -206,7 +206,7 @@ class Git(Program):
 
     app = EXAMPLES / "git.wsgi"
     data_word = "/srv/git"
-    stands = ("apache/proxy-fcgi.conf", "lighttpd/mount.conf",
+    setups = ("apache/proxy-fcgi.conf", "lighttpd/mount.conf",
               "nginx/stream.conf")
     path = "/project.git"
     env = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -268,7 +268,7 @@ class Radicale(Program):
     """A calendar by CalDAV, with a password."""
 
     app = Path("/usr/share/radicale/radicale.wsgi")  # the package's own
-    stands = "lighttpd/mount.conf", "apache/proxy-fcgi-mount.conf"
+    setups = "lighttpd/mount.conf", "apache/proxy-fcgi-mount.conf"
     path = own_path = "/"
     logged = [r"\[(INFO|WARNING)\] (Failed login attempt|Bad PUT request"
               "|Login verification|Precondition failed on PUT request"
@@ -390,7 +390,7 @@ class Xandikos(Program):
 class Litmus(Xandikos):
     """The WebDAV test suite, test by test."""
 
-    stands = "nginx/socket.conf", "lighttpd/socket.conf"
+    setups = "nginx/socket.conf", "lighttpd/socket.conf"
     TEST = re.compile(r" *(\d+)\. (\w+)\.* (.*)")
 
     def use(self, client):
@@ -417,7 +417,7 @@ class Rclone(Xandikos):
     which has no body and no Content-Type, where the server does not say that
     its length is 0, as nginx and mod_proxy_fcgi do not."""
 
-    stands = "lighttpd/bin-path.conf", "apache/fcgid.conf"
+    setups = "lighttpd/bin-path.conf", "apache/fcgid.conf"
 
     def use(self, client):
         tree = client.folder / "tree"
@@ -449,24 +449,24 @@ PROGRAMS = [Mercurial, Git, Radicale, Litmus, Rclone]
 
 # --- the tests ------------------------------------------------------------------
 
-def notes_of(program_class, binary, need, stand=None):
-    """What the clients say behind this stand, or to the program's own server.
+def notes_of(program_class, binary, need, setup=None):
+    """What the clients say behind this setup, or to the program's own server.
     Everything is new: the data, the server, the client."""
     with open_place(binary, need) as place:
         program = program_class(place)
         program.prepare()
-        if stand is None:
+        if setup is None:
             place.logs.allow("")  # what it writes is not ours to judge
             site, path = Site(program.own_server()), program.own_path
         else:
-            if stand.file in AS_WWW_DATA:
+            if setup.file in AS_WWW_DATA:
                 give_away(program.data)
             place.logs.allow(*program.logged)
             # Its way to say that the last client has just hung up.
             place.right_codes["lighttpd"] = (1,)
-            stand = change(stand, app=program.file(),
-                           options=(*stand.options, *program.options))
-            site = Site(stand.start(place, stand)[1], stand.prefix)
+            setup = change(setup, app=program.file(),
+                           options=(*setup.options, *program.options))
+            site = Site(setup.start(place, setup)[1], setup.prefix)
             path = program.path
         client = Client(place, site, path, program)
         program.use(client)
@@ -485,15 +485,15 @@ def own_notes(binary, need):
     return notes
 
 
-@pytest.mark.parametrize("program, stand", [
-    pytest.param(program, STAND[name],
+@pytest.mark.parametrize("program, setup", [
+    pytest.param(program, SETUP[name],
                  id="%s-%s" % (program.__name__, name.replace(" ", "-")),
                  marks=pytest.mark.xdist_group(program.__name__))
-    for program in PROGRAMS for name in program.stands])
-def test_program(program, stand, own_notes, binary, need):
+    for program in PROGRAMS for name in program.setups])
+def test_program(program, setup, own_notes, binary, need):
     """W28: as to its own server, whatever lies between."""
     own = own_notes(program)
-    notes = notes_of(program, binary, need, stand)
+    notes = notes_of(program, binary, need, setup)
     for pair in zip(notes, own):
         assert pair[0] == pair[1]
     assert len(notes) == len(own)

@@ -17,7 +17,7 @@ import pytest
 
 from harness import APPS, DEADLINE, Site
 from place import open_place
-from rewrites import STANDS
+from rewrites import SETUPS
 
 SECRET = "only for administrators"  # links.py has it below /admin
 TITLE = "rewrites x cases"
@@ -28,7 +28,7 @@ def werkzeug():
     return tuple(int(word) for word in version("werkzeug").split(".")[:2])
 
 
-def column(name, only=lambda stand: True):
+def column(name, only=lambda setup: True):
     def wrap(test):
         test.column, test.only = name, only
         return test
@@ -37,11 +37,11 @@ def column(name, only=lambda stand: True):
 
 def pytest_generate_tests(metafunc):
     test = metafunc.function
-    if "stand" in metafunc.fixturenames:
-        metafunc.parametrize("stand", [
-            pytest.param(stand, id=re.sub(r"\W+", "-", stand.name),
-                         marks=pytest.mark.xdist_group(stand.name))
-            for stand in STANDS if test.only(stand)],
+    if "running" in metafunc.fixturenames:
+        metafunc.parametrize("running", [
+            pytest.param(setup, id=re.sub(r"\W+", "-", setup.name),
+                         marks=pytest.mark.xdist_group(setup.name))
+            for setup in SETUPS if test.only(setup)],
             indirect=True, scope="module")
 
 
@@ -86,7 +86,7 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def stand(request, binary, need):
+def running(request, binary, need):
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(open_place(binary, need))
         yield Running(place, request.param)
@@ -102,37 +102,37 @@ def deviates(request):
 
 
 @column("environ")
-def test_environ(stand):
+def test_environ(running):
     """X1-X6: SCRIPT_NAME is the mount, PATH_INFO the rest of what was asked for,
     decoded once."""
     for path in ("/page/x", "/page/a%20b/%C3%A9", "/page/x%2541",
                  "/page/a+b%2B&=;:@", "/page/%E2%82%AC/", "/page/app.cgi/x",
                  "/page/%23"):
-        said = stand.page(path)
+        said = running.page(path)
         environ = said["environ"]
-        assert environ["SCRIPT_NAME"] == stand.setup.prefix, path
+        assert environ["SCRIPT_NAME"] == running.setup.prefix, path
         assert environ["PATH_INFO"] == \
             unquote(path, "latin-1", "strict"), (path, environ["PATH_INFO"])
         assert unquote(said["rebuilt"]) == \
-            unquote(stand.setup.prefix + path), path
+            unquote(running.setup.prefix + path), path
         assert said["name"] == unquote(path[len("/page/"):]), path
 
 
 @column("links")
-def test_links(stand):
+def test_links(running):
     """Those of the first page, followed."""
-    got = stand.site.ask("/")
+    got = running.site.ask("/")
     assert got.status == 200, got
     links = dict((name, url) for url, name in
                  re.findall('<a href="(.*)">(.*)</a>', got.text))
-    assert links["start"] == stand.setup.prefix + "/"
-    assert links["external"] == stand.home + "/page/z"
+    assert links["start"] == running.setup.prefix + "/"
+    assert links["external"] == running.home + "/page/z"
     for name, url in links.items():
-        assert stand.setup.script == "" or stand.setup.script not in url
-        url = urljoin(stand.home + "/", url)
-        if "%3F" in url and stand.setup.question != 200:
+        assert running.setup.script == "" or running.setup.script not in url
+        url = urljoin(running.home + "/", url)
+        if "%3F" in url and running.setup.question != 200:
             url = url.replace("%3F", "")
-        got = stand.follow(url)
+        got = running.follow(url)
         assert got.status == 200, (name, url, got)
         if name != "start":
             # The page's own links are the one that led to it.
@@ -145,44 +145,44 @@ def test_links(stand):
 
 
 @column("redirects")
-def test_redirects(stand):
+def test_redirects(running):
     """Of the application and of its framework, followed; a POST as well."""
-    got = stand.site.ask("/go")
+    got = running.site.ask("/go")
     assert got.status == 302
-    location = urljoin(stand.home + "/go", got.headers["Location"])
-    assert location == stand.home + "/page/there/%C3%A9"
-    assert json.loads(stand.follow(location).body)["name"] == "there/\u00e9"
-    got = stand.site.ask("/folder?x=1")
+    location = urljoin(running.home + "/go", got.headers["Location"])
+    assert location == running.home + "/page/there/%C3%A9"
+    assert json.loads(running.follow(location).body)["name"] == "there/\u00e9"
+    got = running.site.ask("/folder?x=1")
     assert got.status == 308
-    location = urljoin(stand.home + "/folder", got.headers["Location"])
-    assert location == stand.home + "/folder/?x=1"
-    assert stand.follow(location).text == "in the folder\n"
-    got = stand.follow(stand.home + "/form", "POST", b"name=new%2Fone")
+    location = urljoin(running.home + "/folder", got.headers["Location"])
+    assert location == running.home + "/folder/?x=1"
+    assert running.follow(location).text == "in the folder\n"
+    got = running.follow(running.home + "/form", "POST", b"name=new%2Fone")
     assert json.loads(got.body)["name"] == "new/one"
 
 
 @column("query")
-def test_query(stand):
-    said = stand.page("/page/x?a=b&c=%20&d=%2F%3F")
+def test_query(running):
+    said = running.page("/page/x?a=b&c=%20&d=%2F%3F")
     assert said["args"] == {"a": "b", "c": " ", "d": "/?"}
     assert said["environ"]["QUERY_STRING"] == "a=b&c=%20&d=%2F%3F"
 
 
 @column("old", lambda setup: setup.old)
-def test_rewrite_that_is_meant(stand):
+def test_rewrite_that_is_meant(running):
     """/old/x leads to /page/x, and the page makes the links that lead there."""
-    said = stand.page("/old/x%20y?a=b")
+    said = running.page("/old/x%20y?a=b")
     assert (said["name"], said["args"]) == ("x y", {"a": "b"})
-    assert said["here"] == stand.setup.prefix + "/page/x%20y"
-    assert said["environ"]["SCRIPT_NAME"] == stand.setup.prefix
-    assert stand.follow(urljoin(stand.home, said["here"])).status == 200
+    assert said["here"] == running.setup.prefix + "/page/x%20y"
+    assert said["environ"]["SCRIPT_NAME"] == running.setup.prefix
+    assert running.follow(urljoin(running.home, said["here"])).status == 200
 
 
 @column("%25")
-def test_percent_sign(stand, deviates):
+def test_percent_sign(running, deviates):
     """A server that decodes twice falls over one that means itself."""
-    got = stand.site.ask("/page/100%25")
-    assert got.status == stand.setup.percent, got
+    got = running.site.ask("/page/100%25")
+    assert got.status == running.setup.percent, got
     if got.status == 200:
         assert json.loads(got.body)["name"] == "100%"
     else:
@@ -190,24 +190,24 @@ def test_percent_sign(stand, deviates):
 
 
 @column("%3F")
-def test_question_mark(stand, deviates):
-    got = stand.site.ask("/page/a%3Fb")
-    assert got.status == stand.setup.question, got
+def test_question_mark(running, deviates):
+    got = running.site.ask("/page/a%3Fb")
+    assert got.status == running.setup.question, got
     if got.status == 200:
         assert json.loads(got.body)["name"] == "a?b"
     else:
-        stand.place.logs.allow("%3f|AH10508")
+        running.place.logs.allow("%3f|AH10508")
         deviates("%%3F in a path is a %d" % got.status)
 
 
 @column("%2F //")
-def test_slashes(stand, deviates):
+def test_slashes(running, deviates):
     """As each server has them, else they are no page; never another page."""
     said = []
     for path, status, names in (
-            ("/page/a%2Fb", stand.setup.slash, ("a/b", "a%2Fb")),
-            ("/page//a//b", stand.setup.slashes, ("a/b", "/a//b"))):
-        got = stand.follow(stand.home + path)
+            ("/page/a%2Fb", running.setup.slash, ("a/b", "a%2Fb")),
+            ("/page//a//b", running.setup.slashes, ("a/b", "/a//b"))):
+        got = running.follow(running.home + path)
         assert got.status == status, (path, got)
         if status == 200:
             assert json.loads(got.body)["name"] in names
@@ -218,17 +218,17 @@ def test_slashes(stand, deviates):
 
 
 @column("file", lambda setup: setup.files)
-def test_file(stand):
+def test_file(running):
     """A file is the web server's."""
-    got = stand.site.ask("/file.txt")
+    got = running.site.ask("/file.txt")
     assert (got.status, got.body) == (200, b"a file\n")
 
 
 @column("own URL", lambda setup: setup.script)
-def test_own_url_of_the_script(stand):
+def test_own_url_of_the_script(running):
     """It is no other way to the pages: the server has rules for theirs."""
     for path in ("", "/", "/page/x", "/go"):
-        got = stand.raw(stand.setup.script + path)
+        got = running.raw(running.setup.script + path)
         assert got[0] in (301, 308, 403, 404), (path, got)
 
 
@@ -262,16 +262,16 @@ def ways_around(prefix, script):
 
 
 @column("rule", lambda setup: setup.rule)
-def test_no_way_around_a_rule(stand):
+def test_no_way_around_a_rule(running):
     """The server denies /admin by its path; no way of writing the URL, and not the
     script's own, gets there. That the page exists is seen without the rule."""
-    stand.place.logs.allow(
+    running.place.logs.allow(
         "AH0012[68]|AH10244|AH00026|AH10508|AH10410|AH01630|invalid URI path"
         "|URL.*(not allowed|invalid)|client sent invalid|AH02429|AH00524"
         "|AH00566|unsafe|error, forbidding|AH00035|AH00036|\\[error\\] .*dmin")
-    assert stand.raw(stand.setup.prefix + "/page/x")[0] == 200
+    assert running.raw(running.setup.prefix + "/page/x")[0] == 200
     assert SECRET in (APPS / "links.py").read_text()
-    assert SECRET not in stand.raw(stand.setup.prefix + "/admin/x")[1]
-    for target in sorted(set(ways_around(stand.setup.prefix,
-                                         stand.setup.script))):
-        assert SECRET not in stand.raw(target)[1], target
+    assert SECRET not in running.raw(running.setup.prefix + "/admin/x")[1]
+    for target in sorted(set(ways_around(running.setup.prefix,
+                                         running.setup.script))):
+        assert SECRET not in running.raw(target)[1], target

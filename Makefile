@@ -348,9 +348,9 @@ BENCH_ARGS ?=
 BENCH := tests/bench
 run_bench = $(TEST_PYTHON) $(BENCH)/bench.py $(BENCH_ARGS)
 
-bench: deps-bench ## measure against what else there is: tables, goals, plots
+bench: deps-bench ## compare with the alternatives: tables, goals, plots
 	@$(SUBMAKE) $(JOBS) all bench-programs
-	@$(run_bench) --save $(BENCH) --readme README.md \
+	@$(run_bench) --save $(BENCH) --readme $(BENCH)/README.md \
 	    $(abspath $(PROGRAM)) $(abspath $(BUILD)/bench)
 
 bench-smoke: deps-bench ## does the benchmark run? under a minute

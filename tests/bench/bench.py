@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -322,7 +323,7 @@ def main():
     parser.add_argument('--only', help='regular expression: these tables')
     parser.add_argument('--smoke', action='store_true', help='each once and short: does it run?')
     parser.add_argument('--save', type=Path, help='folder for the JSON file and the plots')
-    parser.add_argument('--readme', type=Path, help='file whose table of figures is to be written anew')
+    parser.add_argument('--readme', type=Path, help='file whose table of figures is replaced')
     args = parser.parse_args()
     if args.smoke:
         args.rounds, args.seconds = 1, 0.05
@@ -339,6 +340,8 @@ def main():
             place.stop()
         if args.smoke:
             save(place.folder, b.results, versions(args.wsgi_cgi))
+            copy = Path(shutil.copy(who.HERE / 'README.md', place.folder))
+            write_readme(copy, b.results, versions(args.wsgi_cgi))
     if args.smoke:
         lost = unmeasured(b.results, ('instructions',)) if not args.only else []
         print(*(f'no table for the goal "{text}"' for text in lost), f'bench-smoke: {len(b.results)} passed, {len(lost)} failed',

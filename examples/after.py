@@ -2,9 +2,10 @@
 """Work after the response: the client does not wait for it.
 
 environ["wsgi_cgi.after_response"](callable, *args) calls callable(*args) when
-the client has everything and the web server its connection back. It is done in
-the thread of the request, which serves nobody meanwhile: --threads says how many
-there are. What it prints is in the log of the process, not in the web server's.
+the client has the whole response and the web server has its connection back. The
+call runs in the thread of the request, which serves no other request until it
+returns: use more --threads. What it prints goes to the log of the process, not
+to that of the web server.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ def at_once(call, *args):
 
 
 def application(environ, start_response):
-    # Another WSGI server has no such key: there the client has to wait.
+    # Other WSGI servers do not have this key: there, the client has to wait.
     later = environ.get("wsgi_cgi.after_response", at_once)
     later(think, environ["PATH_INFO"].encode("latin-1"))
 

@@ -1,13 +1,13 @@
 #!/usr/local/bin/wsgi-cgi
 """ASGI (FastAPI, Starlette, Quart, Django's asgi.py) on a WSGI server.
 
-ASGIMiddleware makes a WSGI application of it, which is found because it is
-called "application". Needs Debian's python3-a2wsgi (13 and later), or "pip
-install a2wsgi" in a virtual environment and --venv on the command line.
+ASGIMiddleware turns it into a WSGI application; wsgi-cgi finds it by its name,
+"application". Needs Debian's python3-a2wsgi (13 and later), or "pip install
+a2wsgi" in a virtual environment and --venv on the command line.
 
-There are no WebSockets and no lifespan events. The event loop runs in a thread
-that is started here, at import: leave out --preload, whose workers would not
-have it.
+WebSockets and lifespan events do not work. ASGIMiddleware starts the thread of
+its event loop here, at import. Do not use --preload: the workers that it forks
+would not have that thread.
 """
 
 from a2wsgi import ASGIMiddleware

@@ -1,8 +1,8 @@
 #!/usr/local/bin/wsgi-cgi
 """Two pages and a 404, chosen by PATH_INFO.
 
-SCRIPT_NAME says where the application is mounted, PATH_INFO what was asked of
-it. Links start with SCRIPT_NAME, so they stay right wherever that is.
+SCRIPT_NAME is the path at which the application is mounted, PATH_INFO the rest of
+the requested path. Links start with SCRIPT_NAME, so they work at any mount.
 """
 
 from html import escape
@@ -31,7 +31,7 @@ def greet(environ):
 
 
 def not_found(environ):
-    # PEP 3333: the characters of PATH_INFO stand for bytes, here of UTF-8.
+    # PEP 3333: each character of PATH_INFO is one byte, here of UTF-8 text.
     path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")
     return "404 Not Found", "Not found", "There is no page at %s." % path
 

@@ -17,7 +17,7 @@ def start():
 
 @app.route("/greet/<name>")
 def greet(name):
-    # A function's str is sent as HTML: a name from the URL must not be.
+    # Flask sends a plain str as HTML. That is not safe for text from the URL.
     return "Hello, %s!\n" % name, {"Content-Type": "text/plain; charset=utf-8"}
 
 

@@ -1,9 +1,9 @@
 #!/usr/local/bin/wsgi-cgi
-"""The Git repositories of a folder, to be cloned from and pushed to: dulwich.
+"""A folder of Git repositories, to clone from and push to, by dulwich.
 
-Needs Debian's package python3-dulwich. /srv/git/project.git is there as
-https://HOST/project.git. Whoever can ask for a page can push as well: have the
-web server ask for a password.
+Needs Debian's package python3-dulwich. https://HOST/project.git is the repository
+/srv/git/project.git. Anyone who can read can also push: configure the web server
+to ask for a password.
 """
 
 import os
@@ -17,8 +17,8 @@ FOLDER = "/srv/git"
 
 
 class Folder(Backend):
-    """A repository is opened anew for each request, so that threads do not
-    share one, and those that come later are seen."""
+    """Opens the repository for each request, so that threads do not share one and
+    new repositories are found."""
 
     def open_repository(self, path):
         name = path.strip("/")

@@ -1,11 +1,12 @@
 #!/usr/local/bin/wsgi-cgi
-"""Response headers of one's own, and the request headers as they arrived.
+"""Sets response headers, and shows the request headers.
 
-A header may be given more than once (two cookies here). The request's headers
-are the HTTP_* keys of environ, and CONTENT_TYPE and CONTENT_LENGTH.
+A response may have several headers of the same name, such as the two cookies
+here. The request headers are the HTTP_* keys of environ, CONTENT_TYPE and
+CONTENT_LENGTH.
 """
 
-SECRET = {"HTTP_AUTHORIZATION", "HTTP_COOKIE"}  # not for a page
+SECRET = {"HTTP_AUTHORIZATION", "HTTP_COOKIE"}  # do not show these
 
 
 def application(environ, start_response):

@@ -1,10 +1,9 @@
 #!/usr/local/bin/wsgi-cgi
 """The smallest WSGI application: one callable named "application".
 
-The first line lets a web server run this very file as a CGI script (make it
-executable, and let the line name the place where wsgi-cgi is). To Python it is
-a comment: the same file also runs behind FastCGI, under any other WSGI server,
-and can be imported.
+The first line lets a web server run this file as a CGI script: make the file
+executable, and put the path of wsgi-cgi into that line. For Python the line is a
+comment, so the same file also works with FastCGI and with any other WSGI server.
 """
 
 

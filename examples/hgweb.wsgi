@@ -1,15 +1,16 @@
 #!/usr/local/bin/wsgi-cgi
-"""Mercurial repositories, to be cloned from and pushed to: hgweb.
+"""Mercurial repositories, to clone from and push to, by hgweb.
 
-Needs Debian's package mercurial. The file named below says which repositories
-there are and who may push, see "hg help hgweb" and "hg help config.web":
+Needs Debian's package mercurial. The configuration file below names the
+repositories and the users who may push; see "hg help hgweb" and "hg help
+config.web":
 
     [paths]
     project = /srv/hg/project
     [web]
     allow-push = alice, bob
 
-The names are those of REMOTE_USER: the web server asks for the passwords.
+hgweb takes the user from REMOTE_USER: the web server must ask for passwords.
 """
 
 from mercurial.hgweb import hgweb

@@ -1,11 +1,11 @@
 #!/usr/local/bin/wsgi-cgi
 """A middleware: an application around another one.
 
-It counts the bytes of each response, logs them and adds a header. Blocks are
-handed on one by one, as they come, and the wrapped iterable's close() is called:
-a middleware that forgets either breaks streaming, or leaks what the application
-had open. close() runs when the response is out, so the client does not wait for
-it, and what it logs is in the log of the process, not in the web server's.
+It counts and logs the bytes of each response, and adds a header. A middleware
+must pass on each block as it comes, or streaming breaks, and must call close() of
+the iterable that it wraps, or the application leaks open files and the like.
+close() runs after the response, so the client does not wait for it. What it logs
+goes to the log of the process, not to that of the web server.
 """
 
 from hello import application as hello  # this file's folder is on sys.path

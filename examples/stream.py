@@ -1,10 +1,10 @@
 #!/usr/local/bin/wsgi-cgi
-"""A response that is made while it is sent: "?lines=5&pause=0.5".
+"""A response that is generated while it is sent: "?lines=5&pause=0.5".
 
-Each block that a generator yields is handed to the web server before the next
-one is asked for. The server may hold it back all the same: nginx with
-"X-Accel-Buffering: no", lighttpd with server.stream-response-body = 2 do not.
-When the client goes away, the generator is closed: its "finally" runs.
+wsgi-cgi sends each block to the web server before it asks the generator for the
+next one. The web server may still buffer it; nginx does not with
+"X-Accel-Buffering: no", and lighttpd with server.stream-response-body = 2. When
+the client disconnects, the generator is closed and its "finally" runs.
 """
 
 import time

@@ -1,12 +1,12 @@
 #!/usr/local/bin/wsgi-cgi
-"""Takes a body of any size and says how long it was and what its SHA-256 is.
+"""Reads a body of any size, and answers with its length and its SHA-256.
 
     curl -T some.file http://localhost:8080/
 
-The body is read in blocks, so memory does not grow with it. Where it is cut off
-(the client went away) read() raises OSError: what came so far must not be taken
-for the whole. Gateways exist that report the end of the body instead, so the
-length is compared as well.
+It reads the body in blocks, so it needs little memory for a large one. If the
+client disconnects, read() raises OSError, and the part that arrived must be
+discarded. Some gateways report the end of the body instead, so the example also
+compares the length.
 """
 
 import hashlib

@@ -5,7 +5,7 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent
 
-# Of no use to anybody here (nothing is signed). A real site has its own.
+# Nothing is signed here, so this one is harmless. A real site needs its own.
 SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY", "only-for-the-example")
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -25,8 +25,8 @@ TEMPLATES = [{
 USE_TZ = True
 MEDIA_ROOT = os.environ.get("DJANGO_UPLOADS", str(BASE_DIR / "uploads"))
 
-# Without this, Django with DEBUG off writes an exception nowhere. sys.stderr
-# is the web server's error log under wsgi-cgi.
+# Without this, Django does not log exceptions when DEBUG is off. Under wsgi-cgi,
+# sys.stderr is the web server's error log.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

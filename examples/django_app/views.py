@@ -16,20 +16,20 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def store(name, blocks):
-    """Writes a new file of that name, or none at all: a body that is cut off
-    raises UnreadablePostError here, and the half of it is thrown away."""
+    """Writes the whole file or nothing: where the body is cut off, Django raises
+    UnreadablePostError here, and the part that arrived is deleted."""
     folder = Path(settings.MEDIA_ROOT)
     folder.mkdir(parents=True, exist_ok=True)
-    handle, half = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+    handle, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
     try:
         size = 0
         with os.fdopen(handle, "wb") as file:
             for block in blocks:
                 file.write(block)
                 size += len(block)
-        os.replace(half, folder / name)
+        os.replace(part, folder / name)
     except BaseException:
-        os.unlink(half)
+        os.unlink(part)
         raise
     return size
 
@@ -41,7 +41,7 @@ def start(request):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def greet(request):
-    # The CsrfViewMiddleware has refused a POST without its token before this.
+    # CsrfViewMiddleware has already rejected any POST without its token.
     return render(request, "greet.html", {"name": request.POST.get("name")})
 
 

@@ -10,7 +10,7 @@ from django.template.loader import get_template
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
 application = get_wsgi_application()
 
-# What the first request would load otherwise: with --preload, all workers
-# share what is loaded here.
+# Without these lines the first request would load this. What is loaded here is
+# shared by all workers with --preload.
 connections.all()
 get_template("start.html")

@@ -1,8 +1,8 @@
 #!/usr/local/bin/wsgi-cgi
-"""Lets some requests through, for authorizer.conf: whoever knows the password.
+"""For authorizer.conf: lets a request through if it has the right password.
 
-The status is the decision. A header Variable-NAME becomes the variable NAME of
-the request that goes on (lighttpd shows it to CGI and FastCGI programs)."""
+The status is the decision. The response header Variable-NAME sets the variable
+NAME of the request, which lighttpd passes to CGI and FastCGI programs."""
 
 import base64
 import hmac
@@ -11,10 +11,10 @@ USER, PASSWORD = "reader", "open sesame"
 
 
 def application(environ, start_response):
-    kind, _, told = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    kind, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     right = base64.b64encode(("%s:%s" % (USER, PASSWORD)).encode()).decode()
     if kind.lower() == "basic" and hmac.compare_digest(
-            told.strip().encode("latin-1"), right.encode()):
+            given.strip().encode("latin-1"), right.encode()):
         start_response("200 OK", [("Variable-REMOTE_USER", USER)])
         return []
     start_response("401 Unauthorized", [

@@ -1,4 +1,4 @@
 #!/usr/local/bin/wsgi-cgi --mount / --python-path /srv/app
-# --mount / is what keeps app.fcgi out of every link. The application itself is
-# best not below the document root.
+# --mount / keeps app.fcgi out of all links. Put the application itself outside the
+# document root.
 from app import application

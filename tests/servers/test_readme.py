@@ -1,8 +1,11 @@
 """README.md and wsgi-cgi-servers(7) say only what was run.
 
 Each block of the README has a mark in front of it:
-<!-- run -->       test_commands runs it, in a clean copy of the tree
-<!-- by: FILE -->  that file runs it (running it here would never end)
+<!-- file: NAME -->  test_commands writes it into a clean copy of the tree
+<!-- run -->         and runs it there
+<!-- serve -->       and starts it there, after all others, with a socket
+<!-- ask -->         and runs it there while that serves
+<!-- by: FILE -->    that file runs it (running it here would never end)
 <!-- from: FILE -->  an excerpt of a file that the other tests run
 """
 
@@ -10,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -17,10 +21,11 @@ import pytest
 from harness import SERVERS, TREE, Orphans, wait_until
 
 README = TREE / "README.md"
+BENCH = TREE / "tests" / "bench" / "README.md"
 MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
 
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
-MARK = re.compile(r"<!-- (run|by: \S+|from: \S+) -->\n\Z")
+MARK = re.compile(r"<!-- (run|serve|ask|(?:by|file|from): \S+) -->\n\Z")
 
 
 def blocks():
@@ -54,34 +59,82 @@ def test_every_kind_of_block_is_there():
     kinds = [kind for kind, _, _ in blocks()]
     assert kinds.count("run") >= 5
     assert kinds.count("from") >= 3
-    assert kinds.count("by") == 1
+    for kind in ("by", "file", "serve", "ask"):
+        assert kinds.count(kind) == 1, kind
+
+
+def test_it_is_short():
+    """It convinces in a minute, or not at all."""
+    assert len(README.read_text().splitlines()) < 200
+    assert [text.count("\n") for kind, _, text in blocks()
+            if kind in ("file", "serve")] == [6, 1]
+
+
+class Shell:
+    """Runs blocks in one folder, each in a bash that stops at an error."""
+
+    def __init__(self, folder, env):
+        self.folder, self.env = folder, env
+
+    def start(self, text):
+        return subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", text], cwd=self.folder,
+            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    def run(self, text):
+        """What it prints."""
+        with self.start(text) as bash:
+            return self.end(bash, text)
+
+    def end(self, bash, text):
+        try:
+            output, _ = bash.communicate(timeout=300)
+        except BaseException:
+            os.killpg(bash.pid, signal.SIGKILL)  # a session of our own
+            raise
+        assert bash.returncode == 0, "%s\n%s" % (text, output)
+        return output
+
+    def ask(self, serve, ask):
+        """What ask prints while serve, one command with a socket, serves; that
+        must then end with 0 at SIGTERM."""
+        path = re.search(r"--bind unix:(\S+)", serve)[1].replace(
+            "$PWD", str(self.folder))
+
+        def is_there():
+            with socket.socket(socket.AF_UNIX) as client:
+                return (client.connect_ex(path) == 0
+                        or server.poll() is not None)
+        with self.start("exec " + serve) as server:
+            try:
+                wait_until(is_there, "it serves")
+                output = self.run(ask) if server.poll() is None else ""
+            finally:
+                server.send_signal(signal.SIGTERM)
+            self.end(server, serve)
+        return output
 
 
 @pytest.mark.timeout(900)
 def test_commands(tmp_path):
-    """All of them one after the other, each a bash that stops at an error."""
+    """All of them one after the other. What "make install" has put below HOME is
+    first on PATH."""
     tree, home = tmp_path / "tree", tmp_path / "home"
     home.mkdir()
     clean_copy(tree)
-    keep = ("PATH", "LANG", "TERM", "PYTHON", "CI")
+    keep = ("LANG", "TERM", "PYTHON", "CI")
     env = {k: v for k, v in os.environ.items() if k in keep}
-    env.update(HOME=str(home), DEMO_ONCE="1")
-    said = ""
-    for kind, _, text in blocks():
-        if kind != "run":
-            continue
-        with subprocess.Popen(
-                ["bash", "-euo", "pipefail", "-c", text], cwd=tree, env=env,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-                start_new_session=True) as shell:
-            try:
-                output, _ = shell.communicate(timeout=300)
-            except BaseException:
-                os.killpg(shell.pid, signal.SIGKILL)  # a session of our own
-                raise
-        assert shell.returncode == 0, "%s\n%s" % (text, output)
-        said += output
+    env.update(HOME=str(home), DEMO_ONCE="1", PATH="%s/wsgi-cgi/bin:%s" % (
+        home, os.environ["PATH"]))
+    shell = Shell(tree, env)
+    parts = {kind: [] for kind in ("run", "serve", "ask")}
+    for kind, file, text in blocks():
+        if kind == "file":
+            (tree / file).write_text(text)
+        elif kind in parts:
+            parts[kind].append(text)
+    said = "".join(map(shell.run, parts["run"]))
     # The demo's lighttpd does not wait for what it has started.
     orphans = Orphans()
     wait_until(lambda: not orphans.look(), "all processes end")
@@ -89,6 +142,7 @@ def test_commands(tmp_path):
     assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
     assert "Status: 200 OK" in said
     assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)
+    assert shell.ask(*parts["serve"], *parts["ask"]).endswith("\n\nHello, you!\n")
 
 
 def test_what_others_run_is_run_by_them():
@@ -111,6 +165,23 @@ def test_files_that_are_named_are_there():
     for name in re.findall(r"`((?:src|examples|tests|man|tools)/[^\s`]*)`",
                            text):
         assert (TREE / name).exists(), name
+
+
+def test_speed_is_that_of_the_table():
+    """The README says no more than "make bench" measured, but for rounding."""
+    text = re.sub(r"\s+", " ", README.read_text())
+    sentence = re.search(r"Through nginx, one process answers .*?\.(?= )", text)[0]
+    said = re.findall(r"([\d.]+) times as many (?:requests per second )?as "
+                      r"([\w -]+)", sentence)
+    claims = [(float(times), name) for times, names in said
+              for name in names.split(" or ")]
+    assert len(claims) == 3, claims
+    rows = re.findall(r"^\| hello through nginx: to ([^|]*) \| ([\d.]+) \|",
+                      BENCH.read_text(), re.M)
+    for times, name in claims:
+        measured = [float(ratio) for row, ratio in rows
+                    if row.split(",")[0] == name]
+        assert measured and times <= 1.05 * min(measured), name
 
 
 def test_options_that_are_named_are_there(binary):

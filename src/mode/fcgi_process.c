@@ -19,13 +19,11 @@
 #include "status/notify.h"
 #include "transport/fcgi_os.h"
 #include "worker/control_thread.h"
-#include "worker/pool.h"
+#include "worker/worker.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -86,11 +84,10 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
 static int
 serve(const struct pool_setup *setup)
 {
-    struct pool *pool = NULL;
-    bool restart = false,
-         loaded = setup->config->doctor; /* it needs no application */
+    struct worker *worker = NULL;
+    bool loaded = setup->config->doctor; /* it needs no application */
     prefault_heap();
-    int status = pool_open(setup, &pool);
+    int status = worker_open(setup, &worker);
 
     if (status == 0) {
         logs_look();
@@ -99,27 +96,10 @@ serve(const struct pool_setup *setup)
         status = start_application(setup, &loaded);
     }
     if (status == 0) {
-        status = pool_run(pool, loaded, &restart);
+        status = worker_run(worker, loaded);
     }
-    if (status == 0) {
-        control_thread_guard_end(control_thread_end_ms(pool), pool, EX_OK);
-        interp_finish();
-        control_thread_guard_over();
-    }
-    if (restart && signals_get().stop != STOP_NOW) {
-        int e = pool_restart(pool);
-        if (e != -EINTR) {
-            log_error("starting again: %s", strerror(-e));
-            status = EX_OSERR;
-        }
-    }
-    if (pool != NULL) {
-        pool_close(pool);
-    }
-    if (pool != NULL && atomic_load(&pool->lost) > 0) {
-        /* What a thread still holds that was left behind is no leak. */
-        (void)fflush(NULL);
-        _exit(status);
+    if (worker != NULL) {
+        worker_close(worker);
     }
     return status;
 }

@@ -395,6 +395,12 @@ control_thread_start(struct pool *p)
     return -e;
 }
 
+void
+control_thread_join(struct pool *p)
+{
+    (void)pthread_join(p->control_thread, NULL);
+}
+
 /* What the guard has to know. */
 static struct {
     int64_t end_ms; /* clock_ms() */

@@ -4,7 +4,7 @@
  * What:      stops and restarts the pool, ends idle connections, serves the
  *            control socket where there is no master, watches running requests and
  *            those that wait for a thread.
- * Owner:     pool_open() starts it, pool_run() waits for its end.
+ * Owner:     worker.c starts it and waits for its end.
  * Threads:   one, with all signals blocked.    GIL: never: no Python here.
  * Errors:    logs.                             Blocks: in poll().
  */
@@ -19,7 +19,10 @@
 /* 0 or -errno. */
 CHECK_RESULT int control_thread_start(struct pool *p);
 
-/* After pool_run(): until when (of clock_ms()) the end of Python may take. What is
+/* Waits for its end. */
+void control_thread_join(struct pool *p);
+
+/* After that: until when (of clock_ms()) the end of Python may take. What is
  * left of --graceful-timeout, and a moment in any case. */
 int64_t control_thread_end_ms(const struct pool *p);
 

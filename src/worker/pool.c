@@ -15,7 +15,6 @@
 #include "status/notify.h"
 #include "status/status.h"
 #include "transport/fcgi.h"
-#include "worker/control_thread.h"
 #include "wsgi/handler.h"
 
 #include <errno.h>
@@ -830,9 +829,6 @@ pool_open(const struct pool_setup *setup, struct pool **ret_pool)
         return e;
     }
     e = prepare(&pool);
-    if (e == 0) {
-        e = control_thread_start(&pool);
-    }
     if (e < 0) {
         log_error("setting up the request threads: %s", strerror(-e));
         return EX_OSERR;
@@ -898,7 +894,7 @@ pool_join(struct pool *p)
 }
 
 int
-pool_run(struct pool *p, bool loaded, bool *ret_restart)
+pool_run(struct pool *p, bool loaded)
 {
     memory_check_limit(&p->memory);
     int e = start_threads(p);
@@ -912,16 +908,18 @@ pool_run(struct pool *p, bool loaded, bool *ret_restart)
         signals_wake(); /* the control thread tells it at once */
     }
     (void)thread_main(&p->threads[0]);
-    /* The control thread first: until its end it may send signals to the others. */
-    (void)pthread_join(p->control_thread, NULL);
+    return 0;
+}
+
+void
+pool_end(struct pool *p)
+{
     if (pool_join(p)) {
         memory_close(&p->memory);
         poller_close(&p->poller);
         conn_table_free(&p->conns);
         free(p->threads);
     }
-    *ret_restart = atomic_load(&p->restart);
-    return 0;
 }
 
 static int

@@ -91,19 +91,18 @@ struct pool {
     bool closed;  /* one of them ends the process */
 };
 
-/* From here on signals are obeyed: until pool_run() a stop ends the process at
- * once with status 0, since nothing has been promised yet (but where restarted:
- * there it stops when it has served those who wait). 0 or EX_OSERR. */
+/* The listeners are watched. 0 or EX_OSERR. */
 CHECK_RESULT int pool_open(const struct pool_setup *setup,
                            struct pool **ret_pool);
 
 /* Python has been started and the application loaded (or, loaded false, answers
- * with error pages). Returns 0 when every request thread has ended; the process
- * is then alone and may finish Python. *ret_restart: the program is to be
- * executed again on the same sockets. At a forced stop, or when
- * --graceful-timeout passes, it does not return but ends the process with status
- * 0. Threads in requests that nothing can end are left behind. */
-CHECK_RESULT int pool_run(struct pool *p, bool loaded, bool *ret_restart);
+ * with error pages). Returns 0 when the calling thread has no request left to
+ * serve and the control thread has asked all to leave. */
+CHECK_RESULT int pool_run(struct pool *p, bool loaded);
+
+/* After pool_run(), when the control thread has ended: waits for the other
+ * request threads. Those in requests that nothing can end are left behind. */
+void pool_end(struct pool *p);
 
 /* Executes the program again, on the sockets that are here. Any thread. Returns
  * only if it cannot: -errno; -EBADF after pool_close(). */

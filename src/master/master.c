@@ -793,7 +793,7 @@ set_up(struct master *m)
 }
 
 int
-master_run(struct pool_setup *setup)
+master_run(struct worker_setup *setup)
 {
     struct master m = {.s = setup, .told = {.read_fd = -1, .write_fd = -1}};
     int status = set_up(&m);

@@ -12,7 +12,7 @@
 
 #include "base/compiler.h"
 #include "status/scoreboard.h"
-#include "worker/pool.h"
+#include "worker/worker_setup.h"
 
 #include <stdbool.h>
 
@@ -25,7 +25,7 @@ unsigned master_slots(const struct config *config);
 /* Runs config->processes workers on a board with master_slots(). In a worker it
  * returns MASTER_IS_WORKER with worker and master_wake_fd of the setup filled in;
  * in the master, when all has ended, the exit code. */
-CHECK_RESULT int master_run(struct pool_setup *setup);
+CHECK_RESULT int master_run(struct worker_setup *setup);
 
 /* True where another process serves the application. */
 bool master_has_ready_workers(struct scoreboard *b);

@@ -16,7 +16,7 @@
 #include "reload/reload_pipe.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
-#include "worker/pool.h"
+#include "worker/worker_setup.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ enum role { ROLE_MASTER, ROLE_WORKER, ROLE_ZYGOTE };
 enum { KILL_AFTER_MS = 2000 /* after --graceful-timeout, or SIGQUIT */ };
 
 struct master {
-    struct pool_setup *s;
+    struct worker_setup *s;
     struct scoreboard *board;
     struct slot *slots;
     struct zygote_table zygotes; /* --preload */

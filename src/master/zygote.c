@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 struct zygote_self {
-    struct pool_setup *s;
+    struct worker_setup *s;
     int fd; /* to the master */
 };
 
@@ -231,7 +231,7 @@ close_signals(void)
 }
 
 static void
-finish(const struct pool_setup *setup)
+finish(const struct worker_setup *setup)
 {
     int64_t most = setup->config->graceful_timeout_ms;
     bool broken = setup->preload == PRELOAD_BROKEN;
@@ -250,7 +250,7 @@ finish(const struct pool_setup *setup)
 }
 
 int
-zygote_run(struct pool_setup *setup, int fd, pid_t master, unsigned *ret_slot)
+zygote_run(struct worker_setup *setup, int fd, pid_t master, unsigned *ret_slot)
 {
     static struct zygote_self self; /* forked_child_watch() keeps it */
     int status;

@@ -17,7 +17,7 @@
 #define MASTER_ZYGOTE_H
 
 #include "base/compiler.h"
-#include "worker/pool.h"
+#include "worker/worker_setup.h"
 
 #include <sys/types.h>
 
@@ -39,7 +39,7 @@ enum { ZYGOTE_IS_WORKER = -1 };
 /* The life of a zygote, in the process that the master (a pid) has forked for it;
  * fd is its end of a SOCK_SEQPACKET pair. Returns ZYGOTE_IS_WORKER in a worker, with
  * *ret_slot and setup->preload filled in, else the exit code. */
-CHECK_RESULT int zygote_run(struct pool_setup *setup, int fd, pid_t master,
+CHECK_RESULT int zygote_run(struct worker_setup *setup, int fd, pid_t master,
                             unsigned *ret_slot);
 
 #endif

@@ -37,7 +37,7 @@ static struct privs privs;
 /* Starts Python and loads the application, where the zygote has not done so. 0,
  * also where it does not load, or a sysexits code. */
 static int
-start_application(const struct pool_setup *setup, bool *ret_loaded)
+start_application(const struct worker_setup *setup, bool *ret_loaded)
 {
     bool is_first = setup->preload == PRELOAD_NONE;
     int status = is_first ? startup_start_python(setup->config)
@@ -82,7 +82,7 @@ start_application(const struct pool_setup *setup, bool *ret_loaded)
 /* Everything between the sockets and the first request, in the one process or in
  * a worker. */
 static int
-serve(const struct pool_setup *setup)
+serve(const struct worker_setup *setup)
 {
     struct worker *worker = NULL;
     bool loaded = setup->config->doctor; /* it needs no application */
@@ -105,7 +105,7 @@ serve(const struct pool_setup *setup)
 }
 
 static int
-run_processes(struct pool_setup *setup)
+run_processes(struct worker_setup *setup)
 {
     if (setup->config->processes > 0) {
         /* Returns in every worker, and in the master at the end. */
@@ -119,7 +119,7 @@ run_processes(struct pool_setup *setup)
 /* What a user without rights could not: all sockets, and the pid file. */
 static int
 open_all(const struct start_mode *s, const struct restart_fds *inherited,
-         struct pool_setup *setup)
+         struct worker_setup *setup)
 {
     int status = sockets_open(&sockets, setup->config, s, inherited);
 
@@ -148,7 +148,7 @@ open_all(const struct start_mode *s, const struct restart_fds *inherited,
 
 /* Everything until the sockets are open and Python may start. */
 static int
-set_up(const struct start_mode *s, struct pool_setup *setup)
+set_up(const struct start_mode *s, struct worker_setup *setup)
 {
     struct restart_fds inherited;
 
@@ -195,13 +195,13 @@ int
 fcgi_process_run(const struct config *config, const struct start_mode *s,
                  char **argv, const struct doctor_facts *doctor)
 {
-    struct pool_setup setup = {.config = config,
-                               .listeners = sockets.v,
-                               .allow = &sockets.allow,
-                               .master_wake_fd = -1,
-                               .imports_fd = -1,
-                               .fd_passing = &fd_passing,
-                               .doctor = doctor};
+    struct worker_setup setup = {.config = config,
+                                 .listeners = sockets.v,
+                                 .allow = &sockets.allow,
+                                 .master_wake_fd = -1,
+                                 .imports_fd = -1,
+                                 .fd_passing = &fd_passing,
+                                 .doctor = doctor};
     int status = privs_find(config, &privs);
 
     if (status != 0) {

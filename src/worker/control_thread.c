@@ -8,7 +8,9 @@
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
+#include "worker/conn_passing.h"
 #include "worker/rebalance.h"
+#include "worker/request_threads.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -93,7 +95,7 @@ end_now(struct pool *p, const char *why)
     if (why != NULL && is_only_work_after(p)) {
         log_warning("%s: work after a response is cut off", why);
     }
-    else if (why != NULL && conn_table_open(p->conns) > 0) {
+    else if (why != NULL && conn_table_open(p->conns.table) > 0) {
         log_warning("%s: requests that still run are cut off", why);
     }
     start_again(p);
@@ -304,7 +306,7 @@ is_over(struct pool *p)
         return false;
     }
     if (lost > 0 && watchdog_is_lost(&p->watchdog, 0)) {
-        (void)pool_join(p);
+        (void)request_threads_join(p);
         end_now(p, "--request-timeout could not end them");
     }
     return true;
@@ -369,8 +371,9 @@ control_thread_main(void *arg)
             pool_finish(p);
             continue;
         }
-        pool_resume(p);
-        conn_sweep(p->conns, now, SWEEP_OVERDUE);
+        worker_conns_resume(&p->conns);
+        conn_passing_resume(&p->conns);
+        conn_sweep(p->conns.table, now, SWEEP_OVERDUE);
         if (p->s.master_wake_fd < 0) {
             scoreboard_sample(p->s.board);
         }

@@ -14,66 +14,29 @@
 #define WORKER_POOL_H
 
 #include "base/compiler.h"
-#include "conf/config.h"
-#include "doctor/doctor.h"
-#include "net/acl.h"
 #include "net/conn.h"
-#include "net/fd_passing.h"
-#include "net/fd_reserve.h"
-#include "net/listener.h"
-#include "net/poller.h"
 #include "os/memory.h"
-#include "status/control.h"
-#include "status/scoreboard.h"
 #include "transport/fcgi.h"
 #include "worker/watchdog.h"
+#include "worker/worker_conns.h"
+#include "worker/worker_setup.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
-struct thread; /* a request thread */
-
-/* What the process that forked this one has done already (--preload). */
-enum pool_preload {
-    PRELOAD_NONE,   /* nothing */
-    PRELOAD_LOADED, /* Python runs, the application is loaded */
-    PRELOAD_BROKEN  /* Python runs, the application could not be loaded */
-};
-
-/* What a process gets from whoever made it; borrowed for its life. */
-struct pool_setup {
-    const struct config *config;
-    struct listener *listeners;
-    size_t nlisteners;
-    const struct acl *allow;
-    struct scoreboard *board;
-    unsigned worker;    /* our slot on the board */
-    int master_wake_fd; /* wakes the master; -1 = there is none */
-    int imports_fd;     /* --reload=modules: where the master hears of files */
-    struct fd_passing
-        *fd_passing; /* between the workers of a master, or from one run
-                              * of the program to the next on the same pid */
-    enum pool_preload preload;
-    bool restarted;          /* clients have waited for this program to start */
-    struct control *control; /* to be served here, or NULL */
-    const struct doctor_facts
-        *doctor; /* --doctor: there is no Python; or NULL */
-};
+struct request_thread;
 
 struct pool {
-    struct pool_setup s;
-    struct poller poller;
-    struct conn_table *conns;
+    struct worker_setup s;
+    struct worker_conns conns;
     struct fcgi_limits limits;
-    struct thread *threads;
+    struct request_thread *threads;
     struct watchdog watchdog; /* the control thread's */
     pthread_t control_thread;
-    uint64_t request_limit;       /* --max-requests with jitter, 0 = none */
-    struct memory memory;         /* --max-memory */
-    pthread_mutex_t receive_lock; /* of spare, and who is woken for migrants */
-    struct fd_reserve fd_reserve; /* without it they are not received */
+    uint64_t request_limit; /* --max-requests with jitter, 0 = none */
+    struct memory memory;   /* --max-memory */
     int64_t end_ms;      /* when stopping: --graceful-timeout passes; else 0 */
     int64_t finish_ms;   /* when stopping: idle connections end then */
     int64_t share_ms;    /* since when all workers stop; 0 = they do not */
@@ -83,7 +46,6 @@ struct pool {
     atomic_bool broken;  /* the application has not been loaded */
     atomic_bool
         needs_recycle;   /* a limit has been reached: time for a new process */
-    atomic_bool paused;  /* out of descriptors: listeners are not polled */
     atomic_uint running; /* request threads */
     atomic_uint lost;    /* of them, in requests that nothing can end */
     pthread_mutex_t
@@ -91,8 +53,16 @@ struct pool {
     bool closed;  /* one of them ends the process */
 };
 
+/* At a stop: the connections have ended, but those of lost threads, which keep
+ * theirs. */
+static inline bool
+pool_has_finished(const struct pool *p)
+{
+    return conn_table_open(p->conns.table) <= atomic_load(&p->lost);
+}
+
 /* The listeners are watched. 0 or EX_OSERR. */
-CHECK_RESULT int pool_open(const struct pool_setup *setup,
+CHECK_RESULT int pool_open(const struct worker_setup *setup,
                            struct pool **ret_pool);
 
 /* Python has been started and the application loaded (or, loaded false, answers
@@ -114,14 +84,6 @@ void pool_close(struct pool *p);
 
 /* -- for the control thread --------------------------------------------------------- */
 
-/* No thread could begin a request now. */
-bool pool_is_busy(const struct pool *p);
-
-/* Connections on which something has arrived that nobody has looked at go to
- * whichever process has a thread for them first; the others stay as they are.
- * False: there are only such as stay. */
-bool pool_pass_on(struct pool *p);
-
 /* Nothing new is accepted or begun from here on. */
 void pool_stop(struct pool *p);
 
@@ -131,13 +93,5 @@ void pool_finish(struct pool *p);
 
 /* At the end lost threads are not waited for; pool_finish() gets this first. */
 void pool_abandon_lost(struct pool *p);
-
-/* Waits for the other threads than the main one. False where some were left
- * behind, which may still use what the pool has. By the main thread, or for it
- * where that is lost. */
-bool pool_join(struct pool *p);
-
-/* Watches again what was paused for want of descriptors. */
-void pool_resume(struct pool *p);
 
 #endif

@@ -1,6 +1,8 @@
 #include "worker/rebalance.h"
 
+#include "net/conn.h"
 #include "net/poller.h"
+#include "worker/conn_passing.h"
 
 enum {
     LOOK_MS = 10,
@@ -66,7 +68,7 @@ static bool
 is_help_at_hand(const struct rebalance *r, const struct pool *p, int64_t now_ms,
                 uint64_t here, uint64_t elsewhere)
 {
-    return here - r->here < conn_table_open(p->conns) &&
+    return here - r->here < conn_table_open(p->conns.table) &&
            (has_idle_sibling(p) ||
             (elsewhere > r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
 }
@@ -76,14 +78,15 @@ look(struct rebalance *r, struct pool *p, int64_t now_ms)
 {
     uint64_t here = atomic_load(&p->s.board->workers[p->s.worker].requests);
     uint64_t elsewhere = served_elsewhere(p);
-    bool waits = pool_is_busy(p) && poller_has_events(&p->poller);
+    bool waits = worker_conns_idle_threads(&p->conns) == 0 &&
+                 poller_has_events(&p->conns.poller);
     bool vain = false;
 
     if (here != r->here || r->look_ms == 0) {
         r->changed_ms = now_ms;
     }
     if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
-        vain = !pool_pass_on(p);
+        vain = !conn_passing_send_waiting(&p->conns);
     }
     r->again_ms = vain ? 2 * r->again_ms : AGAIN_MS;
     if (r->again_ms > VAIN_MS) {
@@ -110,7 +113,7 @@ is_wanted(const struct pool *p)
 int
 rebalance_fd(const struct rebalance *r, const struct pool *p)
 {
-    return r->look_ms == 0 && is_wanted(p) ? p->poller.epoll_fd : -1;
+    return r->look_ms == 0 && is_wanted(p) ? p->conns.poller.epoll_fd : -1;
 }
 
 int
@@ -129,8 +132,8 @@ rebalance_run(struct rebalance *r, struct pool *p, int64_t now_ms)
         *r = (struct rebalance){.look_ms = 0};
         return;
     }
-    bool is_time =
-        r->look_ms == 0 ? poller_has_events(&p->poller) : now_ms >= r->look_ms;
+    bool is_time = r->look_ms == 0 ? poller_has_events(&p->conns.poller)
+                                   : now_ms >= r->look_ms;
     if (is_time) {
         look(r, p, now_ms);
     }

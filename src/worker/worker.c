@@ -18,7 +18,7 @@ struct worker {
 };
 
 int
-worker_open(const struct pool_setup *setup, struct worker **ret)
+worker_open(const struct worker_setup *setup, struct worker **ret)
 {
     static struct worker worker; /* threads outlive the caller */
     int status = pool_open(setup, &worker.pool);

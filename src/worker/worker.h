@@ -15,7 +15,7 @@
 #define WORKER_WORKER_H
 
 #include "base/compiler.h"
-#include "worker/pool.h"
+#include "worker/worker_setup.h"
 
 #include <stdbool.h>
 
@@ -25,7 +25,7 @@ struct worker;
  * once with status 0, since nothing has been promised yet. (After a restart
  * clients have waited for this process: it serves them before it stops.) 0 or
  * EX_OSERR. */
-CHECK_RESULT int worker_open(const struct pool_setup *setup,
+CHECK_RESULT int worker_open(const struct worker_setup *setup,
                              struct worker **ret);
 
 /* Python runs and the application has been loaded; where loaded is false it

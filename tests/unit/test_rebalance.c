@@ -4,22 +4,24 @@
  */
 #include "unit.h"
 
+#include "worker/conn_passing.h"
 #include "worker/rebalance.h"
+#include "worker/worker_conns.h"
 
 #include <sys/eventfd.h>
 
-/* The pool's part: what rebalance asks it, and tells it to do. */
+/* What rebalance asks the other files of worker/, and makes them do. */
 static bool is_busy, keeps;
 static unsigned relieved;
 
-bool
-pool_is_busy(const struct pool *p UNUSED)
+unsigned
+worker_conns_idle_threads(const struct worker_conns *c UNUSED)
 {
-    return is_busy;
+    return is_busy ? 0 : 1;
 }
 
 bool
-pool_pass_on(struct pool *p UNUSED)
+conn_passing_send_waiting(struct worker_conns *c UNUSED)
 {
     relieved++;
     return !keeps;
@@ -52,9 +54,9 @@ setup(void **state UNUSED)
     pool = (struct pool){
         .s = {.config = &config, .worker = OURS, .master_wake_fd = 0}};
     pool.s.board = scoreboard_new(WORKERS, 1);
-    pool.conns = conn_table_new(FIRST_FD + CONNS, sizeof(struct conn));
-    if (pool.s.board == NULL || pool.conns == NULL ||
-        poller_open(&pool.poller) < 0) {
+    pool.conns.table = conn_table_new(FIRST_FD + CONNS, sizeof(struct conn));
+    if (pool.s.board == NULL || pool.conns.table == NULL ||
+        poller_open(&pool.conns.poller) < 0) {
         return -1;
     }
     for (unsigned i = 0; i < WORKERS; i++) {
@@ -62,17 +64,17 @@ setup(void **state UNUSED)
         atomic_store(&worker(i)->state, SCORE_READY);
     }
     for (int fd = FIRST_FD; fd < FIRST_FD + CONNS; fd++) {
-        assert_non_null(conn_open(pool.conns, fd));
+        assert_non_null(conn_open(pool.conns.table, fd));
     }
-    poller_wake_all(&pool.poller);
+    poller_wake_all(&pool.conns.poller);
     return 0;
 }
 
 static int
 teardown(void **state UNUSED)
 {
-    poller_close(&pool.poller);
-    conn_table_free(&pool.conns);
+    poller_close(&pool.conns.poller);
+    conn_table_free(&pool.conns.table);
     scoreboard_free(&pool.s.board);
     return 0;
 }

@@ -1,0 +1,342 @@
+#include "worker/request_threads.h"
+
+#include "app/loader.h"
+#include "net/conn.h"
+#include "net/poller.h"
+#include "os/log.h"
+#include "os/memory.h"
+#include "process/forked_child.h"
+#include "process/signals.h"
+#include "status/status.h"
+#include "transport/fcgi.h"
+#include "worker/conn_passing.h"
+#include "worker/watchdog.h"
+#include "wsgi/handler.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    THREAD_STACK = 8 << 20, /* Python recurses on it */
+    LEAVE_WAIT_MS = 5
+};
+
+struct request_thread {
+    struct pool *pool;
+    pthread_t id;
+    bool is_main;
+    struct score_thread *score;
+    struct wsgi_thread *wsgi;
+    struct fcgi_worker *worker;
+    struct request *after; /* has work left for when its connection is free */
+    atomic_bool abandoned; /* nobody waits for its end */
+};
+
+/* A limit has been reached: a new process has to take the place of this one. True
+ * for the first thread that says so. */
+static bool
+need_recycle(struct pool *p)
+{
+    bool first = !atomic_exchange(&p->needs_recycle, true);
+
+    if (first) {
+        signals_wake();
+    }
+    return first;
+}
+
+static void
+check_memory(struct pool *p)
+{
+    struct score_worker *w = &p->s.board->workers[p->s.worker];
+    uint64_t kib = memory_kib(&p->memory);
+
+    atomic_store_explicit(&w->rss_kib, (long long)kib, memory_order_relaxed);
+    if (kib > p->memory.limit_kib && need_recycle(p)) {
+        log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
+                   "(%" PRIu64 " KiB): a new process takes over",
+                   kib, p->memory.limit_kib);
+    }
+}
+
+/* A request has tried to load the application again. Where that worked, the
+ * process serves it from now on. */
+static void
+check_loaded(struct pool *p)
+{
+    enum score_state broken = SCORE_BROKEN;
+    bool was = true;
+
+    if (loader_is_loaded() &&
+        atomic_compare_exchange_strong(&p->broken, &was, false)) {
+        (void)atomic_compare_exchange_strong(
+            &p->s.board->workers[p->s.worker].state, &broken, SCORE_READY);
+    }
+}
+
+static void
+run_request(void *arg, struct request *q)
+{
+    struct request_thread *t = arg;
+    struct pool *p = t->pool;
+    unsigned number = (unsigned)(t - p->threads);
+    uint64_t serial = score_begin(t->score, q);
+
+    watchdog_begin(&p->watchdog, number, serial, q);
+    if (status_is_wanted(p->s.config, q)) {
+        status_answer(p->s.config, p->s.board, q);
+    }
+    else if (p->s.doctor != NULL) {
+        doctor_answer(p->s.doctor, q);
+    }
+    else {
+        handler_run(t->wsgi, q);
+    }
+    if (forked_child_is()) {
+        /* A child that the application forked came back instead of calling
+         * os._exit(). The request is its parent's. */
+        _exit(q->exit_status);
+    }
+    score_end(p->s.board, p->s.worker, t->score, q);
+    t->after = q->has_after ? q : NULL;
+    if (atomic_load_explicit(&p->broken, memory_order_relaxed)) {
+        check_loaded(p);
+    }
+    if (p->request_limit > 0 &&
+        atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
+                             memory_order_relaxed) >= p->request_limit) {
+        (void)need_recycle(p);
+    }
+    if (p->memory.fd >= 0) {
+        check_memory(p);
+    }
+}
+
+/* What the application left to be done when the client has its response. By now
+ * the connection is closed, or belongs to another thread. */
+static void
+run_after(struct request_thread *t)
+{
+    struct request *q = t->after;
+
+    if (q == NULL) {
+        return;
+    }
+    t->after = NULL;
+    score_after_begin(t->score);
+    request_set_running(q);
+    handler_after(t->wsgi, q);
+    if (forked_child_is()) {
+        _exit(q->exit_status);
+    }
+    request_set_running(NULL);
+    score_after_end(t->score);
+}
+
+/* -- connections ------------------------------------------------------------- */
+
+static void
+serve(struct request_thread *t, struct fcgi_conn *c, int fd)
+{
+    struct pool *p = t->pool;
+    enum fcgi_next next = FCGI_NEXT_CLOSE;
+    int64_t deadline;
+
+    if (!atomic_load(&c->conn.swept)) {
+        next = fcgi_serve(t->worker, c, fd, &p->stop, &deadline);
+    }
+    if (next == FCGI_NEXT_CLOSE ||
+        (atomic_load_explicit(&p->stop, memory_order_relaxed) == FCGI_LEAVE &&
+         conn_passing_send(&p->conns, &c->conn, fd))) {
+        worker_conns_end(&p->conns, &c->conn);
+        return;
+    }
+    worker_conns_park(&p->conns, &c->conn, fd, deadline,
+                      next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0);
+}
+
+/* One at a time: new connections have waited as long, and no other process takes
+ * those. */
+static void
+serve_passed(struct request_thread *t)
+{
+    int fd;
+    struct conn *c = conn_passing_receive(&t->pool->conns, &fd);
+
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, fd);
+    }
+}
+
+static void
+accept_one(struct request_thread *t, int listen_fd)
+{
+    int fd;
+    struct conn *c = worker_conns_accept(&t->pool->conns, listen_fd, &fd);
+
+    if (c != NULL) {
+        void *entry = c;
+        serve(t, entry, fd);
+    }
+}
+
+static void
+handle(struct request_thread *t, const struct poller_event *ev)
+{
+    struct pool *p = t->pool;
+    struct conn *c;
+
+    if (ev->kind == POLLER_CONN) {
+        c = conn_take(p->conns.table, ev->fd, ev->generation);
+        if (c != NULL) {
+            void *entry = c;
+            serve(t, entry, ev->fd);
+        }
+    }
+    else if (ev->fd == p->s.fd_passing->receive_fd) {
+        serve_passed(t);
+    }
+    else {
+        accept_one(t, ev->fd);
+    }
+}
+
+/* Until the control thread says that there is nothing left to do. */
+static void
+loop(struct request_thread *t)
+{
+    struct pool *p = t->pool;
+    struct poller_event ev;
+
+    for (;;) {
+        int e = poller_wait(&p->conns.poller, -1, &ev);
+        if (e < 0) {
+            log_error("waiting for requests: %s", strerror(-e));
+            return;
+        }
+        switch (ev.kind) {
+        case POLLER_WAKE:
+            if (pool_has_finished(p)) {
+                return;
+            }
+            /* One was being accepted when the control thread looked. */
+            (void)poll(NULL, 0, LEAVE_WAIT_MS);
+            break;
+        case POLLER_NOTHING:
+            break;
+        case POLLER_LISTENER:
+        case POLLER_CONN:
+            handle(t, &ev);
+            run_after(t);
+            break;
+        }
+    }
+}
+
+static void *
+thread_main(void *arg)
+{
+    struct request_thread *t = arg;
+    struct pool *p = t->pool;
+    struct wsgi_facts facts = {.multithread = p->s.config->threads > 1,
+                               .multiprocess = p->s.config->processes > 1};
+
+    /* On a socket that another program made, it may run more of us. */
+    for (size_t i = 0; i < p->s.nlisteners; i++) {
+        facts.multiprocess |= p->s.listeners[i].is_adopted;
+    }
+    watchdog_enter(&p->watchdog, (unsigned)(t - p->threads));
+    if (p->s.doctor == NULL) {
+        t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
+    }
+    t->worker = t->wsgi == NULL && p->s.doctor == NULL
+                    ? NULL
+                    : fcgi_worker_new(p->s.config, &p->limits, run_request, t);
+    if (t->worker == NULL) {
+        log_error("no memory for a request thread");
+    }
+    else {
+        loop(t);
+    }
+    fcgi_worker_free(&t->worker);
+    wsgi_thread_free(&t->wsgi);
+    if (atomic_fetch_sub(&p->running, 1) == 1) {
+        signals_wake(); /* the last one: the control thread may end */
+    }
+    return NULL;
+}
+
+/* -- all threads ----------------------------------------------------------------- */
+
+int
+request_threads_new(struct pool *p)
+{
+    p->threads = calloc(p->s.config->threads, sizeof *p->threads);
+    return p->threads == NULL ? -ENOMEM : 0;
+}
+
+void
+request_threads_free(struct pool *p)
+{
+    free(p->threads);
+    p->threads = NULL;
+}
+
+int
+request_threads_start(struct pool *p)
+{
+    pthread_attr_t attr;
+    int e = pthread_attr_init(&attr);
+
+    if (e == 0) {
+        e = pthread_attr_setstacksize(&attr, THREAD_STACK);
+    }
+    for (unsigned i = 0; e == 0 && i < p->s.config->threads; i++) {
+        p->threads[i] = (struct request_thread){
+            .pool = p,
+            .is_main = i == 0,
+            .score = scoreboard_thread(p->s.board, p->s.worker, i)};
+        atomic_fetch_add(&p->running, 1);
+        if (i > 0) {
+            e = pthread_create(&p->threads[i].id, &attr, thread_main,
+                               &p->threads[i]);
+        }
+    }
+    (void)pthread_attr_destroy(&attr);
+    return -e;
+}
+
+void
+request_threads_run_main(struct pool *p)
+{
+    (void)thread_main(&p->threads[0]);
+}
+
+void
+request_threads_abandon(struct pool *p, unsigned thread)
+{
+    atomic_store(&p->threads[thread].abandoned, true);
+}
+
+bool
+request_threads_join(struct pool *p)
+{
+    bool all = true;
+
+    for (unsigned i = 1; i < p->s.config->threads; i++) {
+        if (atomic_load(&p->threads[i].abandoned)) {
+            (void)pthread_detach(p->threads[i].id);
+            all = false;
+        }
+        else {
+            (void)pthread_join(p->threads[i].id, NULL);
+        }
+    }
+    return all;
+}

@@ -45,9 +45,10 @@ LAYERS := base os conf net gateway transport doctor client python debug \
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
-SRC_base      := buf clock hash json num signal_name text_writer utf8
-SRC_os        := fd file_id log log_file memory path_access safe_path \
-                 user_lookup
+SRC_base      := buf clock hash json num signal_name text_writer token url \
+                 utf8
+SRC_os        := fd file_id log log_file memory path_absolute path_access \
+                 safe_path user_lookup
 SRC_conf      := argv config options shebang value
 SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file

@@ -6,6 +6,7 @@
 #include "app/bytecode.h"
 #include "app/callable.h"
 #include "app/spawn.h"
+#include "os/path_absolute.h"
 #include "os/path_access.h"
 #include "python/site.h"
 
@@ -136,7 +137,7 @@ parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
     char reason[2 * PATH_MAX + 256];
     struct stat st;
 
-    int r = path_access_absolute(app, path, sizeof(path));
+    int r = path_absolute_trimmed(app, path, sizeof(path));
     if (r < 0) {
         return r;
     }

@@ -3,7 +3,7 @@
  */
 #include "app/imports.h"
 
-#include "os/path_access.h"
+#include "os/path_absolute.h"
 #include "python/python.h"
 
 #include <limits.h>
@@ -93,7 +93,7 @@ add_file(const char *file)
     struct stat st;
     char *slash;
 
-    if (path_access_absolute(file, path, sizeof path) < 0) {
+    if (path_absolute_trimmed(file, path, sizeof path) < 0) {
         return;
     }
     while (stat(path, &st) < 0) {
@@ -106,7 +106,7 @@ add_file(const char *file)
     if (S_ISREG(st.st_mode)) {
         imports_add(path, is_changed_meanwhile(&st) ? none : file_id_of(&st));
     }
-    else if (path_access_absolute(file, path, sizeof path) == 0) {
+    else if (path_absolute_trimmed(file, path, sizeof path) == 0) {
         imports_add(path, none); /* gone already: it counts when it is back */
     }
 }

@@ -9,6 +9,7 @@
 #include "context/errors.h"
 #include "debug/traceback.h"
 #include "os/log.h"
+#include "os/path_absolute.h"
 #include "os/path_access.h"
 #include "python/python.h"
 #include "python/site.h"
@@ -44,7 +45,7 @@ check_dir(const char *option, const char *dir, char *to, size_t size)
     char why[WHY_MAX];
     struct stat st;
 
-    int r = path_access_absolute(dir, to, size);
+    int r = path_absolute_trimmed(dir, to, size);
     if (r < 0) {
         log_error("%s %s: %s", option, dir, strerror(-r));
         return EX_USAGE;

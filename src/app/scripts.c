@@ -4,8 +4,8 @@
 #include "app/scripts.h"
 
 #include "app/app_spec.h"
+#include "base/url.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -13,68 +13,6 @@
 #include <string.h>
 
 /* -- the path the server sent -------------------------------------------- */
-
-static bool
-take_prefix(const char **s, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    if (strncmp(*s, prefix, n) != 0) {
-        return false;
-    }
-    *s += n;
-    return true;
-}
-
-/* Apache's mod_proxy_fcgi sends "proxy:fcgi://host:port/path", the path still
- * encoded; other versions name the balancer or the unix socket. True where there
- * was such a prefix; *s is then the path's "/", or the end. */
-static bool
-take_proxy(const char **s)
-{
-    if (!take_prefix(s, "proxy:")) {
-        return false;
-    }
-    if (take_prefix(s, "unix:")) {
-        *s += strcspn(*s, "|");
-        (void)take_prefix(s, "|");
-    }
-    if (take_prefix(s, "fcgi://") || take_prefix(s, "balancer://")) {
-        *s += strcspn(*s, "/");
-    }
-    return true;
-}
-
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    int low = tolower((unsigned char)c);
-    return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
-}
-
-/* In place; false for %00, which would cut the path short. */
-static bool
-decode(char *s)
-{
-    char *to = s;
-    for (; *s != '\0'; s++) {
-        int high = s[0] == '%' ? hex_digit(s[1]) : -1;
-        int low = high >= 0 ? hex_digit(s[2]) : -1;
-        if (low < 0) {
-            *to++ = *s;
-            continue;
-        }
-        if (high == 0 && low == 0) {
-            return false;
-        }
-        *to++ = (char)(high * 16 + low);
-        s += 2;
-    }
-    *to = '\0';
-    return true;
-}
 
 /* The path in a variable, absolute and decoded. False where there is none. */
 static bool
@@ -88,11 +26,14 @@ path_in(const struct request *q, const char *name, char *to, size_t size)
     memcpy(to, e->value, e->value_len);
     to[e->value_len] = '\0';
 
-    const char *path = to;
-    if (take_proxy(&path)) {
-        memmove(to, path, strlen(path) + 1);
-        to[strcspn(to, "?")] = '\0'; /* some versions add the query */
-        if (!decode(to)) {
+    size_t prefix = url_proxy_prefix(to, e->value_len);
+    if (prefix > 0) {
+        /* The path is encoded, and some versions add the query. */
+        size_t n = strcspn(to + prefix, "?");
+        memmove(to, to + prefix, n);
+        n = url_decode(to, n);
+        to[n] = '\0';
+        if (strlen(to) < n) { /* %00 would cut the path short */
             return false;
         }
     }

@@ -1,9 +1,10 @@
 #include "client/request_params.h"
 
+#include "base/token.h"
+#include "base/url.h"
 #include "config.h"
 #include "os/log.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -73,16 +74,8 @@ add_text(struct buf *to, const struct config *c, const char *name,
 
 /* -- the path ------------------------------------------------------------------ */
 
-static int
-hex(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Without percent signs; false where one of them is wrong, or stands for NUL. */
+/* Adds the decoded path; *ret_err is 0 or -errno of the buffer. False where a
+ * "%" does not start an escape, or the escape is that of NUL. */
 static bool
 decode(const char *s, size_t n, struct buf *to, int *ret_err)
 {
@@ -90,12 +83,11 @@ decode(const char *s, size_t n, struct buf *to, int *ret_err)
     for (size_t i = 0; i < n && *ret_err == 0; i++) {
         char c = s[i];
         if (c == '%') {
-            int high = i + 2 < n ? hex(s[i + 1]) : -1;
-            int low = i + 2 < n ? hex(s[i + 2]) : -1;
-            if (high < 0 || low < 0 || (high | low) == 0) {
+            int byte = url_coded_byte(s + i, n - i);
+            if (byte <= 0) {
                 return false;
             }
-            c = (char)(high << 4 | low);
+            c = (char)byte;
             i += 2;
         }
         *ret_err = buf_add(to, &c, 1);
@@ -142,18 +134,6 @@ add_path(struct buf *to, const struct config *c, const char *option,
 
 /* -- headers ---------------------------------------------------------------------- */
 
-static bool
-is_token(const char *s, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (!isalnum((unsigned char)s[i]) &&
-            (s[i] == '\0' || strchr("!#$%&'*+-.^_`|~", s[i]) == NULL)) {
-            return false;
-        }
-    }
-    return n > 0;
-}
-
 /* "X-Name" as HTTP_X_NAME; the two that describe the body without HTTP_. */
 static void
 variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
@@ -183,7 +163,7 @@ add_header(struct buf *to, const struct config *c, const char *line)
     size_t n = strcspn(line, ":");
     const char *value = line + n + 1;
 
-    if (line[n] != ':' || n > NAME_MAX_BYTES || !is_token(line, n) ||
+    if (line[n] != ':' || n > NAME_MAX_BYTES || !token_is_valid(line, n) ||
         has_control(value)) {
         log_error("--header: invalid value \"%s\": expected NAME: VALUE", line);
         return EX_USAGE;
@@ -267,7 +247,7 @@ request_params_make(struct buf *to, const struct config *config,
     char digits[24];
     int e;
 
-    if (!is_token(method, strlen(method))) {
+    if (!token_is_valid(method, strlen(method))) {
         log_error("%s: invalid method \"%s\": expected a word such as GET",
                   option, method);
         return EX_USAGE;

@@ -35,6 +35,8 @@
  * let a client switch off a --limit-body or a --set that stood last.
  */
 #include "conf/argv.h"
+
+#include "base/url.h"
 #include "conf/shebang.h"
 
 #include <errno.h>
@@ -152,42 +154,6 @@ argv_is_shebang(const char *word, const char *script, bool *ret_is_cut)
 
 /* -- the query's words ----------------------------------------------------- */
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The next byte, decoded; an escape that is none stays as it is. */
-static char
-take_decoded(const char **from)
-{
-    const char *s = *from;
-    int high = *s == '%' ? hex_value(s[1]) : -1;
-    int low = high >= 0 ? hex_value(s[2]) : -1;
-    if (low >= 0) {
-        *from = s + 3;
-        return (char)(high * 16 + low);
-    }
-    *from = s + 1;
-    return *s;
-}
-
-/* In place. %00 ends the word, as it does in the C strings of the servers. */
-static void
-decode_percent(char *word)
-{
-    const char *from = word;
-    while (*from != '\0' && (*word = take_decoded(&from)) != '\0') {
-        word++;
-    }
-    *word = '\0';
-}
-
 /* Splits at "+" and decodes; empty words are left out, some servers do that. */
 static int
 query_words(const char *query, struct argv_words *ret_words)
@@ -205,8 +171,8 @@ query_words(const char *query, struct argv_words *ret_words)
         if (*word == '\0') {
             continue;
         }
-        decode_percent(word);
-        if (*word != '\0') {
+        word[url_decode(word, strlen(word))] = '\0';
+        if (*word != '\0') { /* %00 ends it, as in the servers' C strings */
             w.v[w.n++] = word;
         }
     }
@@ -252,9 +218,11 @@ begins_with_dash(const char *query)
     if (strchr(query, '=') != NULL) {
         return false;
     }
-    char c = '+';
-    while (*query != '\0' && (c == '+' || (unsigned char)c <= ' ')) {
-        c = take_decoded(&query);
+    int c = '+';
+    while (*query != '\0' && (c == '+' || c <= ' ')) {
+        int coded = url_coded_byte(query, strlen(query));
+        c = coded < 0 ? (unsigned char)*query : coded;
+        query += coded < 0 ? 1 : 3;
     }
     return c == '-';
 }

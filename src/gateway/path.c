@@ -1,5 +1,7 @@
 #include "gateway/path.h"
 
+#include "base/url.h"
+
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -55,45 +57,6 @@ is_below(struct path_part path, struct path_part dir)
     return path.n == dir.n || path.s[dir.n] == '/';
 }
 
-/* "proxy:fcgi://host:port/path" -> "/path"; anything else as it is. */
-static struct path_part
-without_proxy(struct path_part p)
-{
-    static const char *const schemes[] = {"proxy:fcgi://", "proxy:balancer://"};
-
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t n = strlen(schemes[i]);
-        if (starts_with(p, schemes[i])) {
-            const char *slash = memchr(p.s + n, '/', p.n - n);
-            if (slash == NULL) {
-                return (struct path_part){p.s + p.n, 0};
-            }
-            return (struct path_part){slash, p.n - (size_t)(slash - p.s)};
-        }
-    }
-    return p;
-}
-
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int
-path_coded_byte(struct path_part p)
-{
-    if (p.s == NULL || p.n < 3 || p.s[0] != '%') {
-        return -1;
-    }
-    int high = hex_digit(p.s[1]), low = hex_digit(p.s[2]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
 struct path_part
 path_without_query(struct path_part uri)
 {
@@ -109,8 +72,7 @@ path_equals_decoded(struct path_part encoded, struct path_part plain)
     size_t j = 0;
 
     for (size_t i = 0; i < encoded.n; i++, j++) {
-        int c =
-            path_coded_byte((struct path_part){encoded.s + i, encoded.n - i});
+        int c = url_coded_byte(encoded.s + i, encoded.n - i);
         if (c < 0) {
             c = (unsigned char)encoded.s[i];
         }
@@ -137,11 +99,14 @@ path_script_is_whole(struct path_part script, const struct path_hints *hints)
     }
     /* Apache's mod_proxy_fcgi: there is no script where the made-up file name
      * lies outside the document root. */
-    if (!starts_with(file, "proxy:") && !(hints->context_prefix.s != NULL &&
-                                          path_equals_decoded(file, script))) {
+    size_t prefix = url_proxy_prefix(file.s, file.n);
+    if (prefix == 0 && !(hints->context_prefix.s != NULL &&
+                         path_equals_decoded(file, script))) {
         return false;
     }
-    file = without_proxy(file);
+    if (prefix > 0) {
+        file = (struct path_part){file.s + prefix, file.n - prefix};
+    }
     return !is_below(file, hints->document_root) &&
            !is_below(file, hints->context_document_root);
 }

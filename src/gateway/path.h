@@ -42,9 +42,6 @@ CHECK_RESULT int path_split_at_mount(const char *mount, struct path_part joined,
 bool path_script_is_whole(struct path_part script,
                           const struct path_hints *hints);
 
-/* The byte that a p of "%41..." begins with, or -1. */
-int path_coded_byte(struct path_part p);
-
 /* "/path?query" -> "/path" */
 struct path_part path_without_query(struct path_part uri);
 

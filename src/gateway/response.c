@@ -1,6 +1,7 @@
 #include "gateway/response.h"
 
 #include "base/num.h"
+#include "base/token.h"
 #include "gateway/transport.h"
 
 #include <errno.h>
@@ -142,23 +143,6 @@ response_set_status(struct response *r, const char *s, size_t n)
     return RESPONSE_OK;
 }
 
-/* RFC 7230, 3.2.6. */
-static bool
-is_token(const char *s, size_t n)
-{
-    static const char special[] = "!#$%&'*+-.^_`|~";
-
-    for (size_t i = 0; i < n; i++) {
-        char c = s[i];
-        char lower = (char)(c | 0x20);
-        if (!is_digit(c) && !(lower >= 'a' && lower <= 'z') &&
-            (c == '\0' || strchr(special, c) == NULL)) {
-            return false;
-        }
-    }
-    return n > 0;
-}
-
 static bool
 name_is(const char *name, size_t n, const char *what)
 {
@@ -267,7 +251,7 @@ response_add_header(struct response *r, const char *name, size_t nname,
 {
     struct buf *to = &r->fields;
 
-    if (!is_token(name, nname)) {
+    if (!token_is_valid(name, nname)) {
         return RESPONSE_BAD_NAME;
     }
     if (has_control(value, nvalue, true)) {

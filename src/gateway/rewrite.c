@@ -1,6 +1,7 @@
 #include "gateway/rewrite.h"
 
 #include "base/compiler.h"
+#include "base/url.h"
 
 #include <string.h>
 #include <strings.h>
@@ -72,7 +73,7 @@ next(struct reader *r)
 {
     while (r->p.n > 0) {
         int c = (unsigned char)*r->p.s;
-        int coded = path_coded_byte(r->p);
+        int coded = url_coded_byte(r->p.s, r->p.n);
         bool decodes = coded >= 0 && (r->folds || coded == '/');
         r->p = behind(r->p, decodes ? 3 : 1);
         c = decodes ? coded : c == '+' && r->folds ? ' ' : c;
@@ -183,7 +184,7 @@ read_uri(struct path_part uri, char *room)
         return none;
     }
     while (p.n > 0) {
-        int coded = path_coded_byte(p);
+        int coded = url_coded_byte(p.s, p.n);
         char c = *p.s;
         if (coded >= 0) {
             c = (char)coded;

@@ -1,10 +1,12 @@
 #include "os/log_file.h"
 
 #include "os/fd.h"
+#include "os/path_absolute.h"
 #include "os/safe_path.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,29 +63,28 @@ open_path(struct log_file *f)
     return fd;
 }
 
-static char *
-absolute(const char *path)
+/* A log_file without a descriptor. */
+static int
+set_path(struct log_file *f, const char *path, uid_t user)
 {
-    char *folder = path[0] == '/' ? NULL : getcwd(NULL, 0);
-    char *all = NULL;
+    char all[PATH_MAX];
+    int e = path_absolute(path, all, sizeof all);
 
-    if (path[0] == '/') {
-        return strdup(path);
+    *f = (struct log_file){.fd = -1, .user = user};
+    if (e == 0) {
+        f->path = strdup(all);
+        e = f->path == NULL ? -ENOMEM : 0;
     }
-    if (folder != NULL && asprintf(&all, "%s/%s", folder, path) < 0) {
-        all = NULL;
-        errno = ENOMEM;
-    }
-    free(folder);
-    return all;
+    return e;
 }
 
 int
 log_file_open(struct log_file *f, const char *path, uid_t user)
 {
-    *f = (struct log_file){.path = absolute(path), .fd = -1, .user = user};
-    if (f->path == NULL) {
-        return -errno;
+    int e = set_path(f, path, user);
+
+    if (e < 0) {
+        return e;
     }
     int fd = open_path(f);
     if (fd < 0) {
@@ -97,10 +98,11 @@ int
 log_file_adopt(struct log_file *f, const char *path, int fd)
 {
     struct safe_path p;
+    int e = set_path(f, path, geteuid());
 
-    *f = (struct log_file){.path = absolute(path), .fd = fd, .user = geteuid()};
-    if (f->path == NULL) {
-        return -errno;
+    f->fd = fd;
+    if (e < 0) {
+        return e;
     }
     if (safe_path_find(&p, f->path, f->user) == 0) {
         f->is_descriptor = p.is_descriptor;

@@ -3,6 +3,8 @@
  */
 #include "os/path_access.h"
 
+#include "os/path_absolute.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -164,7 +166,7 @@ find_culprit(const char *path, int wanted, int err, char *why, size_t size)
 {
     struct walk w = {.links = 0};
 
-    if (path_access_absolute(path, w.rest, sizeof(w.rest)) == 0) {
+    if (path_absolute_trimmed(path, w.rest, sizeof(w.rest)) == 0) {
         while (walk_step(&w)) {
             if (walk_stops(&w, wanted, why, size)) {
                 return;
@@ -191,31 +193,4 @@ path_access(const char *path, int wanted, struct stat *ret_st, char *why,
     int err = errno;
     find_culprit(path, wanted, err, why, why_size);
     return -err;
-}
-
-int
-path_access_absolute(const char *path, char *to, size_t size)
-{
-    char cwd[PATH_MAX] = "";
-
-    while (path[0] == '.' && path[1] == '/') {
-        path += 2 + strspn(path + 2, "/");
-    }
-    if (path[0] == '.' && path[1] == '\0') {
-        path = "";
-    }
-    if (path[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL) {
-        return -errno;
-    }
-    size_t n = strlen(cwd);
-    bool slash =
-        path[0] != '/' && path[0] != '\0' && n > 0 && cwd[n - 1] != '/';
-    int len = snprintf(to, size, "%s%s%s", cwd, slash ? "/" : "", path);
-    if (len < 0 || (size_t)len >= size) {
-        return -ENAMETOOLONG;
-    }
-    while (len > 1 && to[len - 1] == '/') {
-        to[--len] = '\0';
-    }
-    return 0;
 }

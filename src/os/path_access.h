@@ -20,8 +20,4 @@
 CHECK_RESULT int path_access(const char *path, int wanted, struct stat *ret_st,
                              char *why, size_t why_size);
 
-/* An absolute form of path: the current folder in front, no "." parts, links
- * kept. 0, -ENAMETOOLONG or -errno of getcwd(). */
-CHECK_RESULT int path_access_absolute(const char *path, char *to, size_t size);
-
 #endif

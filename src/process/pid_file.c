@@ -3,6 +3,7 @@
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/path_absolute.h"
 #include "os/safe_path.h"
 
 #include <errno.h>
@@ -149,24 +150,6 @@ replace(const struct safe_path *p)
     return e;
 }
 
-static int
-make_absolute(const char *path)
-{
-    int n;
-
-    if (path[0] == '/') {
-        n = snprintf(file, sizeof file, "%s", path);
-    }
-    else {
-        char folder[PATH_MAX];
-        if (getcwd(folder, sizeof folder) == NULL) {
-            return -errno;
-        }
-        n = snprintf(file, sizeof file, "%s/%s", folder, path);
-    }
-    return n < (int)sizeof file ? 0 : -ENAMETOOLONG;
-}
-
 /* 0, or a sysexits code after a log line. */
 static int
 check_and_write(const char *path)
@@ -201,7 +184,7 @@ check_and_write(const char *path)
 int
 pid_file_write(const char *path, bool is_written)
 {
-    int e = make_absolute(path);
+    int e = path_absolute(path, file, sizeof file);
 
     if (e < 0) {
         log_error("--pid-file: %s: %s", path, strerror(-e));

@@ -5,7 +5,7 @@
 
 #include "config.h"
 #include "os/log.h"
-#include "os/path_access.h"
+#include "os/path_absolute.h"
 #include "python/finalize.h"
 #include "python/frozen.h"
 #include "python/python.h"
@@ -50,7 +50,7 @@ find_executable(const struct config *config)
         return 0;
     }
     if (config->venv != NULL) {
-        int r = path_access_absolute(config->venv, venv_dir, sizeof(venv_dir));
+        int r = path_absolute_trimmed(config->venv, venv_dir, sizeof(venv_dir));
         if (r < 0) {
             return r;
         }

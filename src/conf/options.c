@@ -29,10 +29,10 @@
 #define HEADING(TEXT) {.help = (TEXT)}
 #define FIELD(NAME) .field = offsetof(struct config, NAME)
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
-#define ANY_TEXT "any text but the empty one"
+#define ANY_TEXT "text that is not empty"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
 #define ADDRESS_TEXT "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT"
-#define PATH_TEXT "the path of a URL: it begins with /, without ? and #"
+#define PATH_TEXT "the path of a URL: it starts with / and contains no ? or #"
 #define WHOLE .field = 0 /* the setter fills several fields */
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
 
@@ -40,160 +40,161 @@ static const struct option_row table[] = {
     HEADING("Application"),
     {.name = "callable", .arg = "NAME", .set = value_string, FIELD(callable),
      .expected = ANY_TEXT,
-     .help = "name of the callable in APP; without it\n"
-             "application, then app"},
+     .help = "name of the callable in APP (without it:\n"
+             "application, then app)"},
     {.name = "venv", .arg = "DIR", .set = value_string, FIELD(venv),
-     .expected = "the folder of a virtual environment",
-     .help = "run as the python of this virtual environment"},
+     .expected = "the directory of a virtual environment",
+     .help = "use this virtual environment"},
     {.name = "user-site", .set = value_true, FIELD(user_site),
-     .help = "with the packages of pip install --user"},
+     .help = "add the packages of pip install --user"},
     {.name = "python-path", .arg = "DIR", .set = value_word, FIELD(python_path),
-     .expected = "a folder",
-     .help = "put a folder, with what its .pth files name, in\n"
-             "front of sys.path (repeatable)"},
+     .expected = "a directory",
+     .help = "add a directory, and what its .pth files list,\n"
+             "to the front of sys.path (repeatable)"},
     {.name = "chdir", .arg = "DIR", .set = value_string, FIELD(chdir),
-     .expected = "a folder",
-     .help = "change into this folder first"},
+     .expected = "a directory",
+     .help = "change to this directory first"},
     {.name = "mount", .arg = "PATH", .set = value_mount, FIELD(mount),
-     .expected = "a path that begins with \"/\", without ? and #",
-     .help = "URL path the application lives at: exact\n"
+     .expected = PATH_TEXT,
+     .help = "URL path of the application: correct\n"
              "SCRIPT_NAME and PATH_INFO behind any server"},
     {.name = "set", .arg = "NAME=VALUE", .set = value_assignment, FIELD(set),
      .expected = "NAME=VALUE",
-     .help = "put a string into every environ (repeatable)"},
+     .help = "set a variable in every environ (repeatable)"},
     {.name = "scripts-in", .arg = "DIR", .set = value_string, FIELD(scripts_in),
-     .expected = "a folder",
-     .help = "without APP, serve the script the request\n"
-             "names, if it is below this folder"},
+     .expected = "a directory",
+     .help = "without APP, serve the script that each\n"
+             "request names, if it is below DIR"},
 
     {.name = "x-sendfile", .arg = "HEADER[:[URLPREFIX=]DIR]", WHOLE,
      .set = value_x_sendfile,
      .expected = "HEADER, HEADER:DIR or HEADER:URLPREFIX=DIR, where HEADER "
-                "begins with X- and is the same each time, URLPREFIX with / "
-                "(X-Accel-Redirect needs it), and DIR is a folder",
-     .help = "have the server send the files below DIR\n"
-             "that wsgi.file_wrapper gets (repeatable)"},
+                "starts with X- and is the same each time, URLPREFIX with / "
+                "(X-Accel-Redirect needs it), and DIR is a directory",
+     .help = "let the web server send files below DIR that\n"
+             "the application passes to wsgi.file_wrapper\n"
+             "(repeatable)"},
 
-    HEADING("Where requests come from"),
+    HEADING("Sockets"),
     {.letter = 'b', .name = "bind", .arg = "ADDR", .set = value_word,
      FIELD(bind),
-     .expected = "unix:PATH, /PATH, HOST:PORT, [IPV6]:PORT or :PORT",
-     .help = "listen for FastCGI on unix:PATH, /PATH,\n"
+     .expected = ADDRESS_TEXT,
+     .help = "listen for FastCGI on unix:PATH, /PATH, @NAME,\n"
              "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
              "repeatable"},
     {.name = "mode", .arg = "cgi|fastcgi", .set = value_mode, FIELD(mode),
      .expected = "cgi or fastcgi",
-     .help = "do not find out, be this"},
-    {.name = "backlog", .arg = "N", .preset = "1024", .set = value_int,
+     .help = "use this mode instead of detecting it"},
+    {.name = "backlog", .arg = "N", .default_value = "1024", .set = value_int,
      FIELD(backlog), .min = 1, .max = 65535,
      .expected = "a number from 1 to 65535",
-     .help = "connections that may wait to be accepted"},
-    {.name = "socket-mode", .arg = "OCTAL", .preset = "0660",
+     .help = "connections waiting to be accepted"},
+    {.name = "socket-mode", .arg = "OCTAL", .default_value = "0660",
      .set = value_file_mode, FIELD(socket_mode), .max = 0777,
      .expected = "octal digits from 0 to 0777",
-     .help = "permissions of the unix sockets it makes"},
+     .help = "permissions of new unix sockets"},
     {.name = "socket-owner", .arg = "[USER][:GROUP]", .set = value_owner,
      FIELD(socket_owner),
      .expected = "USER, USER:GROUP or :GROUP",
-     .help = "owner of the unix sockets it makes"},
+     .help = "owner of new unix sockets"},
     {.name = "allow", .arg = "ADDRS", .set = value_commas, FIELD(allow),
-     .expected = "addresses or networks such as 10.0.0.0/8, with commas "
-                "between them, or any",
-     .help = "peers that may connect by TCP: addresses or\n"
-             "networks with commas, or any; repeatable"},
+     .expected = "comma-separated addresses or networks such as "
+                "10.0.0.0/8, or any",
+     .help = "peers that may connect over TCP: addresses or\n"
+             "networks, comma-separated, or any; repeatable"},
 
-    HEADING("Work and limits (sizes take k, m, g; times ms, s, m)"),
-    {.letter = 't', .name = "threads", .arg = "N", .preset = "1",
+    HEADING("Threads, limits and timeouts (sizes: k, m, g; times: ms, s, m)"),
+    {.letter = 't', .name = "threads", .arg = "N", .default_value = "1",
      .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
      .expected = "a number from 1 to 1024",
-     .help = "requests that run at the same time"},
-    {.name = "limit-head", .arg = "SIZE", .preset = "1m", .set = value_size,
+     .help = "requests handled at the same time"},
+    {.name = "limit-head", .arg = "SIZE", .default_value = "1m", .set = value_size,
      FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,
      .expected = "a size from 1k to 1g (digits, then nothing, k, m or g)",
-     .help = "variables of one request, in bytes, else 431"},
-    {.name = "limit-vars", .arg = "N", .preset = "1000",
+     .help = "size of all variables of a request, else 431"},
+    {.name = "limit-vars", .arg = "N", .default_value = "1000",
      .set = value_unsigned, FIELD(limit_vars), .min = 16, .max = 1000000,
      .expected = "a number from 16 to 1000000",
-     .help = "how many of them there may be, else 431"},
-    {.name = "limit-body", .arg = "SIZE", .preset = "0", .set = value_size,
+     .help = "number of variables of a request, else 431"},
+    {.name = "limit-body", .arg = "SIZE", .default_value = "0", .set = value_size,
      FIELD(limit_body), .max = INT64_MAX,
      .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
-     .help = "body of one request, else 413; 0 is no limit"},
-    {.name = "head-timeout", .arg = "TIME", .preset = "10s", .set = value_time,
+     .help = "size of a request body, else 413; 0: no limit"},
+    {.name = "head-timeout", .arg = "TIME", .default_value = "10s", .set = value_time,
      FIELD(head_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
-     .help = "for all variables of one request to arrive"},
-    {.name = "body-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
+     .help = "for all variables of a request to arrive"},
+    {.name = "body-timeout", .arg = "TIME", .default_value = "60s", .set = value_time,
      FIELD(body_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
-     .help = "without a byte of the body"},
-    {.name = "write-timeout", .arg = "TIME", .preset = "60s", .set = value_time,
+     .help = "for the next byte of the body to arrive"},
+    {.name = "write-timeout", .arg = "TIME", .default_value = "60s", .set = value_time,
      FIELD(write_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
-     .help = "without the server taking a byte"},
-    {.name = "keepalive-timeout", .arg = "TIME", .preset = "75s",
+     .help = "for the server to accept the next byte"},
+    {.name = "keepalive-timeout", .arg = "TIME", .default_value = "75s",
      .set = value_time, FIELD(keepalive_timeout_ms), .max = DAY_MS,
      .expected = TIME_FROM_0,
-     .help = "for a kept connection without a request"},
-    {.name = "graceful-timeout", .arg = "TIME", .preset = "30s",
+     .help = "for the next request on a connection"},
+    {.name = "graceful-timeout", .arg = "TIME", .default_value = "30s",
      .set = value_time, FIELD(graceful_timeout_ms), .max = DAY_MS,
      .expected = TIME_FROM_0,
-     .help = "for running requests to end at SIGTERM"},
-    {.name = "request-timeout", .arg = "TIME", .preset = "0",
+     .help = "for running requests to end after SIGTERM"},
+    {.name = "request-timeout", .arg = "TIME", .default_value = "0",
      .set = value_time, FIELD(request_timeout_ms), .max = DAY_MS,
      .expected = TIME_FROM_0,
-     .help = "end a request that is older, with 504; 0 is\n"
-             "no limit"},
-    {.name = "slow", .arg = "TIME", .preset = "0", .set = value_time,
+     .help = "end a request that runs longer, with 504;\n"
+             "0: never"},
+    {.name = "slow", .arg = "TIME", .default_value = "0", .set = value_time,
      FIELD(slow_ms), .max = DAY_MS,
      .expected = TIME_FROM_0,
-     .help = "log the stack of a request that is older,\n"
-             "once; 0 is never"},
+     .help = "log the stack of a request that runs longer,\n"
+             "once; 0: never"},
 
     HEADING("Processes"),
     {.letter = 'p', .name = "processes", .arg = "N|auto",
      .set = value_processes, FIELD(processes), .min = 1, .max = 256,
      .expected = "a number from 1 to 256, or auto",
-     .help = "workers under a master process; auto: as many\n"
-             "as there are processors; without it one\n"
+     .help = "workers under a master process; auto: one for\n"
+             "each processor; without this option, one\n"
              "process and no master"},
     {.name = "preload", .set = value_true, FIELD(preload),
-     .help = "import APP once, before the workers are\n"
-             "forked: they share its memory"},
-    {.name = "max-requests", .arg = "N", .preset = "0", .set = value_unsigned,
+     .help = "import APP once, then fork the workers: they\n"
+             "share its memory"},
+    {.name = "max-requests", .arg = "N", .default_value = "0", .set = value_unsigned,
      FIELD(max_requests), .max = UINT32_MAX,
      .expected = "a number; 0 is no limit",
-     .help = "a new process after so many; 0 is no limit"},
-    {.name = "max-requests-jitter", .arg = "N", .preset = "0",
+     .help = "replace a process after N requests; 0: never"},
+    {.name = "max-requests-jitter", .arg = "N", .default_value = "0",
      .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
      .expected = "a number",
-     .help = "up to so many more, different in each worker"},
-    {.name = "max-memory", .arg = "SIZE", .preset = "0", .set = value_size,
+     .help = "add a random number up to N to that limit"},
+    {.name = "max-memory", .arg = "SIZE", .default_value = "0", .set = value_size,
      FIELD(max_memory), .max = INT64_MAX,
      .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
-     .help = "a new process after a request that leaves it\n"
-             "with more; 0 is no limit"},
+     .help = "replace a process that exceeds this size after\n"
+             "a request; 0: never"},
     {.name = "reload", .arg = "script|modules|off",
-     .preset = "script",
+     .default_value = "script",
      .set = value_reload, FIELD(reload),
      .expected = "script, modules or off",
-     .help = "take new code when APP, or tmp/restart.txt\n"
-             "beside it, is touched; modules: or any\n"
+     .help = "load new code when APP, or tmp/restart.txt in\n"
+             "its directory, changes; modules: or any\n"
              "imported file"},
     {.name = "user", .arg = "NAME|UID", .set = value_string, FIELD(user),
      .expected = "the name or number of a user",
-     .help = "become this user when the sockets are open"},
+     .help = "switch to this user once the sockets are open"},
     {.name = "group", .arg = "NAME|GID", .set = value_string, FIELD(group),
      .expected = "the name or number of a group",
-     .help = "and this group; without it the user's own"},
+     .help = "switch to this group instead of the user's own"},
     {.name = "umask", .arg = "OCTAL", .set = value_umask, FIELD(umask),
      .max = 0777, .expected = "octal digits from 0 to 0777",
-     .help = "permissions that new files do not get"},
+     .help = "file mode creation mask"},
     {.name = "pid-file", .arg = "FILE", .set = value_string, FIELD(pid_file),
      .expected = "a file",
-     .help = "keep the process id there while it runs"},
+     .help = "write the process ID to this file"},
 
-    HEADING("Seeing inside"),
+    HEADING("Status and health checks"),
     {.name = "status-path", .arg = "PATH", .set = value_path,
      FIELD(status_path), .expected = PATH_TEXT,
      .help = "answer this path with the status page"},
@@ -202,72 +203,71 @@ static const struct option_row table[] = {
      .help = "answer this path with pong"},
     {.name = "control", .arg = "ADDR", .set = value_string, FIELD(control),
      .expected = ADDRESS_TEXT,
-     .help = "answer both on a FastCGI socket of its own,\n"
-             "even when all threads are busy"},
+     .help = "separate FastCGI socket for both, which also\n"
+             "answers while all threads are busy"},
 
-    HEADING("Asking a running backend"),
+    HEADING("Client commands"),
     {.name = "ping", .arg = "ADDR", WHOLE, .set = value_ask,
      .max = ACTION_PING, .expected = ADDRESS_TEXT,
-     .help = "does it answer (--ping-path: that request)?"},
+     .help = "check whether it answers (--ping-path: this\n"
+             "path)"},
     {.name = "status", .arg = "ADDR", WHOLE, .set = value_ask,
      .max = ACTION_STATUS, .expected = ADDRESS_TEXT,
      .help = "print its status page; ADDR is that of\n"
-             "--control, or give --status-path"},
+             "--control, or add --status-path"},
     {.name = "request", .arg = "ADDR METHOD PATH", WHOLE, .set = value_ask,
      .max = ACTION_REQUEST, .expected = ADDRESS_TEXT,
      .help = "send one request and print the response"},
     {.name = "json", .set = value_true, FIELD(json),
-     .help = "the status as JSON"},
+     .help = "print the status as JSON"},
     {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
      FIELD(headers), .expected = "NAME: VALUE",
-     .help = "header of the request, NAME: VALUE\n"
-             "(repeatable)"},
+     .help = "add a header, NAME: VALUE (repeatable)"},
     {.name = "data-file", .arg = "FILE", .set = value_string, FIELD(data_file),
      .expected = "a file, or - for standard input",
-     .help = "body of the request; - is standard input"},
-    {.name = "timeout", .arg = "TIME", .preset = "5s", .set = value_time,
+     .help = "body of the request (-: standard input)"},
+    {.name = "timeout", .arg = "TIME", .default_value = "5s", .set = value_time,
      FIELD(client_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
-     .help = "for the answer; of a request, for each wait"},
+     .help = "for the answer; --request: for each wait"},
 
     HEADING("Logs"),
     {.name = "log-file", .arg = "FILE", .set = value_string, FIELD(log_file),
      .expected = "a file, or - for standard error",
-     .help = "keep a log of its own, here; reopened at\n"
-             "SIGHUP; - is standard error"},
-    {.name = "log-format", .arg = "text|json", .preset = "text",
+     .help = "log to this file, reopened on SIGHUP\n"
+             "(-: standard error)"},
+    {.name = "log-format", .arg = "text|json", .default_value = "text",
      .set = value_log_format, FIELD(log_format), .expected = "text or json",
-     .help = "lines of text, or one JSON object a line"},
-    {.name = "log-level", .arg = "LEVEL", .preset = "info",
+     .help = "lines of text, or one JSON object per line"},
+    {.name = "log-level", .arg = "LEVEL", .default_value = "info",
      .set = value_log_level, FIELD(log_level),
      .expected = "error, warning, notice, info or debug",
-     .help = "no lines of the program itself below this"},
+     .help = "log messages of wsgi-cgi up to this level"},
     {.name = "access-log", .arg = "FILE", .set = value_string,
      FIELD(access_log), .expected = "a file, or - for the log",
-     .help = "one line for each request that has ended;\n"
-             "- is the log"},
+     .help = "one line per finished request (-: the log)"},
 
-    HEADING("Errors and questions"),
-    {.name = "errors-to", .arg = "auto|server|stderr", .preset = "auto",
+    HEADING("Errors and diagnosis"),
+    {.name = "errors-to", .arg = "auto|server|stderr", .default_value = "auto",
      .set = value_errors_to, FIELD(errors_to),
      .expected = "auto, server or stderr",
      .help = "where wsgi.errors and tracebacks go"},
     {.name = "debug", .set = value_true, FIELD(debug),
      .help = "show tracebacks to the client"},
     {.name = "doctor", .set = value_true, FIELD(doctor),
-     .help = "instead of APP, a page that shows what the\n"
-             "web server sends and what is to be changed"},
+     .help = "instead of APP, serve a page that shows what\n"
+             "the web server sends and what to change"},
     {.name = "check", .set = value_action, FIELD(action), .max = ACTION_CHECK,
-     .help = "load APP, report, and stop"},
+     .help = "load APP, print the result, and exit"},
     {.name = "explain", .set = value_action, FIELD(action),
      .max = ACTION_EXPLAIN,
-     .help = "print what was found and why, and stop"},
+     .help = "print the mode and the reason, and exit"},
     {.letter = 'V', .name = "version", .set = value_action, FIELD(action),
      .max = ACTION_VERSION,
-     .help = "print the versions, and stop"},
+     .help = "print the versions, and exit"},
     {.letter = 'h', .name = "help", .set = value_action, FIELD(action),
      .max = ACTION_HELP,
-     .help = "print this, and stop"},
+     .help = "print this text, and exit"},
 };
 /* clang-format on */
 
@@ -518,11 +518,11 @@ parse_argv(struct config *c, int argc, char **argv)
 }
 
 static int
-parse_presets(struct config *c)
+parse_defaults(struct config *c)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        if (table[i].preset != NULL) {
-            int r = apply(c, &table[i], table[i].preset, "preset: ");
+        if (table[i].default_value != NULL) {
+            int r = apply(c, &table[i], table[i].default_value, "default: ");
             if (r != 0) {
                 return r;
             }
@@ -557,7 +557,7 @@ options_parse(int argc, char **argv, bool request_in_env,
     struct config *c = ret_config;
     *c = (struct config){.action = ACTION_RUN, .umask = -1};
     const char *text = getenv(OPTIONS_VARIABLE);
-    int r = parse_presets(c);
+    int r = parse_defaults(c);
     if (r == 0 && text != NULL) {
         r = parse_text(c, text, "in " OPTIONS_VARIABLE ": ");
     }
@@ -613,8 +613,8 @@ print_row(FILE *to, const struct option_row *row)
             width = 0;
         }
     }
-    if (row->preset != NULL) {
-        (void)fprintf(to, " [%s]", row->preset);
+    if (row->default_value != NULL) {
+        (void)fprintf(to, " [%s]", row->default_value);
     }
     (void)fputc('\n', to);
 }
@@ -622,16 +622,17 @@ print_row(FILE *to, const struct option_row *row)
 void
 options_help(FILE *to)
 {
-    (void)fputs("usage: wsgi-cgi [OPTION ...] [APP]\n"
-                "Serves a WSGI application as a CGI script or by FastCGI.\n"
-                "\n"
-                "APP is a file (app.py), MODULE[:CALLABLE] or "
-                "MODULE:FACTORY(). Options\n"
-                "come before it. " OPTIONS_VARIABLE
-                " in the environment holds options too,\n"
-                "which the command line overrides. "
-                "Presets are in brackets.\n",
-                to);
+    (void)fputs(
+        "usage: wsgi-cgi [OPTION ...] [APP]\n"
+        "Serve a Python WSGI application over CGI or FastCGI.\n"
+        "\n"
+        "APP is a file (app.py), MODULE[:CALLABLE] or "
+        "MODULE:FACTORY(). Options\n"
+        "come before APP. Options in the variable " OPTIONS_VARIABLE
+        " are read\n"
+        "first; those on the command line override them. Defaults are in\n"
+        "brackets.\n",
+        to);
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (table[i].name == NULL) {
             (void)fprintf(to, "\n%s:\n", table[i].help);

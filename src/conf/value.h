@@ -25,7 +25,7 @@ typedef int (*value_fn)(const struct option_row *row, void *field,
 struct option_row {
     const char *name; /* NULL: a heading of --help */
     const char *arg;  /* what --help calls the value; NULL: takes none */
-    const char *preset;
+    const char *default_value;
     const char *help;
     const char *expected; /* ends the sentence "expected ..." */
     value_fn set;

@@ -24,31 +24,31 @@ def words_of(text):
 
 
 def options_of_help(text):
-    """name -> (letter, words of the argument, preset) of each entry of --help."""
+    """name -> (letter, words of the argument, default) of each entry of --help."""
     options = {}
     for entry in re.split(r'\n(?=  (?:-\w,|   ) --)', text)[1:]:
         entry = entry.partition('\n\n')[0]
         letter, name, argument, about = re.fullmatch(
             r'  (?:-(\w),|   ) --([a-z-]+)(?: (\S+(?: [A-Z]+)*))?\s+(\S.*)', entry, re.DOTALL).groups()
-        preset = re.search(r'\[(\w+)\]$', about)
-        options[name] = letter, words_of(argument or ''), preset and preset[1]
+        default = re.search(r'\[(\w+)\]$', about)
+        options[name] = letter, words_of(argument or ''), default and default[1]
     return options
 
 
 def options_of_manual(text):
-    """The same of each .It Fl of the manual; the preset from "The default is 1m."."""
+    """The same of each .It Fl of the manual; the default from "The default is 1m."."""
     options = {}
     for entry in re.findall(r'^\.It Fl ((?:(?! Ta )[^\n])+)\n(.*?)(?=^\.(?:It|El)\b)', text, re.MULTILINE | re.DOTALL):
         letter, name, argument = re.fullmatch(r'(?:(\w) , Fl )?-([a-z-]+)(?: (.+))?', entry[0]).groups()
         about = re.sub(r'^\.\w\w |(?<=\s)[.,](?=\s)', '', entry[1], flags=re.MULTILINE)
-        preset = re.search(r'The default(?: is|,)\s+(\w+)', about)
+        default = re.search(r'The default(?: is|,)\s+(\w+)', about)
         assert name not in options, f'--{name} is there twice'
-        options[name] = letter, words_of(argument or ''), preset and preset[1]
+        options[name] = letter, words_of(argument or ''), default and default[1]
     return options
 
 
 def test_every_option_is_in_the_manual(run):
-    """Table, --help and wsgi-cgi(1) agree: names, letters, arguments and presets. (--help is made from the table.)"""
+    """Table, --help and wsgi-cgi(1) agree: names, letters, arguments and defaults. (--help is made from the table.)"""
     helped = options_of_help(run('--help').stdout.decode())
     documented = options_of_manual(MANUAL.read_text())
     assert len(helped) > 20, 'no options in --help'

@@ -449,7 +449,7 @@ def test_words_behind_app_with_a_question(run, tmp_path, action):
 
 @pytest.mark.parametrize('words, text', [
     ([''], 'APP: invalid value "": expected a file'), (['--threads', '2', '', 'app.py'], 'APP: invalid value "" in front of "app.py": expected'),
-    (['--', ''], 'APP: invalid value "": expected'), (['--python-path', '', 'app.py'], '--python-path: invalid value "": expected a folder'),
+    (['--', ''], 'APP: invalid value "": expected'), (['--python-path', '', 'app.py'], '--python-path: invalid value "": expected a directory'),
     (['--venv=', 'app.py'], '--venv: invalid value "": expected'),
 ])
 @pytest.mark.parametrize('mode', ['check', 'bind', 'cgi'])

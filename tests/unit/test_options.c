@@ -69,7 +69,7 @@ teardown(void **state UNUSED)
 }
 
 static void
-test_presets(void **state UNUSED)
+test_defaults(void **state UNUSED)
 {
     expect_ok(parse((const char *const[]){NULL}));
     assert_int_equal(config.action, ACTION_RUN);
@@ -493,7 +493,7 @@ test_a_failed_parse_leaves_an_empty_config(void **state UNUSED)
 }
 
 static void
-test_help_names_every_preset(void **state UNUSED)
+test_help_names_every_default(void **state UNUSED)
 {
     char *text = NULL;
     size_t size = 0;
@@ -503,13 +503,13 @@ test_help_names_every_preset(void **state UNUSED)
     assert_int_equal(fclose(to), 0);
     static const char *const lines[] = {
         "usage: wsgi-cgi [OPTION ...] [APP]\n",
-        "\n  -t, --threads N             requests that run at the same time "
+        "\n  -t, --threads N             requests handled at the same time "
         "[1]",
-        "\n      --limit-head SIZE       variables of one request, in bytes, "
+        "\n      --limit-head SIZE       size of all variables of a request, "
         "else 431 [1m]",
-        "\n  -h, --help                  print this, and stop\n",
-        "\n      --keepalive-timeout TIME\n                              for a "
-        "kept connection without a request [75s]\n",
+        "\n  -h, --help                  print this text, and exit\n",
+        "\n      --keepalive-timeout TIME\n                              "
+        "for the next request on a connection [75s]\n",
     };
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
         if (strstr(text, lines[i]) == NULL) {
@@ -530,7 +530,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_presets, teardown),
+        cmocka_unit_test_teardown(test_defaults, teardown),
         cmocka_unit_test_teardown(test_every_option_reaches_its_field,
                                   teardown),
         cmocka_unit_test_teardown(test_words_with_a_set_of_values, teardown),
@@ -548,7 +548,7 @@ main(void)
         cmocka_unit_test_teardown(test_quotes, teardown),
         cmocka_unit_test_teardown(test_a_failed_parse_leaves_an_empty_config,
                                   teardown),
-        cmocka_unit_test_teardown(test_help_names_every_preset, teardown),
+        cmocka_unit_test_teardown(test_help_names_every_default, teardown),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }

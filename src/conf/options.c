@@ -25,9 +25,21 @@
 
 /* -- the table ------------------------------------------------------------- */
 
+static const char *const modes[] = {
+    [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
+static const char *const reloads[] = {[RELOAD_SCRIPT] = "script",
+                                      [RELOAD_MODULES] = "modules",
+                                      [RELOAD_OFF] = "off"};
+static const char *const errors_targets[] = {[ERRORS_TO_AUTO] = "auto",
+                                             [ERRORS_TO_SERVER] = "server",
+                                             [ERRORS_TO_STDERR] = "stderr"};
+static const char *const log_formats[] = {
+    [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json"};
+
 /* clang-format off */
 #define HEADING(TEXT) {.help = (TEXT)}
 #define FIELD(NAME) .field = offsetof(struct config, NAME)
+#define CHOICES(WORDS) .choices = (WORDS), .max = ARRAY_SIZE(WORDS) - 1
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 #define ANY_TEXT "text that is not empty"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
@@ -82,7 +94,8 @@ static const struct option_row table[] = {
      .help = "listen for FastCGI on unix:PATH, /PATH, @NAME,\n"
              "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
              "repeatable"},
-    {.name = "mode", .arg = "cgi|fastcgi", .set = value_mode, FIELD(mode),
+    {.name = "mode", .arg = "cgi|fastcgi", .set = value_choice, FIELD(mode),
+     CHOICES(modes),
      .expected = "cgi or fastcgi",
      .help = "use this mode instead of detecting it"},
     {.name = "backlog", .arg = "N", .default_value = "1024", .set = value_int,
@@ -108,7 +121,8 @@ static const struct option_row table[] = {
      .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
      .expected = "a number from 1 to 1024",
      .help = "requests handled at the same time"},
-    {.name = "limit-head", .arg = "SIZE", .default_value = "1m", .set = value_size,
+    {.name = "limit-head", .arg = "SIZE", .default_value = "1m",
+     .set = value_size,
      FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,
      .expected = "a size from 1k to 1g (digits, then nothing, k, m or g)",
      .help = "size of all variables of a request, else 431"},
@@ -116,19 +130,23 @@ static const struct option_row table[] = {
      .set = value_unsigned, FIELD(limit_vars), .min = 16, .max = 1000000,
      .expected = "a number from 16 to 1000000",
      .help = "number of variables of a request, else 431"},
-    {.name = "limit-body", .arg = "SIZE", .default_value = "0", .set = value_size,
+    {.name = "limit-body", .arg = "SIZE", .default_value = "0",
+     .set = value_size,
      FIELD(limit_body), .max = INT64_MAX,
      .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
      .help = "size of a request body, else 413; 0: no limit"},
-    {.name = "head-timeout", .arg = "TIME", .default_value = "10s", .set = value_time,
+    {.name = "head-timeout", .arg = "TIME", .default_value = "10s",
+     .set = value_time,
      FIELD(head_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
      .help = "for all variables of a request to arrive"},
-    {.name = "body-timeout", .arg = "TIME", .default_value = "60s", .set = value_time,
+    {.name = "body-timeout", .arg = "TIME", .default_value = "60s",
+     .set = value_time,
      FIELD(body_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
      .help = "for the next byte of the body to arrive"},
-    {.name = "write-timeout", .arg = "TIME", .default_value = "60s", .set = value_time,
+    {.name = "write-timeout", .arg = "TIME", .default_value = "60s",
+     .set = value_time,
      FIELD(write_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
      .help = "for the server to accept the next byte"},
@@ -161,7 +179,8 @@ static const struct option_row table[] = {
     {.name = "preload", .set = value_true, FIELD(preload),
      .help = "import APP once, then fork the workers: they\n"
              "share its memory"},
-    {.name = "max-requests", .arg = "N", .default_value = "0", .set = value_unsigned,
+    {.name = "max-requests", .arg = "N", .default_value = "0",
+     .set = value_unsigned,
      FIELD(max_requests), .max = UINT32_MAX,
      .expected = "a number; 0 is no limit",
      .help = "replace a process after N requests; 0: never"},
@@ -169,14 +188,15 @@ static const struct option_row table[] = {
      .set = value_unsigned, FIELD(max_requests_jitter), .max = UINT32_MAX - 1,
      .expected = "a number",
      .help = "add a random number up to N to that limit"},
-    {.name = "max-memory", .arg = "SIZE", .default_value = "0", .set = value_size,
+    {.name = "max-memory", .arg = "SIZE", .default_value = "0",
+     .set = value_size,
      FIELD(max_memory), .max = INT64_MAX,
      .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
      .help = "replace a process that exceeds this size after\n"
              "a request; 0: never"},
     {.name = "reload", .arg = "script|modules|off",
      .default_value = "script",
-     .set = value_reload, FIELD(reload),
+     .set = value_choice, FIELD(reload), CHOICES(reloads),
      .expected = "script, modules or off",
      .help = "load new code when APP, or tmp/restart.txt in\n"
              "its directory, changes; modules: or any\n"
@@ -207,15 +227,16 @@ static const struct option_row table[] = {
              "answers while all threads are busy"},
 
     HEADING("Client commands"),
-    {.name = "ping", .arg = "ADDR", WHOLE, .set = value_ask,
+    {.name = "ping", .arg = "ADDR", WHOLE, .set = value_client_action,
      .max = ACTION_PING, .expected = ADDRESS_TEXT,
      .help = "check whether it answers (--ping-path: this\n"
              "path)"},
-    {.name = "status", .arg = "ADDR", WHOLE, .set = value_ask,
+    {.name = "status", .arg = "ADDR", WHOLE, .set = value_client_action,
      .max = ACTION_STATUS, .expected = ADDRESS_TEXT,
      .help = "print its status page; ADDR is that of\n"
              "--control, or add --status-path"},
-    {.name = "request", .arg = "ADDR METHOD PATH", WHOLE, .set = value_ask,
+    {.name = "request", .arg = "ADDR METHOD PATH", WHOLE,
+     .set = value_client_action,
      .max = ACTION_REQUEST, .expected = ADDRESS_TEXT,
      .help = "send one request and print the response"},
     {.name = "json", .set = value_true, FIELD(json),
@@ -237,7 +258,8 @@ static const struct option_row table[] = {
      .help = "log to this file, reopened on SIGHUP\n"
              "(-: standard error)"},
     {.name = "log-format", .arg = "text|json", .default_value = "text",
-     .set = value_log_format, FIELD(log_format), .expected = "text or json",
+     .set = value_choice, FIELD(log_format),
+     CHOICES(log_formats), .expected = "text or json",
      .help = "lines of text, or one JSON object per line"},
     {.name = "log-level", .arg = "LEVEL", .default_value = "info",
      .set = value_log_level, FIELD(log_level),
@@ -249,7 +271,7 @@ static const struct option_row table[] = {
 
     HEADING("Errors and diagnosis"),
     {.name = "errors-to", .arg = "auto|server|stderr", .default_value = "auto",
-     .set = value_errors_to, FIELD(errors_to),
+     .set = value_choice, FIELD(errors_to), CHOICES(errors_targets),
      .expected = "auto, server or stderr",
      .help = "where wsgi.errors and tracebacks go"},
     {.name = "debug", .set = value_true, FIELD(debug),
@@ -415,7 +437,8 @@ parse_text(struct config *c, const char *text, const char *where)
     return r;
 }
 
-/* Two blanks, or a variable that is empty, where the command line is written. */
+/* Two blanks, or a variable that is empty, where the command line is written.
+ * */
 static int
 refuse_empty_app(char *const *words, size_t n)
 {

@@ -1,10 +1,11 @@
 /*
- * value.c - the values of options: one setter for each kind
+ * value.c - the values of options: a setter for each kind
  */
 #include "conf/value.h"
 #include "base/num.h"
 #include "conf/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -18,7 +19,7 @@
 void
 value_drop(const char **field)
 {
-    /* const is for the readers of the config. */
+    /* The field is const only for those who read the config. */
     union {
         const char *constant;
         char *own;
@@ -46,8 +47,8 @@ value_string(const struct option_row *row UNUSED, void *field,
     return *value == '\0' ? -EINVAL : value_copy(field, value, strlen(value));
 }
 
-/* "/" and "" are the root, kept as ""; no "/" at the end. "?" and "#" end the
- * path of a URL: whoever writes them means something else. */
+/* Stores "/" as "", and no "/" at the end. "?" and "#" end the path of a URL,
+ * so they are a mistake here. */
 int
 value_mount(const struct option_row *row UNUSED, void *field, const char *value)
 {
@@ -61,7 +62,7 @@ value_mount(const struct option_row *row UNUSED, void *field, const char *value)
     return value_copy(field, value, n);
 }
 
-/* Compared with paths as they are sent, so it is kept as it is written. */
+/* Unchanged: it is compared with paths as the server sends them. */
 int
 value_path(const struct option_row *row, void *field, const char *value)
 {
@@ -81,7 +82,7 @@ value_owner(const struct option_row *row, void *field, const char *value)
     return value_string(row, field, value);
 }
 
-/* gcc 12's analyzer loses sight of an element of a grown array in a loop. */
+/* gcc 12's analyzer reports the elements of a growing array as leaks. */
 #ifndef __clang__
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
@@ -142,6 +143,7 @@ static int
 parse_number(const struct option_row *row, const char *value, uint64_t *ret)
 {
     uint64_t number;
+    assert(row->min <= row->max);
     if (num_parse(value, strlen(value), row->max, &number) < 0 ||
         number < row->min) {
         return -EINVAL;
@@ -155,6 +157,7 @@ value_unsigned(const struct option_row *row, void *field, const char *value)
 {
     uint64_t number;
     int r = parse_number(row, value, &number);
+    assert(row->max <= UINT_MAX);
     if (r == 0) {
         *(unsigned *)field = (unsigned)number;
     }
@@ -166,6 +169,7 @@ value_int(const struct option_row *row, void *field, const char *value)
 {
     uint64_t number;
     int r = parse_number(row, value, &number);
+    assert(row->max <= INT_MAX);
     if (r == 0) {
         *(int *)field = (int)number;
     }
@@ -227,37 +231,9 @@ value_umask(const struct option_row *row, void *field, const char *value)
     mode_t mode;
     int r = parse_octal(row, value, &mode);
     if (r == 0) {
-        *(int *)field = (int)mode; /* where -1 is none */
+        *(int *)field = (int)mode; /* -1 would be none */
     }
     return r;
-}
-
-/* Its index, or -EINVAL. */
-static int
-find_word(const char *const *names, size_t n, const char *value)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(names[i], value) == 0) {
-            return (int)i;
-        }
-    }
-    return -EINVAL;
-}
-
-int
-value_mode(const struct option_row *row UNUSED, void *field, const char *value)
-{
-    enum config_mode *mode = field;
-    if (strcmp(value, "cgi") == 0) {
-        *mode = MODE_CGI;
-    }
-    else if (strcmp(value, "fastcgi") == 0) {
-        *mode = MODE_FASTCGI;
-    }
-    else {
-        return -EINVAL;
-    }
-    return 0;
 }
 
 int
@@ -274,45 +250,24 @@ value_processes(const struct option_row *row, void *field, const char *value)
     return 0;
 }
 
-int
-value_reload(const struct option_row *row UNUSED, void *field,
-             const char *value)
-{
-    static const char *const names[] = {[RELOAD_SCRIPT] = "script",
-                                        [RELOAD_MODULES] = "modules",
-                                        [RELOAD_OFF] = "off"};
-    int i = find_word(names, ARRAY_SIZE(names), value);
-    if (i >= 0) {
-        *(enum config_reload *)field = (enum config_reload)i;
-    }
-    return i < 0 ? i : 0;
-}
+/* One function for all enums: they have the size of an unsigned here, and their
+ * first value is 0. */
+static_assert(sizeof(enum config_mode) == sizeof(unsigned), "enum size");
+static_assert(sizeof(enum config_reload) == sizeof(unsigned), "enum size");
+static_assert(sizeof(enum config_errors_to) == sizeof(unsigned), "enum size");
+static_assert(sizeof(enum config_log_format) == sizeof(unsigned), "enum size");
 
 int
-value_errors_to(const struct option_row *row UNUSED, void *field,
-                const char *value)
+value_choice(const struct option_row *row, void *field, const char *value)
 {
-    static const char *const names[] = {[ERRORS_TO_AUTO] = "auto",
-                                        [ERRORS_TO_SERVER] = "server",
-                                        [ERRORS_TO_STDERR] = "stderr"};
-    int i = find_word(names, ARRAY_SIZE(names), value);
-    if (i >= 0) {
-        *(enum config_errors_to *)field = (enum config_errors_to)i;
+    assert(row->choices != NULL);
+    for (unsigned i = 0; i <= row->max; i++) {
+        if (row->choices[i] != NULL && strcmp(row->choices[i], value) == 0) {
+            memcpy(field, &i, sizeof i);
+            return 0;
+        }
     }
-    return i < 0 ? i : 0;
-}
-
-int
-value_log_format(const struct option_row *row UNUSED, void *field,
-                 const char *value)
-{
-    static const char *const names[] = {
-        [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json"};
-    int i = find_word(names, ARRAY_SIZE(names), value);
-    if (i >= 0) {
-        *(enum config_log_format *)field = (enum config_log_format)i;
-    }
-    return i < 0 ? i : 0;
+    return -EINVAL;
 }
 
 int
@@ -336,7 +291,7 @@ value_true(const struct option_row *row UNUSED, void *field,
     return 0;
 }
 
-/* The row's max is the action. */
+/* row->max is the action. */
 int
 value_action(const struct option_row *row, void *field,
              const char *value UNUSED)
@@ -346,18 +301,19 @@ value_action(const struct option_row *row, void *field,
 }
 
 int
-value_ask(const struct option_row *row, void *field, const char *value)
+value_client_action(const struct option_row *row, void *field,
+                    const char *value)
 {
     struct config *c = field;
     c->action = (enum config_action)row->max;
     return value_string(row, &c->address, value);
 }
 
-/* -- --x-sendfile ------------------------------------------------------------- */
+/* -- --x-sendfile --------------------------------------------------------- */
 
 /* Appends a path with exactly one "/" at its end. */
 static int
-append_folder(struct config_list *list, const char *path, size_t n)
+append_directory(struct config_list *list, const char *path, size_t n)
 {
     char text[PATH_MAX];
 
@@ -370,59 +326,101 @@ append_folder(struct config_list *list, const char *path, size_t n)
                : append(list, text, (size_t)len);
 }
 
-/* The folder is resolved now: --chdir comes later, and an open file's path, which
- * it is compared with, has no symbolic links. */
+struct mapping {
+    const char *header;
+    size_t header_len;
+    const char *url; /* NULL: none was given */
+    size_t url_len;
+    const char *dir;
+};
+
+/* Divides HEADER[:[URLPREFIX=]DIR]; without DIR it is "/". */
 static int
-add_mapping(struct config *c, const char *url, size_t nurl, const char *dir)
+split_mapping(const char *value, struct mapping *ret)
+{
+    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz"
+                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    size_t n = strspn(value, name_chars);
+    const char *rest = value + n;
+    struct mapping m = {.header = value, .header_len = n, .dir = "/"};
+
+    if (*rest == ':') {
+        const char *equals = strchr(++rest, '=');
+        if (equals != NULL) {
+            m.url = rest;
+            m.url_len = (size_t)(equals - rest);
+        }
+        m.dir = equals != NULL ? equals + 1 : rest;
+    }
+    else if (*rest != '\0') {
+        return -EINVAL;
+    }
+    *ret = m;
+    return 0;
+}
+
+static bool
+is_header(const struct mapping *m, const char *name)
+{
+    return m->header_len == strlen(name) &&
+           strncasecmp(m->header, name, m->header_len) == 0;
+}
+
+/* known is the header of an earlier --x-sendfile, or NULL: a response has one
+ * of them only. */
+static bool
+is_header_allowed(const struct mapping *m, const char *known)
+{
+    return m->header_len > 2 && strncasecmp(m->header, "X-", 2) == 0 &&
+           (known == NULL || is_header(m, known));
+}
+
+/* nginx takes a URL in X-Accel-Redirect; the other headers name a file. */
+static bool
+is_url_allowed(const struct mapping *m)
+{
+    if (m->url == NULL) {
+        return !is_header(m, "X-Accel-Redirect");
+    }
+    return m->url[0] == '/' && memchr(m->url, '?', m->url_len) == NULL;
+}
+
+/* Resolves the directory now: --chdir comes later, and the path of an open
+ * file, which it is compared with, has no symbolic links. */
+static int
+add_mapping(struct config *c, const struct mapping *m)
 {
     char real[PATH_MAX];
     struct stat st;
+    const char *url = m->url;
+    size_t url_len = m->url_len;
 
-    if (realpath(dir, real) == NULL || stat(real, &st) < 0 ||
+    if (realpath(m->dir, real) == NULL || stat(real, &st) < 0 ||
         !S_ISDIR(st.st_mode)) {
         return -EINVAL;
     }
     if (url == NULL) {
-        /* As it is written: the server's own list of folders says the same. */
-        url = dir[0] == '/' ? dir : real;
-        nurl = strlen(url);
+        /* As it was written: the web server's list of directories has the same
+         * text. */
+        url = m->dir[0] == '/' ? m->dir : real;
+        url_len = strlen(url);
     }
-    int r = append_folder(&c->x_sendfile_urls, url, nurl);
-    return r == 0 ? append_folder(&c->x_sendfile_dirs, real, strlen(real)) : r;
+    int r = append_directory(&c->x_sendfile_urls, url, url_len);
+    return r == 0 ? append_directory(&c->x_sendfile_dirs, real, strlen(real))
+                  : r;
 }
 
 int
 value_x_sendfile(const struct option_row *row UNUSED, void *field,
                  const char *value)
 {
-    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz"
-                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
     struct config *c = field;
-    size_t n = strspn(value, name_chars);
-    bool has_map = value[n] == ':';
-    const char *map = value + n + 1;
-    const char *equals = has_map ? strchr(map, '=') : NULL;
+    struct mapping m;
 
-    if (n < 3 || strncasecmp(value, "X-", 2) != 0 ||
-        (value[n] != '\0' && !has_map) ||
-        (c->x_sendfile != NULL &&
-         (strlen(c->x_sendfile) != n ||
-          strncasecmp(c->x_sendfile, value, n) != 0)) ||
-        (equals != NULL &&
-         (map[0] != '/' || memchr(map, '?', (size_t)(equals - map)) != NULL)) ||
-        (equals == NULL && n == 16 &&
-         strncasecmp(value, "X-Accel-Redirect", n) == 0)) {
+    if (split_mapping(value, &m) < 0 || !is_header_allowed(&m, c->x_sendfile) ||
+        !is_url_allowed(&m)) {
         return -EINVAL;
     }
-    int r = value_copy(&c->x_sendfile, value, n);
-    if (r == 0 && !has_map) {
-        r = add_mapping(c, NULL, 0, "/");
-    }
-    else if (r == 0 && equals == NULL) {
-        r = add_mapping(c, NULL, 0, map);
-    }
-    else if (r == 0) {
-        r = add_mapping(c, map, (size_t)(equals - map), equals + 1);
-    }
-    return r;
+    int r = value_copy(&c->x_sendfile, m.header, m.header_len);
+    return r == 0 ? add_mapping(c, &m) : r;
 }

@@ -69,6 +69,22 @@ def asking(site):
     return load.Http(site, clients=3, methods=("GET",))
 
 
+# --- the time to stop ---------------------------------------------------------
+
+def test_stop_times(binary):
+    """No spawner kills before --graceful-timeout is over."""
+    usage = subprocess.run([binary, "--help"], capture_output=True, text=True,
+                           check=True).stdout
+    [graceful] = re.findall(r"--graceful-timeout TIME\s.*\[(\d+)s\]", usage)
+    times = [(path.name, int(seconds))
+             for path in SERVERS.rglob("*") if path.is_file()
+             for seconds in re.findall(
+                 r"^(?:stopwaitsecs|TimeoutStopSec)=(\d+)$",
+                 path.read_text(), re.M)]
+    assert len(times) == 3, times
+    assert not [name for name, seconds in times if seconds <= int(graceful)]
+
+
 # --- lighttpd, bin-path -------------------------------------------------------
 
 @pytest.fixture

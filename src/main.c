@@ -55,7 +55,7 @@ usage(char **argv)
 
     (void)fprintf(
         stderr,
-        "wsgi-cgi: there is neither a socket to listen on nor a CGI request\n"
+        "wsgi-cgi: no socket to listen on and no CGI request\n"
         "usage: wsgi-cgi [options] APP\n"
         "  in a cgi-bin:    make '#!/path/to/wsgi-cgi' the first line of APP\n"
         "  under a spawner: a listening socket on descriptor 0\n"

@@ -60,7 +60,7 @@ start_mode_detect(struct start_mode *s, const struct config *config)
     }
     else {
         s->mode = MODE_AUTO;
-        s->why = "there is neither a socket to listen on nor a CGI request";
+        s->why = "no socket to listen on and no CGI request";
     }
 }
 
@@ -68,11 +68,9 @@ void
 start_mode_warn_ignored(const struct config *config)
 {
     if (config->ignored != NULL) {
-        log_warning("\"%s\" stands behind APP (%s), where nothing is looked "
-                    "at%s",
-                    config->ignored, config->app,
-                    config->ignored[0] == '-' ? ": options come before APP"
-                                              : "");
+        log_warning(
+            "\"%s\" after APP (%s) is ignored%s", config->ignored, config->app,
+            config->ignored[0] == '-' ? ": options come before APP" : "");
     }
 }
 
@@ -193,8 +191,7 @@ start_mode_examine(const struct start_mode *s, struct config *config,
     config->request_timeout_ms = config->slow_ms = 0;
     config->preload = false;
     if (s->mode == MODE_FASTCGI) {
-        log_notice(
-            "--doctor is on: whoever can reach it sees what the web server "
-            "sends");
+        log_notice("--doctor is on: anyone who can reach it sees what the web "
+                   "server sends");
     }
 }

@@ -257,9 +257,9 @@ feed_watchdog(struct pool *p, struct round *r, int64_t now)
     }
     if (gil_task_state(&pulse) != GIL_TASK_IDLE) {
         if (!r->stuck) {
-            log_error("some code keeps Python's global lock: no request goes "
-                      "on, and systemd's watchdog is not told that all is "
-                      "well; the stacks are:");
+            log_error(
+                "an extension holds the GIL: no request can continue, and "
+                "the systemd watchdog gets no keep-alive; stacks:");
             watchdog_dump(&p->watchdog);
         }
         r->stuck = true;

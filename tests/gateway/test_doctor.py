@@ -406,7 +406,7 @@ def test_said_at_the_start(fcgi_unix, run):
     """Never on by default, and not on in silence."""
     assert fcgi_unix(HELLO).request(query='text').body == b'hello'
     server = fcgi_unix(HELLO, '--doctor')
-    server.wait_log('notice: --doctor is on: whoever can reach it sees')
+    server.wait_log('notice: --doctor is on: anyone who can reach it sees')
     assert run('--doctor').code == 64
 
 

@@ -402,7 +402,7 @@ def test_nothing_after_app_is_parsed(world, words):
     with sock:
         process = world.spawn(world.write_app(HELLO), *words, stdin=sock)
     server = FcgiServer(world, process, address)
-    server.expect_log(f'warning: "{words[0]}" stands behind APP .*, where nothing is looked at'
+    server.expect_log(f'warning: "{words[0]}" after APP .* is ignored'
                       + (': options come before APP$' if words[0][0] == '-' else '$'))
     server.ready()
     assert server.request().body == b'hello'
@@ -415,13 +415,12 @@ def test_words_of_a_client_are_no_warning(cgi):
     assert '--threads' not in server.logged
 
 
-NO_REQUEST = 'there is neither a socket to listen on nor a CGI request'
+NO_REQUEST = 'no socket to listen on and no CGI request'
 
 
 @pytest.mark.parametrize('words, code, text', [
-    (['app.py', '--threads', '4'], 64, 'warning: "--threads" stands behind APP (app.py), where nothing is looked at: options '
-                                       'come before APP'),
-    (['app.py', '8000'], 64, 'warning: "8000" stands behind APP (app.py), where nothing is looked at'),
+    (['app.py', '--threads', '4'], 64, 'warning: "--threads" after APP (app.py) is ignored: options come before APP'),
+    (['app.py', '8000'], 64, 'warning: "8000" after APP (app.py) is ignored'),
     (['nope.py'], 66, 'APP nope.py: {folder}/nope.py does not exist'),
     (['a-b'], 64, 'APP a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
     (['--threads', '4'], 64, 'no application: give APP'),
@@ -444,7 +443,7 @@ def test_by_hand(run, tmp_path, words, code, text):
 def test_words_behind_app_with_a_question(run, tmp_path, action):
     (tmp_path / 'app.py').write_text(HELLO)
     finished = run(action, 'app.py', '--threads', '4')
-    assert finished.stderr.count('\n') == 1 and '"--threads" stands behind APP (app.py)' in finished.stderr
+    assert finished.stderr.count('\n') == 1 and '"--threads" after APP (app.py) is ignored' in finished.stderr
 
 
 @pytest.mark.parametrize('words, text', [

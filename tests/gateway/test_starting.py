@@ -426,11 +426,11 @@ def test_watchdog_of_a_stuck_process(holding, systemd, threads):
     """Code that keeps Python's lock stops every request: systemd is not told that all is well, the log says why and
     where, and when it lets go all is well again."""
     server = holding('--threads', threads)
-    server.expect_log("error: some code keeps Python's global lock")
+    server.expect_log("error: an extension holds the GIL")
     exchange = server.start(path='/hold')
     exchange.finish_body()
     holding.noted('holding')
-    server.wait_log('global lock', 20)
+    server.wait_log('holds the GIL', 20)
     server.wait_log(r'line \d+ in hold$', 20)
     before = systemd.count('WATCHDOG')
     # Five times the interval at which it would come.
@@ -439,7 +439,7 @@ def test_watchdog_of_a_stuck_process(holding, systemd, threads):
         fifo.write('x')
     assert exchange.response().body == b'hello'
     wait_for(lambda: systemd.count('WATCHDOG') >= before + 3, 20, 'the watchdog to be fed again')
-    assert server.logged.count('global lock') == 1
+    assert server.logged.count('holds the GIL') == 1
 
 
 @MODES

@@ -45,8 +45,8 @@ LAYERS := base os conf net gateway transport doctor client python debug \
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
-SRC_base      := buf clock hash json num signal_name text_writer token url \
-                 utf8
+SRC_base      := buf clock hash html json num signal_name text_writer token \
+                 url utf8
 SRC_os        := fd file_id log log_file memory path_absolute path_access \
                  safe_path user_lookup
 SRC_conf      := argv config options shebang value
@@ -236,6 +236,12 @@ $(BUILD)/frozen_encodings.h: tools/freeze-encodings $(BUILD)/settings
 	$(Q)$(PYTHON_EXE) -I tools/freeze-encodings $@
 $(BUILD)/obj/python/frozen.o: $(BUILD)/frozen_encodings.h
 
+$(BUILD)/page_css.h: src/base/page.css tools/page-css.sed $(BUILD)/settings
+	@{ echo '/* Written by the Makefile. */' && \
+	    echo 'static const char page_css[] =' && \
+	    sed -f tools/page-css.sed src/base/page.css && echo '    ;'; } >$@
+$(BUILD)/obj/base/html.o: $(BUILD)/page_css.h
+
 FORCE:
 .PHONY: FORCE all objects install uninstall clean dist help
 
@@ -408,7 +414,7 @@ lint-man:
 	$(Q)$(if $(wildcard man/*.1 man/*.7),\
 	    mandoc -Tlint -W warning $(wildcard man/*.1 man/*.7))
 
-lint-tidy: $(BUILD)/config.h
+lint-tidy: $(BUILD)/config.h $(BUILD)/page_css.h
 	@printf '%s\n' $(SRC) | xargs -P$(JOBS:-j%=%) -I{} \
 	    clang-tidy --quiet --warnings-as-errors='*' {} -- \
 	    $(filter-out -MMD -MP,$(COMPILE:$(CC)%=%)) $(PYTHON_CFLAGS)

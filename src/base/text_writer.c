@@ -1,7 +1,5 @@
 #include "base/text_writer.h"
 
-#include "base/utf8.h"
-
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,26 +28,4 @@ text_writer_printf(struct text_writer *s, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     text_writer_text(s, text);
-}
-
-void
-text_writer_html(struct text_writer *s, const char *text)
-{
-    size_t n = strlen(text);
-
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t len = utf8_char(text + i, n - i);
-        if (len == 0 || c < 0x20 || c == 0x7f) {
-            text_writer_text(s, "&#xfffd;");
-            len = 1;
-        }
-        else if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'') {
-            text_writer_printf(s, "&#%u;", c);
-        }
-        else {
-            text_writer_add(s, text + i, len);
-        }
-        i += len;
-    }
 }

@@ -27,8 +27,4 @@ void text_writer_text(struct text_writer *s, const char *text);
 void text_writer_printf(struct text_writer *s, const char *fmt, ...)
     PRINTF_LIKE(2, 3);
 
-/* As text of an HTML page, or an attribute's value: markup escaped, what is no
- * UTF-8 or a control character replaced. */
-void text_writer_html(struct text_writer *s, const char *text);
-
 #endif

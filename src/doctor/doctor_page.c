@@ -1,5 +1,6 @@
 #include "doctor/doctor_page.h"
 
+#include "base/html.h"
 #include "base/utf8.h"
 #include "config.h"
 
@@ -8,57 +9,13 @@
 
 enum { SHOWN_MAX = 1000 }; /* bytes of one value */
 
-static const char style[] =
-    ":root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--fg:#1d2127;"
-    "--dim:#626a74;--line:#dfe2e6;--good:#1a7f4b;--warn:#a05a00;--bad:#b3261e;"
-    "--code:#f1f2f4;--link:#1f5fae}"
-    "@media(prefers-color-scheme:dark){:root{--bg:#16181c;--card:#1f2227;"
-    "--fg:#e4e6ea;--dim:#9aa3ae;--line:#343941;--good:#5fd39a;--warn:#f0b45c;"
-    "--bad:#ff8a80;--code:#14161a;--link:#8ab8f0}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0;background:var(--bg);color:var(--fg);"
-    "font:16px/1.5 system-ui,sans-serif;-webkit-text-size-adjust:100%}"
-    "header,main,footer{max-width:72rem;margin:0 auto;padding:0 1.25rem}"
-    "header{padding-top:1.75rem}a{color:var(--link)}"
-    "code,pre{font:.9em/1.5 ui-monospace,Menlo,Consolas,\"DejaVu Sans Mono\","
-    "monospace;overflow-wrap:anywhere}"
-    ".dim,small{color:var(--dim)}p{margin:.3rem 0 .6rem}"
-    "h1{margin:.1rem 0 0;font-size:1.7rem;line-height:1.25}"
-    "h1.good{color:var(--good)}h1.bad{color:var(--bad)}"
-    "h2{margin:1.8rem 0 .6rem;font-size:1.1rem}"
-    ".finding,table,form{background:var(--card);border:1px solid var(--line);"
-    "border-radius:6px}"
-    ".finding{padding:.65rem .85rem;margin:0 0 .6rem;"
-    "border-left:4px solid var(--line)}"
-    ".change{border-left-color:var(--bad)}.look{border-left-color:var(--warn)}"
-    ".finding p{margin:0}.finding .dim{margin-top:.3rem;font-size:.9rem}"
-    "pre{margin:.35rem 0 0;padding:.5rem .7rem;background:var(--code);"
-    "border-radius:4px;white-space:pre-wrap}"
-    "table{width:100%;border-collapse:separate;border-spacing:0;"
-    "font-size:.9rem;table-layout:fixed}"
-    "td{padding:.4rem .85rem;text-align:left;vertical-align:top;"
-    "border-top:1px solid var(--line);overflow-wrap:anywhere}"
-    "tr:first-child td{border-top:0}td:first-child{width:18rem}"
-    "td:last-child{width:21rem;color:var(--dim)}"
-    "form{padding:.65rem .85rem;display:flex;flex-wrap:wrap;gap:.6rem 1rem;"
-    "align-items:center;margin-top:.6rem}input,button{font:inherit;"
-    "max-width:100%}"
-    "footer{padding-top:1.4rem;padding-bottom:2rem;color:var(--dim);"
-    "font-size:.85rem}"
-    "@media(max-width:50rem){header,main,footer{padding-left:.8rem;"
-    "padding-right:.8rem}h1{font-size:1.35rem}"
-    "table,tbody,tr,td{display:block}tr{padding:.45rem .85rem;"
-    "border-top:1px solid var(--line)}tr:first-child{border-top:0}"
-    "td,td:first-child,td:last-child{width:auto;padding:0;border:0}"
-    "td:first-child{color:var(--dim)}td:empty{display:none}}";
-
 /* -- text ----------------------------------------------------------------- */
 
 void
 doctor_page_words(struct doctor_page *p, const char *text)
 {
     if (p->html) {
-        text_writer_html(&p->sheet, text);
+        html_line(&p->sheet, text);
     }
     else {
         text_writer_text(&p->sheet, text);
@@ -104,16 +61,12 @@ doctor_page_begin(struct doctor_page *p, const char *title, bool good)
         text_writer_text(s, "\n");
         return;
     }
-    text_writer_text(s,
-                     "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
-                     "<meta name=viewport content=\"width=device-width\">"
-                     "<meta name=robots content=noindex>"
-                     "<title>wsgi-cgi --doctor</title><style>");
-    text_writer_text(s, style);
-    text_writer_text(s, "</style></head>\n<body><header>"
-                        "<p class=dim>wsgi-cgi --doctor</p>");
+    html_begin(s, 0);
+    text_writer_text(s, "wsgi-cgi --doctor");
+    html_begin_body(s, "doctor");
+    text_writer_text(s, "<header><p class=dim>wsgi-cgi --doctor</p>");
     text_writer_printf(s, "<h1 class=%s>", good ? "good" : "bad");
-    text_writer_html(s, title);
+    html_line(s, title);
     text_writer_text(s, "</h1></header>\n<main>");
 }
 
@@ -126,7 +79,7 @@ doctor_page_end(struct doctor_page *p)
 
     if (p->html) {
         text_writer_text(&p->sheet, "</main>\n<footer><p>");
-        text_writer_html(&p->sheet, last);
+        html_line(&p->sheet, last);
         text_writer_text(&p->sheet, "</p>wsgi-cgi " WSGI_CGI_VERSION
                                     "</footer></body></html>\n");
         return;
@@ -159,17 +112,7 @@ add_lines(struct doctor_page *p, const char *lines)
 {
     if (p->html) {
         text_writer_text(&p->sheet, "<pre>");
-        /* text_writer_html() takes a newline for a control character. */
-        for (size_t n; *lines != '\0'; lines += n) {
-            char line[160];
-            n = strcspn(lines, "\n");
-            (void)snprintf(line, sizeof line, "%.*s", (int)n, lines);
-            text_writer_html(&p->sheet, line);
-            if (lines[n] == '\n') {
-                text_writer_text(&p->sheet, "\n");
-                n++;
-            }
-        }
+        html_lines(&p->sheet, lines, strlen(lines));
         text_writer_text(&p->sheet, "</pre>");
         return;
     }

@@ -4,6 +4,7 @@
  * What is going on stands on top, in words; then the numbers; with &full what
  * every process and thread is doing, the longest request first.
  */
+#include "base/html.h"
 #include "config.h"
 #include "status/status_snapshot.h"
 
@@ -14,68 +15,6 @@
 #include <time.h>
 
 enum { REFRESH_S = 5, ROWS_MAX = 300 };
-
-static const char style[] =
-    ":root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--fg:#1d2127;"
-    "--dim:#626a74;--line:#dfe2e6;--good:#1a7f4b;--warn:#a05a00;--bad:#b3261e;"
-    "--bar:#3b78c3;--link:#1f5fae}"
-    "@media(prefers-color-scheme:dark){:root{--bg:#16181c;--card:#1f2227;"
-    "--fg:#e4e6ea;--dim:#9aa3ae;--line:#343941;--good:#5fd39a;--warn:#f0b45c;"
-    "--bad:#ff8a80;--bar:#6ea6ea;--link:#8ab8f0}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0;background:var(--bg);color:var(--fg);"
-    "font:16px/1.5 system-ui,sans-serif;-webkit-text-size-adjust:100%}"
-    "header,main,footer{max-width:72rem;margin:0 auto;padding:0 1.25rem}"
-    "header{padding-top:1.75rem}"
-    "a{color:var(--link)}"
-    "code,.pool{font-family:ui-monospace,Menlo,Consolas,\"DejaVu Sans Mono\","
-    "monospace;font-size:.9em;overflow-wrap:anywhere}"
-    ".pool{margin:0;color:var(--dim)}"
-    "h1{margin:.1rem 0 0;font-size:1.7rem;line-height:1.25}"
-    "h1.good{color:var(--good)}h1.warn{color:var(--warn)}"
-    "h1.bad{color:var(--bad)}"
-    ".about{margin:.3rem 0 0;color:var(--dim);font-size:.9rem}"
-    "h2{margin:1.8rem 0 .6rem;font-size:1.1rem}"
-    "h2 small{color:var(--dim);font-weight:400}"
-    "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,"
-    "1fr));gap:.7rem;margin:1.4rem 0 0}"
-    "dl div,table{background:var(--card);border:1px solid var(--line);"
-    "border-radius:6px}"
-    "dl div{padding:.65rem .85rem}"
-    "dt{color:var(--dim);font-size:.85rem}"
-    "dd{margin:0;font-size:1.45rem;line-height:1.3;"
-    "font-variant-numeric:tabular-nums}"
-    "dd small{font-size:.85rem;color:var(--dim)}"
-    "dd.bad{color:var(--bad)}dd.warn{color:var(--warn)}"
-    ".bar{display:block;height:.5rem;margin-top:.35rem;border-radius:4px;"
-    "background:var(--line);overflow:hidden}"
-    ".bar i{display:block;height:100%;background:var(--bar)}"
-    "table{width:100%;border-collapse:separate;border-spacing:0;"
-    "font-size:.9rem;font-variant-numeric:tabular-nums}"
-    "th,td{padding:.4rem .85rem;text-align:left;vertical-align:top;"
-    "border-top:1px solid var(--line)}"
-    "thead th{border-top:0;color:var(--dim);font-weight:400;"
-    "font-size:.85rem;white-space:nowrap}"
-    ".n{text-align:right;white-space:nowrap}td.line{width:60%}"
-    "tr.idle td{color:var(--dim)}"
-    ".warn{color:var(--warn)}.bad{color:var(--bad)}"
-    "footer{padding-top:1.4rem;padding-bottom:2rem;color:var(--dim);"
-    "font-size:.85rem}"
-    "nav{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;margin-bottom:.6rem;"
-    "font-size:.95rem}"
-    "@media(max-width:40rem){header,main,footer{padding-left:.8rem;"
-    "padding-right:.8rem}h1{font-size:1.35rem}"
-    "dl{grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}dd{font-size:1."
-    "2rem}"
-    "thead{display:none}tbody tr{display:grid;"
-    "grid-template-columns:repeat(3,minmax(0,1fr));gap:.15rem .6rem;"
-    "padding:.55rem .85rem;border-top:1px solid var(--line)}"
-    "tbody tr:first-child{border-top:0}"
-    "td,.n{display:block;padding:0;border:0;text-align:left;"
-    "white-space:normal}"
-    "td::before{content:attr(data-th);display:block;color:var(--dim);"
-    "font-size:.75rem}"
-    "td.line{grid-column:1/-1;width:auto}td.line::before{display:none}}";
 
 /* -- writing ----------------------------------------------------------------------- */
 
@@ -188,24 +127,18 @@ add_header(struct text_writer *s, const struct status_snapshot *shot)
     if (localtime_r(&seconds, &tm) != NULL) {
         (void)strftime(now, sizeof now, "%H:%M:%S %Z", &tm);
     }
-    text_writer_printf(
-        s,
-        "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content=\"width=device-width,"
-        "initial-scale=1\"><meta name=robots content=noindex>"
-        "<meta http-equiv=refresh content=%d><title>",
-        REFRESH_S);
-    text_writer_html(s, shot->pool);
-    text_writer_text(s, " &middot; status</title><style>");
-    text_writer_text(s, style);
-    text_writer_text(s, "</style></head>\n<body><header><p class=pool>");
-    text_writer_html(s, shot->pool);
+    html_begin(s, REFRESH_S);
+    html_line(s, shot->pool);
+    text_writer_text(s, " &middot; status");
+    html_begin_body(s, "status");
+    text_writer_text(s, "<header><p class=pool>");
+    html_line(s, shot->pool);
     text_writer_text(s, "</p>");
     add_verdict(s, shot);
     text_writer_text(s, "<p class=about>for ");
     add_since(s, shot->since_s);
     text_writer_text(s, " &middot; seen at ");
-    text_writer_html(s, now);
+    html_line(s, now);
     text_writer_printf(s, ", again every %d&nbsp;s</p></header>\n<main>",
                        REFRESH_S);
 }
@@ -357,7 +290,7 @@ add_row(struct text_writer *s, const struct row *r)
     add_duration(s, r->t.state == THREAD_FINISHING ? r->t.after_us
                                                    : r->t.duration_us);
     text_writer_text(s, "<td class=line data-th=Request><code>");
-    text_writer_html(s, r->t.line);
+    html_line(s, r->t.line);
     text_writer_text(s, "</code></tr>\n");
 }
 

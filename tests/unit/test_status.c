@@ -288,9 +288,9 @@ test_hostile_text(void **state)
 
     put_line(f, 0, 0, HOSTILE, -1);
     const char *html = page(f, "full");
-    assert_has(html, "GET /&#60;i&#62;&#38;&#34;&#39;\\&#xfffd;&#xfffd;"
+    assert_has(html, "GET /&lt;i&gt;&amp;&quot;&#39;\\&#xfffd;&#xfffd;"
                      "&#xfffd;\xc3\xa9&#xfffd;&#xfffd;&#xfffd;</code>");
-    assert_has(html, "<p class=pool>/srv/caf\xc3\xa9/&#34;&#60;app&#62;\\.py<");
+    assert_has(html, "<p class=pool>/srv/caf\xc3\xa9/&quot;&lt;app&gt;\\.py<");
     assert_has(page(f, "json&full"),
                "\"request uri\":\"/<i>&\\\"'\\\\\\u0001\\u007f\\n\xc3\xa9"
                "\\ufffd\\ufffd\\ufffd\"");

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "context/timeout.h"
+#include "debug/traceback.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -152,29 +153,21 @@ summary_of(const struct app *a, PyObject *exc)
                                 has_text ? text : NULL, "");
 }
 
-/* The traceback as Python prints it, for the requests that come later. */
+/* The traceback without its last newline, for the requests that come later. */
 static PyObject *
 traceback_text(PyObject *exc)
 {
-    CLEANUP(py_clear) PyObject *m = PyImport_ImportModule("traceback");
-    CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(exc);
-    CLEANUP(py_clear)
-    PyObject *lines = m == NULL
-                          ? NULL
-                          : PyObject_CallMethod(m, "format_exception", "OOO",
-                                                (PyObject *)Py_TYPE(exc), exc,
-                                                tb == NULL ? Py_None : tb);
-    CLEANUP(py_clear) PyObject *empty = PyUnicode_FromString("");
-    CLEANUP(py_clear)
-    PyObject *text =
-        lines == NULL || empty == NULL ? NULL : PyUnicode_Join(empty, lines);
-    Py_ssize_t n = text == NULL ? 0 : PyUnicode_GetLength(text);
-    if (n > 0) { /* without the last newline */
-        Py_SETREF(text, PyUnicode_Substring(text, 0,
-                                            n > TEXT_MAX ? TEXT_MAX : n - 1));
+    CLEANUP(py_clear) PyObject *bytes = traceback_format(exc);
+    Py_ssize_t n = bytes == NULL ? 0 : PyBytes_GET_SIZE(bytes);
+    PyObject *text = NULL;
+
+    if (n > 0) {
+        /* The cut may go through a character. */
+        text = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(bytes),
+                                    n > TEXT_MAX ? TEXT_MAX : n - 1, "ignore");
     }
     PyErr_Clear();
-    return py_take(&text);
+    return text;
 }
 
 static void

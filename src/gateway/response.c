@@ -1,5 +1,6 @@
 #include "gateway/response.h"
 
+#include "base/html.h"
 #include "base/num.h"
 #include "base/token.h"
 #include "gateway/transport.h"
@@ -643,24 +644,10 @@ response_error_page(struct request *q, const char *status, const char *html,
 static int
 add_escaped(struct buf *b, const char *text)
 {
-    int e = 0;
+    struct text_writer w = {.out = b};
 
-    for (; e == 0 && *text != '\0'; text++) {
-        switch (*text) {
-        case '<':
-            e = buf_add_str(b, "&lt;");
-            break;
-        case '>':
-            e = buf_add_str(b, "&gt;");
-            break;
-        case '&':
-            e = buf_add_str(b, "&amp;");
-            break;
-        default:
-            e = buf_add(b, text, 1);
-        }
-    }
-    return e;
+    html_line(&w, text);
+    return w.err;
 }
 
 static int

@@ -8,7 +8,7 @@
 #include "app/scripts.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "debug/traceback.h"
 
 #include <errno.h>
@@ -257,7 +257,7 @@ load(struct app *a, struct file_id stamp)
     PyObject *callable = app_spec_load(a->target);
     PyObject *exc = callable == NULL ? py_catch() : NULL;
     gc_end_load();
-    if (exc != NULL && timeout_is(exc)) {
+    if (exc != NULL && request_timeout_matches(exc)) {
         py_rethrow(exc); /* says nothing about the application */
         return NULL;
     }
@@ -316,7 +316,7 @@ wait_for_lock(struct app *a)
             return true;
         }
         if (watched && request_is_cancelled(g->q)) {
-            (void)timeout_raise(g);
+            (void)request_timeout_raise(g);
             return false;
         }
     }

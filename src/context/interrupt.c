@@ -4,7 +4,7 @@
 #include "context/interrupt.h"
 
 #include "context/request_guard.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "gateway/access_log.h"
 #include "os/log.h"
 #include "python/gil_task.h"
@@ -39,8 +39,8 @@ on_python_signal(PyObject *self, PyObject *args)
 
     (void)self;
     (void)args;
-    if (g != NULL && timeout_is_due(g)) {
-        (void)timeout_raise(g);
+    if (g != NULL && request_timeout_is_due(g)) {
+        (void)request_timeout_raise(g);
         return NULL;
     }
     Py_RETURN_NONE;
@@ -150,11 +150,11 @@ throw_all(void)
 
     (void)pthread_mutex_lock(&list_lock);
     for (struct request_guard *g = list; g != NULL; g = g->next) {
-        if (!timeout_is_due(g)) {
+        if (!request_timeout_is_due(g)) {
             continue;
         }
         if (!g->waiting) {
-            timeout_throw(g);
+            request_timeout_raise_async(g);
         }
         else if (signal_works) {
             (void)pthread_kill(g->thread, INTERRUPT_SIGNAL);

@@ -1,7 +1,7 @@
 /*
  * interrupt.h - ends a request from outside its thread
  *
- * What:      raises RequestTimeout (timeout.h) in the threads that run cancelled
+ * What:      raises RequestTimeout (request_timeout.h) in the threads that run cancelled
  *            requests (gateway/request.h): in the main thread by INTERRUPT_SIGNAL,
  *            even out of a blocking call; in another when it next runs Python
  *            code. For a thread that nothing reaches, gives the answer here.

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "context/errors.h"
 #include "context/interrupt.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "debug/debug_page.h"
 #include "debug/traceback.h"
 
@@ -129,7 +129,7 @@ answer_other(struct request_guard *g, const struct request_answer *answer,
 static void
 answer_timeout(struct request_guard *g, PyObject *exc)
 {
-    if (!timeout_is(exc)) {
+    if (!request_timeout_matches(exc)) {
         log_exception(g, exc, "the application, when it was to end,");
     }
     if (request_guard_enter(g, name) == 0) {
@@ -147,7 +147,7 @@ answer_exception(struct request_guard *g, PyObject *exc)
         failure_gone(g);
         return;
     }
-    if (timeout_was_told(g)) {
+    if (request_timeout_was_raised(g)) {
         answer_timeout(g, exc);
         return;
     }
@@ -168,9 +168,9 @@ failure_answer(struct request_guard *g)
 
     ASSERT_GIL();
     if (exc != NULL) {
-        timeout_forbid(g); /* the answer is ours */
+        request_timeout_disable(g); /* the answer is ours */
         answer_exception(g, exc);
-        timeout_allow(g);
+        request_timeout_enable(g);
     }
 }
 

@@ -9,7 +9,7 @@
 #include "context/errors.h"
 #include "context/interrupt.h"
 #include "context/request_guard.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "debug/traceback.h"
 #include "os/log.h"
 #include "python/interp.h"
@@ -352,9 +352,9 @@ handler_run(struct wsgi_thread *t, struct request *q)
         return;
     }
     enter(t, q);
-    timeout_allow(&t->guard);
+    request_timeout_enable(&t->guard);
     q->has_after = run(t);
-    timeout_forbid(&t->guard);
+    request_timeout_disable(&t->guard);
     leave(t);
 }
 

@@ -8,7 +8,7 @@
 #include "wsgi/input.h"
 
 #include "base/buf.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -51,7 +51,7 @@ static int
 raise_read_error(struct request_guard *g, int err)
 {
     if (err == -ECANCELED && pthread_equal(g->thread, pthread_self())) {
-        return timeout_raise(g);
+        return request_timeout_raise(g);
     }
     if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
         request_guard_set_gone(g, err, GUARD_REQUEST);

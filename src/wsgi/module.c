@@ -4,7 +4,7 @@
 #include "wsgi/module.h"
 
 #include "context/errors.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "wsgi/after_response.h"
 #include "wsgi/file_wrapper.h"
 #include "wsgi/input.h"
@@ -35,7 +35,7 @@ module_exec(PyObject *module)
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
         add_type(module, start_response_type, &s->start_response) < 0 ||
         add_type(module, after_response_type, &s->after) < 0 ||
-        add_type(module, timeout_type, &s->timeout) < 0) {
+        add_type(module, request_timeout_type, &s->timeout) < 0) {
         return -1;
     }
     s->wsgi_errors = errors_new(s->errors, "<wsgi.errors>");

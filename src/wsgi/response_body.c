@@ -5,7 +5,7 @@
 
 #include "app/callable.h"
 #include "context/errors.h"
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "gateway/x_sendfile.h"
 #include "wsgi/file_wrapper.h"
 
@@ -57,7 +57,7 @@ step_of(struct request_guard *g, int e)
         return STEP_FAILED;
     }
     if (e == -ECANCELED) {
-        (void)timeout_raise(g);
+        (void)request_timeout_raise(g);
         return STEP_FAILED;
     }
     if (e == -EMSGSIZE) { /* the response has been aborted */

@@ -3,7 +3,7 @@
  */
 #include "wsgi/start_response.h"
 
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 #include "gateway/response.h"
 
 #include <errno.h>
@@ -193,7 +193,7 @@ raise_write_error(struct request_guard *guard, int err)
         return -1;
     }
     if (err == -ECANCELED) {
-        return timeout_raise(guard);
+        return request_timeout_raise(guard);
     }
     request_guard_set_gone(guard, err, GUARD_RESPONSE);
     return request_guard_raise(

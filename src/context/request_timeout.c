@@ -1,17 +1,17 @@
 /*
- * timeout.c - RequestTimeout: the exception that ends a cancelled request
+ * request_timeout.c - RequestTimeout: the exception that ends a cancelled request
  */
-#include "context/timeout.h"
+#include "context/request_timeout.h"
 
 #include <stdatomic.h>
 
-static PyObject *type; /* kept for ever: signal handlers raise it */
+static PyObject *exception_type; /* kept for ever: signal handlers raise it */
 
 PyObject *
-timeout_type(PyObject *module)
+request_timeout_type(PyObject *module)
 {
     (void)module;
-    PyObject *made =
+    PyObject *type =
         PyErr_NewExceptionWithDoc("_wsgi_cgi.RequestTimeout",
                                   "Raised inside a request that is older than "
                                   "--request-timeout, once.\n\n"
@@ -20,50 +20,50 @@ timeout_type(PyObject *module)
                                   "that goes on all the same for another 2 "
                                   "seconds ends with its process.",
                                   PyExc_BaseException, NULL);
-    if (type == NULL) {
-        type = Py_XNewRef(made);
+    if (exception_type == NULL) {
+        exception_type = Py_XNewRef(type);
     }
-    return made;
+    return type;
 }
 
 bool
-timeout_is(PyObject *exc)
+request_timeout_matches(PyObject *exc)
 {
-    return PyErr_GivenExceptionMatches(exc, type) != 0;
+    return PyErr_GivenExceptionMatches(exc, exception_type) != 0;
 }
 
 /* What thread idents are on Linux. */
 static unsigned long
-ident_of(const struct request_guard *g)
+thread_ident(const struct request_guard *g)
 {
     return (unsigned long)g->thread;
 }
 
 static void
-take_back(struct request_guard *g)
+cancel_async(struct request_guard *g)
 {
     if (g->async) {
         g->async = false;
-        (void)PyThreadState_SetAsyncExc(ident_of(g), NULL);
+        (void)PyThreadState_SetAsyncExc(thread_ident(g), NULL);
     }
 }
 
 void
-timeout_allow(struct request_guard *g)
+request_timeout_enable(struct request_guard *g)
 {
     g->may_interrupt = true;
 }
 
 void
-timeout_forbid(struct request_guard *g)
+request_timeout_disable(struct request_guard *g)
 {
     ASSERT_GIL();
     g->may_interrupt = false;
-    take_back(g);
+    cancel_async(g);
 }
 
 bool
-timeout_was_told(const struct request_guard *g)
+request_timeout_was_raised(const struct request_guard *g)
 {
     const struct request *q = g->q;
 
@@ -72,33 +72,34 @@ timeout_was_told(const struct request_guard *g)
 }
 
 bool
-timeout_is_due(const struct request_guard *g)
+request_timeout_is_due(const struct request_guard *g)
 {
     return g->q != NULL && g->may_interrupt && !g->forked &&
-           request_is_cancelled(g->q) && !timeout_was_told(g);
+           request_is_cancelled(g->q) && !request_timeout_was_raised(g);
 }
 
 static void
-tell(struct request_guard *g)
+mark_raised(struct request_guard *g)
 {
     atomic_store(&g->q->cancel->told, g->q->serial);
 }
 
 int
-timeout_raise(struct request_guard *g)
+request_timeout_raise(struct request_guard *g)
 {
     ASSERT_GIL();
-    take_back(g);
-    tell(g);
-    PyErr_SetString(type, "the request is older than --request-timeout");
+    cancel_async(g);
+    mark_raised(g);
+    PyErr_SetString(exception_type,
+                    "the request is older than --request-timeout");
     return -1;
 }
 
 void
-timeout_throw(struct request_guard *g)
+request_timeout_raise_async(struct request_guard *g)
 {
     ASSERT_GIL();
     g->async = true;
-    tell(g);
-    (void)PyThreadState_SetAsyncExc(ident_of(g), type);
+    mark_raised(g);
+    (void)PyThreadState_SetAsyncExc(thread_ident(g), exception_type);
 }

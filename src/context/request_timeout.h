@@ -1,14 +1,14 @@
 /*
- * timeout.h - RequestTimeout: the exception that ends a cancelled request
+ * request_timeout.h - RequestTimeout: the exception that ends a cancelled request
  *
  * What:      the class, and when it may be raised: once for each request, and
  *            never where it would end anything else.
  * Owner:     the module _wsgi_cgi.
- * Threads:   the request's; timeout_throw() any.                     GIL: held.
+ * Threads:   the request's; request_timeout_raise_async() any.                     GIL: held.
  * Errors:    see each.                                     Blocks: never.
  */
-#ifndef CONTEXT_TIMEOUT_H
-#define CONTEXT_TIMEOUT_H
+#ifndef CONTEXT_REQUEST_TIMEOUT_H
+#define CONTEXT_REQUEST_TIMEOUT_H
 
 #include "context/request_guard.h"
 #include "python/python.h"
@@ -16,26 +16,26 @@
 #include <stdbool.h>
 
 /* The class, for module.c. New reference. */
-PyObject *timeout_type(PyObject *module);
+PyObject *request_timeout_type(PyObject *module);
 
 /* True where exc is one. */
-bool timeout_is(PyObject *exc);
+bool request_timeout_matches(PyObject *exc);
 
 /* From here on it may be raised in the request; from there on it may not, and
  * what was thrown but not raised yet is taken back. */
-void timeout_allow(struct request_guard *g);
-void timeout_forbid(struct request_guard *g);
+void request_timeout_enable(struct request_guard *g);
+void request_timeout_disable(struct request_guard *g);
 
 /* True where the request is cancelled and the application not told yet. */
-bool timeout_is_due(const struct request_guard *g);
+bool request_timeout_is_due(const struct request_guard *g);
 
 /* True where it was told: whatever exception ends the request now, that is why. */
-bool timeout_was_told(const struct request_guard *g);
+bool request_timeout_was_raised(const struct request_guard *g);
 
 /* Raises it here: in the request's thread, whose wait was cut short. -1. */
-int timeout_raise(struct request_guard *g);
+int request_timeout_raise(struct request_guard *g);
 
 /* Raises it in the request's thread when that next runs Python code. */
-void timeout_throw(struct request_guard *g);
+void request_timeout_raise_async(struct request_guard *g);
 
 #endif

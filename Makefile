@@ -61,7 +61,7 @@ SRC_client    := client_response connection fcgi_client ping_command \
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page stack_dump traceback
-SRC_context   := errors interrupt request_guard request_timeout
+SRC_context   := error_stream interrupt request_guard request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
 SRC_wsgi      := after_response environ failure file_wrapper handler input \

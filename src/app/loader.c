@@ -6,7 +6,7 @@
 #include "app/app_cache.h"
 #include "app/app_spec.h"
 #include "app/imports.h"
-#include "context/errors.h"
+#include "context/error_stream.h"
 #include "debug/traceback.h"
 #include "os/log.h"
 #include "os/path_absolute.h"
@@ -187,7 +187,7 @@ print_failure(PyObject *exc)
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);
 
-    errors_end_line(); /* what it printed before stands before */
+    error_stream_end_line(); /* what it printed before stands before */
     log_entry(&(struct log_entry){
         .level = LOG_LEVEL_ERROR,
         .text = utf8 != NULL ? utf8 : "the application cannot be loaded",

@@ -5,7 +5,7 @@
 
 #include "app/app_cache.h"
 #include "base/buf.h"
-#include "context/errors.h"
+#include "context/error_stream.h"
 #include "context/interrupt.h"
 #include "context/request_timeout.h"
 #include "debug/debug_page.h"
@@ -31,7 +31,7 @@ log_exception(struct request_guard *g, PyObject *exc, const char *where)
     size_t n = text == NULL ? 0 : (size_t)PyBytes_GET_SIZE(text);
 
     PyErr_Clear();
-    errors_end_line();
+    error_stream_end_line();
     if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;

@@ -6,7 +6,7 @@
 #include "app/app_cache.h"
 #include "app/imports.h"
 #include "app/loader.h"
-#include "context/errors.h"
+#include "context/error_stream.h"
 #include "context/interrupt.h"
 #include "context/request_guard.h"
 #include "context/request_timeout.h"
@@ -80,7 +80,7 @@ after_start(void)
 {
     const struct module_state *types = module_get();
 
-    return types == NULL || errors_install(types->errors) < 0
+    return types == NULL || error_stream_install(types->errors) < 0
                ? -1
                : loader_set_path();
 }
@@ -97,7 +97,7 @@ handler_start_python(const struct config *config)
 void
 handler_flush_line(void)
 {
-    errors_end_line();
+    error_stream_end_line();
 }
 
 void
@@ -155,7 +155,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     }
     interrupt_delist(&t->guard);
     PyEval_RestoreThread(t->state);
-    errors_end_line();
+    error_stream_end_line();
     environ_fini(&t->environs);
     after_response_fini(&t->after);
     Py_CLEAR(t->close_name);
@@ -269,7 +269,7 @@ end_forked_child(struct request *q)
             PyErr_Print();
         }
     }
-    errors_end_line();
+    error_stream_end_line();
 }
 
 static void
@@ -338,7 +338,7 @@ enter(struct wsgi_thread *t, struct request *q)
 static void
 leave(struct wsgi_thread *t)
 {
-    errors_end_line();
+    error_stream_end_line();
     request_guard_end(&t->guard);
     imports_end();
     assert(!PyErr_Occurred());

@@ -3,7 +3,7 @@
  */
 #include "wsgi/module.h"
 
-#include "context/errors.h"
+#include "context/error_stream.h"
 #include "context/request_timeout.h"
 #include "wsgi/after_response.h"
 #include "wsgi/file_wrapper.h"
@@ -31,14 +31,14 @@ module_exec(PyObject *module)
     struct module_state *s = PyModule_GetState(module);
 
     if (add_type(module, input_type, &s->input) < 0 ||
-        add_type(module, errors_type, &s->errors) < 0 ||
+        add_type(module, error_stream_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
         add_type(module, start_response_type, &s->start_response) < 0 ||
         add_type(module, after_response_type, &s->after) < 0 ||
         add_type(module, request_timeout_type, &s->timeout) < 0) {
         return -1;
     }
-    s->wsgi_errors = errors_new(s->errors, "<wsgi.errors>");
+    s->wsgi_errors = error_stream_new(s->errors, "<wsgi.errors>");
     return s->wsgi_errors == NULL ? -1 : 0;
 }
 

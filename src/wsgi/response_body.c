@@ -4,7 +4,7 @@
 #include "wsgi/response_body.h"
 
 #include "app/callable.h"
-#include "context/errors.h"
+#include "context/error_stream.h"
 #include "context/request_timeout.h"
 #include "gateway/x_sendfile.h"
 #include "wsgi/file_wrapper.h"
@@ -189,7 +189,7 @@ send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
         blocks[i].iov_base = PyBytes_AS_STRING(block);
         blocks[i].iov_len = (size_t)PyBytes_GET_SIZE(block);
     }
-    errors_end_line(); /* after the end there is no FCGI_STDERR */
+    error_stream_end_line(); /* after the end there is no FCGI_STDERR */
     if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
@@ -262,7 +262,7 @@ send_file(struct request_guard *g, PyObject *result,
 static enum step
 finish(struct request_guard *g)
 {
-    errors_end_line();
+    error_stream_end_line();
     if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }

@@ -1,10 +1,10 @@
 /*
- * errors.c - wsgi.errors, sys.stdout and sys.stderr: text on its way to a log
+ * error_stream.c - wsgi.errors, sys.stdout and sys.stderr: text on its way to a log
  *
  * One line buffer per thread serves all the streams: what print() and wsgi.errors
  * wrote in one thread stays in order, and lines of two threads are never mixed.
  */
-#include "context/errors.h"
+#include "context/error_stream.h"
 
 #include "base/buf.h"
 #include "base/utf8.h"
@@ -17,19 +17,19 @@
 #include <string.h>
 
 enum {
-    LINE_MAX_WAITING = 8 << 10, /* a longer line goes out in pieces */
+    LINE_PIECE_SIZE = 8 << 10, /* a longer line goes out in pieces */
     LINE_BUFFER_MAX = 64 << 10
 };
 
 typedef struct {
     PyObject_HEAD const char *name;
     PyObject *binary; /* .buffer, the stream that takes bytes; NULL there */
-} ErrorObject;
+} ErrorStreamObject;
 
 /* -- lines -------------------------------------------------------------------- */
 
 static _Thread_local struct buf line;
-static _Thread_local bool line_is_ready;
+static _Thread_local bool line_is_initialised;
 static pthread_key_t line_key;
 static pthread_once_t line_once = PTHREAD_ONCE_INIT;
 
@@ -44,19 +44,19 @@ line_destroy(void *thread_line)
 }
 
 static void
-line_key_make(void)
+line_key_create(void)
 {
     (void)pthread_key_create(&line_key, line_destroy);
 }
 
 static void
-line_make_ready(void)
+line_init(void)
 {
-    if (!line_is_ready) {
+    if (!line_is_initialised) {
         buf_init(&line, LINE_BUFFER_MAX);
-        (void)pthread_once(&line_once, line_key_make);
+        (void)pthread_once(&line_once, line_key_create);
         (void)pthread_setspecific(line_key, &line);
-        line_is_ready = true;
+        line_is_initialised = true;
     }
 }
 
@@ -82,17 +82,17 @@ send_lines(const char *bytes, size_t n)
 
 /* Keeps the beginning of a line; what has become too long goes out in pieces. */
 static void
-wait_for_rest(const char *bytes, size_t n)
+keep_rest(const char *bytes, size_t n)
 {
     while (n > 0) {
         size_t room = LINE_BUFFER_MAX - line.len;
         size_t piece = n < room ? n : room;
         if (buf_add(&line, bytes, piece) < 0) {
-            errors_flush();
+            error_stream_flush();
             send_lines(bytes, n);
             return;
         }
-        if (line.len > LINE_MAX_WAITING) {
+        if (line.len > LINE_PIECE_SIZE) {
             size_t now = utf8_whole(line.data, line.len);
             send_lines(line.data, now);
             buf_consume(&line, now);
@@ -103,25 +103,25 @@ wait_for_rest(const char *bytes, size_t n)
 }
 
 void
-errors_write(const char *bytes, size_t n)
+error_stream_write(const char *bytes, size_t n)
 {
     ASSERT_GIL();
-    line_make_ready();
+    line_init();
     const char *last = n == 0 ? NULL : memrchr(bytes, '\n', n);
     size_t whole = last == NULL ? 0 : (size_t)(last - bytes) + 1;
 
     if (whole > 0 && line.len > 0 && buf_add(&line, bytes, whole) == 0) {
-        errors_flush();
+        error_stream_flush();
     }
     else if (whole > 0) {
-        errors_flush();
+        error_stream_flush();
         send_lines(bytes, whole);
     }
-    wait_for_rest(bytes + whole, n - whole);
+    keep_rest(bytes + whole, n - whole);
 }
 
 void
-errors_flush(void)
+error_stream_flush(void)
 {
     if (line.len > 0) {
         send_lines(line.data, line.len);
@@ -130,10 +130,10 @@ errors_flush(void)
 }
 
 void
-errors_end_line(void)
+error_stream_end_line(void)
 {
     if (line.len > 0) {
-        errors_write("\n", 1);
+        error_stream_write("\n", 1);
     }
 }
 
@@ -148,8 +148,8 @@ write_text(PyObject *text)
         return -1;
     }
     if (PyUnicode_IS_ASCII(text)) {
-        errors_write((const char *)PyUnicode_1BYTE_DATA(text),
-                     (size_t)PyUnicode_GET_LENGTH(text));
+        error_stream_write((const char *)PyUnicode_1BYTE_DATA(text),
+                           (size_t)PyUnicode_GET_LENGTH(text));
         return 0;
     }
     CLEANUP(py_clear)
@@ -158,7 +158,8 @@ write_text(PyObject *text)
     if (bytes == NULL) {
         return -1;
     }
-    errors_write(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    error_stream_write(PyBytes_AS_STRING(bytes),
+                       (size_t)PyBytes_GET_SIZE(bytes));
     return 0;
 }
 
@@ -170,16 +171,16 @@ write_binary(PyObject *bytes)
     if (PyObject_GetBuffer(bytes, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
-    errors_write(view.buf, (size_t)view.len);
+    error_stream_write(view.buf, (size_t)view.len);
     Py_ssize_t n = view.len;
     PyBuffer_Release(&view);
     return PyLong_FromSsize_t(n);
 }
 
 static PyObject *
-errors_method_write(PyObject *self, PyObject *text)
+method_write(PyObject *self, PyObject *text)
 {
-    const ErrorObject *stream = (ErrorObject *)self;
+    const ErrorStreamObject *stream = (ErrorStreamObject *)self;
 
     if (stream->binary == NULL) {
         return write_binary(text);
@@ -197,7 +198,7 @@ errors_method_write(PyObject *self, PyObject *text)
 }
 
 static PyObject *
-errors_method_writelines(PyObject *self, PyObject *lines)
+method_writelines(PyObject *self, PyObject *lines)
 {
     CLEANUP(py_clear) PyObject *it = PyObject_GetIter(lines);
     if (it == NULL) {
@@ -208,7 +209,7 @@ errors_method_writelines(PyObject *self, PyObject *lines)
         if (item == NULL) {
             break;
         }
-        CLEANUP(py_clear) PyObject *written = errors_method_write(self, item);
+        CLEANUP(py_clear) PyObject *written = method_write(self, item);
         if (written == NULL) {
             return NULL;
         }
@@ -217,17 +218,17 @@ errors_method_writelines(PyObject *self, PyObject *lines)
 }
 
 static PyObject *
-errors_method_flush(PyObject *self, PyObject *unused)
+method_flush(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
-    errors_flush();
+    error_stream_flush();
     Py_RETURN_NONE;
 }
 
 /* Children that are to share this stream get fd 2. */
 static PyObject *
-errors_method_fileno(PyObject *self, PyObject *unused)
+method_fileno(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -235,7 +236,7 @@ errors_method_fileno(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
-errors_method_true(PyObject *self, PyObject *unused)
+method_true(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -243,7 +244,7 @@ errors_method_true(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
-errors_method_false(PyObject *self, PyObject *unused)
+method_false(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -253,26 +254,26 @@ errors_method_false(PyObject *self, PyObject *unused)
 /* An application may ask for another encoding, as it would of a terminal's
  * stdout; a log has one. */
 static PyObject *
-errors_method_reconfigure(PyObject *self, PyObject *args, PyObject *kwargs)
+method_reconfigure(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)self;
     (void)args;
     (void)kwargs;
-    errors_flush();
+    error_stream_flush();
     Py_RETURN_NONE;
 }
 
-static PyMethodDef errors_methods[] = {
-    {"write", errors_method_write, METH_O, NULL},
-    {"writelines", errors_method_writelines, METH_O, NULL},
-    {"flush", errors_method_flush, METH_NOARGS, NULL},
-    {"close", errors_method_flush, METH_NOARGS, NULL},
-    {"fileno", errors_method_fileno, METH_NOARGS, NULL},
-    {"isatty", errors_method_false, METH_NOARGS, NULL},
-    {"readable", errors_method_false, METH_NOARGS, NULL},
-    {"writable", errors_method_true, METH_NOARGS, NULL},
-    {"seekable", errors_method_false, METH_NOARGS, NULL},
-    {"reconfigure", (PyCFunction)(void (*)(void))errors_method_reconfigure,
+static PyMethodDef stream_methods[] = {
+    {"write", method_write, METH_O, NULL},
+    {"writelines", method_writelines, METH_O, NULL},
+    {"flush", method_flush, METH_NOARGS, NULL},
+    {"close", method_flush, METH_NOARGS, NULL},
+    {"fileno", method_fileno, METH_NOARGS, NULL},
+    {"isatty", method_false, METH_NOARGS, NULL},
+    {"readable", method_false, METH_NOARGS, NULL},
+    {"writable", method_true, METH_NOARGS, NULL},
+    {"seekable", method_false, METH_NOARGS, NULL},
+    {"reconfigure", (PyCFunction)(void (*)(void))method_reconfigure,
      METH_VARARGS | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -280,23 +281,23 @@ static PyMethodDef errors_methods[] = {
 /* -- attributes ---------------------------------------------------------------- */
 
 static PyObject *
-errors_get_text(PyObject *self, void *text)
+get_text(PyObject *self, void *text)
 {
     (void)self;
     return PyUnicode_FromString(text);
 }
 
 static PyObject *
-errors_get_name(PyObject *self, void *unused)
+get_name(PyObject *self, void *unused)
 {
     (void)unused;
-    return PyUnicode_FromString(((ErrorObject *)self)->name);
+    return PyUnicode_FromString(((ErrorStreamObject *)self)->name);
 }
 
 static PyObject *
-errors_get_buffer(PyObject *self, void *unused)
+get_buffer(PyObject *self, void *unused)
 {
-    PyObject *binary = ((ErrorObject *)self)->binary;
+    PyObject *binary = ((ErrorStreamObject *)self)->binary;
 
     (void)unused;
     if (binary == NULL) {
@@ -307,14 +308,14 @@ errors_get_buffer(PyObject *self, void *unused)
 }
 
 static PyObject *
-errors_get_bool(PyObject *self, void *value)
+get_bool(PyObject *self, void *value)
 {
     (void)self;
     return PyBool_FromLong(value != NULL);
 }
 
 static PyObject *
-errors_get_none(PyObject *self, void *unused)
+get_none(PyObject *self, void *unused)
 {
     (void)self;
     (void)unused;
@@ -325,63 +326,63 @@ static char text_mode[] = "w";
 static char text_encoding[] = "utf-8";
 static char text_errors[] = "backslashreplace";
 
-static PyGetSetDef errors_attributes[] = {
-    {"name", errors_get_name, NULL, NULL, NULL},
-    {"mode", errors_get_text, NULL, NULL, text_mode},
-    {"encoding", errors_get_text, NULL, NULL, text_encoding},
-    {"errors", errors_get_text, NULL, NULL, text_errors},
-    {"newlines", errors_get_none, NULL, NULL, NULL},
-    {"buffer", errors_get_buffer, NULL, NULL, NULL},
-    {"closed", errors_get_bool, NULL, NULL, NULL},
-    {"line_buffering", errors_get_bool, NULL, NULL, text_mode},
+static PyGetSetDef stream_attributes[] = {
+    {"name", get_name, NULL, NULL, NULL},
+    {"mode", get_text, NULL, NULL, text_mode},
+    {"encoding", get_text, NULL, NULL, text_encoding},
+    {"errors", get_text, NULL, NULL, text_errors},
+    {"newlines", get_none, NULL, NULL, NULL},
+    {"buffer", get_buffer, NULL, NULL, NULL},
+    {"closed", get_bool, NULL, NULL, NULL},
+    {"line_buffering", get_bool, NULL, NULL, text_mode},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* -- the type ------------------------------------------------------------------ */
 
 static void
-errors_dealloc(PyObject *self)
+stream_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
-    Py_CLEAR(((ErrorObject *)self)->binary);
+    Py_CLEAR(((ErrorStreamObject *)self)->binary);
     PyObject_Free(self);
     Py_DECREF(type);
 }
 
 static PyObject *
-errors_repr(PyObject *self)
+stream_repr(PyObject *self)
 {
     return PyUnicode_FromFormat("<_wsgi_cgi.ErrorStream %s>",
-                                ((ErrorObject *)self)->name);
+                                ((ErrorStreamObject *)self)->name);
 }
 
-static PyType_Slot errors_slots[] = {
-    {Py_tp_dealloc, errors_dealloc},
-    {Py_tp_repr, errors_repr},
-    {Py_tp_methods, errors_methods},
-    {Py_tp_getset, errors_attributes},
+static PyType_Slot stream_slots[] = {
+    {Py_tp_dealloc, stream_dealloc},
+    {Py_tp_repr, stream_repr},
+    {Py_tp_methods, stream_methods},
+    {Py_tp_getset, stream_attributes},
     {0, NULL},
 };
 
-static PyType_Spec errors_spec = {
+static PyType_Spec stream_spec = {
     .name = "_wsgi_cgi.ErrorStream",
-    .basicsize = (int)sizeof(ErrorObject),
+    .basicsize = (int)sizeof(ErrorStreamObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
              Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = errors_slots,
+    .slots = stream_slots,
 };
 
 PyObject *
-errors_type(PyObject *module)
+error_stream_type(PyObject *module)
 {
-    return PyType_FromModuleAndSpec(module, &errors_spec, NULL);
+    return PyType_FromModuleAndSpec(module, &stream_spec, NULL);
 }
 
 static PyObject *
 make_stream(PyTypeObject *type, const char *name, PyObject *binary)
 {
-    ErrorObject *stream = PyObject_New(ErrorObject, type);
+    ErrorStreamObject *stream = PyObject_New(ErrorStreamObject, type);
 
     if (stream != NULL) {
         stream->name = name;
@@ -391,18 +392,18 @@ make_stream(PyTypeObject *type, const char *name, PyObject *binary)
 }
 
 PyObject *
-errors_new(PyTypeObject *type, const char *name)
+error_stream_new(PyTypeObject *type, const char *name)
 {
     CLEANUP(py_clear) PyObject *binary = make_stream(type, name, NULL);
     return binary == NULL ? NULL : make_stream(type, name, binary);
 }
 
 int
-errors_install(PyTypeObject *type)
+error_stream_install(PyTypeObject *type)
 {
     ASSERT_GIL();
-    CLEANUP(py_clear) PyObject *out = errors_new(type, "<stdout>");
-    CLEANUP(py_clear) PyObject *err = errors_new(type, "<stderr>");
+    CLEANUP(py_clear) PyObject *out = error_stream_new(type, "<stdout>");
+    CLEANUP(py_clear) PyObject *err = error_stream_new(type, "<stderr>");
     if (out == NULL || err == NULL || PySys_SetObject("stdout", out) < 0 ||
         PySys_SetObject("stderr", err) < 0) {
         return -1;

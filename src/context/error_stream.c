@@ -70,7 +70,7 @@ send_lines(const char *bytes, size_t n)
         return;
     }
     /* On its way to fd 2 it must not keep the GIL: the reader may be slow. */
-    if (g != NULL && request_tells_server(g->q) && request_guard_try(g)) {
+    if (g != NULL && request_tells_server(g->q) && request_guard_try_enter(g)) {
         request_errors(g->q, bytes, n);
         request_guard_leave(g);
         return;

@@ -153,7 +153,7 @@ throw_all(void)
         if (!request_timeout_is_due(g)) {
             continue;
         }
-        if (!g->waiting) {
+        if (!g->is_blocked) {
             request_timeout_raise_async(g);
         }
         else if (signal_works) {
@@ -179,13 +179,13 @@ enter(pthread_t thread, uint64_t serial)
 {
     (void)pthread_mutex_lock(&list_lock);
     for (struct request_guard *g = list; g != NULL; g = g->next) {
-        if (!pthread_equal(g->thread, thread) || !request_guard_peek(g)) {
+        if (!pthread_equal(g->thread, thread) || !request_guard_inspect(g)) {
             continue;
         }
         if (g->q != NULL && g->q->serial == serial) {
             return g;
         }
-        request_guard_peek_end(g);
+        request_guard_end_inspection(g);
     }
     (void)pthread_mutex_unlock(&list_lock);
     return NULL;
@@ -194,7 +194,7 @@ enter(pthread_t thread, uint64_t serial)
 static void
 leave(struct request_guard *g)
 {
-    request_guard_peek_end(g);
+    request_guard_end_inspection(g);
     (void)pthread_mutex_unlock(&list_lock);
 }
 

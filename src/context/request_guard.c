@@ -9,7 +9,7 @@
 #include <errno.h>
 
 static _Thread_local struct request_guard *current;
-static _Thread_local PyThreadState *waiting;
+static _Thread_local PyThreadState *saved_state;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /* The hooks may run in any thread of the application that reads wsgi.input, so
@@ -19,18 +19,18 @@ release_gil(void *unused)
 {
     (void)unused;
     if (current != NULL) {
-        current->waiting = true;
+        current->is_blocked = true;
     }
-    waiting = PyEval_SaveThread();
+    saved_state = PyEval_SaveThread();
 }
 
 static void
 take_gil(void *unused)
 {
     (void)unused;
-    PyEval_RestoreThread(waiting);
+    PyEval_RestoreThread(saved_state);
     if (current != NULL) {
-        current->waiting = false;
+        current->is_blocked = false;
     }
 }
 
@@ -45,7 +45,7 @@ after_fork_in_child(void)
 }
 
 static void
-watch_forks(void)
+register_fork_hook(void)
 {
     (void)pthread_atfork(NULL, NULL, after_fork_in_child);
 }
@@ -56,7 +56,7 @@ request_guard_init(struct request_guard *g)
     pthread_mutexattr_t attr;
 
     *g = (struct request_guard){.thread = pthread_self()};
-    (void)pthread_once(&fork_once, watch_forks);
+    (void)pthread_once(&fork_once, register_fork_hook);
     int r = pthread_mutexattr_init(&attr);
     if (r != 0) {
         return -r;
@@ -76,10 +76,10 @@ request_guard_fini(struct request_guard *g)
 }
 
 bool
-request_guard_is_awaited(const struct request_guard *g)
+request_guard_has_waiters(const struct request_guard *g)
 {
     ASSERT_GIL();
-    return g->waiters > 0;
+    return g->nwaiters > 0;
 }
 
 /* The request's own thread has to get in, to finish the response for example;
@@ -90,9 +90,9 @@ wait_for_turn(struct request_guard *g)
 {
     int r;
 
-    g->waiters++;
+    g->nwaiters++;
     Py_BEGIN_ALLOW_THREADS r = pthread_mutex_lock(&g->lock);
-    Py_END_ALLOW_THREADS g->waiters--;
+    Py_END_ALLOW_THREADS g->nwaiters--;
     return r;
 }
 
@@ -160,8 +160,8 @@ request_guard_enter(struct request_guard *g, const char *what)
         return -1;
     }
     int r = pthread_mutex_trylock(&g->lock);
-    if (r == EBUSY &&
-        (pthread_equal(g->thread, pthread_self()) || atomic_load(&g->peeked))) {
+    if (r == EBUSY && (pthread_equal(g->thread, pthread_self()) ||
+                       atomic_load(&g->inspected))) {
         r = wait_for_turn(g);
     }
     else if (r == EBUSY) {
@@ -177,14 +177,15 @@ request_guard_enter(struct request_guard *g, const char *what)
 }
 
 int
-request_guard_enter_held(struct request_guard *const *held, const char *what)
+request_guard_enter_object(struct request_guard *const *object_guard,
+                           const char *what)
 {
-    struct request_guard *g = *held;
+    struct request_guard *g = *object_guard;
 
     if (request_guard_enter(g, what) < 0) {
         return -1;
     }
-    if (*held == g) {
+    if (*object_guard == g) {
         return 0;
     }
     request_guard_leave(g); /* the thread's next request, or none */
@@ -192,7 +193,7 @@ request_guard_enter_held(struct request_guard *const *held, const char *what)
 }
 
 bool
-request_guard_try(struct request_guard *g)
+request_guard_try_enter(struct request_guard *g)
 {
     return !g->forked && pthread_mutex_trylock(&g->lock) == 0;
 }
@@ -204,21 +205,21 @@ request_guard_leave(struct request_guard *g)
 }
 
 bool
-request_guard_peek(struct request_guard *g)
+request_guard_inspect(struct request_guard *g)
 {
-    atomic_store(&g->peeked, true);
-    if (request_guard_try(g)) {
+    atomic_store(&g->inspected, true);
+    if (request_guard_try_enter(g)) {
         return true;
     }
-    atomic_store(&g->peeked, false);
+    atomic_store(&g->inspected, false);
     return false;
 }
 
 void
-request_guard_peek_end(struct request_guard *g)
+request_guard_end_inspection(struct request_guard *g)
 {
     request_guard_leave(g);
-    atomic_store(&g->peeked, false);
+    atomic_store(&g->inspected, false);
 }
 
 void

@@ -35,13 +35,13 @@ struct request_guard {
     int gone;             /* -errno since the peer was found gone, 0 = not */
     enum guard_side gone_side; /* which body was on its way then */
     bool forked;               /* this process is a child of the request's */
-    bool waiting; /* its thread is in one of our waits, without the GIL */
+    bool is_blocked; /* its thread is in one of our waits, without the GIL */
     /* interrupt.c's */
     bool may_interrupt; /* an exception would end in the request */
-    bool async;         /* one has been set from another thread */
+    bool async_exc_set; /* one has been set from another thread */
     struct request_guard *next;
-    unsigned waiters;   /* threads that wait for the lock, without the GIL */
-    atomic_bool peeked; /* request_guard_peek() may be inside */
+    unsigned nwaiters;     /* threads that wait for the lock, without the GIL */
+    atomic_bool inspected; /* request_guard_inspect() may be inside */
 };
 
 /* In the thread that will use it. 0 or -errno. */
@@ -50,7 +50,7 @@ void request_guard_fini(struct request_guard *g);
 
 /* Another thread waits for its turn in a request that is over, and will look at
  * the guard: it must not be freed, nor request_guard_fini() called. */
-bool request_guard_is_awaited(const struct request_guard *g);
+bool request_guard_has_waiters(const struct request_guard *g);
 
 /* This thread now runs q. */
 void request_guard_start(struct request_guard *g, struct request *q);
@@ -72,20 +72,21 @@ CHECK_RESULT int request_guard_check(const struct request_guard *g,
  * and leave and comes back here gets that RuntimeError, too. */
 CHECK_RESULT int request_guard_enter(struct request_guard *g, const char *what);
 
-/* The same for an object that keeps its guard in *held, where the request may end
+/* The same for an object that keeps its guard in *object_guard, where the request may end
  * while this waits: then RuntimeError as well. */
-CHECK_RESULT int request_guard_enter_held(struct request_guard *const *held,
-                                          const char *what);
+CHECK_RESULT int
+request_guard_enter_object(struct request_guard *const *object_guard,
+                           const char *what);
 
 /* The same without an exception: false where request_guard_enter() would raise or wait. */
-CHECK_RESULT bool request_guard_try(struct request_guard *g);
+CHECK_RESULT bool request_guard_try_enter(struct request_guard *g);
 
 void request_guard_leave(struct request_guard *g);
 
-/* request_guard_try() for a moment, by a watchdog without the GIL: others wait for it. The
- * request (or NULL) stays as it is until request_guard_peek_end(). */
-CHECK_RESULT bool request_guard_peek(struct request_guard *g);
-void request_guard_peek_end(struct request_guard *g);
+/* request_guard_try_enter() for a moment, by a watchdog without the GIL: others wait for it. The
+ * request (or NULL) stays as it is until request_guard_end_inspection(). */
+CHECK_RESULT bool request_guard_inspect(struct request_guard *g);
+void request_guard_end_inspection(struct request_guard *g);
 
 /* The peer is gone, -errno says how, seen while the request's body was read or
  * while its response was sent; what is still logged about the request cannot go

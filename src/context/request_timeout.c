@@ -42,8 +42,8 @@ thread_ident(const struct request_guard *g)
 static void
 cancel_async(struct request_guard *g)
 {
-    if (g->async) {
-        g->async = false;
+    if (g->async_exc_set) {
+        g->async_exc_set = false;
         (void)PyThreadState_SetAsyncExc(thread_ident(g), NULL);
     }
 }
@@ -99,7 +99,7 @@ void
 request_timeout_raise_async(struct request_guard *g)
 {
     ASSERT_GIL();
-    g->async = true;
+    g->async_exc_set = true;
     mark_raised(g);
     (void)PyThreadState_SetAsyncExc(thread_ident(g), exception_type);
 }

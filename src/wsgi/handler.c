@@ -159,7 +159,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     environ_fini(&t->environs);
     after_response_fini(&t->after);
     Py_CLEAR(t->close_name);
-    bool is_awaited = request_guard_is_awaited(&t->guard);
+    bool has_waiters = request_guard_has_waiters(&t->guard);
     if (t->is_main) {
         (void)PyEval_SaveThread();
     }
@@ -167,7 +167,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
         PyThreadState_Clear(t->state);
         PyThreadState_DeleteCurrent();
     }
-    if (!is_awaited) { /* else it stays until the process ends, soon */
+    if (!has_waiters) { /* else it stays until the process ends, soon */
         request_guard_fini(&t->guard);
         free(t);
     }

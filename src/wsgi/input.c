@@ -227,7 +227,7 @@ call_inside(PyObject *self, read_fn fn, size_t want)
     InputObject *in = (InputObject *)self;
     struct request_guard *guard = in->guard;
 
-    if (request_guard_enter_held(&in->guard, input_name) < 0) {
+    if (request_guard_enter_object(&in->guard, input_name) < 0) {
         return NULL;
     }
     PyObject *result = fn(in, want);

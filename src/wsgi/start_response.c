@@ -236,7 +236,7 @@ write_block(PyObject *self, PyObject *block)
                      Py_TYPE(block)->tp_name);
         return NULL;
     }
-    if (request_guard_enter_held(held, write_name) < 0) {
+    if (request_guard_enter_object(held, write_name) < 0) {
         return NULL;
     }
     int r = write_inside(guard, block);
@@ -283,7 +283,7 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      "start_response() takes 2 or 3 arguments, not %zd", n);
         return NULL;
     }
-    if (request_guard_enter_held(&self->guard, start_response_name) < 0) {
+    if (request_guard_enter_object(&self->guard, start_response_name) < 0) {
         return NULL;
     }
     int r = call_inside(self, args[0], args[1], n == 3 ? args[2] : Py_None);

@@ -16,7 +16,7 @@
 
 /* -- the signal ---------------------------------------------------------------------- */
 
-static void (*wake_python)(
+static void (*python_handler)(
     int number); /* the handler signal.signal() installs */
 static pid_t main_tid;
 
@@ -26,7 +26,7 @@ static void
 on_signal(int number)
 {
     if (gettid() == main_tid) {
-        wake_python(number);
+        python_handler(number);
     }
 }
 
@@ -46,8 +46,8 @@ on_python_signal(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef python_handler = {"end_request", on_python_signal,
-                                     METH_VARARGS, NULL};
+static PyMethodDef handler_def = {"end_request", on_python_signal, METH_VARARGS,
+                                  NULL};
 
 /* No SA_RESTART: it is there to interrupt. */
 static void
@@ -64,7 +64,7 @@ install(void)
 {
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
     CLEANUP(py_clear)
-    PyObject *handler = PyCFunction_New(&python_handler, NULL);
+    PyObject *handler = PyCFunction_New(&handler_def, NULL);
     struct sigaction sa;
 
     if (module == NULL || handler == NULL) {
@@ -76,7 +76,7 @@ install(void)
     if (old == NULL || sigaction(INTERRUPT_SIGNAL, NULL, &sa) < 0) {
         return -1;
     }
-    wake_python = sa.sa_handler;
+    python_handler = sa.sa_handler;
     restore(INTERRUPT_SIGNAL);
     return python_signals_add(INTERRUPT_SIGNAL, py_take(&handler), restore);
 }
@@ -106,7 +106,7 @@ is_installed(void)
 }
 
 bool
-interrupt_main(void)
+interrupt_main_thread(void)
 {
     return is_installed() && tgkill(getpid(), main_tid, INTERRUPT_SIGNAL) == 0;
 }
@@ -115,41 +115,41 @@ interrupt_main(void)
 
 /* Held while a guard is looked at, so that its thread cannot end under us. The
  * GIL is never waited for inside. */
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct request_guard *list;
+static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct request_guard *guards;
 
 void
-interrupt_enlist(struct request_guard *g)
+interrupt_register(struct request_guard *g)
 {
-    (void)pthread_mutex_lock(&list_lock);
-    g->next = list;
-    list = g;
-    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_mutex_lock(&guards_lock);
+    g->next = guards;
+    guards = g;
+    (void)pthread_mutex_unlock(&guards_lock);
 }
 
 void
-interrupt_delist(struct request_guard *g)
+interrupt_unregister(struct request_guard *g)
 {
-    (void)pthread_mutex_lock(&list_lock);
-    for (struct request_guard **at = &list; *at != NULL; at = &(*at)->next) {
+    (void)pthread_mutex_lock(&guards_lock);
+    for (struct request_guard **at = &guards; *at != NULL; at = &(*at)->next) {
         if (*at == g) {
             *at = g->next;
             break;
         }
     }
-    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_mutex_unlock(&guards_lock);
 }
 
 /* With the GIL a thread is either in one of our waits or will look for an
  * exception before it runs more Python code. (Or it is in a wait of its own:
  * then it will look too late.) */
 static void
-throw_all(void)
+raise_in_all(void)
 {
     bool signal_works = is_installed();
 
-    (void)pthread_mutex_lock(&list_lock);
-    for (struct request_guard *g = list; g != NULL; g = g->next) {
+    (void)pthread_mutex_lock(&guards_lock);
+    for (struct request_guard *g = guards; g != NULL; g = g->next) {
         if (!request_timeout_is_due(g)) {
             continue;
         }
@@ -160,25 +160,25 @@ throw_all(void)
             (void)pthread_kill(g->thread, INTERRUPT_SIGNAL);
         }
     }
-    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_mutex_unlock(&guards_lock);
 }
 
 void
-interrupt_others(void)
+interrupt_all_threads(void)
 {
     static struct gil_task task;
 
-    if (gil_task_begin(&task, throw_all) < 0) {
+    if (gil_task_begin(&task, raise_in_all) < 0) {
         /* The last one still waits for the GIL, and will do. */
     }
 }
 
-/* Its guard, and nobody inside: until leave() its thread cannot end it. */
+/* Its guard, and nobody inside: until unlock_guard() its thread cannot end it. */
 static struct request_guard *
-enter(pthread_t thread, uint64_t serial)
+lock_guard(pthread_t thread, uint64_t serial)
 {
-    (void)pthread_mutex_lock(&list_lock);
-    for (struct request_guard *g = list; g != NULL; g = g->next) {
+    (void)pthread_mutex_lock(&guards_lock);
+    for (struct request_guard *g = guards; g != NULL; g = g->next) {
         if (!pthread_equal(g->thread, thread) || !request_guard_inspect(g)) {
             continue;
         }
@@ -187,21 +187,21 @@ enter(pthread_t thread, uint64_t serial)
         }
         request_guard_end_inspection(g);
     }
-    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_mutex_unlock(&guards_lock);
     return NULL;
 }
 
 static void
-leave(struct request_guard *g)
+unlock_guard(struct request_guard *g)
 {
     request_guard_end_inspection(g);
-    (void)pthread_mutex_unlock(&list_lock);
+    (void)pthread_mutex_unlock(&guards_lock);
 }
 
 bool
-interrupt_give_up(pthread_t thread, uint64_t serial)
+interrupt_answer(pthread_t thread, uint64_t serial)
 {
-    struct request_guard *g = enter(thread, serial);
+    struct request_guard *g = lock_guard(thread, serial);
 
     if (g == NULL) {
         return false;
@@ -210,6 +210,6 @@ interrupt_give_up(pthread_t thread, uint64_t serial)
                      request_id(g->q));
     /* Here, since its thread will hardly come to it. */
     access_log_end(g->q);
-    leave(g);
+    unlock_guard(g);
     return true;
 }

@@ -31,21 +31,21 @@ CHECK_RESULT int interrupt_open(void);
 /* A guard in use by a request thread, from its beginning to its end. Any thread;
  * the GIL does not matter. */
 struct request_guard;
-void interrupt_enlist(struct request_guard *g);
-void interrupt_delist(struct request_guard *g);
+void interrupt_register(struct request_guard *g);
+void interrupt_unregister(struct request_guard *g);
 
 /* -- for a watchdog: any one thread, GIL not held ------------------------------- */
 
 /* Interrupts what the main thread does, if that is a cancelled request. False:
- * the application has taken the signal, interrupt_others() has to do. To be
+ * the application has taken the signal, interrupt_all_threads() has to do. To be
  * repeated: a blocking call may just have been about to begin. */
-CHECK_RESULT bool interrupt_main(void);
+CHECK_RESULT bool interrupt_main_thread(void);
 
 /* The same for all cancelled requests, by the GIL. To be repeated. */
-void interrupt_others(void);
+void interrupt_all_threads(void);
 
 /* Answers a cancelled request in its thread's place: 504, or a broken transfer.
  * False: the thread is sending or reading just now, or has ended it. */
-CHECK_RESULT bool interrupt_give_up(pthread_t thread, uint64_t serial);
+CHECK_RESULT bool interrupt_answer(pthread_t thread, uint64_t serial);
 
 #endif

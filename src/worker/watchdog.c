@@ -214,8 +214,8 @@ interrupt_again(const struct watchdog *w, struct watched *t, int64_t now)
         return;
     }
     t->interrupted_ms = now;
-    if (t != w->threads || !interrupt_main()) {
-        interrupt_others();
+    if (t != w->threads || !interrupt_main_thread()) {
+        interrupt_all_threads();
     }
 }
 
@@ -242,7 +242,7 @@ follow_up(struct watchdog *w, struct watched *t, int64_t now)
         say(w, t, "does not end by --request-timeout; its process has to go");
     }
     if (t->stage == STAGE_LOST && !t->answered) {
-        t->answered = interrupt_give_up(t->id, t->serial);
+        t->answered = interrupt_answer(t->id, t->serial);
     }
 }
 

@@ -137,7 +137,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
     }
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();
-    interrupt_enlist(&t->guard);
+    interrupt_register(&t->guard);
     if (r < 0) {
         wsgi_thread_free(&t);
     }
@@ -153,7 +153,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     if (t == NULL) {
         return;
     }
-    interrupt_delist(&t->guard);
+    interrupt_unregister(&t->guard);
     PyEval_RestoreThread(t->state);
     error_stream_end_line();
     environ_fini(&t->environs);

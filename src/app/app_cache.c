@@ -255,10 +255,10 @@ load(struct app *a, struct file_id stamp)
     }
     gc_begin_load();
     PyObject *callable = app_spec_load(a->target);
-    PyObject *exc = callable == NULL ? py_catch() : NULL;
+    PyObject *exc = callable == NULL ? PyErr_GetRaisedException() : NULL;
     gc_end_load();
     if (exc != NULL && request_timeout_matches(exc)) {
-        py_rethrow(exc); /* says nothing about the application */
+        PyErr_SetRaisedException(exc); /* says nothing about the application */
         return NULL;
     }
     if (callable == NULL) {

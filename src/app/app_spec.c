@@ -303,7 +303,7 @@ module_name(const struct app_spec *t)
             PyUnicode_DecodeFSDefaultAndSize(slash + 1, (Py_ssize_t)n - 3);
         if (stem != NULL && PyUnicode_IsIdentifier(stem) == 1 &&
             is_free_name(stem, t->file) && !is_built_in(stem)) {
-            return py_take(&stem);
+            return py_steal(&stem);
         }
         PyErr_Clear();
     }
@@ -422,7 +422,7 @@ dotted_attribute(const struct app_spec *t, PyObject *module, const char *s,
         Py_SETREF(at, next);
         from += part + 1;
     }
-    return py_take(&at);
+    return py_steal(&at);
 }
 
 /* True for a syntax tree of this type, such as "Call". */
@@ -490,7 +490,7 @@ keyword_arguments(PyObject *ast, PyObject *call)
             return NULL;
         }
     }
-    return py_take(&named);
+    return py_steal(&named);
 }
 
 /* The syntax tree of a call of a plain name, or NULL: SyntaxError, ValueError. */
@@ -514,7 +514,7 @@ parse_call(PyObject *ast, const char *expr)
         PyErr_SetNone(PyExc_ValueError);
         return NULL;
     }
-    return py_take(&call);
+    return py_steal(&call);
 }
 
 /* Calls factory with the arguments in expr, as gunicorn understands them. */
@@ -559,7 +559,7 @@ find_callable(const struct app_spec *t, PyObject *module, const char **ret_name)
     }
     CLEANUP(py_clear) PyObject *found = dotted_attribute(t, module, t->expr, n);
     if (found == NULL || t->expr[n] == '\0') {
-        return py_take(&found);
+        return py_steal(&found);
     }
     return strcmp(t->expr + n, "()") == 0 ? PyObject_CallNoArgs(found)
                                           : call_factory(found, t->expr);
@@ -579,5 +579,5 @@ app_spec_load(const struct app_spec *t)
         module == NULL ? NULL : find_callable(t, module, &name);
     return callable == NULL || callable_check(callable, place(t), name) < 0
                ? NULL
-               : py_take(&callable);
+               : py_steal(&callable);
 }

@@ -194,10 +194,10 @@ imports_end(void)
     running--;
     /* One gone and one come in the same request go unseen until the next. */
     if (PyDict_Size(PyImport_GetModuleDict()) != modules_size) {
-        PyObject *exc = py_catch();
+        PyObject *exc = PyErr_GetRaisedException();
         note_new_modules();
         if (exc != NULL) {
-            py_rethrow(exc);
+            PyErr_SetRaisedException(exc);
         }
     }
     since_ns = file_clock_ns();

@@ -213,7 +213,7 @@ loader_load(void)
     PyObject *callable = app_cache_get_only();
     int r = callable == NULL ? EX_SOFTWARE : 0;
     if (callable == NULL) {
-        PyObject *exc = py_catch();
+        PyObject *exc = PyErr_GetRaisedException();
         if (exc != NULL) {
             print_failure(exc);
         }

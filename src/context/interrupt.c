@@ -78,7 +78,7 @@ install(void)
     }
     python_handler = sa.sa_handler;
     restore(INTERRUPT_SIGNAL);
-    return python_signals_add(INTERRUPT_SIGNAL, py_take(&handler), restore);
+    return python_signals_add(INTERRUPT_SIGNAL, py_steal(&handler), restore);
 }
 
 int

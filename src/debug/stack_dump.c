@@ -505,7 +505,7 @@ has_ended(int64_t now_ms)
     switch (gil_task_state(&dump.task)) {
     case GIL_TASK_WAITING:
         if (now_ms - dump.since_ms < GIL_WAIT_MS ||
-            !gil_task_drop(&dump.task)) {
+            !gil_task_cancel(&dump.task)) {
             return false;
         }
         without_gil();
@@ -513,7 +513,7 @@ has_ended(int64_t now_ms)
     case GIL_TASK_RUNNING:
         return now_ms - dump.since_ms >= GIL_TASK_MAX_MS;
     case GIL_TASK_IDLE:
-    case GIL_TASK_DROPPED:
+    case GIL_TASK_CANCELLED:
         break;
     }
     return true;

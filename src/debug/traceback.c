@@ -51,7 +51,7 @@ plain_lines(PyObject *exc, PyObject *why)
         Py_SETREF(frame, next);
     }
     Py_XDECREF(frame);
-    return r < 0 || PyList_Append(lines, last) < 0 ? NULL : py_take(&lines);
+    return r < 0 || PyList_Append(lines, last) < 0 ? NULL : py_steal(&lines);
 }
 
 static PyObject *
@@ -75,7 +75,8 @@ PyObject *
 traceback_format(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *lines = lines_of(exc);
-    CLEANUP(py_clear) PyObject *why = lines == NULL ? py_catch() : NULL;
+    CLEANUP(py_clear)
+    PyObject *why = lines == NULL ? PyErr_GetRaisedException() : NULL;
 
     if (why != NULL) {
         lines = plain_lines(exc, why);
@@ -102,7 +103,8 @@ traceback_prepare(void)
     PyObject *r = module == NULL
                       ? NULL
                       : PyObject_CallMethod(module, "updatecache", "i", 1);
-    CLEANUP(py_clear) PyObject *exc = r == NULL ? py_catch() : NULL;
+    CLEANUP(py_clear)
+    PyObject *exc = r == NULL ? PyErr_GetRaisedException() : NULL;
     CLEANUP(py_clear)
     PyObject *text = exc == NULL ? NULL : traceback_format(exc);
 

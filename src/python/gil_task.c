@@ -11,40 +11,41 @@
 #include <stdatomic.h>
 
 static bool
-move(struct gil_task *e, enum gil_task_state from, enum gil_task_state to)
+change_state(struct gil_task *task, enum gil_task_state from,
+             enum gil_task_state to)
 {
-    return atomic_compare_exchange_strong(&e->state, &from, to);
+    return atomic_compare_exchange_strong(&task->state, &from, to);
 }
 
 static void *
-errand_main(void *arg)
+task_main(void *arg)
 {
-    struct gil_task *e = arg;
+    struct gil_task *task = arg;
 
     log_set_patience(0);
     PyGILState_STATE gil = PyGILState_Ensure();
-    if (move(e, GIL_TASK_WAITING, GIL_TASK_RUNNING)) {
-        e->fn();
+    if (change_state(task, GIL_TASK_WAITING, GIL_TASK_RUNNING)) {
+        task->fn();
         assert(!PyErr_Occurred());
     }
     PyGILState_Release(gil);
-    atomic_store(&e->state, GIL_TASK_IDLE);
+    atomic_store(&task->state, GIL_TASK_IDLE);
     return NULL;
 }
 
 int
-gil_task_begin(struct gil_task *e, void (*fn)(void))
+gil_task_begin(struct gil_task *task, void (*fn)(void))
 {
     pthread_t id;
 
-    if (atomic_load(&e->state) != GIL_TASK_IDLE) {
+    if (atomic_load(&task->state) != GIL_TASK_IDLE) {
         return -EBUSY;
     }
-    e->fn = fn;
-    atomic_store(&e->state, GIL_TASK_WAITING);
-    int r = pthread_create(&id, NULL, errand_main, e);
+    task->fn = fn;
+    atomic_store(&task->state, GIL_TASK_WAITING);
+    int r = pthread_create(&id, NULL, task_main, task);
     if (r != 0) {
-        atomic_store(&e->state, GIL_TASK_IDLE);
+        atomic_store(&task->state, GIL_TASK_IDLE);
         return -r;
     }
     (void)pthread_detach(id);
@@ -52,13 +53,13 @@ gil_task_begin(struct gil_task *e, void (*fn)(void))
 }
 
 enum gil_task_state
-gil_task_state(struct gil_task *e)
+gil_task_state(struct gil_task *task)
 {
-    return atomic_load(&e->state);
+    return atomic_load(&task->state);
 }
 
 bool
-gil_task_drop(struct gil_task *e)
+gil_task_cancel(struct gil_task *task)
 {
-    return move(e, GIL_TASK_WAITING, GIL_TASK_DROPPED);
+    return change_state(task, GIL_TASK_WAITING, GIL_TASK_CANCELLED);
 }

@@ -22,7 +22,7 @@ enum gil_task_state {
     GIL_TASK_IDLE,
     GIL_TASK_WAITING, /* for the GIL */
     GIL_TASK_RUNNING,
-    GIL_TASK_DROPPED /* its thread still waits for the GIL, to do nothing */
+    GIL_TASK_CANCELLED /* its thread still waits for the GIL, to do nothing */
 };
 
 struct gil_task {
@@ -31,11 +31,11 @@ struct gil_task {
 };
 
 /* IDLE -> WAITING -> RUNNING -> IDLE. -EBUSY where it is not IDLE. */
-CHECK_RESULT int gil_task_begin(struct gil_task *e, void (*fn)(void));
+CHECK_RESULT int gil_task_begin(struct gil_task *task, void (*fn)(void));
 
-enum gil_task_state gil_task_state(struct gil_task *e);
+enum gil_task_state gil_task_state(struct gil_task *task);
 
 /* True: it had not begun and will not. */
-CHECK_RESULT bool gil_task_drop(struct gil_task *e);
+CHECK_RESULT bool gil_task_cancel(struct gil_task *task);
 
 #endif

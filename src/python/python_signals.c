@@ -173,7 +173,7 @@ show_all(void)
         own->restore(number);
     }
     /* What the application puts in its place must not free it. */
-    return py_take(&handler) == NULL ? -1 : 0;
+    return py_steal(&handler) == NULL ? -1 : 0;
 }
 
 int

@@ -139,12 +139,12 @@ make_all(struct after_response *a, PyObject *calls)
 void
 after_response_run(struct after_response *a)
 {
-    CLEANUP(py_clear) PyObject *context = py_take(&a->context);
+    CLEANUP(py_clear) PyObject *context = py_steal(&a->context);
     bool is_inside = PyContext_Enter(context) == 0;
 
     failure_note(a->guard, "entering the request's context");
     while (a->calls != NULL) {
-        make_all(a, py_take(&a->calls));
+        make_all(a, py_steal(&a->calls));
         if (a->guard->forked) {
             return;
         }

@@ -508,5 +508,5 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
         (data != NULL && PyDict_SetItem(dict, c->key_data, data) < 0)) {
         return NULL;
     }
-    return py_take(&dict);
+    return py_steal(&dict);
 }

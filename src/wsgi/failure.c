@@ -44,7 +44,7 @@ log_exception(struct request_guard *g, PyObject *exc, const char *where)
 void
 failure_note(struct request_guard *g, const char *where)
 {
-    CLEANUP(py_clear) PyObject *exc = py_catch();
+    CLEANUP(py_clear) PyObject *exc = PyErr_GetRaisedException();
 
     if (exc != NULL) {
         log_exception(g, exc, where);
@@ -164,7 +164,7 @@ answer_exception(struct request_guard *g, PyObject *exc)
 void
 failure_answer(struct request_guard *g)
 {
-    CLEANUP(py_clear) PyObject *exc = py_catch();
+    CLEANUP(py_clear) PyObject *exc = PyErr_GetRaisedException();
 
     ASSERT_GIL();
     if (exc != NULL) {

@@ -55,7 +55,7 @@ file_wrapper_next(PyObject *self)
         return NULL;
     }
     int more = PyObject_IsTrue(block);
-    return more > 0 ? py_take(&block) : NULL;
+    return more > 0 ? py_steal(&block) : NULL;
 }
 
 /* Both middleware and the gateway may close; the file is closed once. A file

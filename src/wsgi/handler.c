@@ -247,7 +247,7 @@ expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
 static void
 end_forked_child(struct request *q)
 {
-    CLEANUP(py_clear) PyObject *exc = py_catch();
+    CLEANUP(py_clear) PyObject *exc = PyErr_GetRaisedException();
     CLEANUP(py_clear) PyObject *code = NULL;
 
     q->exit_status = 1;
@@ -265,7 +265,7 @@ end_forked_child(struct request *q)
         log_error("a child process that the application forked came back into "
                   "the gateway; it must end with os._exit()");
         if (exc != NULL) {
-            py_rethrow(Py_NewRef(exc));
+            PyErr_SetRaisedException(Py_NewRef(exc));
             PyErr_Print();
         }
     }

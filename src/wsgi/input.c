@@ -131,7 +131,7 @@ read_bytes(InputObject *in, size_t want)
     cap = size_min(want, cap > ahead_len(in) ? cap : ahead_len(in));
     bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
     if (bytes == NULL || want == 0) {
-        return py_take(&bytes);
+        return py_steal(&bytes);
     }
     len = take_ahead(in, PyBytes_AS_STRING(bytes), cap);
     while (len < want) {
@@ -156,7 +156,7 @@ read_bytes(InputObject *in, size_t want)
     if (len < cap && _PyBytes_Resize(&bytes, (Py_ssize_t)len) < 0) {
         return NULL;
     }
-    return py_take(&bytes);
+    return py_steal(&bytes);
 }
 
 /* Up to want bytes as soon as there are any. */
@@ -168,7 +168,7 @@ read_some(InputObject *in, size_t want)
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
 
     if (bytes == NULL || cap == 0) {
-        return py_take(&bytes);
+        return py_steal(&bytes);
     }
     ssize_t n = (ssize_t)take_ahead(in, PyBytes_AS_STRING(bytes), cap);
     if (n == 0) {
@@ -177,7 +177,7 @@ read_some(InputObject *in, size_t want)
     if (n < 0 || _PyBytes_Resize(&bytes, n) < 0) {
         return NULL;
     }
-    return py_take(&bytes);
+    return py_steal(&bytes);
 }
 
 /* A line of at most want bytes; waits for no byte behind it. */
@@ -316,7 +316,7 @@ input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
             break;
         }
     }
-    return py_take(&lines);
+    return py_steal(&lines);
 }
 
 static PyObject *

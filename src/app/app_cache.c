@@ -39,17 +39,17 @@ enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
 /* All fields but lock are protected by the GIL. */
 struct app {
     struct app *next; /* in its bucket */
-    struct app_spec own_target;
-    const struct app_spec *target;
+    struct app_spec own_spec;
+    const struct app_spec *spec;
     PyThread_type_lock lock; /* held while loading */
     unsigned long loader;    /* thread that holds it, 0 = none */
     enum app_state state;
-    PyObject *callable;          /* READY */
-    struct file_id stamp;        /* READY: the script as it was loaded */
-    PyObject *text;              /* FAILED: what happened, with its traceback */
-    PyObject *exc;               /* FAILED, --debug: the exception itself */
-    struct failed_imports watch; /* FAILED */
-    int64_t retry_at_ms;         /* FAILED */
+    PyObject *callable;   /* READY */
+    struct file_id stamp; /* READY: the script as it was loaded */
+    PyObject *text;       /* FAILED: what happened, with its traceback */
+    PyObject *exc;        /* FAILED, --debug: the exception itself */
+    struct failed_imports failed; /* FAILED */
+    int64_t retry_at_ms;          /* FAILED */
 };
 
 static const struct config *config;
@@ -57,8 +57,8 @@ static const char *scripts_dir;
 static struct app *only_app;
 static atomic_bool only_is_ready;
 static struct app *buckets[BUCKETS];
-static PyObject *load_error; /* exception types */
-static PyObject *not_found;
+static PyObject *load_error_type; /* exception types */
+static PyObject *not_found_type;
 static int loads_running;
 static long gc_threshold; /* to be restored, 0 = not raised */
 
@@ -104,7 +104,7 @@ gc_begin_load(void)
  * through at the first request, where the next object that is made goes beyond
  * the old threshold. What the application has frozen itself stays so. */
 static void
-gc_make_old(PyObject *gc)
+gc_move_to_old(PyObject *gc)
 {
     CLEANUP(py_clear)
     PyObject *frozen = PyObject_CallMethod(gc, "get_freeze_count", NULL);
@@ -125,7 +125,8 @@ gc_end_load(void)
     }
     CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
     if (gc != NULL) {
-        gc_make_old(gc); /* before the first object beyond the old threshold */
+        gc_move_to_old(
+            gc); /* before the first object beyond the old threshold */
     }
     /* Unless the application has set its own meanwhile. */
     if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {
@@ -148,7 +149,7 @@ summary_of(const struct app *a, PyObject *exc)
         PyErr_Clear();
     }
     bool has_text = text != NULL && PyUnicode_GetLength(text) > 0;
-    return PyUnicode_FromFormat("%s %s: %s%s%V", a->target->shown, what,
+    return PyUnicode_FromFormat("%s %s: %s%s%V", a->spec->display_name, what,
                                 Py_TYPE(exc)->tp_name, has_text ? ": " : "",
                                 has_text ? text : NULL, "");
 }
@@ -188,19 +189,19 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     }
     PyErr_Clear();
 
-    failed_imports_clear(&a->watch);
-    if (a->target->file != NULL) {
-        failed_imports_add(&a->watch, a->target->file, stamp);
+    failed_imports_clear(&a->failed);
+    if (a->spec->file != NULL) {
+        failed_imports_add(&a->failed, a->spec->file, stamp);
     }
     else {
-        failed_imports_add_module(&a->watch, a->target->module);
+        failed_imports_add_module(&a->failed, a->spec->module);
     }
-    failed_imports_add_exception(&a->watch, exc);
-    for (size_t i = 0; i < a->watch.n; i++) {
-        imports_add(a->watch.v[i].path, a->watch.v[i].stamp);
+    failed_imports_add_exception(&a->failed, exc);
+    for (size_t i = 0; i < a->failed.n; i++) {
+        imports_add(a->failed.v[i].path, a->failed.v[i].stamp);
     }
     a->retry_at_ms =
-        clock_ms() + (a->watch.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
+        clock_ms() + (a->failed.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
     a->state = APP_FAILED;
     Py_CLEAR(a->callable);
 }
@@ -211,7 +212,7 @@ raise_from(PyObject *text, PyObject *cause)
 {
     CLEANUP(py_clear)
     PyObject *error =
-        PyObject_CallOneArg(load_error, text != NULL ? text : Py_None);
+        PyObject_CallOneArg(load_error_type, text != NULL ? text : Py_None);
     if (error == NULL) {
         Py_XDECREF(cause);
         return;
@@ -219,12 +220,12 @@ raise_from(PyObject *text, PyObject *cause)
     if (cause != NULL) {
         PyException_SetCause(error, cause);
     }
-    PyErr_SetObject(load_error, error);
+    PyErr_SetObject(load_error_type, error);
 }
 
 /* Whatever exc is; takes the reference. */
 static PyObject *
-fail(struct app *a, PyObject *exc, struct file_id stamp)
+fail_load(struct app *a, PyObject *exc, struct file_id stamp)
 {
     CLEANUP(py_clear) PyObject *summary = summary_of(a, exc);
     PyErr_Clear();
@@ -238,7 +239,7 @@ fail(struct app *a, PyObject *exc, struct file_id stamp)
 /* New files in a folder already looked at are seen without this only when the
  * folder's time has changed since. */
 static void
-forget_folders(void)
+clear_importer_cache(void)
 {
     PyObject *cache = PySys_GetObject("path_importer_cache"); /* borrowed */
     if (cache != NULL && PyDict_Check(cache)) {
@@ -250,11 +251,11 @@ static PyObject *
 load(struct app *a, struct file_id stamp)
 {
     if (a->state == APP_FAILED) {
-        failed_imports_forget_changed(&a->watch);
-        forget_folders();
+        failed_imports_unload_changed(&a->failed);
+        clear_importer_cache();
     }
     gc_begin_load();
-    PyObject *callable = app_spec_load(a->target);
+    PyObject *callable = app_spec_load(a->spec);
     PyObject *exc = callable == NULL ? PyErr_GetRaisedException() : NULL;
     gc_end_load();
     if (exc != NULL && request_timeout_matches(exc)) {
@@ -262,7 +263,7 @@ load(struct app *a, struct file_id stamp)
         return NULL;
     }
     if (callable == NULL) {
-        return exc == NULL ? NULL : fail(a, exc, stamp);
+        return exc == NULL ? NULL : fail_load(a, exc, stamp);
     }
     Py_XSETREF(a->callable, Py_NewRef(callable));
     a->stamp = stamp;
@@ -270,7 +271,7 @@ load(struct app *a, struct file_id stamp)
     if (a == only_app) {
         atomic_store(&only_is_ready, true);
     }
-    failed_imports_clear(&a->watch);
+    failed_imports_clear(&a->failed);
     Py_CLEAR(a->text);
     Py_CLEAR(a->exc);
     return callable;
@@ -279,7 +280,7 @@ load(struct app *a, struct file_id stamp)
 /* One script of several is loaded anew when it changed, as people know it from
  * CGI; the one APP only by a reload. */
 static bool
-is_fresh(const struct app *a, const struct file_id *stamp)
+is_current(const struct app *a, const struct file_id *stamp)
 {
     return a->state == APP_READY &&
            (a == only_app || file_id_equal(&a->stamp, stamp));
@@ -289,11 +290,11 @@ static PyObject *
 load_or_fail(struct app *a, struct file_id stamp)
 {
     /* Another thread may have done it while this one waited. */
-    if (is_fresh(a, &stamp)) {
+    if (is_current(a, &stamp)) {
         return Py_NewRef(a->callable);
     }
     if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
-        !failed_imports_changed(&a->watch)) {
+        !failed_imports_changed(&a->failed)) {
         raise_from(a->text, Py_XNewRef(a->exc));
         return NULL;
     }
@@ -323,15 +324,16 @@ wait_for_lock(struct app *a)
 }
 
 static PyObject *
-get(struct app *a, struct file_id stamp)
+get_callable(struct app *a, struct file_id stamp)
 {
-    if (is_fresh(a, &stamp)) {
+    if (is_current(a, &stamp)) {
         return Py_NewRef(a->callable);
     }
     unsigned long me = PyThread_get_thread_ident();
     if (a->loader == me) {
-        return PyErr_Format(load_error, "%s asks for itself while it is loaded",
-                            a->target->shown);
+        return PyErr_Format(load_error_type,
+                            "%s asks for itself while it is loaded",
+                            a->spec->display_name);
     }
     if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK) && !wait_for_lock(a)) {
         return NULL;
@@ -350,7 +352,7 @@ new_app(void)
 {
     struct app *a = calloc(1, sizeof(*a));
     if (a != NULL) {
-        failed_imports_init(&a->watch);
+        failed_imports_init(&a->failed);
         a->lock = PyThread_allocate_lock();
     }
     if (a == NULL || a->lock == NULL) {
@@ -367,7 +369,7 @@ app_of_script(const char *path)
 {
     struct app **bucket = &buckets[hash_bytes(path, strlen(path)) % BUCKETS];
     for (struct app *a = *bucket; a != NULL; a = a->next) {
-        if (strcmp(a->target->file, path) == 0) {
+        if (strcmp(a->spec->file, path) == 0) {
             return a;
         }
     }
@@ -375,13 +377,13 @@ app_of_script(const char *path)
     if (a == NULL) {
         return NULL;
     }
-    if (app_spec_init_file(&a->own_target, path, config->callable) < 0) {
+    if (app_spec_init_file(&a->own_spec, path, config->callable) < 0) {
         PyThread_free_lock(a->lock);
         free(a);
         PyErr_NoMemory();
         return NULL;
     }
-    a->target = &a->own_target;
+    a->spec = &a->own_spec;
     a->next = *bucket;
     *bucket = a;
     return a;
@@ -398,12 +400,13 @@ raise_not_found(const struct request *q, int err)
                                          "backslashreplace");
     return name == NULL
                ? NULL
-               : PyErr_Format(
-                     not_found, "no script below %s (SCRIPT_FILENAME is %R%s)",
-                     scripts_dir, name,
-                     err == -EACCES ? ", a file that is not named .py, .wsgi, "
-                                      ".cgi or .fcgi, nor executable"
-                                    : "");
+               : PyErr_Format(not_found_type,
+                              "no script below %s (SCRIPT_FILENAME is %R%s)",
+                              scripts_dir, name,
+                              err == -EACCES
+                                  ? ", a file that is not named .py, .wsgi, "
+                                    ".cgi or .fcgi, nor executable"
+                                  : "");
 }
 
 static PyObject *
@@ -423,7 +426,7 @@ get_script(struct request *q)
     }
     struct app *a = app_of_script(s.path);
     script_fini(&s);
-    return a == NULL ? NULL : get(a, file_id_of(&s.st));
+    return a == NULL ? NULL : get_callable(a, file_id_of(&s.st));
 }
 
 PyObject *
@@ -431,10 +434,10 @@ app_cache_get_only(void)
 {
     ASSERT_GIL();
     struct file_id stamp = {0, 0, 0, 0};
-    if (only_app->state != APP_READY && only_app->target->file != NULL) {
-        stamp = file_id_of_path(only_app->target->file);
+    if (only_app->state != APP_READY && only_app->spec->file != NULL) {
+        stamp = file_id_of_path(only_app->spec->file);
     }
-    return get(only_app, stamp);
+    return get_callable(only_app, stamp);
 }
 
 PyObject *
@@ -453,28 +456,28 @@ app_cache_only_is_ready(void)
 bool
 app_cache_is_not_found(PyObject *exc)
 {
-    return PyErr_GivenExceptionMatches(exc, not_found) != 0;
+    return PyErr_GivenExceptionMatches(exc, not_found_type) != 0;
 }
 
 int
-app_cache_init(const struct config *from, const struct app_spec *target,
+app_cache_init(const struct config *from, const struct app_spec *spec,
                const char *scripts_in)
 {
     config = from;
     scripts_dir = scripts_in;
-    load_error =
+    load_error_type =
         PyErr_NewException("_wsgi_cgi.LoadError", PyExc_RuntimeError, NULL);
-    not_found =
+    not_found_type =
         PyErr_NewException("_wsgi_cgi.ScriptNotFound", PyExc_LookupError, NULL);
-    if (load_error == NULL || not_found == NULL) {
+    if (load_error_type == NULL || not_found_type == NULL) {
         return -1;
     }
-    if (target != NULL) {
+    if (spec != NULL) {
         only_app = new_app();
         if (only_app == NULL) {
             return -1;
         }
-        only_app->target = target;
+        only_app->spec = spec;
     }
     return 0;
 }

@@ -27,7 +27,7 @@
 /* One of the two is NULL: the one APP, or the absolute path of --scripts-in; both
  * borrowed for ever. Once, before anything below. 0, or -1 with an exception. */
 CHECK_RESULT int app_cache_init(const struct config *config,
-                                const struct app_spec *target,
+                                const struct app_spec *spec,
                                 const char *scripts_in);
 
 /* The callable for this request: new reference. NULL with an exception:

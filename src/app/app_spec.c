@@ -111,7 +111,7 @@ set_text(char **to, const char *from, size_t n)
 /* A name no import asks for: the same for the same path in every process, so
  * that what one pickles another can read. */
 static bool
-set_made_up_name(struct app_spec *t)
+set_generated_name(struct app_spec *t)
 {
     const char *slash = strrchr(t->file, '/');
     const char *base = slash == NULL ? t->file : slash + 1;
@@ -157,7 +157,7 @@ parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
         return r;
     }
     t->file = strdup(path);
-    return t->file != NULL && set_made_up_name(t) ? 0 : -ENOMEM;
+    return t->file != NULL && set_generated_name(t) ? 0 : -ENOMEM;
 }
 
 static int
@@ -187,10 +187,10 @@ parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
         return -ENOMEM;
     }
     if (is_wsgi_module(app)) {
-        free(t->shown);
-        if (asprintf(&t->shown, "%s (the module: there is no such file)", app) <
-            0) {
-            t->shown = NULL;
+        free(t->display_name);
+        if (asprintf(&t->display_name, "%s (the module: there is no such file)",
+                     app) < 0) {
+            t->display_name = NULL;
             return -ENOMEM;
         }
     }
@@ -204,15 +204,15 @@ parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
 }
 
 int
-app_spec_parse(const char *app, const char *callable,
-               struct app_spec *ret_target, char *why, size_t why_size)
+app_spec_parse(const char *app, const char *callable, struct app_spec *ret_spec,
+               char *why, size_t why_size)
 {
-    struct app_spec t = {.alone = true};
+    struct app_spec t = {.is_only_app = true};
     int r = -ENOMEM;
 
-    t.shown = strdup(app);
+    t.display_name = strdup(app);
     t.expr = callable == NULL ? NULL : strdup(callable);
-    if (t.shown != NULL && (callable == NULL || t.expr != NULL)) {
+    if (t.display_name != NULL && (callable == NULL || t.expr != NULL)) {
         r = is_file_form(app) ? parse_file(app, &t, why, why_size)
                               : parse_module(app, &t, why, why_size);
     }
@@ -223,19 +223,19 @@ app_spec_parse(const char *app, const char *callable,
         app_spec_fini(&t);
         return r;
     }
-    *ret_target = t;
+    *ret_spec = t;
     return 0;
 }
 
 int
 app_spec_init_file(struct app_spec *t, const char *path, const char *callable)
 {
-    *t = (struct app_spec){.alone = false};
-    t->shown = strdup(path);
+    *t = (struct app_spec){.is_only_app = false};
+    t->display_name = strdup(path);
     t->file = strdup(path);
     t->expr = callable == NULL ? NULL : strdup(callable);
-    if (t->shown == NULL || t->file == NULL ||
-        (callable != NULL && t->expr == NULL) || !set_made_up_name(t)) {
+    if (t->display_name == NULL || t->file == NULL ||
+        (callable != NULL && t->expr == NULL) || !set_generated_name(t)) {
         app_spec_fini(t);
         return -ENOMEM;
     }
@@ -245,18 +245,18 @@ app_spec_init_file(struct app_spec *t, const char *path, const char *callable)
 void
 app_spec_fini(struct app_spec *t)
 {
-    free(t->shown);
+    free(t->display_name);
     free(t->file);
     free(t->module);
     free(t->expr);
-    *t = (struct app_spec){.alone = false};
+    *t = (struct app_spec){.is_only_app = false};
 }
 
 /* -- the module's name ------------------------------------------------------- */
 
 /* True where sys.modules has no such module, or this very file under it. */
 static bool
-is_free_name(PyObject *name, const char *file)
+is_name_available(PyObject *name, const char *file)
 {
     PyObject *m = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
     if (m == NULL) {
@@ -291,18 +291,18 @@ is_built_in(PyObject *name)
  * file a second time. Where this could hide some other module, and for one
  * script of several, the made-up name. Never "__main__". */
 static PyObject *
-module_name(const struct app_spec *t)
+choose_module_name(const struct app_spec *t)
 {
     const char *slash = t->file == NULL ? NULL : strrchr(t->file, '/');
     size_t n = slash == NULL ? 0 : strlen(slash + 1);
 
-    if (t->alone && n > 3 && ends_with(slash + 1, n, ".py") &&
+    if (t->is_only_app && n > 3 && ends_with(slash + 1, n, ".py") &&
         is_identifier(slash + 1, n - 3)) {
         CLEANUP(py_clear)
         PyObject *stem =
             PyUnicode_DecodeFSDefaultAndSize(slash + 1, (Py_ssize_t)n - 3);
         if (stem != NULL && PyUnicode_IsIdentifier(stem) == 1 &&
-            is_free_name(stem, t->file) && !is_built_in(stem)) {
+            is_name_available(stem, t->file) && !is_built_in(stem)) {
             return py_steal(&stem);
         }
         PyErr_Clear();
@@ -313,7 +313,7 @@ module_name(const struct app_spec *t)
 /* -- the import ----------------------------------------------------------------- */
 
 static void
-forget_module(PyObject *name)
+unload_module(PyObject *name)
 {
     PyObject *modules = PyImport_GetModuleDict();
     if (PyDict_GetItemWithError(modules, name) != NULL) {
@@ -341,15 +341,15 @@ add_folder(const char *file)
 static PyObject *
 import_file(const struct app_spec *t)
 {
-    CLEANUP(py_clear) PyObject *name = module_name(t);
+    CLEANUP(py_clear) PyObject *name = choose_module_name(t);
     CLEANUP(py_clear) PyObject *path = PyUnicode_DecodeFSDefault(t->file);
     if (name == NULL || path == NULL) {
         return NULL;
     }
     /* Executing a module anew would happen in the old one's namespace. */
-    forget_module(name);
+    unload_module(name);
     CLEANUP(py_clear) PyObject *code = bytecode_load(t->file);
-    if (code == NULL || (!t->alone && add_folder(t->file) < 0) ||
+    if (code == NULL || (!t->is_only_app && add_folder(t->file) < 0) ||
         spawn_add_script(name, path) < 0) {
         return NULL;
     }
@@ -360,9 +360,9 @@ import_file(const struct app_spec *t)
 
 /* For messages: where the callable is looked for. */
 static const char *
-place(const struct app_spec *t)
+location_of(const struct app_spec *t)
 {
-    return t->file != NULL ? t->shown : t->module;
+    return t->file != NULL ? t->display_name : t->module;
 }
 
 static PyObject *
@@ -373,7 +373,7 @@ raise_missing(const struct app_spec *t, const char *name, size_t n)
         PyUnicode_DecodeUTF8(name, (Py_ssize_t)n, "backslashreplace");
     return text == NULL ? NULL
                         : PyErr_Format(PyExc_AttributeError, "%s has no '%U'",
-                                       place(t), text);
+                                       location_of(t), text);
 }
 
 static PyObject *
@@ -396,7 +396,7 @@ default_callable(const struct app_spec *t, PyObject *module,
     return PyErr_Format(PyExc_AttributeError,
                         "%s has neither 'application' nor 'app' (--callable "
                         "names another)",
-                        place(t));
+                        location_of(t));
 }
 
 /* a.b.c of the module. */
@@ -577,7 +577,8 @@ app_spec_load(const struct app_spec *t)
     CLEANUP(py_clear)
     PyObject *callable =
         module == NULL ? NULL : find_callable(t, module, &name);
-    return callable == NULL || callable_check(callable, place(t), name) < 0
+    return callable == NULL ||
+                   callable_check(callable, location_of(t), name) < 0
                ? NULL
                : py_steal(&callable);
 }

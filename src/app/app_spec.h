@@ -17,11 +17,11 @@
 #include <stdbool.h>
 
 struct app_spec {
-    char *shown;  /* for messages: the path, or MODULE as written */
-    char *file;   /* absolute path, NULL for a module */
+    char *display_name; /* for messages: the path, or MODULE as written */
+    char *file;         /* absolute path, NULL for a module */
     char *module; /* name of the module; a file's is made up from its path */
     char *expr;   /* what to call in it; NULL = application, then app */
-    bool alone;   /* the one application of the process */
+    bool is_only_app; /* the one application of the process */
 };
 
 /* Takes APP apart: a file where it holds a "/", ends like a script or names a
@@ -29,7 +29,7 @@ struct app_spec {
  * arguments; callable (may be NULL) stands in where APP has none. 0, or -EINVAL
  * (the grammar) or another -errno (the file), with a sentence in why. */
 CHECK_RESULT int app_spec_parse(const char *app, const char *callable,
-                                struct app_spec *ret_target, char *why,
+                                struct app_spec *ret_spec, char *why,
                                 size_t why_size);
 
 /* True for a name (n bytes) that ends like a script's: .py, .wsgi, .cgi, .fcgi. */

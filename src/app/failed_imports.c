@@ -12,38 +12,38 @@
 enum { CHAIN_MAX = 16, FRAMES_MAX = 1000 };
 
 void
-failed_imports_init(struct failed_imports *w)
+failed_imports_init(struct failed_imports *f)
 {
-    w->n = 0;
+    f->n = 0;
 }
 
 void
-failed_imports_clear(struct failed_imports *w)
+failed_imports_clear(struct failed_imports *f)
 {
-    while (w->n > 0) {
-        free(w->v[--w->n].path);
+    while (f->n > 0) {
+        free(f->v[--f->n].path);
     }
 }
 
 void
-failed_imports_add(struct failed_imports *w, const char *path,
+failed_imports_add(struct failed_imports *f, const char *path,
                    struct file_id stamp)
 {
-    for (size_t i = 0; i < w->n; i++) {
-        if (strcmp(w->v[i].path, path) == 0) {
+    for (size_t i = 0; i < f->n; i++) {
+        if (strcmp(f->v[i].path, path) == 0) {
             return;
         }
     }
-    char *copy = w->n < FAILED_IMPORTS_MAX ? strdup(path) : NULL;
+    char *copy = f->n < FAILED_IMPORTS_MAX ? strdup(path) : NULL;
     if (copy != NULL) {
-        w->v[w->n].path = copy;
-        w->v[w->n++].stamp = stamp;
+        f->v[f->n].path = copy;
+        f->v[f->n++].stamp = stamp;
     }
 }
 
 /* A file name of Python's; names such as "<frozen importlib>" are no files. */
 static void
-add_name(struct failed_imports *w, PyObject *name)
+add_name(struct failed_imports *f, PyObject *name)
 {
     const char *path =
         name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
@@ -53,12 +53,12 @@ add_name(struct failed_imports *w, PyObject *name)
     }
     struct file_id stamp = file_id_of_path(path);
     if (path[0] == '/' && file_id_exists(&stamp)) {
-        failed_imports_add(w, path, stamp);
+        failed_imports_add(f, path, stamp);
     }
 }
 
 static void
-add_traceback(struct failed_imports *w, PyObject *exc)
+add_traceback(struct failed_imports *f, PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(exc);
     PyObject *at = traceback;
@@ -66,7 +66,7 @@ add_traceback(struct failed_imports *w, PyObject *exc)
          i++) {
         PyTracebackObject *tb = (PyTracebackObject *)at;
         PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
-        add_name(w, code->co_filename);
+        add_name(f, code->co_filename);
         Py_DECREF(code);
         at = (PyObject *)tb->tb_next;
     }
@@ -74,7 +74,7 @@ add_traceback(struct failed_imports *w, PyObject *exc)
 
 /* folder/NAME.py and folder/NAME/__init__.py, which are not there yet. */
 static void
-add_module_in(struct failed_imports *w, PyObject *folder, const char *name)
+add_module_in(struct failed_imports *f, PyObject *folder, const char *name)
 {
     static const char *const ends[] = {".py", "/__init__.py"};
     const char *dir = PyUnicode_Check(folder) ? PyUnicode_AsUTF8(folder) : NULL;
@@ -84,7 +84,7 @@ add_module_in(struct failed_imports *w, PyObject *folder, const char *name)
          i++) {
         int n = snprintf(path, sizeof(path), "%s/%s%s", dir, name, ends[i]);
         if (n > 0 && (size_t)n < sizeof(path)) {
-            failed_imports_add(w, path, file_id_of_path(path));
+            failed_imports_add(f, path, file_id_of_path(path));
         }
     }
     PyErr_Clear();
@@ -110,7 +110,7 @@ folders_of(PyObject *name, const char *dot)
 }
 
 static void
-add_missing(struct failed_imports *w, PyObject *exc)
+add_missing(struct failed_imports *f, PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *name = PyObject_GetAttrString(exc, "name");
     const char *text =
@@ -120,7 +120,7 @@ add_missing(struct failed_imports *w, PyObject *exc)
         CLEANUP(py_clear) PyObject *folders = folders_of(name, dot);
         for (Py_ssize_t i = 0; folders != NULL && i < PyList_GET_SIZE(folders);
              i++) {
-            add_module_in(w, PyList_GET_ITEM(folders, i),
+            add_module_in(f, PyList_GET_ITEM(folders, i),
                           dot == NULL ? text : dot + 1);
         }
     }
@@ -128,19 +128,19 @@ add_missing(struct failed_imports *w, PyObject *exc)
 }
 
 void
-failed_imports_add_exception(struct failed_imports *w, PyObject *exc)
+failed_imports_add_exception(struct failed_imports *f, PyObject *exc)
 {
     PyObject *at = Py_NewRef(exc);
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
-        add_traceback(w, at);
+        add_traceback(f, at);
         if (PyErr_GivenExceptionMatches(at, PyExc_SyntaxError)) {
             CLEANUP(py_clear)
             PyObject *name = PyObject_GetAttrString(at, "filename");
             PyErr_Clear();
-            add_name(w, name);
+            add_name(f, name);
         }
         if (PyErr_GivenExceptionMatches(at, PyExc_ModuleNotFoundError)) {
-            add_missing(w, at);
+            add_missing(f, at);
         }
         PyObject *next = PyException_GetCause(at);
         if (next == NULL) {
@@ -152,27 +152,27 @@ failed_imports_add_exception(struct failed_imports *w, PyObject *exc)
 }
 
 void
-failed_imports_add_module(struct failed_imports *w, const char *name)
+failed_imports_add_module(struct failed_imports *f, const char *name)
 {
     PyObject *m = PyDict_GetItemString(PyImport_GetModuleDict(), name);
     CLEANUP(py_clear)
     PyObject *file = m == NULL ? NULL : PyObject_GetAttrString(m, "__file__");
     PyErr_Clear();
-    add_name(w, file);
+    add_name(f, file);
 }
 
 static bool
-is_changed(const struct failed_imports *w, size_t i)
+is_changed(const struct failed_imports *f, size_t i)
 {
-    struct file_id now = file_id_of_path(w->v[i].path);
-    return !file_id_equal(&now, &w->v[i].stamp);
+    struct file_id now = file_id_of_path(f->v[i].path);
+    return !file_id_equal(&now, &f->v[i].stamp);
 }
 
 bool
-failed_imports_changed(const struct failed_imports *w)
+failed_imports_changed(const struct failed_imports *f)
 {
-    for (size_t i = 0; i < w->n; i++) {
-        if (is_changed(w, i)) {
+    for (size_t i = 0; i < f->n; i++) {
+        if (is_changed(f, i)) {
             return true;
         }
     }
@@ -180,7 +180,7 @@ failed_imports_changed(const struct failed_imports *w)
 }
 
 static void
-forget_file(const char *path)
+unload_file(const char *path)
 {
     PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
     /* A copy: deleting would upset the walk. */
@@ -202,11 +202,11 @@ forget_file(const char *path)
 }
 
 void
-failed_imports_forget_changed(const struct failed_imports *w)
+failed_imports_unload_changed(const struct failed_imports *f)
 {
-    for (size_t i = 0; i < w->n; i++) {
-        if (is_changed(w, i)) {
-            forget_file(w->v[i].path);
+    for (size_t i = 0; i < f->n; i++) {
+        if (is_changed(f, i)) {
+            unload_file(f->v[i].path);
         }
     }
 }

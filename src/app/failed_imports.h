@@ -29,24 +29,24 @@ struct failed_imports {
     size_t n;
 };
 
-void failed_imports_init(struct failed_imports *w);
-void failed_imports_clear(struct failed_imports *w);
+void failed_imports_init(struct failed_imports *f);
+void failed_imports_clear(struct failed_imports *f);
 
 /* stamp: what it looked like before it was loaded. */
-void failed_imports_add(struct failed_imports *w, const char *path,
+void failed_imports_add(struct failed_imports *f, const char *path,
                         struct file_id stamp);
 
 /* Adds the files of the exception's traceback, and of its causes'. Leaves the
  * error indicator alone. */
-void failed_imports_add_exception(struct failed_imports *w, PyObject *exc);
+void failed_imports_add_exception(struct failed_imports *f, PyObject *exc);
 
 /* The file a module was loaded from, where it is in sys.modules. */
-void failed_imports_add_module(struct failed_imports *w, const char *name);
+void failed_imports_add_module(struct failed_imports *f, const char *name);
 
-bool failed_imports_changed(const struct failed_imports *w);
+bool failed_imports_changed(const struct failed_imports *f);
 
 /* Removes the modules of changed files from sys.modules, so that they are
  * imported anew. */
-void failed_imports_forget_changed(const struct failed_imports *w);
+void failed_imports_unload_changed(const struct failed_imports *f);
 
 #endif

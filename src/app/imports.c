@@ -17,13 +17,13 @@
 static bool is_on;
 
 /* Pushed with the GIL held, taken without: only ever all of it. */
-static struct imports_file *_Atomic found;
+static struct imports_file *_Atomic new_files;
 
 /* The rest is protected by the GIL. */
-static PyObject *noted;         /* dict: names of modules looked at */
-static Py_ssize_t modules_size; /* of sys.modules, then */
-static unsigned running;        /* imports_begin() without imports_end() */
-static int64_t since_ns;        /* what is new now was imported after this */
+static PyObject *seen_modules; /* dict: names of modules looked at */
+static Py_ssize_t seen_size;   /* of sys.modules, then */
+static unsigned nrunning;      /* imports_begin() without imports_end() */
+static int64_t since_ns;       /* what is new now was imported after this */
 
 void
 imports_watch(bool on)
@@ -50,8 +50,8 @@ imports_add(const char *path, struct file_id stamp)
     if (f != NULL) {
         memcpy(f->path, path, n);
         f->stamp = stamp;
-        f->next = atomic_load(&found);
-        while (!atomic_compare_exchange_weak(&found, &f->next, f)) {
+        f->next = atomic_load(&new_files);
+        while (!atomic_compare_exchange_weak(&new_files, &f->next, f)) {
         }
     }
 }
@@ -59,7 +59,7 @@ imports_add(const char *path, struct file_id stamp)
 struct imports_file *
 imports_take(void)
 {
-    return atomic_exchange(&found, NULL);
+    return atomic_exchange(&new_files, NULL);
 }
 
 struct imports_file *
@@ -137,7 +137,7 @@ plain_attribute(PyObject *o, const char *name)
 }
 
 static void
-note_module(PyObject *m)
+add_module(PyObject *m)
 {
     CLEANUP(py_clear) PyObject *file = plain_attribute(m, "__file__");
 
@@ -157,30 +157,30 @@ note_module(PyObject *m)
 }
 
 static void
-note_new_modules(void)
+add_new_modules(void)
 {
     /* A copy: another thread may import meanwhile. */
     CLEANUP(py_clear) PyObject *all = PyDict_Copy(PyImport_GetModuleDict());
     PyObject *name = NULL, *m = NULL;
 
-    if (noted == NULL) {
-        noted = PyDict_New();
+    if (seen_modules == NULL) {
+        seen_modules = PyDict_New();
     }
-    for (Py_ssize_t at = 0;
-         all != NULL && noted != NULL && PyDict_Next(all, &at, &name, &m);) {
-        if (PyDict_Contains(noted, name) == 0 &&
-            PyDict_SetItem(noted, name, Py_None) == 0 && m != Py_None) {
-            note_module(m);
+    for (Py_ssize_t at = 0; all != NULL && seen_modules != NULL &&
+                            PyDict_Next(all, &at, &name, &m);) {
+        if (PyDict_Contains(seen_modules, name) == 0 &&
+            PyDict_SetItem(seen_modules, name, Py_None) == 0 && m != Py_None) {
+            add_module(m);
         }
         PyErr_Clear();
     }
-    modules_size = all == NULL ? 0 : PyDict_Size(all);
+    seen_size = all == NULL ? 0 : PyDict_Size(all);
 }
 
 void
 imports_begin(void)
 {
-    if (is_on && running++ == 0) {
+    if (is_on && nrunning++ == 0) {
         since_ns = file_clock_ns();
     }
 }
@@ -191,11 +191,11 @@ imports_end(void)
     if (!is_on) {
         return;
     }
-    running--;
+    nrunning--;
     /* One gone and one come in the same request go unseen until the next. */
-    if (PyDict_Size(PyImport_GetModuleDict()) != modules_size) {
+    if (PyDict_Size(PyImport_GetModuleDict()) != seen_size) {
         PyObject *exc = PyErr_GetRaisedException();
-        note_new_modules();
+        add_new_modules();
         if (exc != NULL) {
             PyErr_SetRaisedException(exc);
         }

@@ -26,14 +26,16 @@ enum { WHY_MAX = 2 * PATH_MAX + 512 };
 
 /* Set by loader_prepare(), then only read. */
 static const struct config *config;
-static struct app_spec only; /* the one APP; file and module NULL without one */
+static struct app_spec
+    only_app; /* the one APP; file and module NULL without one */
 static char scripts_dir[PATH_MAX]; /* --scripts-in, absolute */
-static char **path_dirs; /* --python-path, absolute; NULL behind the last */
+static char *
+    *python_path_dirs; /* --python-path, absolute; NULL behind the last */
 
 static bool
 has_app(void)
 {
-    return only.shown != NULL;
+    return only_app.display_name != NULL;
 }
 
 /* -- before Python ---------------------------------------------------------- */
@@ -70,20 +72,23 @@ prepare_python_path(void)
 {
     char dir[PATH_MAX];
 
-    path_dirs = calloc(config->python_path.n + 1, sizeof(*path_dirs));
-    for (size_t i = 0; path_dirs != NULL && i < config->python_path.n; i++) {
+    python_path_dirs =
+        calloc(config->python_path.n + 1, sizeof(*python_path_dirs));
+    for (size_t i = 0; python_path_dirs != NULL && i < config->python_path.n;
+         i++) {
         int r = check_dir("--python-path", config->python_path.v[i], dir,
                           sizeof(dir));
         if (r != 0) {
             return r;
         }
-        path_dirs[i] = strdup(dir);
-        if (path_dirs[i] == NULL) {
+        python_path_dirs[i] = strdup(dir);
+        if (python_path_dirs[i] == NULL) {
             break;
         }
     }
-    if (path_dirs == NULL || (config->python_path.n > 0 &&
-                              path_dirs[config->python_path.n - 1] == NULL)) {
+    if (python_path_dirs == NULL ||
+        (config->python_path.n > 0 &&
+         python_path_dirs[config->python_path.n - 1] == NULL)) {
         log_error("out of memory");
         return EX_OSERR;
     }
@@ -104,7 +109,8 @@ loader_prepare(const struct config *from)
     if (r != 0 || config->app == NULL) {
         return r;
     }
-    r = app_spec_parse(config->app, config->callable, &only, why, sizeof(why));
+    r = app_spec_parse(config->app, config->callable, &only_app, why,
+                       sizeof(why));
     if (r < 0) {
         log_error("APP %s: %s", config->app, why);
         return r == -EINVAL ? EX_USAGE : EX_NOINPUT;
@@ -115,20 +121,20 @@ loader_prepare(const struct config *from)
 const char *
 loader_script(void)
 {
-    return only.file;
+    return only_app.file;
 }
 
 /* -- with Python ---------------------------------------------------------------- */
 
 /* The folder of the script itself, as for python3 SCRIPT: links followed. */
 static int
-own_folder(char *to, size_t size)
+app_folder(char *to, size_t size)
 {
     char real[PATH_MAX];
-    if (only.file == NULL) {
+    if (only_app.file == NULL) {
         return getcwd(to, size) == NULL ? -errno : 0;
     }
-    if (realpath(only.file, real) == NULL) {
+    if (realpath(only_app.file, real) == NULL) {
         return -errno;
     }
     char *slash = strrchr(real, '/');
@@ -144,29 +150,30 @@ loader_set_path(void)
     Py_ssize_t at = 0;
 
     if (has_app()) {
-        int r = own_folder(dir, sizeof(dir));
+        int r = app_folder(dir, sizeof(dir));
         if (r < 0) {
             errno = -r;
-            PyErr_SetFromErrnoWithFilename(PyExc_OSError, only.shown);
+            PyErr_SetFromErrnoWithFilename(PyExc_OSError,
+                                           only_app.display_name);
             return -1;
         }
         if (site_insert_path(dir, at++) < 0) {
             return -1;
         }
     }
-    for (char **d = path_dirs; d != NULL && *d != NULL; d++) {
+    for (char **d = python_path_dirs; d != NULL && *d != NULL; d++) {
         if (site_add_folder(*d, &at) < 0) {
             return -1;
         }
     }
-    return has_app() ? app_cache_init(config, &only, NULL)
+    return has_app() ? app_cache_init(config, &only_app, NULL)
                      : app_cache_init(config, NULL, scripts_dir);
 }
 
 /* True where str(exc) says everything: no code has raised it, and nothing else
  * came before. (A SyntaxError has the line of the source as well.) */
 static bool
-is_sentence(PyObject *exc)
+needs_no_traceback(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *frames = PyException_GetTraceback(exc);
     CLEANUP(py_clear) PyObject *context = PyException_GetContext(exc);
@@ -182,7 +189,8 @@ print_failure(PyObject *exc)
     CLEANUP(py_clear) PyObject *cause = PyException_GetCause(exc);
     PyObject *shown = cause != NULL ? cause : exc;
     CLEANUP(py_clear)
-    PyObject *lines = is_sentence(shown) ? NULL : traceback_format(shown);
+    PyObject *lines =
+        needs_no_traceback(shown) ? NULL : traceback_format(shown);
     PyErr_Clear();
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);

@@ -413,7 +413,7 @@ static PyObject *
 get_script(struct request *q)
 {
     char dir[PATH_MAX];
-    struct script s = {.path = NULL};
+    struct found_script s = {.path = NULL};
 
     /* Each time: a deployment may change where a link leads. */
     int r =
@@ -425,7 +425,7 @@ get_script(struct request *q)
         return raise_not_found(q, r);
     }
     struct app *a = app_of_script(s.path);
-    script_fini(&s);
+    found_script_fini(&s);
     return a == NULL ? NULL : get_callable(a, file_id_of(&s.st));
 }
 

@@ -23,10 +23,10 @@
 #include <unistd.h>
 
 enum {
-    SOURCE_MAX = 64 << 20,
-    CACHED_MAX = 128 << 20,
+    SOURCE_SIZE_MAX = 64 << 20,
+    CACHE_FILE_MAX = 128 << 20,
     /* Shorter scripts are compiled as fast as a cache file is read. */
-    WORTH_CACHING = 1024,
+    CACHE_SOURCE_MIN = 1024,
     /* A change within the clock's tick of the last one leaves no trace in
      * mtime: what was written this recently is not cached. */
     SETTLED_S = 2,
@@ -36,7 +36,7 @@ enum {
 #define MAGIC "wsgi-cgi bytecode 1\n"
 
 /* The head of a cache file; path and marshalled code follow. No padding. */
-struct key {
+struct cache_key {
     char magic[24];
     int64_t python_magic;
     int64_t optimize;
@@ -53,7 +53,7 @@ struct key {
 };
 
 /* A folder of ours, and the script's name in it. */
-struct safe_path {
+struct cache_file {
     int dir_fd;
     char name[NAME_SIZE];
 };
@@ -150,10 +150,10 @@ nanoseconds(const struct timespec *t)
     return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
-static struct key
+static struct cache_key
 key_of(const char *path, const struct stat *st)
 {
-    struct key k = {
+    struct cache_key k = {
         .magic = MAGIC,
         .python_magic = PyImport_GetMagicNumber(),
         .optimize = optimize_level(),
@@ -185,7 +185,7 @@ open_private_dir(int at_fd, const char *name, mode_t forbidden)
 
 /* __pycache__ beside the script, made where the script's folder is ours. */
 static bool
-place_beside(const char *path, bool create, struct safe_path *ret)
+cache_in_pycache(const char *path, bool create, struct cache_file *ret)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL) {
@@ -218,7 +218,7 @@ place_beside(const char *path, bool create, struct safe_path *ret)
 
 /* $TMPDIR/wsgi-cgi-UID, for this user alone. */
 static bool
-place_in_tmp(const char *path, bool create, struct safe_path *ret)
+cache_in_tmp(const char *path, bool create, struct cache_file *ret)
 {
     const char *tmp = getenv("TMPDIR");
     char dir[PATH_MAX];
@@ -242,20 +242,22 @@ place_in_tmp(const char *path, bool create, struct safe_path *ret)
 }
 
 static bool
-find_place(const char *path, bool create, struct safe_path *ret)
+find_cache_file(const char *path, bool create, struct cache_file *ret)
 {
-    return place_beside(path, create, ret) || place_in_tmp(path, create, ret);
+    return cache_in_pycache(path, create, ret) ||
+           cache_in_tmp(path, create, ret);
 }
 
 /* -- reading the cache --------------------------------------------------------- */
 
-enum verdict { CACHE_GOOD, CACHE_OTHER, CACHE_DAMAGED };
+enum cache_state { CACHE_GOOD, CACHE_STALE, CACHE_DAMAGED };
 
-/* CACHE_OTHER: of an earlier state of the script, or of another one. */
-static enum verdict
-compare(const char *file, size_t len, const struct key *want, const char *path)
+/* CACHE_STALE: of an earlier state of the script, or of another one. */
+static enum cache_state
+compare(const char *file, size_t len, const struct cache_key *want,
+        const char *path)
 {
-    struct key have;
+    struct cache_key have;
     if (len < sizeof(have)) {
         return CACHE_DAMAGED;
     }
@@ -269,18 +271,18 @@ compare(const char *file, size_t len, const struct key *want, const char *path)
     if (hash_of(code, have.code_len) != have.code_hash) {
         return CACHE_DAMAGED;
     }
-    struct key same = *want;
+    struct cache_key same = *want;
     same.code_len = have.code_len;
     same.code_hash = have.code_hash;
     if (memcmp(&have, &same, sizeof(have)) != 0 ||
         memcmp(file + sizeof(have), path, have.path_len) != 0) {
-        return CACHE_OTHER;
+        return CACHE_STALE;
     }
     return CACHE_GOOD;
 }
 
 static PyObject *
-unmarshal(const char *file, size_t len, const struct key *want)
+unmarshal(const char *file, size_t len, const struct cache_key *want)
 {
     size_t at = sizeof(*want) + want->path_len;
     PyObject *code =
@@ -293,10 +295,10 @@ unmarshal(const char *file, size_t len, const struct key *want)
 
 /* New reference, or NULL, perhaps with an exception: compile. */
 static PyObject *
-cache_read(const char *path, const struct key *want)
+cache_read(const char *path, const struct cache_key *want)
 {
-    struct safe_path p;
-    if (!find_place(path, false, &p)) {
+    struct cache_file p;
+    if (!find_cache_file(path, false, &p)) {
         return NULL;
     }
     CLEANUP(fd_close) int dir_fd = p.dir_fd;
@@ -305,7 +307,7 @@ cache_read(const char *path, const struct key *want)
         openat(dir_fd, p.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-        !is_private(&st) || st.st_size > CACHED_MAX) {
+        !is_private(&st) || st.st_size > CACHE_FILE_MAX) {
         return NULL;
     }
     CLEANUP(py_clear)
@@ -315,7 +317,7 @@ cache_read(const char *path, const struct key *want)
     }
     const char *file = PyBytes_AS_STRING(bytes);
     size_t len = (size_t)PyBytes_GET_SIZE(bytes);
-    enum verdict v = compare(file, len, want, path);
+    enum cache_state v = compare(file, len, want, path);
     PyObject *code = v == CACHE_GOOD ? unmarshal(file, len, want) : NULL;
     if (v == CACHE_DAMAGED || (v == CACHE_GOOD && code == NULL)) {
         (void)unlinkat(dir_fd, p.name, 0);
@@ -330,7 +332,8 @@ may_write(const struct stat *st)
 {
     PyObject *no = PySys_GetObject("dont_write_bytecode"); /* borrowed */
     struct timespec now;
-    if (no == NULL || PyObject_IsTrue(no) != 0 || st->st_size < WORTH_CACHING ||
+    if (no == NULL || PyObject_IsTrue(no) != 0 ||
+        st->st_size < CACHE_SOURCE_MIN ||
         clock_gettime(CLOCK_REALTIME, &now) < 0) {
         return false;
     }
@@ -339,8 +342,8 @@ may_write(const struct stat *st)
 
 /* A reader sees the old file or the whole new one. */
 static void
-write_file(const struct safe_path *p, const struct key *key, const char *path,
-           const char *code)
+write_file(const struct cache_file *p, const struct cache_key *key,
+           const char *path, const char *code)
 {
     char temp[64];
     (void)snprintf(temp, sizeof(temp), ".%ld-%llx.tmp", (long)getpid(),
@@ -360,10 +363,10 @@ write_file(const struct safe_path *p, const struct key *key, const char *path,
 }
 
 static void
-cache_write(const char *path, struct key *key, PyObject *code)
+cache_write(const char *path, struct cache_key *key, PyObject *code)
 {
-    struct safe_path p;
-    if (!find_place(path, true, &p)) {
+    struct cache_file p;
+    if (!find_cache_file(path, true, &p)) {
         return;
     }
     CLEANUP(fd_close) int dir_fd = p.dir_fd;
@@ -444,13 +447,14 @@ bytecode_load(const char *path)
     if (!S_ISREG(st.st_mode)) {
         return raise_os(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, name);
     }
-    struct key key = key_of(path, &st);
-    PyObject *code = st.st_size < WORTH_CACHING ? NULL : cache_read(path, &key);
+    struct cache_key key = key_of(path, &st);
+    PyObject *code =
+        st.st_size < CACHE_SOURCE_MIN ? NULL : cache_read(path, &key);
     PyErr_Clear();
     if (code != NULL) {
         return code;
     }
-    if (st.st_size > SOURCE_MAX) {
+    if (st.st_size > SOURCE_SIZE_MAX) {
         return raise_os(-EFBIG, name);
     }
     CLEANUP(py_clear)

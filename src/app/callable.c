@@ -17,7 +17,7 @@
 #define ASGI_ARGUMENTS 3 /* scope, receive, send */
 
 /* What is known of a call. */
-struct shape {
+struct signature {
     Py_ssize_t min, max;     /* positional arguments */
     bool is_async;           /* async def */
     bool has_response;       /* of a class: its objects may be iterable */
@@ -39,7 +39,7 @@ lacks_default(PyObject *names, Py_ssize_t i, PyObject *defaults)
 }
 
 static void
-read_names(PyObject *function, Py_ssize_t bound, struct shape *s)
+read_names(PyObject *function, Py_ssize_t bound, struct signature *s)
 {
     const PyCodeObject *code =
         (const PyCodeObject *)PyFunction_GET_CODE(function);
@@ -64,7 +64,7 @@ read_names(PyObject *function, Py_ssize_t bound, struct shape *s)
 
 /* bound: how many of its arguments Python puts in itself, such as self. */
 static void
-read_function(PyObject *function, Py_ssize_t bound, struct shape *s)
+read_function(PyObject *function, Py_ssize_t bound, struct signature *s)
 {
     const PyCodeObject *code =
         (const PyCodeObject *)PyFunction_GET_CODE(function);
@@ -86,7 +86,7 @@ read_function(PyObject *function, Py_ssize_t bound, struct shape *s)
 /* A function as it stands in a class. of_static: what Python puts in itself
  * where it is a static method, which __new__ always is. */
 static bool
-read_member(PyObject *member, Py_ssize_t of_static, struct shape *s)
+read_member(PyObject *member, Py_ssize_t of_static, struct signature *s)
 {
     Py_ssize_t bound = 1;
     CLEANUP(py_clear) PyObject *function = NULL;
@@ -130,7 +130,7 @@ find_member(const PyTypeObject *type, const char *name)
 }
 
 static bool
-object_shape(PyObject *o, struct shape *s)
+object_signature(PyObject *o, struct signature *s)
 {
     PyObject *call = find_member(Py_TYPE(o), "__call__");
     return call != NULL && read_member(call, 0, s);
@@ -144,7 +144,7 @@ is_iterable(const PyTypeObject *type)
 }
 
 static bool
-class_shape(PyObject *o, struct shape *s)
+class_signature(PyObject *o, struct signature *s)
 {
     const PyTypeObject *type = (const PyTypeObject *)o;
     PyObject *make = find_member(type, "__new__");
@@ -174,7 +174,7 @@ class_shape(PyObject *o, struct shape *s)
 
 /* All but a partial. */
 static bool
-direct_shape(PyObject *o, struct shape *ret)
+direct_signature(PyObject *o, struct signature *ret)
 {
     if (PyFunction_Check(o)) {
         read_function(o, 0, ret);
@@ -187,7 +187,7 @@ direct_shape(PyObject *o, struct shape *ret)
         read_function(PyMethod_GET_FUNCTION(o), 1, ret);
         return true;
     }
-    return PyType_Check(o) ? class_shape(o, ret) : object_shape(o, ret);
+    return PyType_Check(o) ? class_signature(o, ret) : object_signature(o, ret);
 }
 
 /* -- functools.partial ---------------------------------------------------------- */
@@ -207,7 +207,7 @@ has_placeholder(PyObject *args)
 
 /* Of a partial of a partial, which functools makes one of, nothing is known. */
 static bool
-partial_shape(PyObject *o, struct shape *s)
+partial_signature(PyObject *o, struct signature *s)
 {
     CLEANUP(py_clear) PyObject *func = PyObject_GetAttrString(o, "func");
     CLEANUP(py_clear) PyObject *args = PyObject_GetAttrString(o, "args");
@@ -215,7 +215,7 @@ partial_shape(PyObject *o, struct shape *s)
 
     PyErr_Clear();
     if (func == NULL || args == NULL || !PyTuple_Check(args) || named == NULL ||
-        !PyDict_Check(named) || !direct_shape(func, s)) {
+        !PyDict_Check(named) || !direct_signature(func, s)) {
         return false;
     }
     Py_ssize_t given = PyTuple_GET_SIZE(args);
@@ -236,12 +236,12 @@ partial_shape(PyObject *o, struct shape *s)
 
 /* Fills in what is known of a call of o; false where nothing is. */
 static bool
-find_shape(PyObject *o, struct shape *ret)
+find_signature(PyObject *o, struct signature *ret)
 {
     /* A subclass may have a __call__ of its own. */
     return strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0
-               ? partial_shape(o, ret)
-               : direct_shape(o, ret);
+               ? partial_signature(o, ret)
+               : direct_signature(o, ret);
 }
 
 /* -- what to say ---------------------------------------------------------------- */
@@ -272,7 +272,7 @@ refuse_asgi_2(const char *where, const char *name)
 }
 
 static int
-refuse_arguments(const struct shape *s, const char *where, const char *name)
+refuse_arguments(const struct signature *s, const char *where, const char *name)
 {
     if (s->max == 0) {
         PyErr_Format(PyExc_TypeError,
@@ -298,14 +298,14 @@ refuse_arguments(const struct shape *s, const char *where, const char *name)
 }
 
 static bool
-is_called_with_two(const struct shape *s)
+is_called_with_two(const struct signature *s)
 {
     return s->min <= WSGI_ARGUMENTS && s->max >= WSGI_ARGUMENTS &&
            !s->needs_keyword;
 }
 
 static int
-check_function(const struct shape *s, const char *where, const char *name)
+check_function(const struct signature *s, const char *where, const char *name)
 {
     bool takes_three = s->min <= ASGI_ARGUMENTS && s->max >= ASGI_ARGUMENTS;
 
@@ -331,9 +331,9 @@ check_function(const struct shape *s, const char *where, const char *name)
 
 /* Its objects are ASGI applications, or it is itself one of version 2. */
 static int
-refuse_class(const struct shape *s, const char *where, const char *name)
+refuse_class(const struct signature *s, const char *where, const char *name)
 {
-    struct shape call = {.cls = NULL};
+    struct signature call = {.cls = NULL};
     PyObject *member = find_member(s->cls, "__call__");
 
     if (member != NULL && read_member(member, 0, &call) && call.is_async) {
@@ -357,7 +357,7 @@ refuse_class(const struct shape *s, const char *where, const char *name)
 }
 
 static int
-check_class(const struct shape *s, const char *where, const char *name)
+check_class(const struct signature *s, const char *where, const char *name)
 {
     return is_called_with_two(s) && s->has_response
                ? 0
@@ -402,13 +402,13 @@ refuse_object(PyObject *o, const char *where, const char *name)
 int
 callable_check(PyObject *o, const char *where, const char *name)
 {
-    struct shape s = {.cls = NULL};
+    struct signature s = {.cls = NULL};
 
     ASSERT_GIL();
     if (!PyCallable_Check(o)) {
         return refuse_object(o, where, name);
     }
-    if (!find_shape(o, &s)) {
+    if (!find_signature(o, &s)) {
         return 0;
     }
     return s.cls != NULL ? check_class(&s, where, name)

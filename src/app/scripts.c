@@ -56,7 +56,7 @@ is_below(const char *real, const char *dir)
  * x.py.jpg, where it looks at all extensions, or photo.jpg/x.py, which is no file
  * until we cut it. asked is the name before links are followed. */
 static bool
-is_script(const struct script *s, const char *asked)
+is_script(const struct found_script *s, const char *asked)
 {
     return (s->st.st_mode & S_IXUSR) != 0 ||
            app_spec_is_script_name(asked, strlen(asked)) ||
@@ -66,7 +66,7 @@ is_script(const struct script *s, const char *asked)
 /* Cuts path at the first regular file, which is what nginx's and lighttpd's
  * rougher set-ups leave to be done. A folder on the way means: no script. */
 static int
-cut_at_file(char *path, struct script *ret)
+cut_at_file(char *path, struct found_script *ret)
 {
     char real[PATH_MAX];
     size_t whole = strlen(path);
@@ -139,14 +139,15 @@ divide_path(struct request *q, const char *name, size_t extra)
 }
 
 int
-scripts_find(struct request *q, const char *dir, struct script *ret_script)
+scripts_find(struct request *q, const char *dir,
+             struct found_script *ret_script)
 {
     static const char *const names[] = {"SCRIPT_FILENAME", "PATH_TRANSLATED"};
     char path[PATH_MAX];
     bool is_no_script = false;
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        struct script s = {.path = NULL};
+        struct found_script s = {.path = NULL};
         if (!path_in(q, names[i], path, sizeof(path))) {
             continue;
         }
@@ -161,11 +162,11 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
             }
             r = divide_path(q, strrchr(path, '/'), s.extra);
             if (r < 0) {
-                script_fini(ret_script);
+                found_script_fini(ret_script);
             }
             return r;
         }
-        script_fini(&s);
+        found_script_fini(&s);
         if (r == -ENOMEM) {
             return r;
         }
@@ -174,7 +175,7 @@ scripts_find(struct request *q, const char *dir, struct script *ret_script)
 }
 
 void
-script_fini(struct script *s)
+found_script_fini(struct found_script *s)
 {
     free(s->path);
     s->path = NULL;

@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
-struct script {
-    char *path; /* real path, to be freed by script_fini() */
+struct found_script {
+    char *path; /* real path, to be freed by found_script_fini() */
     struct stat st;
     size_t extra; /* bytes of PATH_INFO the server had counted to the path */
 };
@@ -26,7 +26,7 @@ struct script {
  * where the file has neither the name of a script nor an x bit. Divides
  * SCRIPT_NAME and PATH_INFO of q behind the script's name, where they are not. */
 CHECK_RESULT int scripts_find(struct request *q, const char *dir,
-                              struct script *ret_script);
-void script_fini(struct script *s);
+                              struct found_script *ret_script);
+void found_script_fini(struct found_script *s);
 
 #endif

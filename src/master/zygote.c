@@ -241,7 +241,7 @@ finish(const struct worker_setup *setup)
     }
     control_thread_guard_end(clock_ms() + most, NULL, EX_OK);
     if (broken) {
-        interp_leave();
+        interp_finish_without_threads();
     }
     else {
         interp_finish();

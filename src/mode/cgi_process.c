@@ -130,7 +130,7 @@ int
 cgi_process_run(const struct config *config, const struct start_mode *s,
                 struct doctor_facts *doctor)
 {
-    const struct wsgi_facts facts = {.multiprocess = true};
+    const struct wsgi_flags flags = {.multiprocess = true};
     struct cgi_io io = {.in_fd = -1, .out_fd = -1};
     struct wsgi_thread *t;
     int status;
@@ -164,7 +164,7 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
     if ((status = startup_start_python(config)) != 0) {
         return fail(config, &io, status);
     }
-    t = wsgi_thread_new(config, facts, true);
+    t = wsgi_thread_new(config, flags, true);
     if (t == NULL) {
         log_error("out of memory");
         return fail(config, &io, EX_OSERR);

@@ -35,7 +35,7 @@ load(const struct config *config, int tell_fd)
     }
     control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS, NULL,
                              status);
-    interp_leave();
+    interp_finish_without_threads();
     control_thread_guard_over();
     return status;
 }

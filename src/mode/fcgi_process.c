@@ -68,7 +68,7 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
             /* A thread it has started may never end. */
             control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS,
                                      NULL, EX_SOFTWARE);
-            interp_leave();
+            interp_finish_without_threads();
             control_thread_guard_over();
             return EX_SOFTWARE;
         }

@@ -270,7 +270,7 @@ signals_own(void)
                                               .n = ARRAY_SIZE(numbers) - 1,
                                               .ignored = ignored,
                                               .nignored = ARRAY_SIZE(ignored),
-                                              .act = act_for_python,
+                                              .handle = act_for_python,
                                               .restore = restore};
 
     return &own;

@@ -55,7 +55,7 @@ find_writer_types(PyObject *types[WRITER_TYPES])
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
-struct visit {
+struct writer_search {
     PyObject **types;
     PyObject *found;
 };
@@ -64,7 +64,7 @@ struct visit {
 static int
 visit_object(PyObject *o, void *arg)
 {
-    struct visit *v = arg;
+    struct writer_search *v = arg;
     for (int i = 0; i < WRITER_TYPES; i++) {
         if ((PyObject *)Py_TYPE(o) == v->types[i]) {
             return PyList_Append(v->found, o) == 0;
@@ -76,7 +76,7 @@ visit_object(PyObject *o, void *arg)
 static PyObject *
 find_writers(PyObject *types[WRITER_TYPES])
 {
-    struct visit v = {types, PyList_New(0)};
+    struct writer_search v = {types, PyList_New(0)};
     if (v.found != NULL) {
         PyUnstable_GC_VisitObjects(visit_object, &v);
         PyErr_Clear();

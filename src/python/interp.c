@@ -211,7 +211,7 @@ prepare_threads(void)
     CLEANUP(py_clear)
     PyObject *r =
         PyObject_CallMethod(sys, "setswitchinterval", "d", SWITCH_INTERVAL_S);
-    return r == NULL ? -1 : python_fork_watch_threads();
+    return r == NULL ? -1 : python_fork_register_hook();
 }
 
 /* site reads .pth files as text of the locale, which is ASCII where a web server
@@ -219,7 +219,7 @@ prepare_threads(void)
  * be the end of every request. Read as UTF-8 they are what they are in python3.
  * For this thread only; NULL: nothing is changed. */
 static locale_t
-begin_utf8(const struct config *config)
+use_utf8_ctype(const struct config *config)
 {
     locale_t utf8;
 
@@ -236,7 +236,7 @@ begin_utf8(const struct config *config)
 }
 
 static void
-end_utf8(locale_t utf8)
+restore_ctype(locale_t utf8)
 {
     if (utf8 != (locale_t)0) {
         (void)uselocale(LC_GLOBAL_LOCALE);
@@ -268,12 +268,12 @@ interp_start(const struct config *config, const char *script,
     }
     frozen_register();
     PyStatus s = preinit();
-    locale_t utf8 = begin_utf8(config);
+    locale_t utf8 = use_utf8_ctype(config);
     if (!PyStatus_Exception(s)) {
         s = init(config, script);
     }
     r = PyStatus_Exception(s) ? 0 : set_up(config, hooks);
-    end_utf8(utf8);
+    restore_ctype(utf8);
     if (PyStatus_Exception(s)) {
         /* Py_ExitStatusException() would end the process with its own text. */
         log_error("Python could not be started as %s: %s", executable,
@@ -315,7 +315,7 @@ interp_finish(void)
 }
 
 void
-interp_leave(void)
+interp_finish_without_threads(void)
 {
     finish(false);
 }

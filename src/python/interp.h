@@ -39,7 +39,7 @@ CHECK_RESULT int interp_start(const struct config *config, const char *script,
 void interp_finish(void);
 
 /* The same, but threads are not waited for. */
-void interp_leave(void);
+void interp_finish_without_threads(void);
 
 /* "3.11.2, static libpython" for --version and --explain. */
 const char *interp_version(void);

@@ -15,7 +15,7 @@ static PyGILState_STATE gil;
 /* "Thread-1 (poll), flusher": all but the current one; NULL is none, or an
  * exception. */
 static PyObject *
-names_of_others(PyObject *threading)
+names_of_other_threads(PyObject *threading)
 {
     CLEANUP(py_clear)
     PyObject *all = PyObject_CallMethod(threading, "enumerate", NULL);
@@ -39,13 +39,14 @@ names_of_others(PyObject *threading)
 }
 
 static void
-warn_of_threads(void)
+warn_about_threads(void)
 {
     /* Borrowed; nobody has imported it: there are no threads. */
     PyObject *threading =
         PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
     CLEANUP(py_clear)
-    PyObject *names = threading == NULL ? NULL : names_of_others(threading);
+    PyObject *names =
+        threading == NULL ? NULL : names_of_other_threads(threading);
     const char *text = names == NULL ? NULL : PyUnicode_AsUTF8(names);
 
     if (text != NULL) {
@@ -73,7 +74,7 @@ python_fork_prepare(void)
 {
     PyGILState_STATE state = PyGILState_Ensure();
 
-    warn_of_threads();
+    warn_about_threads();
     call_gc("collect");
     finalize_flush(); /* frozen objects would not be found any more */
     call_gc("freeze");
@@ -100,7 +101,7 @@ python_fork_in_parent(void)
  * would terminate them as its own; multiprocessing lets its own children forget
  * them in this way, too. */
 static void
-disown_processes(void)
+forget_child_processes(void)
 {
     PyObject *m = /* borrowed */
         PyDict_GetItemString(PyImport_GetModuleDict(),
@@ -117,7 +118,7 @@ void
 python_fork_in_child(void)
 {
     PyOS_AfterFork_Child();
-    disown_processes();
+    forget_child_processes();
     PyGILState_Release(gil);
 }
 
@@ -125,7 +126,7 @@ python_fork_in_child(void)
 
 /* What threading makes of a main thread, as far as its end looks at it. */
 static int
-be_main_thread(PyObject *thread, PyObject *main_type)
+become_main_thread(PyObject *thread, PyObject *main_type)
 {
     CLEANUP(py_clear) PyObject *name = PyUnicode_FromString("MainThread");
     CLEANUP(py_clear) PyObject *set_lock = NULL;
@@ -152,7 +153,7 @@ be_main_thread(PyObject *thread, PyObject *main_type)
  * multiprocessing's children then end with exit code 1. Later versions of
  * CPython do what is done here themselves. */
 static PyObject *
-on_fork_in_child(UNUSED PyObject *self, UNUSED PyObject *none)
+after_fork_in_child(UNUSED PyObject *self, UNUSED PyObject *none)
 {
     CLEANUP(py_clear) PyObject *threading = PyImport_ImportModule("threading");
     if (threading == NULL) {
@@ -167,22 +168,22 @@ on_fork_in_child(UNUSED PyObject *self, UNUSED PyObject *none)
 
     if (me == NULL || dummy == NULL || main_type == NULL ||
         ((PyObject *)Py_TYPE(me) == dummy &&
-         be_main_thread(me, main_type) < 0)) {
+         become_main_thread(me, main_type) < 0)) {
         return NULL;
     }
     Py_RETURN_NONE;
 }
 
-static PyMethodDef in_child_def = {"be_main_thread", on_fork_in_child,
-                                   METH_NOARGS, NULL};
+static PyMethodDef after_in_child_def = {"be_main_thread", after_fork_in_child,
+                                         METH_NOARGS, NULL};
 
 int
-python_fork_watch_threads(void)
+python_fork_register_hook(void)
 {
     ASSERT_GIL();
     CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("posix");
     CLEANUP(py_clear)
-    PyObject *hook = PyCFunction_New(&in_child_def, NULL);
+    PyObject *hook = PyCFunction_New(&after_in_child_def, NULL);
     CLEANUP(py_clear)
     PyObject *none = PyTuple_New(0);
     CLEANUP(py_clear)

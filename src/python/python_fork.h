@@ -33,6 +33,6 @@ void python_fork_in_child(void);
 /* From here on a request thread other than the main one can fork, too: in the
  * child it is what threading calls the main thread. After `import threading`,
  * whose own hook must run before ours; GIL held. 0, or -1 with an exception. */
-CHECK_RESULT int python_fork_watch_threads(void);
+CHECK_RESULT int python_fork_register_hook(void);
 
 #endif

@@ -15,24 +15,25 @@
 
 enum { SIGNALS_MAX = 16 };
 
-struct entry {
+struct known_signal {
     int number;
-    PyObject *ours; /* what Python has for it, kept for ever: a callable, or
+    PyObject
+        *replacement; /* what Python has for it, kept for ever: a callable, or
                      * SIG_IGN */
     void (*restore)(int number);
 };
 
-static struct entry entries[SIGNALS_MAX];
-static size_t nentries;
+static struct known_signal known[SIGNALS_MAX];
+static size_t nknown;
 static PyObject *python_signal; /* the true _signal.signal */
-static const struct python_signals *own;
+static const struct python_signals *program;
 
-static struct entry *
+static struct known_signal *
 find(long number)
 {
-    for (size_t i = 0; i < nentries; i++) {
-        if (entries[i].number == number) {
-            return &entries[i];
+    for (size_t i = 0; i < nknown; i++) {
+        if (known[i].number == number) {
+            return &known[i];
         }
     }
     return NULL;
@@ -40,7 +41,7 @@ find(long number)
 
 /* -- what Python calls ------------------------------------------------------------ */
 
-/* By Python, for a signal that came while its own handler was in place; or by a
+/* By Python, for a signal that came while its program handler was in place; or by a
  * handler of the application that passes on what it got. */
 static PyObject *
 on_python_signal(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -50,9 +51,9 @@ on_python_signal(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    for (size_t i = 0; i < own->n; i++) {
-        if (own->numbers[i] == number) {
-            own->act(own->numbers[i]);
+    for (size_t i = 0; i < program->n; i++) {
+        if (program->numbers[i] == number) {
+            program->handle(program->numbers[i]);
             Py_RETURN_NONE;
         }
     }
@@ -72,16 +73,16 @@ is_default(PyObject *handler)
 static PyObject *
 on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
-    const struct entry *e = NULL;
+    const struct known_signal *e = NULL;
 
     if (n == 2 && PyLong_Check(args[0])) {
         e = find(PyLong_AsLong(args[0]));
         PyErr_Clear(); /* too large a number: Python says so below */
     }
-    if (e == NULL || (args[1] != e->ours && !is_default(args[1]))) {
+    if (e == NULL || (args[1] != e->replacement && !is_default(args[1]))) {
         return PyObject_Vectorcall(python_signal, args, (size_t)n, NULL);
     }
-    PyObject *const both[] = {args[0], e->ours};
+    PyObject *const both[] = {args[0], e->replacement};
     PyObject *old = PyObject_Vectorcall(python_signal, both, 2, NULL);
     if (old != NULL) {
         e->restore(e->number);
@@ -127,26 +128,26 @@ python_signals_add(int number, void *callable, void (*restore)(int number))
     if (module == NULL || replace_signal(module) < 0) {
         return -1;
     }
-    struct entry *e = find(number);
+    struct known_signal *e = find(number);
     if (e == NULL) {
-        assert(nentries < SIGNALS_MAX);
-        e = &entries[nentries++];
+        assert(nknown < SIGNALS_MAX);
+        e = &known[nknown++];
     }
-    *e = (struct entry){number, callable, restore};
+    *e = (struct known_signal){number, callable, restore};
     return 0;
 }
 
 static int
 add_ignored(void)
 {
-    for (size_t i = 0; i < own->nignored; i++) {
-        int number = own->ignored[i];
+    for (size_t i = 0; i < program->nignored; i++) {
+        int number = program->ignored[i];
         if (PyOS_getsig(number) != SIG_IGN) {
             continue;
         }
         PyObject *ignore = PyLong_FromLong(1); /* signal.SIG_IGN */
         if (ignore == NULL ||
-            python_signals_add(number, ignore, own->restore) < 0) {
+            python_signals_add(number, ignore, program->restore) < 0) {
             return -1;
         }
     }
@@ -159,9 +160,9 @@ show_all(void)
     CLEANUP(py_clear)
     PyObject *handler = PyCFunction_New(&handler_def, NULL);
 
-    for (size_t i = 0; handler != NULL && i < own->n; i++) {
-        int number = own->numbers[i];
-        if (python_signals_add(number, handler, own->restore) < 0) {
+    for (size_t i = 0; handler != NULL && i < program->n; i++) {
+        int number = program->numbers[i];
+        if (python_signals_add(number, handler, program->restore) < 0) {
             return -1;
         }
         CLEANUP(py_clear)
@@ -170,7 +171,7 @@ show_all(void)
         if (old == NULL) {
             return -1;
         }
-        own->restore(number);
+        program->restore(number);
     }
     /* What the application puts in its place must not free it. */
     return py_steal(&handler) == NULL ? -1 : 0;
@@ -181,7 +182,7 @@ python_signals_open(const struct python_signals *signals)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
 
-    own = signals;
+    program = signals;
     int r = show_all() < 0 || add_ignored() < 0 ? -1 : 0;
     if (r < 0) {
         PyErr_Print();

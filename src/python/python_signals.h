@@ -25,13 +25,13 @@ struct python_signals {
     size_t n;
     const int *ignored; /* ... those of them that are ignored now */
     size_t nignored;
-    void (*act)(int number);     /* does what the signal does */
+    void (*handle)(int number);  /* does what the signal does */
     void (*restore)(int number); /* puts our handler in place */
 };
 
 /* After Python has started and before the application is loaded; without the
  * GIL. 0, or -1 after a log line. */
-CHECK_RESULT int python_signals_open(const struct python_signals *own);
+CHECK_RESULT int python_signals_open(const struct python_signals *program);
 
 /* One more, by a module of wsgi/ that has given Python a callable for it already
  * (a PyObject *, ours from here on). GIL held. 0, or -1 with an exception. */

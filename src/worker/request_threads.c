@@ -244,16 +244,16 @@ thread_main(void *arg)
 {
     struct request_thread *t = arg;
     struct pool *p = t->pool;
-    struct wsgi_facts facts = {.multithread = p->s.config->threads > 1,
+    struct wsgi_flags flags = {.multithread = p->s.config->threads > 1,
                                .multiprocess = p->s.config->processes > 1};
 
     /* On a socket that another program made, it may run more of us. */
     for (size_t i = 0; i < p->s.nlisteners; i++) {
-        facts.multiprocess |= p->s.listeners[i].is_adopted;
+        flags.multiprocess |= p->s.listeners[i].is_adopted;
     }
     watchdog_enter(&p->watchdog, (unsigned)(t - p->threads));
     if (p->s.doctor == NULL) {
-        t->wsgi = wsgi_thread_new(p->s.config, facts, t->is_main);
+        t->wsgi = wsgi_thread_new(p->s.config, flags, t->is_main);
     }
     t->worker = t->wsgi == NULL && p->s.doctor == NULL
                     ? NULL

@@ -24,12 +24,12 @@ struct environ_slot {
     bool is_secret;  /* never remembered */
 };
 
-/* environ_shape.facts */
+/* environ_shape.flags */
 enum {
-    FACT_HTTPS = 1 << 0,
-    FACT_TERMINATED = 1 << 1,
-    FACT_CGI = 1 << 2,
-    FACT_ROLE = 1 << 4 /* times enum request_role */
+    FLAG_HTTPS = 1 << 0,
+    FLAG_TERMINATED = 1 << 1,
+    FLAG_CGI = 1 << 2,
+    FLAG_ROLE = 1 << 4 /* times enum request_role */
 };
 
 /* Names that applications look up by literals: the same object is found without
@@ -126,14 +126,14 @@ same_text(PyObject *str, const char *bytes, size_t n)
 /* -- the cache ------------------------------------------------------------------ */
 
 static int
-set_flag(PyObject *dict, const char *key, bool value)
+set_bool(PyObject *dict, const char *key, bool value)
 {
     return PyDict_SetItemString(dict, key, value ? Py_True : Py_False);
 }
 
 static int
 add_constants(PyObject *dict, const struct module_state *types,
-              struct wsgi_facts facts)
+              struct wsgi_flags flags)
 {
     CLEANUP(py_clear) PyObject *version = Py_BuildValue("(ii)", 1, 0);
 
@@ -142,8 +142,8 @@ add_constants(PyObject *dict, const struct module_state *types,
         PyDict_SetItemString(dict, "wsgi.errors", types->wsgi_errors) < 0 ||
         PyDict_SetItemString(dict, "wsgi.file_wrapper",
                              (PyObject *)types->file_wrapper) < 0 ||
-        set_flag(dict, "wsgi.multithread", facts.multithread) < 0 ||
-        set_flag(dict, "wsgi.multiprocess", facts.multiprocess) < 0) {
+        set_bool(dict, "wsgi.multithread", flags.multithread) < 0 ||
+        set_bool(dict, "wsgi.multiprocess", flags.multiprocess) < 0) {
         return -1;
     }
     return 0;
@@ -164,7 +164,7 @@ intern_known(PyObject *known)
 
 int
 environ_init(struct environ_cache *c, struct after_response *after,
-             const struct module_state *types, struct wsgi_facts facts)
+             const struct module_state *types, struct wsgi_flags flags)
 {
     *c = (struct environ_cache){
         .after = after, .constants = PyDict_New(), .known = PyDict_New()};
@@ -183,7 +183,7 @@ environ_init(struct environ_cache *c, struct after_response *after,
         intern_known(c->known) < 0) {
         return -1;
     }
-    return add_constants(c->constants, types, facts);
+    return add_constants(c->constants, types, flags);
 }
 
 static void
@@ -221,12 +221,12 @@ environ_fini(struct environ_cache *c)
 /* -- a shape -------------------------------------------------------------------- */
 
 static unsigned
-get_facts(const struct request *q)
+get_flags(const struct request *q)
 {
-    return (params_is_https(&q->params) ? (unsigned)FACT_HTTPS : 0) |
-           (q->input_terminated ? (unsigned)FACT_TERMINATED : 0) |
-           (q->is_cgi ? (unsigned)FACT_CGI : 0) |
-           (unsigned)q->role * (unsigned)FACT_ROLE;
+    return (params_is_https(&q->params) ? (unsigned)FLAG_HTTPS : 0) |
+           (q->input_terminated ? (unsigned)FLAG_TERMINATED : 0) |
+           (q->is_cgi ? (unsigned)FLAG_CGI : 0) |
+           (unsigned)q->role * (unsigned)FLAG_ROLE;
 }
 
 static int
@@ -238,8 +238,8 @@ set_text(PyObject *dict, PyObject *key, const char *text)
 }
 
 static int
-add_facts(const struct environ_cache *c, PyObject *template,
-          const struct request *q)
+add_request_constants(const struct environ_cache *c, PyObject *template,
+                      const struct request *q)
 {
     const char *role = q->role == ROLE_AUTHORIZER ? "AUTHORIZER"
                        : q->role == ROLE_FILTER   ? "FILTER"
@@ -311,7 +311,7 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
         PyErr_NoMemory();
         return -1;
     }
-    if (s->template == NULL || add_facts(c, s->template, q) < 0) {
+    if (s->template == NULL || add_request_constants(c, s->template, q) < 0) {
         return -1;
     }
     for (size_t i = 0; i < q->params.n; i++) {
@@ -322,7 +322,7 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
         }
     }
     s->hash = hash;
-    s->facts = get_facts(q);
+    s->flags = get_flags(q);
     return 0;
 }
 
@@ -428,13 +428,13 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
 {
     size_t n;
     uint32_t hash = hash_names(q, &n);
-    unsigned facts = get_facts(q);
+    unsigned flags = get_flags(q);
     struct environ_shape *s = NULL, *oldest = &c->shapes[0];
 
     for (size_t i = 0; i < ENVIRON_SHAPES && s == NULL; i++) {
         struct environ_shape *t = &c->shapes[i];
         if (t->template != NULL && t->hash == hash && t->n == n &&
-            t->facts == facts) {
+            t->flags == flags) {
             s = t;
         }
         else if (t->last_used < oldest->last_used) {

@@ -31,7 +31,7 @@ struct environ_slot;
 /* The template for requests with just these names, in this order. */
 struct environ_shape {
     uint32_t hash;  /* of the names */
-    unsigned facts; /* what else decides about keys; see environ.c */
+    unsigned flags; /* what else decides about keys; see environ.c */
     size_t n;
     struct environ_slot *slots;
     PyObject *template;
@@ -54,7 +54,7 @@ struct environ_cache {
 CHECK_RESULT int environ_init(struct environ_cache *c,
                               struct after_response *after,
                               const struct module_state *types,
-                              struct wsgi_facts facts);
+                              struct wsgi_flags flags);
 void environ_fini(struct environ_cache *c);
 
 /* A dict for q, which has been prepared. data is NULL but for a Filter. New

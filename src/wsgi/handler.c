@@ -45,7 +45,7 @@ struct call {
 /* -- threads ----------------------------------------------------------------------- */
 
 static int
-thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
+thread_init(struct wsgi_thread *t, struct wsgi_flags flags)
 {
     t->types = module_get();
     t->close_name = PyUnicode_InternFromString("close");
@@ -53,14 +53,14 @@ thread_init(struct wsgi_thread *t, struct wsgi_facts facts)
         return -1;
     }
     after_response_init(&t->after, t->types->after, &t->guard);
-    return environ_init(&t->environs, &t->after, t->types, facts);
+    return environ_init(&t->environs, &t->after, t->types, flags);
 }
 
 /* threading takes a thread it has not started itself for a daemon, and what that
  * one starts inherits it: threads of the application would be cut off at the end
  * of the process, with --threads 1 they are waited for. */
 static void
-be_no_daemon(void)
+clear_daemon_flag(void)
 {
     CLEANUP(py_clear) PyObject *threading = PyImport_ImportModule("threading");
     CLEANUP(py_clear)
@@ -112,7 +112,7 @@ handler_prepare(void)
 }
 
 struct wsgi_thread *
-wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
+wsgi_thread_new(const struct config *config, struct wsgi_flags flags,
                 bool is_main)
 {
     struct wsgi_thread *t = calloc(1, sizeof *t);
@@ -131,9 +131,9 @@ wsgi_thread_new(const struct config *config, struct wsgi_facts facts,
         return NULL;
     }
     PyEval_RestoreThread(t->state);
-    int r = thread_init(t, facts);
+    int r = thread_init(t, flags);
     if (!is_main) {
-        be_no_daemon();
+        clear_daemon_flag();
     }
     PyErr_Clear(); /* no memory: NULL says so */
     (void)PyEval_SaveThread();

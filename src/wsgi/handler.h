@@ -22,7 +22,7 @@
 struct wsgi_thread;
 
 /* What wsgi.multithread and wsgi.multiprocess say. */
-struct wsgi_facts {
+struct wsgi_flags {
     bool multithread;
     bool multiprocess;
 };
@@ -41,7 +41,7 @@ void handler_prepare(void);
 
 /* is_main: this is the thread that called interp_start(). NULL: no memory. */
 CHECK_RESULT struct wsgi_thread *wsgi_thread_new(const struct config *config,
-                                                 struct wsgi_facts facts,
+                                                 struct wsgi_flags flags,
                                                  bool is_main);
 void wsgi_thread_free(struct wsgi_thread **t);
 

@@ -17,7 +17,7 @@ enum { FEW_BLOCKS = 16 };
 
 enum step {
     STEP_FAILED = -1, /* a Python exception is set */
-    STEP_ON,
+    STEP_CONTINUE,
     STEP_FULL, /* nothing more may be sent */
     STEP_GONE, /* nobody is there to send it to */
 };
@@ -44,13 +44,13 @@ log_short(struct request *q)
 
 /* What a result of response_*() means for the body. */
 static enum step
-step_of(struct request_guard *g, int e)
+step_after(struct request_guard *g, int e)
 {
     if (e == RESPONSE_FULL) {
         return STEP_FULL;
     }
     if (e >= 0) {
-        return STEP_ON;
+        return STEP_CONTINUE;
     }
     if (e == -ENOMEM) {
         PyErr_NoMemory();
@@ -80,7 +80,7 @@ static enum step
 check_started(const struct request_guard *g)
 {
     if (g->q->response.state != RESPONSE_NONE) {
-        return STEP_ON;
+        return STEP_CONTINUE;
     }
     PyErr_SetString(PyExc_AssertionError,
                     "the application gave a body (or none) without a "
@@ -105,14 +105,14 @@ send_block(struct request_guard *g, PyObject *block)
         return STEP_FAILED;
     }
     enum step step =
-        step_of(g, response_write(g->q, PyBytes_AS_STRING(block),
-                                  (size_t)PyBytes_GET_SIZE(block)));
+        step_after(g, response_write(g->q, PyBytes_AS_STRING(block),
+                                     (size_t)PyBytes_GET_SIZE(block)));
     request_guard_leave(g);
     return step;
 }
 
 static enum step
-check_peer(struct request_guard *g)
+check_client(struct request_guard *g)
 {
     if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
@@ -122,7 +122,7 @@ check_peer(struct request_guard *g)
         request_guard_set_gone(g, -EPIPE, GUARD_RESPONSE);
     }
     request_guard_leave(g);
-    return is_gone ? STEP_GONE : STEP_ON;
+    return is_gone ? STEP_GONE : STEP_CONTINUE;
 }
 
 static PyObject *
@@ -148,17 +148,17 @@ static enum step
 send_iterable(struct request_guard *g, PyObject *result)
 {
     CLEANUP(py_clear) PyObject *it = get_iterator(result);
-    enum step step = it == NULL ? STEP_FAILED : STEP_ON;
+    enum step step = it == NULL ? STEP_FAILED : STEP_CONTINUE;
 
-    while (step == STEP_ON) {
+    while (step == STEP_CONTINUE) {
         /* write() may have filled Content-Length before or between blocks. */
-        step = is_whole(&g->q->response) ? STEP_FULL : check_peer(g);
-        if (step != STEP_ON) {
+        step = is_whole(&g->q->response) ? STEP_FULL : check_client(g);
+        if (step != STEP_CONTINUE) {
             break;
         }
         CLEANUP(py_clear) PyObject *block = PyIter_Next(it);
         if (block == NULL) {
-            return PyErr_Occurred() ? STEP_FAILED : STEP_ON;
+            return PyErr_Occurred() ? STEP_FAILED : STEP_CONTINUE;
         }
         step = send_block(g, block);
     }
@@ -195,7 +195,7 @@ send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
     }
     bool was_whole = is_whole(&g->q->response);
     int e = response_write_all(g->q, blocks, n);
-    enum step step = e < 0 && was_whole ? STEP_ON : step_of(g, e);
+    enum step step = e < 0 && was_whole ? STEP_CONTINUE : step_after(g, e);
     request_guard_leave(g);
     return step;
 }
@@ -245,14 +245,14 @@ send_file(struct request_guard *g, PyObject *result,
     if (g->q->config->x_sendfile != NULL && span->offset == 0) {
         int r = x_sendfile_answer(g->q, span->fd, span->count);
         if (r != 0) {
-            enum step step = r > 0 ? STEP_FULL : step_of(g, r);
+            enum step step = r > 0 ? STEP_FULL : step_after(g, r);
             request_guard_leave(g);
             return step;
         }
     }
     int e =
         response_send_file(g->q, span->fd, span->offset, span->count, &sent);
-    enum step step = e == -EINVAL ? STEP_ON : step_of(g, e);
+    enum step step = e == -EINVAL ? STEP_CONTINUE : step_after(g, e);
     request_guard_leave(g);
     return e == -EINVAL ? send_iterable(g, result) : step;
 }
@@ -272,7 +272,7 @@ finish(struct request_guard *g)
     if (r->state == RESPONSE_SET || r->state == RESPONSE_SENT) {
         e = response_finish(g->q);
     }
-    enum step step = e < 0 && was_whole ? STEP_ON : step_of(g, e);
+    enum step step = e < 0 && was_whole ? STEP_CONTINUE : step_after(g, e);
     request_guard_leave(g);
     return step;
 }
@@ -293,7 +293,7 @@ response_body_send(struct request_guard *g, const struct module_state *types,
     else {
         step = send_iterable(g, result);
     }
-    if (step == STEP_ON || step == STEP_FULL) {
+    if (step == STEP_CONTINUE || step == STEP_FULL) {
         step = finish(g);
     }
     return step == STEP_FAILED ? RESPONSE_BODY_FAILED

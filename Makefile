@@ -64,7 +64,7 @@ SRC_debug     := debug_page stack_dump traceback
 SRC_context   := error_stream interrupt request_guard request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
-SRC_wsgi      := after_response environ failure file_wrapper handler input \
+SRC_wsgi      := after_response environ failure file_wrapper handler input_stream \
                  module response_body start_response
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text

@@ -17,7 +17,7 @@
 #include "wsgi/after_response.h"
 #include "wsgi/environ.h"
 #include "wsgi/failure.h"
-#include "wsgi/input.h"
+#include "wsgi/input_stream.h"
 #include "wsgi/module.h"
 #include "wsgi/response_body.h"
 #include "wsgi/start_response.h"
@@ -178,10 +178,10 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
 static int
 call_init(struct call *c, struct wsgi_thread *t)
 {
-    c->input = input_new(t->types->input, &t->guard, STREAM_STDIN);
+    c->input = input_stream_new(t->types->input, &t->guard, STREAM_STDIN);
     c->start_response = start_response_new(t->types->start_response, &t->guard);
     if (t->guard.q->role == ROLE_FILTER) {
-        c->data = input_new(t->types->input, &t->guard, STREAM_DATA);
+        c->data = input_stream_new(t->types->input, &t->guard, STREAM_DATA);
         if (c->data == NULL) {
             return -1;
         }
@@ -297,8 +297,8 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
     if (c->result != NULL) {
         close_result(t, c->result);
     }
-    expire(t, input_expire, c->input);
-    expire(t, input_expire, c->data);
+    expire(t, input_stream_expire, c->input);
+    expire(t, input_stream_expire, c->data);
     call_fini(c);
 }
 

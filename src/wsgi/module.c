@@ -7,7 +7,7 @@
 #include "context/request_timeout.h"
 #include "wsgi/after_response.h"
 #include "wsgi/file_wrapper.h"
-#include "wsgi/input.h"
+#include "wsgi/input_stream.h"
 #include "wsgi/start_response.h"
 
 static const char module_name[] = "_wsgi_cgi";
@@ -30,7 +30,7 @@ module_exec(PyObject *module)
 {
     struct module_state *s = PyModule_GetState(module);
 
-    if (add_type(module, input_type, &s->input) < 0 ||
+    if (add_type(module, input_stream_type, &s->input) < 0 ||
         add_type(module, error_stream_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
         add_type(module, start_response_type, &s->start_response) < 0 ||

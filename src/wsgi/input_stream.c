@@ -1,11 +1,11 @@
 /*
- * input.c - wsgi.input: the request's body as a file
+ * input_stream.c - wsgi.input: the request's body as a file
  *
  * read() copies nothing twice: the body goes from the transport straight into
  * the bytes object. Only readline() reads ahead, since it cannot know where its
  * line ends.
  */
-#include "wsgi/input.h"
+#include "wsgi/input_stream.h"
 
 #include "base/buf.h"
 #include "context/request_timeout.h"
@@ -16,9 +16,9 @@
 #include <string.h>
 
 enum {
-    AHEAD_SIZE = 8 << 10,     /* readline() asks for this much */
-    FIRST_UNKNOWN = 64 << 10, /* read() of a body without a length */
-    FIRST_MAX = 1 << 20       /* CONTENT_LENGTH is only a promise */
+    AHEAD_SIZE = 8 << 10,       /* readline() asks for this much */
+    FIRST_READ_SIZE = 64 << 10, /* read() of a body without a length */
+    FIRST_READ_MAX = 1 << 20    /* CONTENT_LENGTH is only a promise */
 };
 
 static const char input_name[] = "wsgi.input";
@@ -28,18 +28,18 @@ typedef struct {
     enum request_stream stream;
     struct buf ahead; /* bytes from pos on have been read but not handed out */
     size_t pos;
-} InputObject;
+} InputStreamObject;
 
 /* -- bytes from the request (inside the guard) ---------------------------------- */
 
 static size_t
-ahead_len(const InputObject *in)
+ahead_len(const InputStreamObject *in)
 {
     return in->ahead.len - in->pos;
 }
 
 static void
-ahead_skip(InputObject *in, size_t n)
+ahead_skip(InputStreamObject *in, size_t n)
 {
     in->pos += n;
     if (in->pos == in->ahead.len) {
@@ -61,7 +61,7 @@ raise_read_error(struct request_guard *g, int err)
 
 /* > 0, 0 at the end, -1 with an exception. */
 static ssize_t
-receive(InputObject *in, void *to, size_t size)
+receive(InputStreamObject *in, void *to, size_t size)
 {
     ssize_t n = request_read(in->guard->q, in->stream, to, size);
 
@@ -70,7 +70,7 @@ receive(InputObject *in, void *to, size_t size)
 
 /* Reads whatever comes next behind what is there already. */
 static ssize_t
-receive_ahead(InputObject *in)
+receive_ahead(InputStreamObject *in)
 {
     if (in->pos > 0) {
         buf_consume(&in->ahead, in->pos);
@@ -90,7 +90,7 @@ receive_ahead(InputObject *in)
 
 /* What is still to come at the most, SIZE_MAX where nobody knows. */
 static size_t
-bytes_left(const InputObject *in)
+bytes_left(const InputStreamObject *in)
 {
     const struct request *q = in->guard->q;
 
@@ -107,7 +107,7 @@ size_min(size_t a, size_t b)
 }
 
 static size_t
-take_ahead(InputObject *in, char *to, size_t size)
+take_ahead(InputStreamObject *in, char *to, size_t size)
 {
     size_t n = size_min(ahead_len(in), size);
 
@@ -120,10 +120,11 @@ take_ahead(InputObject *in, char *to, size_t size)
 
 /* want bytes, fewer only at the end; SIZE_MAX: all. */
 static PyObject *
-read_bytes(InputObject *in, size_t want)
+read_bytes(InputStreamObject *in, size_t want)
 {
     size_t left = bytes_left(in);
-    size_t cap = left == SIZE_MAX ? FIRST_UNKNOWN : size_min(left, FIRST_MAX);
+    size_t cap =
+        left == SIZE_MAX ? FIRST_READ_SIZE : size_min(left, FIRST_READ_MAX);
     CLEANUP(py_clear) PyObject *bytes = NULL;
     size_t len = 0;
 
@@ -161,9 +162,9 @@ read_bytes(InputObject *in, size_t want)
 
 /* Up to want bytes as soon as there are any. */
 static PyObject *
-read_some(InputObject *in, size_t want)
+read_some(InputStreamObject *in, size_t want)
 {
-    size_t cap = size_min(want, FIRST_UNKNOWN);
+    size_t cap = size_min(want, FIRST_READ_SIZE);
     CLEANUP(py_clear)
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
 
@@ -182,7 +183,7 @@ read_some(InputObject *in, size_t want)
 
 /* A line of at most want bytes; waits for no byte behind it. */
 static PyObject *
-read_line(InputObject *in, size_t want)
+read_line(InputStreamObject *in, size_t want)
 {
     size_t seen = 0; /* bytes ahead without a newline among them */
     size_t n;
@@ -219,12 +220,12 @@ read_line(InputObject *in, size_t want)
 
 /* -- methods ------------------------------------------------------------------- */
 
-typedef PyObject *(*read_fn)(InputObject *in, size_t want);
+typedef PyObject *(*read_fn)(InputStreamObject *in, size_t want);
 
 static PyObject *
 call_inside(PyObject *self, read_fn fn, size_t want)
 {
-    InputObject *in = (InputObject *)self;
+    InputStreamObject *in = (InputStreamObject *)self;
     struct request_guard *guard = in->guard;
 
     if (request_guard_enter_object(&in->guard, input_name) < 0) {
@@ -261,7 +262,7 @@ parse_size(PyObject *const *args, Py_ssize_t nargs, const char *method,
 }
 
 static PyObject *
-input_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+method_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
 
@@ -271,7 +272,7 @@ input_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-input_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+method_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
 
@@ -281,7 +282,7 @@ input_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-input_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+method_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
 
@@ -291,7 +292,7 @@ input_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+method_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     size_t hint, total = 0;
 
@@ -320,7 +321,7 @@ input_readlines(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyObject *
-input_next(PyObject *self)
+method_next(PyObject *self)
 {
     PyObject *line = call_inside(self, read_line, SIZE_MAX);
 
@@ -332,7 +333,7 @@ input_next(PyObject *self)
 
 /* As a raw stream's: one read, so that io.BufferedReader does not stall. */
 static PyObject *
-input_readinto(PyObject *self, PyObject *target)
+method_readinto(PyObject *self, PyObject *target)
 {
     Py_buffer view;
 
@@ -350,7 +351,7 @@ input_readinto(PyObject *self, PyObject *target)
 }
 
 static PyObject *
-input_true(PyObject *self, PyObject *unused)
+method_true(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -358,7 +359,7 @@ input_true(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
-input_false(PyObject *self, PyObject *unused)
+method_false(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -368,7 +369,7 @@ input_false(PyObject *self, PyObject *unused)
 /* close() and flush(). PEP 3333: closing it is not the application's business;
  * io.TextIOWrapper and io.BufferedReader do it when they are collected. */
 static PyObject *
-input_nothing(PyObject *self, PyObject *unused)
+method_nothing(PyObject *self, PyObject *unused)
 {
     (void)self;
     (void)unused;
@@ -376,7 +377,7 @@ input_nothing(PyObject *self, PyObject *unused)
 }
 
 static PyObject *
-input_get_closed(PyObject *self, void *unused)
+get_closed(PyObject *self, void *unused)
 {
     (void)self;
     (void)unused;
@@ -385,62 +386,62 @@ input_get_closed(PyObject *self, void *unused)
 
 #define FASTCALL(FN) (PyCFunction)(void (*)(void))(FN), METH_FASTCALL
 
-static PyMethodDef input_methods[] = {
-    {"read", FASTCALL(input_read), NULL},
-    {"read1", FASTCALL(input_read1), NULL},
-    {"readline", FASTCALL(input_readline), NULL},
-    {"readlines", FASTCALL(input_readlines), NULL},
-    {"readinto", input_readinto, METH_O, NULL},
-    {"readable", input_true, METH_NOARGS, NULL},
-    {"writable", input_false, METH_NOARGS, NULL},
-    {"seekable", input_false, METH_NOARGS, NULL},
-    {"close", input_nothing, METH_NOARGS, NULL},
-    {"flush", input_nothing, METH_NOARGS, NULL},
+static PyMethodDef stream_methods[] = {
+    {"read", FASTCALL(method_read), NULL},
+    {"read1", FASTCALL(method_read1), NULL},
+    {"readline", FASTCALL(method_readline), NULL},
+    {"readlines", FASTCALL(method_readlines), NULL},
+    {"readinto", method_readinto, METH_O, NULL},
+    {"readable", method_true, METH_NOARGS, NULL},
+    {"writable", method_false, METH_NOARGS, NULL},
+    {"seekable", method_false, METH_NOARGS, NULL},
+    {"close", method_nothing, METH_NOARGS, NULL},
+    {"flush", method_nothing, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static PyGetSetDef input_attributes[] = {
-    {"closed", input_get_closed, NULL, NULL, NULL},
+static PyGetSetDef stream_attributes[] = {
+    {"closed", get_closed, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
 /* -- the type ------------------------------------------------------------------ */
 
 static void
-input_dealloc(PyObject *self)
+stream_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
 
-    buf_fini(&((InputObject *)self)->ahead);
+    buf_fini(&((InputStreamObject *)self)->ahead);
     PyObject_Free(self);
     Py_DECREF(type);
 }
 
-static PyType_Slot input_slots[] = {
-    {Py_tp_dealloc, input_dealloc},   {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, input_next},     {Py_tp_methods, input_methods},
-    {Py_tp_getset, input_attributes}, {0, NULL},
+static PyType_Slot stream_slots[] = {
+    {Py_tp_dealloc, stream_dealloc},   {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, method_next},     {Py_tp_methods, stream_methods},
+    {Py_tp_getset, stream_attributes}, {0, NULL},
 };
 
-static PyType_Spec input_spec = {
+static PyType_Spec stream_spec = {
     .name = "_wsgi_cgi.InputStream",
-    .basicsize = (int)sizeof(InputObject),
+    .basicsize = (int)sizeof(InputStreamObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION |
              Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = input_slots,
+    .slots = stream_slots,
 };
 
 PyObject *
-input_type(PyObject *module)
+input_stream_type(PyObject *module)
 {
-    return PyType_FromModuleAndSpec(module, &input_spec, NULL);
+    return PyType_FromModuleAndSpec(module, &stream_spec, NULL);
 }
 
 PyObject *
-input_new(PyTypeObject *type, struct request_guard *guard,
-          enum request_stream stream)
+input_stream_new(PyTypeObject *type, struct request_guard *guard,
+                 enum request_stream stream)
 {
-    InputObject *in = PyObject_New(InputObject, type);
+    InputStreamObject *in = PyObject_New(InputStreamObject, type);
 
     if (in != NULL) {
         in->guard = guard;
@@ -452,9 +453,9 @@ input_new(PyTypeObject *type, struct request_guard *guard,
 }
 
 void
-input_expire(PyObject *input)
+input_stream_expire(PyObject *input)
 {
     if (input != NULL) {
-        ((InputObject *)input)->guard = NULL;
+        ((InputStreamObject *)input)->guard = NULL;
     }
 }

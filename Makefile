@@ -64,8 +64,8 @@ SRC_debug     := debug_page stack_dump traceback
 SRC_context   := error_stream interrupt request_guard request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
-SRC_wsgi      := after_response environ failure file_wrapper handler input_stream \
-                 module response_body start_response
+SRC_wsgi      := after_response environ failure file_wrapper handler \
+                 input_stream module response_body start_response wsgi_python
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
 SRC_process   := forked_child logs pid_file privs signals

@@ -11,7 +11,7 @@
 #include "python/python_signals.h"
 #include "reload/reload_pipe.h"
 #include "worker/control_thread.h"
-#include "wsgi/handler.h"
+#include "wsgi/wsgi_python.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -148,7 +148,7 @@ fork_worker(struct zygote_self *z, unsigned slot)
         tell(z, r);
         return false;
     }
-    python_fork_begin(handler_flush_line);
+    python_fork_begin(wsgi_python_flush_line);
     signals_hold(); /* the worker's are its own from its first moment on */
     forked_child_pause(true);
     if (fork_twice(&c, &middle)) {
@@ -193,7 +193,7 @@ set_up(struct zygote_self *z, pid_t master)
 static int
 load(struct zygote_self *z)
 {
-    int status = handler_start_python(z->s->config);
+    int status = wsgi_python_start(z->s->config);
 
     if (status != 0) {
         return status;
@@ -206,7 +206,7 @@ load(struct zygote_self *z)
     if (loaded) {
         scoreboard_note_load(z->s->board, clock_ms() - start);
     }
-    handler_prepare();
+    wsgi_python_warm_up();
     reload_pipe_tell(z->s->imports_fd);
     if (forked_child_is()) {
         log_error("a child process that the application forked came back into "

@@ -11,7 +11,7 @@
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "worker/control_thread.h"
-#include "wsgi/handler.h"
+#include "wsgi/wsgi_python.h"
 
 #include <stdio.h>
 
@@ -62,7 +62,7 @@ check_run(const struct config *config)
     }
     if (status == 0) {
         restart_check_bind(tell_fd);
-        status = handler_start_python(config);
+        status = wsgi_python_start(config);
     }
     return status != 0 ? status : load(config, tell_fd);
 }

@@ -21,6 +21,7 @@
 #include "worker/control_thread.h"
 #include "worker/worker.h"
 #include "wsgi/handler.h"
+#include "wsgi/wsgi_python.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -62,7 +63,7 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
         }
         log_debug("loading the application took %lld ms",
                   (long long)(clock_ms() - start));
-        handler_prepare();
+        wsgi_python_warm_up();
         reload_pipe_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
             /* A thread it has started may never end. */

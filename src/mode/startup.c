@@ -7,7 +7,7 @@
 #include "os/log.h"
 #include "os/safe_path.h"
 #include "python/interp.h"
-#include "wsgi/handler.h"
+#include "wsgi/wsgi_python.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -111,7 +111,7 @@ startup_open_watch(const struct config *config)
 int
 startup_start_python(const struct config *config)
 {
-    int status = handler_start_python(config);
+    int status = wsgi_python_start(config);
 
     return status != 0 ? status : startup_open_watch(config);
 }

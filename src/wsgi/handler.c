@@ -5,14 +5,11 @@
 
 #include "app/app_cache.h"
 #include "app/imports.h"
-#include "app/loader.h"
 #include "context/error_stream.h"
 #include "context/interrupt.h"
 #include "context/request_guard.h"
 #include "context/request_timeout.h"
-#include "debug/traceback.h"
 #include "os/log.h"
-#include "python/interp.h"
 #include "python/python.h"
 #include "wsgi/after_response.h"
 #include "wsgi/environ.h"
@@ -71,44 +68,6 @@ clear_daemon_flag(void)
     if (me == NULL || PyObject_SetAttrString(me, "_daemonic", Py_False) < 0) {
         PyErr_Clear(); /* no memory will show soon enough */
     }
-}
-
-/* -- Python ------------------------------------------------------------------------ */
-
-static int
-after_start(void)
-{
-    const struct module_state *types = module_get();
-
-    return types == NULL || error_stream_install(types->errors) < 0
-               ? -1
-               : loader_set_path();
-}
-
-int
-handler_start_python(const struct config *config)
-{
-    static const struct interp_hooks hooks = {.before_start = module_register,
-                                              .after_start = after_start};
-
-    return interp_start(config, loader_script(), &hooks);
-}
-
-void
-handler_flush_line(void)
-{
-    error_stream_end_line();
-}
-
-void
-handler_prepare(void)
-{
-    PyGILState_STATE gil = PyGILState_Ensure();
-
-    imports_begin();
-    traceback_prepare();
-    imports_end();
-    PyGILState_Release(gil);
 }
 
 struct wsgi_thread *

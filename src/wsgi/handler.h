@@ -27,18 +27,6 @@ struct wsgi_flags {
     bool multiprocess;
 };
 
-/* Starts Python with what requests and the application need: our module, the
- * streams sys.stdout and sys.stderr, the application's folder in sys.path. After
- * loader_prepare(), in the main thread. 0, or EX_SOFTWARE after a log line. */
-CHECK_RESULT int handler_start_python(const struct config *config);
-
-/* For python_fork_begin(): sends a line that this thread has begun to print. */
-void handler_flush_line(void);
-
-/* When the application has been loaded: imports what else a request may need, so
- * that the first one that fails need not. For processes with many requests. */
-void handler_prepare(void);
-
 /* is_main: this is the thread that called interp_start(). NULL: no memory. */
 CHECK_RESULT struct wsgi_thread *wsgi_thread_new(const struct config *config,
                                                  struct wsgi_flags flags,

@@ -94,6 +94,19 @@ PyErr_SetRaisedException(PyObject *exc)
     _PyObject_LookupAttr((O), (NAME), (RET))
 #endif
 
+/* The version as it is in the names of folders, such as "3.13", or "3.13t" for
+ * a free-threaded Python, which has folders of its own. */
+#define PYTHON_STRING_(X) #X
+#define PYTHON_STRING(X) PYTHON_STRING_(X)
+#ifdef Py_GIL_DISABLED
+#define PYTHON_ABI_THREAD "t"
+#else
+#define PYTHON_ABI_THREAD ""
+#endif
+#define PYTHON_MAJOR PYTHON_STRING(PY_MAJOR_VERSION)
+#define PYTHON_MINOR PYTHON_STRING(PY_MINOR_VERSION)
+#define PYTHON_X_Y PYTHON_MAJOR "." PYTHON_MINOR PYTHON_ABI_THREAD
+
 /* First statement of a function that needs the GIL and is called from afar. */
 #define ASSERT_GIL() assert(PyGILState_Check())
 

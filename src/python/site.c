@@ -16,23 +16,6 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-int
-site_insert_path(const char *dir, Py_ssize_t position)
-{
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
-    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
-    if (entry == NULL) {
-        return -1;
-    }
-    if (path == NULL || !PyList_Check(path)) {
-        PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
-        return -1;
-    }
-    return PyList_Insert(path, position, entry);
-}
-
-/* -- .pth files ---------------------------------------------------------------- */
-
 static PyObject *
 path_list(void)
 {
@@ -44,6 +27,17 @@ path_list(void)
     }
     return path;
 }
+
+int
+site_insert_path(const char *dir, Py_ssize_t position)
+{
+    CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
+    PyObject *path = entry == NULL ? NULL : path_list();
+
+    return path == NULL ? -1 : PyList_Insert(path, position, entry);
+}
+
+/* -- .pth files ---------------------------------------------------------------- */
 
 /* Of the very object; -1 where it is not there. */
 static Py_ssize_t
@@ -147,16 +141,7 @@ site_add_folder(const char *dir, Py_ssize_t *at)
 
 /* -- the packages of a user ------------------------------------------------------ */
 
-#define STR_(X) #X
-#define STR(X) STR_(X)
-#if defined(Py_GIL_DISABLED)
-#define ABI "t"
-#else
-#define ABI ""
-#endif
-#define PACKAGES                                                      \
-    "/lib/python" STR(PY_MAJOR_VERSION) "." STR(PY_MINOR_VERSION) ABI \
-        "/site-packages"
+#define PACKAGES "/lib/python" PYTHON_X_Y "/site-packages"
 
 enum { WHY_MAX = 2 * PATH_MAX + 256 };
 

@@ -20,18 +20,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define STR_(X) #X
-#define STR(X) STR_(X)
-/* A free-threaded Python is another one, with folders of its own: 3.13t. */
-#ifdef Py_GIL_DISABLED
-#define ABI_THREAD "t"
-#else
-#define ABI_THREAD ""
-#endif
-#define MINOR STR(PY_MAJOR_VERSION) "." STR(PY_MINOR_VERSION) ABI_THREAD
-#define PYTHON_DIR "python" MINOR
-#define PYTHON_ZIP \
-    "python" STR(PY_MAJOR_VERSION) STR(PY_MINOR_VERSION) ABI_THREAD ".zip"
+#define PYTHON_DIR "python" PYTHON_X_Y
+#define PYTHON_ZIP "python" PYTHON_MAJOR PYTHON_MINOR PYTHON_ABI_THREAD ".zip"
 
 enum { WHY_MAX = 2 * PATH_MAX + 256, CFG_MAX = 16 * 1024 };
 
@@ -126,7 +116,7 @@ venv_check_base(const char *exe)
         (void)snprintf(prefix, sizeof(prefix), "%.*s", (int)strcspn(home, ":"),
                        home);
         if (!has_encodings(prefix, why, sizeof(why))) {
-            log_error("PYTHONHOME=%s is no home of Python " MINOR
+            log_error("PYTHONHOME=%s is no home of Python " PYTHON_X_Y
                       ": %s; unset it (for a virtual environment say --venv)",
                       home, why);
             return EX_CONFIG;
@@ -138,8 +128,8 @@ venv_check_base(const char *exe)
     }
     folder_of(exe, bin, sizeof(bin));
     if (!has_encodings_above(bin, why, sizeof(why))) {
-        log_error("the standard library of Python " MINOR
-                  " cannot be used: %s; is Python " MINOR " installed?",
+        log_error("the standard library of Python " PYTHON_X_Y
+                  " cannot be used: %s; is Python " PYTHON_X_Y " installed?",
                   why);
         return EX_CONFIG;
     }
@@ -283,10 +273,10 @@ check_version(const char *dir, const struct cfg *cfg)
 {
     if (cfg->has_version &&
         (cfg->major != PY_MAJOR_VERSION || cfg->minor != PY_MINOR_VERSION)) {
-        log_error(
-            "--venv %s is for Python %u.%u, this wsgi-cgi has Python " MINOR
-            ": create it again with python" MINOR,
-            dir, (unsigned)cfg->major, (unsigned)cfg->minor);
+        log_error("--venv %s is for Python %u.%u, this wsgi-cgi has "
+                  "Python " PYTHON_X_Y
+                  ": create it again with python" PYTHON_X_Y,
+                  dir, (unsigned)cfg->major, (unsigned)cfg->minor);
         return EX_CONFIG;
     }
     return 0;
@@ -311,9 +301,10 @@ check_packages(const char *dir)
     /* Says which version it has where pyvenv.cfg did not. */
     glob_t found;
     if (r == -ENOENT && glob(pattern, 0, NULL, &found) == 0) {
-        log_error("--venv %s has no lib/" PYTHON_DIR
-                  "/site-packages, only %s: this wsgi-cgi has Python " MINOR,
-                  dir, found.gl_pathv[0] + strlen(dir) + 1);
+        log_error(
+            "--venv %s has no lib/" PYTHON_DIR
+            "/site-packages, only %s: this wsgi-cgi has Python " PYTHON_X_Y,
+            dir, found.gl_pathv[0] + strlen(dir) + 1);
         globfree(&found);
         return EX_CONFIG;
     }

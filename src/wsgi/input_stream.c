@@ -118,6 +118,19 @@ take_ahead(InputStreamObject *in, char *to, size_t size)
     return n;
 }
 
+/* Doubles *cap, up to want. 0, or -1 with an exception. */
+static int
+grow(PyObject **bytes, size_t *cap, size_t want)
+{
+    assert(*cap < want);
+    *cap = *cap > want / 2 ? want : *cap * 2;
+    if (*cap > PY_SSIZE_T_MAX / 2) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return _PyBytes_Resize(bytes, (Py_ssize_t)*cap);
+}
+
 /* want bytes, fewer only at the end; SIZE_MAX: all. */
 static PyObject *
 read_bytes(InputStreamObject *in, size_t want)
@@ -136,14 +149,8 @@ read_bytes(InputStreamObject *in, size_t want)
     }
     len = take_ahead(in, PyBytes_AS_STRING(bytes), cap);
     while (len < want) {
-        if (len == cap) {
-            cap = cap > want / 2 ? want : cap * 2;
-            if (cap > PY_SSIZE_T_MAX / 2) {
-                return PyErr_NoMemory();
-            }
-            if (_PyBytes_Resize(&bytes, (Py_ssize_t)cap) < 0) {
-                return NULL;
-            }
+        if (len == cap && grow(&bytes, &cap, want) < 0) {
+            return NULL;
         }
         ssize_t n = receive(in, PyBytes_AS_STRING(bytes) + len, cap - len);
         if (n < 0) {
@@ -262,33 +269,32 @@ parse_size(PyObject *const *args, Py_ssize_t nargs, const char *method,
 }
 
 static PyObject *
-method_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+read_sized(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+           const char *method, read_fn fn)
 {
     size_t size;
 
-    return parse_size(args, nargs, "read", &size) < 0
+    return parse_size(args, nargs, method, &size) < 0
                ? NULL
-               : call_inside(self, read_bytes, size);
+               : call_inside(self, fn, size);
+}
+
+static PyObject *
+method_read(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return read_sized(self, args, nargs, "read", read_bytes);
 }
 
 static PyObject *
 method_read1(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    size_t size;
-
-    return parse_size(args, nargs, "read1", &size) < 0
-               ? NULL
-               : call_inside(self, read_some, size);
+    return read_sized(self, args, nargs, "read1", read_some);
 }
 
 static PyObject *
 method_readline(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    size_t size;
-
-    return parse_size(args, nargs, "readline", &size) < 0
-               ? NULL
-               : call_inside(self, read_line, size);
+    return read_sized(self, args, nargs, "readline", read_line);
 }
 
 static PyObject *

@@ -160,11 +160,13 @@ parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
     return t->file != NULL && set_generated_name(t) ? 0 : -ENOMEM;
 }
 
+/* What is wrong with n bytes of app as the name of a module, with :EXPR behind
+ * them or NULL. 0, or -EINVAL with a sentence in why. */
 static int
-parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
+check_module(const char *app, size_t n, const char *expr, char *why,
+             size_t why_size)
 {
-    size_t n = strcspn(app, ":");
-    const char *expr = app[n] == ':' ? app + n + 1 : NULL;
+    char file[PATH_MAX];
 
     if (!is_dotted_name(app, n)) {
         (void)snprintf(
@@ -176,12 +178,24 @@ parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
         (void)snprintf(why, why_size, "nothing follows the colon");
         return -EINVAL;
     }
-    char file[PATH_MAX];
     (void)snprintf(file, sizeof(file), "%.*s", (int)n, app);
     if (app_spec_is_script_name(app, n) && is_regular_file(file)) {
         (void)snprintf(why, why_size,
                        "%s is a file: name its callable with --callable", file);
         return -EINVAL;
+    }
+    return 0;
+}
+
+static int
+parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
+{
+    size_t n = strcspn(app, ":");
+    const char *expr = app[n] == ':' ? app + n + 1 : NULL;
+
+    int r = check_module(app, n, expr, why, why_size);
+    if (r < 0) {
+        return r;
     }
     if (!set_text(&t->module, app, n)) {
         return -ENOMEM;

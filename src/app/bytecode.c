@@ -384,11 +384,11 @@ cache_write(const char *path, struct cache_key *key, PyObject *code)
 
 /* -- the source -------------------------------------------------------------------- */
 
-static PyObject *
+static void
 raise_os(int err, PyObject *name)
 {
     errno = -err;
-    return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
+    PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
 }
 
 /* Python reads source as a C string, and would stop there without a word. */
@@ -430,43 +430,63 @@ is_same(const struct stat *a, const struct stat *b)
            nanoseconds(&a->st_ctim) == nanoseconds(&b->st_ctim);
 }
 
+/* Opens the script, which must be a regular file. -1 with an exception. */
+static int
+open_script(const char *path, PyObject *name, struct stat *ret_st)
+{
+    /* O_NONBLOCK: a named pipe must not hold us up. */
+    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, ret_st) < 0) {
+        raise_os(-errno, name);
+        return -1;
+    }
+    if (!S_ISREG(ret_st->st_mode)) {
+        raise_os(S_ISDIR(ret_st->st_mode) ? -EISDIR : -EINVAL, name);
+        return -1;
+    }
+    int opened = fd;
+    fd = -1;
+    return opened;
+}
+
+/* Compiles the script that fd reads, and caches the result. */
+static PyObject *
+compile_script(int fd, const struct stat *st, const char *path, PyObject *name,
+               struct cache_key *key)
+{
+    struct stat after;
+
+    if (st->st_size > SOURCE_SIZE_MAX) {
+        raise_os(-EFBIG, name);
+        return NULL;
+    }
+    CLEANUP(py_clear)
+    PyObject *source = read_all(fd, (size_t)st->st_size, name);
+    PyObject *code = source == NULL ? NULL : compile_source(source, name);
+    if (code != NULL && may_write(st) && fstat(fd, &after) == 0 &&
+        is_same(st, &after)) {
+        cache_write(path, key, code);
+    }
+    return code;
+}
+
 PyObject *
 bytecode_load(const char *path)
 {
-    ASSERT_GIL();
-    CLEANUP(py_clear) PyObject *name = PyUnicode_DecodeFSDefault(path);
-    if (name == NULL) {
-        return NULL;
-    }
-    /* O_NONBLOCK: a named pipe must not hold us up. */
-    CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        return raise_os(-errno, name);
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return raise_os(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, name);
+
+    ASSERT_GIL();
+    assert(path[0] == '/');
+    CLEANUP(py_clear) PyObject *name = PyUnicode_DecodeFSDefault(path);
+    CLEANUP(fd_close)
+    int fd = name == NULL ? -1 : open_script(path, name, &st);
+    if (fd < 0) {
+        return NULL;
     }
     struct cache_key key = key_of(path, &st);
     PyObject *code =
         st.st_size < CACHE_SOURCE_MIN ? NULL : cache_read(path, &key);
     PyErr_Clear();
-    if (code != NULL) {
-        return code;
-    }
-    if (st.st_size > SOURCE_SIZE_MAX) {
-        return raise_os(-EFBIG, name);
-    }
-    CLEANUP(py_clear)
-    PyObject *source = read_all(fd, (size_t)st.st_size, name);
-    if (source == NULL) {
-        return NULL;
-    }
-    code = compile_source(source, name);
-    struct stat after;
-    if (code != NULL && may_write(&st) && fstat(fd, &after) == 0 &&
-        is_same(&st, &after)) {
-        cache_write(path, &key, code);
-    }
-    return code;
+    return code != NULL ? code : compile_script(fd, &st, path, name, &key);
 }

@@ -253,6 +253,18 @@ set_up(const struct config *config, const struct interp_hooks *hooks)
     return config->threads > 1 ? prepare_threads() : 0;
 }
 
+static void
+print_set_up_error(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
+        PyErr_WriteUnraisable(NULL); /* PyErr_Print() would obey it */
+    }
+    else {
+        PyErr_Print();
+    }
+    log_error("Python started, but could not be set up (see above)");
+}
+
 int
 interp_start(const struct config *config, const char *script,
              const struct interp_hooks *hooks)
@@ -281,13 +293,7 @@ interp_start(const struct config *config, const char *script,
         return EX_SOFTWARE;
     }
     if (r < 0) {
-        if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
-            PyErr_WriteUnraisable(NULL); /* PyErr_Print() would obey it */
-        }
-        else {
-            PyErr_Print();
-        }
-        log_error("Python started, but could not be set up (see above)");
+        print_set_up_error();
         return EX_SOFTWARE;
     }
     main_state = PyEval_SaveThread();

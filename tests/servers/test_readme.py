@@ -22,6 +22,7 @@ from harness import SERVERS, TREE, Orphans, wait_until
 
 README = TREE / "README.md"
 BENCH = TREE / "tests" / "bench" / "README.md"
+DOCUMENTS = README, TREE / "CONTRIBUTING.md", BENCH
 MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
 
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
@@ -118,8 +119,8 @@ class Shell:
 
 @pytest.mark.timeout(900)
 def test_commands(tmp_path):
-    """All of them one after the other. What "make install" has put below HOME is
-    first on PATH."""
+    """All of them one after the other. What "make install" has put below HOME
+    is first on PATH."""
     tree, home = tmp_path / "tree", tmp_path / "home"
     home.mkdir()
     clean_copy(tree)
@@ -142,7 +143,8 @@ def test_commands(tmp_path):
     assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
     assert "Status: 200 OK" in said
     assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)
-    assert shell.ask(*parts["serve"], *parts["ask"]).endswith("\n\nHello, you!\n")
+    said = shell.ask(*parts["serve"], *parts["ask"])
+    assert said.endswith("\n\nHello, you!\n"), said
 
 
 def test_what_others_run_is_run_by_them():
@@ -159,18 +161,22 @@ def test_excerpts_are_what_the_tests_run():
             assert text in (TREE / file).read_text(), file
 
 
-def test_files_that_are_named_are_there():
-    """Paths in backquotes that begin like ours."""
-    text = README.read_text()
-    for name in re.findall(r"`((?:src|examples|tests|man|tools)/[^\s`]*)`",
-                           text):
-        assert (TREE / name).exists(), name
+@pytest.mark.parametrize("file", DOCUMENTS,
+                         ids=lambda file: str(file.relative_to(TREE)))
+def test_files_that_are_named_are_there(file):
+    """Paths in backquotes that begin like ours, and links."""
+    text = file.read_text()
+    names = re.findall(r"`((?:src|examples|tests|man|tools)/[^\s`]*)`", text)
+    assert not [name for name in names if not (TREE / name).exists()]
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert links
+    assert not [link for link in links if not (file.parent / link).exists()]
 
 
 def test_speed_is_that_of_the_table():
     """The README says no more than "make bench" measured, but for rounding."""
     text = re.sub(r"\s+", " ", README.read_text())
-    sentence = re.search(r"Through nginx, one process answers .*?\.(?= )", text)[0]
+    sentence = re.search(r"Through nginx, one process .*?\.(?= )", text)[0]
     said = re.findall(r"([\d.]+) times as many (?:requests per second )?as "
                       r"([\w -]+)", sentence)
     claims = [(float(times), name) for times, names in said

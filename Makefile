@@ -70,8 +70,9 @@ SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
 SRC_process   := forked_child logs pid_file privs signals
 SRC_reload    := file_watcher reload_pipe restart
-SRC_worker    := cgi_timeout conn_passing control_thread pool rebalance \
-                 request_threads watchdog worker worker_conns
+SRC_worker    := cgi_timeout conn_passing control_thread finalize_timeout \
+                 graceful_stop pool rebalance request_threads watchdog worker \
+                 worker_conns
 SRC_master    := master master_zygotes zygote zygote_table
 SRC_mode      := cgi_process check fcgi_process script_check sockets \
                  start_mode startup

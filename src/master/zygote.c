@@ -10,7 +10,7 @@
 #include "python/python_fork.h"
 #include "python/python_signals.h"
 #include "reload/reload_pipe.h"
-#include "worker/control_thread.h"
+#include "worker/finalize_timeout.h"
 #include "wsgi/wsgi_python.h"
 
 #include <errno.h>
@@ -236,17 +236,17 @@ finish(const struct worker_setup *setup)
     int64_t most = setup->config->graceful_timeout_ms;
     bool broken = setup->preload == PRELOAD_BROKEN;
 
-    if (broken && most > CONTROL_THREAD_UNSERVED_MS) {
-        most = CONTROL_THREAD_UNSERVED_MS;
+    if (broken && most > FINALIZE_TIMEOUT_UNSERVED_MS) {
+        most = FINALIZE_TIMEOUT_UNSERVED_MS;
     }
-    control_thread_guard_end(clock_ms() + most, NULL, EX_OK);
+    finalize_timeout_begin(clock_ms() + most, EX_OK, NULL, NULL);
     if (broken) {
         interp_finish_without_threads();
     }
     else {
         interp_finish();
     }
-    control_thread_guard_over();
+    finalize_timeout_end();
 }
 
 int

@@ -10,7 +10,7 @@
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
-#include "worker/control_thread.h"
+#include "worker/finalize_timeout.h"
 #include "wsgi/wsgi_python.h"
 
 #include <stdio.h>
@@ -33,10 +33,10 @@ load(const struct config *config, int tell_fd)
     if (tell_fd < 0 && loader_script() != NULL) {
         script_check(loader_script()); /* for the administrator alone */
     }
-    control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS, NULL,
-                             status);
+    finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS, status,
+                           NULL, NULL);
     interp_finish_without_threads();
-    control_thread_guard_over();
+    finalize_timeout_end();
     return status;
 }
 

@@ -18,7 +18,7 @@
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "transport/fcgi_os.h"
-#include "worker/control_thread.h"
+#include "worker/finalize_timeout.h"
 #include "worker/worker.h"
 #include "wsgi/handler.h"
 #include "wsgi/wsgi_python.h"
@@ -67,10 +67,10 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
         reload_pipe_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
             /* A thread it has started may never end. */
-            control_thread_guard_end(clock_ms() + CONTROL_THREAD_UNSERVED_MS,
-                                     NULL, EX_SOFTWARE);
+            finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS,
+                                   EX_SOFTWARE, NULL, NULL);
             interp_finish_without_threads();
-            control_thread_guard_over();
+            finalize_timeout_end();
             return EX_SOFTWARE;
         }
     }

@@ -9,6 +9,7 @@
 #include "reload/restart.h"
 #include "status/notify.h"
 #include "worker/conn_passing.h"
+#include "worker/graceful_stop.h"
 #include "worker/rebalance.h"
 #include "worker/request_threads.h"
 
@@ -18,26 +19,27 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* What it remembers from one round to the next. */
-struct round {
+/* One a process. Its thread alone uses it until control_thread_join(). */
+static struct control_thread {
+    pthread_t id; /* the main thread's */
+    struct graceful_stop stop;
     struct signals seen; /* signals that have been dealt with */
-    int64_t begin_ms;    /* of the first one */
+    int64_t begin_ms;    /* of the first round */
     int64_t load_end_ms; /* of a stop that waits for the code; 0 = none */
     int watch_ms;        /* when the watchdog wants to look again */
-    bool serves;         /* requests may have been running in the last one */
+    bool serves;         /* requests may have been running in the last round */
     bool asked;          /* for new code, by a signal: still to be obeyed */
     struct restart restart;
     struct rebalance rebalance;
     struct imports_file *imports; /* still to be handed over */
-    bool stuck; /* Python lets nobody in, and the log says so */
-};
+    bool stuck; /* Python lets no thread in, and the log says so */
+} control_thread;
 
 /* Asked for the GIL now and then: does it come? */
 static struct gil_task pulse;
 
 enum {
-    STOPPING_MS = 10, /* a round while the last requests run */
-    LAST_MS = 500     /* for the end of Python, however late it begins */
+    STOPPING_MS = 10 /* a round while the last requests run */
 };
 
 static int
@@ -60,88 +62,43 @@ interval_of(const struct config *c)
     return shortest < 80 ? 20 : (int)(shortest / 4);
 }
 
-/* True where threads are busy, and none of them with a request. */
-static bool
-is_only_work_after(const struct pool *p)
-{
-    bool is_after = false;
-
-    for (unsigned i = 0; i < p->s.config->threads; i++) {
-        const struct score_thread *t =
-            scoreboard_thread(p->s.board, p->s.worker, i);
-        if (atomic_load(&t->since_ms) != 0) {
-            return false;
-        }
-        is_after = is_after || atomic_load(&t->after_ms) != 0;
-    }
-    return is_after;
-}
-
-/* Whoever started us must not see us end: the new code takes over all the same.
- * Returns where it cannot, or a stop has come. */
-static void
-start_again(struct pool *p)
-{
-    if (atomic_load(&p->restart) && signals_get().stop != STOP_NOW) {
-        int e = pool_restart(p);
-        log_error("starting again: %s", strerror(-e));
-    }
-}
-
-/* The end that does not wait for the application. */
-static void
-end_now(struct pool *p, const char *why)
-{
-    if (why != NULL && is_only_work_after(p)) {
-        log_warning("%s: work after a response is cut off", why);
-    }
-    else if (why != NULL && conn_table_open(p->conns.table) > 0) {
-        log_warning("%s: requests that still run are cut off", why);
-    }
-    start_again(p);
-    pool_close(p);
-    _exit(EX_OK);
-}
-
 /* Clients have waited since the program before us: a stop is to find them served. */
 static void
-stop_when_loaded(struct pool *p, struct round *r, int64_t now)
+stop_when_loaded(struct pool *p, struct control_thread *t, int64_t now)
 {
-    if (r->load_end_ms == 0) {
-        r->load_end_ms = now + p->s.config->graceful_timeout_ms;
+    if (t->load_end_ms == 0) {
+        t->load_end_ms = now + p->s.config->graceful_timeout_ms;
     }
-    if (now >= r->load_end_ms) {
-        end_now(p, "--graceful-timeout has passed while the code was loaded");
+    if (now >= t->load_end_ms) {
+        graceful_stop_end_now(
+            &t->stop, p,
+            "--graceful-timeout has passed while the code was loaded");
     }
 }
 
 static void
-obey(struct pool *p, struct round *r, int64_t now, struct signals s)
+obey(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
 {
     bool started = atomic_load(&p->started);
 
-    r->seen = s;
+    t->seen = s;
     if (s.stop != STOP_NONE) {
-        restart_cancel(&r->restart);
+        restart_cancel(&t->restart);
         if (s.stop == STOP_NOW || (!started && !p->s.restarted)) {
-            end_now(p, NULL);
+            graceful_stop_end_now(&t->stop, p, NULL);
         }
         if (!started) {
-            stop_when_loaded(p, r, now);
+            stop_when_loaded(p, t, now);
             return;
         }
-        if (atomic_exchange(&p->restart, false)) {
-            /* A stop is for good, also for who waits to connect. */
-            p->end_ms = 0;
-        }
+        graceful_stop_cancel_restart(&t->stop);
     }
-    if (s.stop == STOP_GRACEFUL && p->end_ms == 0) {
-        p->end_ms = now + p->s.config->graceful_timeout_ms;
+    if (s.stop == STOP_GRACEFUL && t->stop.end_ms == 0) {
         atomic_store(&p->s.board->workers[p->s.worker].state, SCORE_DRAINING);
-        pool_stop(p);
+        graceful_stop_begin(&t->stop, p, now, false);
     }
-    if (p->end_ms != 0 && now >= p->end_ms) {
-        end_now(p, "--graceful-timeout has passed");
+    if (t->stop.end_ms != 0 && now >= t->stop.end_ms) {
+        graceful_stop_end_now(&t->stop, p, "--graceful-timeout has passed");
     }
 }
 
@@ -165,31 +122,31 @@ ask_for_replacement(struct pool *p)
  * and who is needs_recycle out has served. (In the first round after it systemd is told that
  * we are ready.) */
 static bool
-is_first_load(const struct pool *p, struct round *r, int64_t now,
+is_first_load(const struct pool *p, struct control_thread *t, int64_t now,
               unsigned needs_recycle)
 {
-    bool served = r->serves || needs_recycle > 0;
+    bool served = t->serves || needs_recycle > 0;
 
-    r->serves = atomic_load(&p->started);
-    return !served && now - r->begin_ms < scoreboard_load_limit(p->s.board);
+    t->serves = atomic_load(&p->started);
+    return !served && now - t->begin_ms < scoreboard_load_limit(p->s.board);
 }
 
 /* A process without a master starts itself again; the others are replaced. */
 static void
-renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
+renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
 {
     unsigned needs_recycle =
         (atomic_load(&p->needs_recycle) ? 1u : 0u) + p->watchdog.lost_ever;
     /* Nobody serves: no new code can be worse. */
     bool all_lost = p->watchdog.lost == p->s.config->threads;
 
-    bool is_asked = reloads != r->seen.reloads;
+    bool is_asked = reloads != t->seen.reloads;
 
-    r->asked = r->asked || is_asked;
-    if (p->end_ms != 0) {
+    t->asked = t->asked || is_asked;
+    if (t->stop.end_ms != 0) {
         return;
     }
-    if (is_first_load(p, r, now, needs_recycle)) {
+    if (is_first_load(p, t, now, needs_recycle)) {
         if (is_asked && p->s.master_wake_fd < 0) {
             log_notice("SIGHUP: nobody serves yet: the load that is under way "
                        "comes first");
@@ -202,43 +159,41 @@ renew(struct pool *p, struct round *r, int64_t now, unsigned reloads)
         }
         return;
     }
-    bool due = restart_is_due(&r->restart, p->s.config, now, r->asked,
+    bool due = restart_is_due(&t->restart, p->s.config, now, t->asked,
                               needs_recycle) ||
                all_lost;
-    r->asked = false;
+    t->asked = false;
     if (due) {
-        restart_cancel(&r->restart);
-        p->end_ms = now + p->s.config->graceful_timeout_ms;
-        atomic_store(&p->restart, true);
-        pool_stop(p);
+        restart_cancel(&t->restart);
+        graceful_stop_begin(&t->stop, p, now, true);
     }
 }
 
 /* --reload=modules: who looks at the files has to know which. */
 static void
-hand_over_imports(struct pool *p, struct round *r)
+hand_over_imports(struct pool *p, struct control_thread *t)
 {
-    if (r->imports == NULL && atomic_load(&p->started)) {
-        r->imports = imports_take();
+    if (t->imports == NULL && atomic_load(&p->started)) {
+        t->imports = imports_take();
     }
-    if (r->imports != NULL && p->s.imports_fd >= 0) {
-        reload_pipe_send(p->s.imports_fd, &r->imports, 0);
+    if (t->imports != NULL && p->s.imports_fd >= 0) {
+        reload_pipe_send(p->s.imports_fd, &t->imports, 0);
         return;
     }
-    while (r->imports != NULL) {
-        file_watcher_add(&r->restart.watcher, r->imports->path,
-                         r->imports->stamp);
-        r->imports = imports_free(r->imports);
+    while (t->imports != NULL) {
+        file_watcher_add(&t->restart.watcher, t->imports->path,
+                         t->imports->stamp);
+        t->imports = imports_free(t->imports);
     }
 }
 
 static void
-watch(struct pool *p, struct round *r, int64_t now, unsigned dumps)
+watch(struct pool *p, struct control_thread *t, int64_t now, unsigned dumps)
 {
-    if (dumps != r->seen.dumps && p->s.doctor == NULL) {
+    if (dumps != t->seen.dumps && p->s.doctor == NULL) {
         watchdog_dump(&p->watchdog);
     }
-    r->watch_ms = watchdog_run(&p->watchdog, now);
+    t->watch_ms = watchdog_run(&p->watchdog, now);
 }
 
 static void
@@ -250,22 +205,22 @@ do_nothing(void)
  * long as it likes, but code that keeps the GIL stops all of them. (Until the
  * application is loaded that this thread runs has to do.) */
 static void
-feed_watchdog(struct pool *p, struct round *r, int64_t now)
+feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
 {
     if (!notify_watchdog_is_due(now)) {
         return;
     }
     if (gil_task_state(&pulse) != GIL_TASK_IDLE) {
-        if (!r->stuck) {
+        if (!t->stuck) {
             log_error(
                 "an extension holds the GIL: no request can continue, and "
                 "the systemd watchdog gets no keep-alive; stacks:");
             watchdog_dump(&p->watchdog);
         }
-        r->stuck = true;
+        t->stuck = true;
         return;
     }
-    r->stuck = false;
+    t->stuck = false;
     notify_watchdog(now);
     if (p->s.doctor == NULL && atomic_load(&p->started) &&
         gil_task_begin(&pulse, do_nothing) < 0) {
@@ -274,7 +229,7 @@ feed_watchdog(struct pool *p, struct round *r, int64_t now)
 }
 
 static void
-tell(struct pool *p, struct round *r, int64_t now, struct signals s)
+tell(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
 {
     enum notify_state state = NOTIFY_READY;
 
@@ -287,18 +242,18 @@ tell(struct pool *p, struct round *r, int64_t now, struct signals s)
     else if (!atomic_load(&p->started)) {
         state = NOTIFY_STARTING;
     }
-    else if (r->restart.new_code &&
-             (r->restart.checker > 0 || atomic_load(&p->restart))) {
+    else if (t->restart.new_code &&
+             (t->restart.checker > 0 || t->stop.restart)) {
         state = NOTIFY_RELOADING;
     }
     notify_tell(state, s.reloads, p->s.board, now);
-    feed_watchdog(p, r, now);
+    feed_watchdog(p, t, now);
 }
 
 /* The requests that can end have ended. True: the process can do the rest, but
  * without the threads that are lost. */
 static bool
-is_over(struct pool *p)
+is_over(struct control_thread *t, struct pool *p)
 {
     unsigned lost = atomic_load(&p->lost);
 
@@ -307,7 +262,8 @@ is_over(struct pool *p)
     }
     if (lost > 0 && watchdog_is_lost(&p->watchdog, 0)) {
         (void)request_threads_join(p);
-        end_now(p, "--request-timeout could not end them");
+        graceful_stop_end_now(&t->stop, p,
+                              "--request-timeout could not end them");
     }
     return true;
 }
@@ -315,16 +271,17 @@ is_over(struct pool *p)
 /* Until the next round. Requests that wait for a thread are looked after in
  * between: for each of these looks a whole round would be dear. */
 static void
-wait_for_round(struct pool *p, struct round *r, int timeout_ms, int control)
+wait_for_round(struct pool *p, struct control_thread *t, int timeout_ms,
+               int control)
 {
     int64_t now = clock_ms(), end = now + timeout_ms;
     bool is_due = false;
 
     while (!is_due) {
-        int pause = rebalance_pause(&r->rebalance, now, (int)(end - now));
-        is_due = signals_wait(pause, control, rebalance_fd(&r->rebalance, p));
+        int pause = rebalance_pause(&t->rebalance, now, (int)(end - now));
+        is_due = signals_wait(pause, control, rebalance_fd(&t->rebalance, p));
         now = clock_ms();
-        rebalance_run(&r->rebalance, p, now);
+        rebalance_run(&t->rebalance, p, now);
         is_due = is_due || now >= end;
     }
 }
@@ -334,41 +291,42 @@ control_thread_main(void *arg)
 {
     struct pool *p = arg;
     int interval = interval_of(p->s.config);
-    struct round r = {.begin_ms = clock_ms(),
-                      .watch_ms = 1}; /* it says when it wants to look */
+    struct control_thread *t = &control_thread;
     int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
-    restart_init(&r.restart, p->s.config);
+    t->begin_ms = clock_ms();
+    t->watch_ms = 1; /* the watchdog says when it wants to look */
+    restart_init(&t->restart, p->s.config);
     log_set_patience(0);
     for (;;) {
         int64_t now = clock_ms();
-        bool stopping = p->end_ms != 0 || r.load_end_ms != 0;
+        bool stopping = t->stop.end_ms != 0 || t->load_end_ms != 0;
         int round =
-            stopping ? STOPPING_MS : restart_pause(&r.restart, now, interval);
-        wait_for_round(p, &r, notify_wait_ms(now, least(r.watch_ms, round)),
+            stopping ? STOPPING_MS : restart_pause(&t->restart, now, interval);
+        wait_for_round(p, t, notify_wait_ms(now, least(t->watch_ms, round)),
                        control);
         now = clock_ms();
         struct signals s = signals_get();
-        if (s.reloads != r.seen.reloads) {
+        if (s.reloads != t->seen.reloads) {
             logs_reopen(); /* first: the reload has something to say */
         }
-        watch(p, &r, now, s.dumps);
-        if (p->end_ms != 0) {
-            pool_abandon_lost(p);
+        watch(p, t, now, s.dumps);
+        if (t->stop.end_ms != 0) {
+            graceful_stop_abandon_lost(p);
         }
-        if (is_over(p)) {
+        if (is_over(t, p)) {
             break;
         }
-        hand_over_imports(p, &r);
-        renew(p, &r, now, s.reloads);
-        tell(p, &r, now, s);
-        obey(p, &r, now, s);
+        hand_over_imports(p, t);
+        renew(p, t, now, s.reloads);
+        tell(p, t, now, s);
+        obey(p, t, now, s);
         /* Also while the last requests run: it would stay readable. */
         if (p->s.control != NULL) {
             control_run(p->s.control);
         }
-        if (p->end_ms != 0) {
-            pool_finish(p);
+        if (t->stop.end_ms != 0) {
+            graceful_stop_go_on(&t->stop, p);
             continue;
         }
         worker_conns_resume(&p->conns);
@@ -378,9 +336,9 @@ control_thread_main(void *arg)
             scoreboard_sample(p->s.board);
         }
     }
-    restart_fini(&r.restart);
-    while (r.imports != NULL) {
-        r.imports = imports_free(r.imports);
+    restart_fini(&t->restart);
+    while (t->imports != NULL) {
+        t->imports = imports_free(t->imports);
     }
     return NULL;
 }
@@ -393,80 +351,14 @@ control_thread_start(struct pool *p)
     /* Signals are for threads whose system calls they may interrupt. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int e = pthread_create(&p->control_thread, NULL, control_thread_main, p);
+    int e = pthread_create(&control_thread.id, NULL, control_thread_main, p);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -e;
 }
 
 void
-control_thread_join(struct pool *p)
+control_thread_join(struct graceful_stop *ret)
 {
-    (void)pthread_join(p->control_thread, NULL);
-}
-
-/* What the guard has to know. */
-static struct {
-    int64_t end_ms; /* clock_ms() */
-    struct pool *pool;
-    int status;
-    atomic_bool is_over; /* Python has ended in time */
-} guarded;
-
-static void *
-guard_main(UNUSED void *arg)
-{
-    log_set_patience(0);
-    while (!atomic_load(&guarded.is_over) && clock_ms() < guarded.end_ms &&
-           signals_get().stop != STOP_NOW) {
-        int64_t now = clock_ms();
-        int64_t left = guarded.end_ms - now;
-        int wait = left < 0 ? 0 : left > 1000 ? 1000 : (int)left;
-        (void)signals_wait(notify_wait_ms(now, wait), -1, -1);
-        if (notify_watchdog_is_due(now)) {
-            notify_watchdog(now); /* this thread sees to it that it ends */
-        }
-    }
-    if (atomic_load(&guarded.is_over)) {
-        return NULL;
-    }
-    log_warning("threads of the application have not ended: left behind");
-    if (guarded.pool != NULL) {
-        start_again(guarded.pool);
-        pool_close(guarded.pool);
-    }
-    _exit(guarded.status);
-}
-
-int64_t
-control_thread_end_ms(const struct pool *p)
-{
-    int64_t now = clock_ms();
-
-    if (p->end_ms == 0) { /* nobody has asked for the end */
-        return now + p->s.config->graceful_timeout_ms;
-    }
-    return p->end_ms > now + LAST_MS ? p->end_ms : now + LAST_MS;
-}
-
-void
-control_thread_guard_end(int64_t end_ms, struct pool *p, int status)
-{
-    sigset_t all, old;
-    pthread_t id;
-
-    guarded.end_ms = end_ms;
-    guarded.pool = p;
-    guarded.status = status;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (pthread_create(&id, NULL, guard_main, NULL) == 0) {
-        (void)pthread_detach(id);
-    }
-    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-void
-control_thread_guard_over(void)
-{
-    atomic_store(&guarded.is_over, true);
+    (void)pthread_join(control_thread.id, NULL);
+    *ret = control_thread.stop;
 }

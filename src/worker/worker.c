@@ -4,6 +4,8 @@
 #include "process/signals.h"
 #include "python/interp.h"
 #include "worker/control_thread.h"
+#include "worker/finalize_timeout.h"
+#include "worker/graceful_stop.h"
 #include "worker/pool.h"
 
 #include <errno.h>
@@ -15,6 +17,7 @@
 
 struct worker {
     struct pool *pool;
+    struct graceful_stop stop; /* since the end of the control thread */
 };
 
 int
@@ -46,6 +49,14 @@ leave_lost_threads(const struct pool *p, int status)
     }
 }
 
+static void
+leave_without_python(void *arg)
+{
+    const struct worker *w = arg;
+
+    graceful_stop_leave(&w->stop, w->pool);
+}
+
 int
 worker_run(struct worker *w, bool loaded)
 {
@@ -56,19 +67,20 @@ worker_run(struct worker *w, bool loaded)
         return status;
     }
     /* First: until its end it may send signals to the request threads. */
-    control_thread_join(p);
+    control_thread_join(&w->stop);
     pool_end(p);
-    control_thread_guard_end(control_thread_end_ms(p), p, EX_OK);
+    finalize_timeout_begin(graceful_stop_python_end_ms(&w->stop, p), EX_OK,
+                           leave_without_python, w);
     interp_finish();
-    control_thread_guard_over();
-    if (atomic_load(&p->restart) && signals_get().stop != STOP_NOW) {
-        int e = pool_restart(p);
+    finalize_timeout_end();
+    if (w->stop.restart && signals_get().stop != STOP_NOW) {
+        int e = graceful_stop_exec_again(p);
         if (e != -EINTR) {
             log_error("starting again: %s", strerror(-e));
             status = EX_OSERR;
         }
     }
-    pool_close(p);
+    graceful_stop_close(p);
     leave_lost_threads(p, status);
     return status;
 }
@@ -76,5 +88,5 @@ worker_run(struct worker *w, bool loaded)
 void
 worker_close(struct worker *w)
 {
-    pool_close(w->pool);
+    graceful_stop_close(w->pool);
 }

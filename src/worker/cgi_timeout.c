@@ -15,7 +15,7 @@ enum { STATUS_CUT = 1 /* the exit code of a response that was cut off */ };
 
 static struct {
     struct scoreboard *board; /* of one thread; NULL: no watch */
-    struct watchdog dog;
+    struct watchdog *watchdog;
     pthread_t id;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -46,9 +46,9 @@ watch_main(void *unused)
 
     (void)unused;
     log_set_patience(0);
-    while (wait_until(now + watchdog_run(&watch.dog, now))) {
+    while (wait_until(now + watchdog_run(watch.watchdog, now))) {
         now = clock_ms();
-        if (watch.dog.lost > 0) {
+        if (watchdog_lost(watch.watchdog) > 0) {
             _exit(STATUS_CUT);
         }
     }
@@ -80,14 +80,14 @@ int
 cgi_timeout_begin(const struct config *config, struct request *q)
 {
     watch.board = scoreboard_new(1, 1);
-    int e = watch.board == NULL
-                ? -ENOMEM
-                : watchdog_init(&watch.dog, config, watch.board, 0);
+    watch.watchdog =
+        watch.board == NULL ? NULL : watchdog_new(config, watch.board, 0);
+    int e = watch.watchdog == NULL ? -ENOMEM : 0;
 
     if (e == 0) {
         struct score_thread *t = scoreboard_thread(watch.board, 0, 0);
-        watchdog_enter(&watch.dog, 0);
-        watchdog_begin(&watch.dog, 0, score_begin(t, q), q);
+        watchdog_enter(watch.watchdog, 0);
+        watchdog_begin(watch.watchdog, 0, score_begin(t, q), q);
         e = start_thread();
     }
     if (e < 0) {

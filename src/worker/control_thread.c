@@ -135,10 +135,10 @@ is_first_load(const struct pool *p, struct control_thread *t, int64_t now,
 static void
 renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
 {
-    unsigned needs_recycle =
-        (atomic_load(&p->needs_recycle) ? 1u : 0u) + p->watchdog.lost_ever;
+    unsigned needs_recycle = (atomic_load(&p->needs_recycle) ? 1u : 0u) +
+                             watchdog_lost_ever(p->watchdog);
     /* Nobody serves: no new code can be worse. */
-    bool all_lost = p->watchdog.lost == p->s.config->threads;
+    bool all_lost = watchdog_lost(p->watchdog) == p->s.config->threads;
 
     bool is_asked = reloads != t->seen.reloads;
 
@@ -191,9 +191,9 @@ static void
 watch(struct pool *p, struct control_thread *t, int64_t now, unsigned dumps)
 {
     if (dumps != t->seen.dumps && p->s.doctor == NULL) {
-        watchdog_dump(&p->watchdog);
+        watchdog_dump(p->watchdog);
     }
-    t->watch_ms = watchdog_run(&p->watchdog, now);
+    t->watch_ms = watchdog_run(p->watchdog, now);
 }
 
 static void
@@ -215,7 +215,7 @@ feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
             log_error(
                 "an extension holds the GIL: no request can continue, and "
                 "the systemd watchdog gets no keep-alive; stacks:");
-            watchdog_dump(&p->watchdog);
+            watchdog_dump(p->watchdog);
         }
         t->stuck = true;
         return;
@@ -260,7 +260,7 @@ is_over(struct control_thread *t, struct pool *p)
     if (!atomic_load(&p->started) || atomic_load(&p->running) > lost) {
         return false;
     }
-    if (lost > 0 && watchdog_is_lost(&p->watchdog, 0)) {
+    if (lost > 0 && watchdog_is_lost(p->watchdog, 0)) {
         (void)request_threads_join(p);
         graceful_stop_end_now(&t->stop, p,
                               "--request-timeout could not end them");

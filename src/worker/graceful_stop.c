@@ -170,11 +170,11 @@ void
 graceful_stop_abandon_lost(struct pool *p)
 {
     for (unsigned i = 0; i < p->s.config->threads; i++) {
-        if (watchdog_is_lost(&p->watchdog, i)) {
+        if (watchdog_is_lost(p->watchdog, i)) {
             request_threads_abandon(p, i);
         }
     }
-    atomic_store(&p->lost, p->watchdog.lost);
+    atomic_store(&p->lost, watchdog_lost(p->watchdog));
 }
 
 /* -- the end ------------------------------------------------------------------- */

@@ -64,7 +64,8 @@ prepare(struct pool *p)
         e = signals_open(false);
     }
     if (e == 0) {
-        e = watchdog_init(&p->watchdog, c, p->s.board, p->s.worker);
+        p->watchdog = watchdog_new(c, p->s.board, p->s.worker);
+        e = p->watchdog == NULL ? -ENOMEM : 0;
     }
     if (e == 0) {
         e = forked_child_watch(in_child, p);

@@ -27,14 +27,15 @@
 
 struct request_thread;
 
-/* What the threads of the process share. Members that are not atomic are set by
- * pool_open() and only read after that, or have locks of their own. */
+/* What the threads of the process share. A member that is not atomic is set before
+ * the request threads start and only read after that, or its type says which
+ * thread may do what. */
 struct pool {
     struct worker_setup s;
     struct worker_conns conns;
     struct fcgi_limits limits;
     struct request_thread *threads; /* request_threads.c */
-    struct watchdog watchdog;
+    struct watchdog *watchdog;
     uint64_t request_limit; /* --max-requests with jitter, 0 = none */
     struct memory memory;   /* --max-memory */
     /* Requests may be running. The main thread sets it. */

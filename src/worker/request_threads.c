@@ -87,7 +87,7 @@ run_request(void *arg, struct request *q)
     unsigned number = (unsigned)(t - p->threads);
     uint64_t serial = score_begin(t->score, q);
 
-    watchdog_begin(&p->watchdog, number, serial, q);
+    watchdog_begin(p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {
         status_answer(p->s.config, p->s.board, q);
     }
@@ -251,7 +251,7 @@ thread_main(void *arg)
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         flags.multiprocess |= p->s.listeners[i].is_adopted;
     }
-    watchdog_enter(&p->watchdog, (unsigned)(t - p->threads));
+    watchdog_enter(p->watchdog, (unsigned)(t - p->threads));
     if (p->s.doctor == NULL) {
         t->wsgi = wsgi_thread_new(p->s.config, flags, t->is_main);
     }

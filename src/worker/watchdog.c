@@ -27,26 +27,46 @@ enum stage {
 };
 
 struct watched {
+    /* The request thread sets both in watchdog_enter(), first id. */
     pthread_t id;
-    _Atomic pid_t tid; /* 0 = not there yet */
-    struct cancel cancel;
-    /* The watchdog's own. */
-    uint64_t serial; /* of the request it is about */
+    _Atomic pid_t tid;    /* 0 = it has not started yet */
+    struct cancel cancel; /* serial: the watchdog; told: the request thread */
+    /* All below: the thread that calls watchdog_run(). */
+    uint64_t serial; /* of the request that is watched */
     int64_t since_ms;
     enum stage stage;
     bool runs;
     bool slow_seen;
-    bool answered; /* LOST: in its place */
+    bool answered; /* LOST: the client has a response from us */
     int64_t told_ms, interrupted_ms;
 };
 
-int
-watchdog_init(struct watchdog *w, const struct config *config,
-              struct scoreboard *board, unsigned worker)
+struct watchdog {
+    /* Set by watchdog_new(), and only read after that. */
+    const struct config *config;
+    struct scoreboard *board;
+    unsigned worker;
+    /* All below: the thread that calls watchdog_run(). */
+    bool dump_wanted; /* SIGUSR2 */
+    bool dumping;
+    unsigned lost; /* threads with a request that has not ended all the same */
+    unsigned lost_ever;
+    struct watched threads[];
+};
+
+struct watchdog *
+watchdog_new(const struct config *config, struct scoreboard *board,
+             unsigned worker)
 {
-    *w = (struct watchdog){.config = config, .board = board, .worker = worker};
-    w->threads = calloc(board->nthreads, sizeof *w->threads);
-    return w->threads == NULL ? -ENOMEM : 0;
+    struct watchdog *w =
+        calloc(1, sizeof *w + board->nthreads * sizeof w->threads[0]);
+
+    if (w != NULL) {
+        w->config = config;
+        w->board = board;
+        w->worker = worker;
+    }
+    return w;
 }
 
 void
@@ -78,6 +98,18 @@ bool
 watchdog_is_lost(const struct watchdog *w, unsigned thread)
 {
     return w->threads[thread].stage == STAGE_LOST;
+}
+
+unsigned
+watchdog_lost(const struct watchdog *w)
+{
+    return w->lost;
+}
+
+unsigned
+watchdog_lost_ever(const struct watchdog *w)
+{
+    return w->lost_ever;
 }
 
 /* -- what they are doing ---------------------------------------------------------------- */

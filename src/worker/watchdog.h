@@ -26,22 +26,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct watched; /* one thread */
+struct watchdog;
 
-struct watchdog {
-    const struct config *config;
-    struct scoreboard *board;
-    unsigned worker;
-    struct watched *threads;
-    bool dump_wanted; /* SIGUSR2 */
-    bool dumping;
-    unsigned lost; /* threads whose request has not ended all the same */
-    unsigned lost_ever;
-};
-
-/* The threads of a worker, as many as the board has. 0 or -ENOMEM. */
-CHECK_RESULT int watchdog_init(struct watchdog *w, const struct config *config,
-                               struct scoreboard *board, unsigned worker);
+/* For the threads of a worker, as many as the board has. NULL: no memory. */
+CHECK_RESULT struct watchdog *watchdog_new(const struct config *config,
+                                           struct scoreboard *board,
+                                           unsigned worker);
 
 /* This thread is that one from now on. Before its first request. */
 void watchdog_enter(struct watchdog *w, unsigned thread);
@@ -58,5 +48,10 @@ CHECK_RESULT int watchdog_run(struct watchdog *w, int64_t now_ms);
 
 /* True where the thread's request is lost. */
 CHECK_RESULT bool watchdog_is_lost(const struct watchdog *w, unsigned thread);
+
+/* How many threads have such a request now, and how many requests were lost since
+ * the start. */
+CHECK_RESULT unsigned watchdog_lost(const struct watchdog *w);
+CHECK_RESULT unsigned watchdog_lost_ever(const struct watchdog *w);
 
 #endif

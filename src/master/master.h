@@ -11,10 +11,7 @@
 #define MASTER_MASTER_H
 
 #include "base/compiler.h"
-#include "status/scoreboard.h"
 #include "worker/worker_setup.h"
-
-#include <stdbool.h>
 
 enum { MASTER_IS_WORKER = -1 };
 
@@ -26,8 +23,5 @@ unsigned master_slots(const struct config *config);
  * returns MASTER_IS_WORKER with worker and master_wake_fd of the setup filled in;
  * in the master, when all has ended, the exit code. */
 CHECK_RESULT int master_run(struct worker_setup *setup);
-
-/* True where another process serves the application. */
-bool master_has_ready_workers(struct scoreboard *b);
 
 #endif

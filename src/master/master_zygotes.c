@@ -1,10 +1,9 @@
-/*
- * master_zygotes.c - what the master does with its zygotes (--preload)
- */
-#include "master/master_state.h"
+#include "master/master_zygotes.h"
 
 #include "base/clock.h"
-#include "master/master.h"
+#include "master/master_fork.h"
+#include "master/master_reload.h"
+#include "master/master_workers.h"
 #include "os/log.h"
 
 #include <errno.h>
@@ -14,17 +13,10 @@
 #include <unistd.h>
 
 enum {
-    BIRTH_MS = 30000, /* a zygote that takes longer to fork is stuck */
-    LAST_MS = 500     /* to leave in, however late it is told to */
+    FORK_MS = 30000 /* a zygote that takes longer to fork is stuck */
 };
 
 /* -- births, and what they say --------------------------------------------------- */
-
-struct zygote *
-master_zygote(struct master *m)
-{
-    return zygote_table_find(&m->zygotes, m->generation);
-}
 
 /* Each of the others has a worker that still finishes requests. The zygote should
  * outlive it, but new code must not wait for that. */
@@ -37,7 +29,7 @@ make_room(struct master *m)
         log_warning("%d zygotes have workers that still finish requests: %ld, "
                     "the oldest, ends before its workers",
                     ZYGOTE_TABLE_SIZE, (long)z->pid);
-        master_dismiss_zygote(m, z);
+        zygote_dismiss(z, master_zygote_end_ms(m));
     }
 }
 
@@ -58,7 +50,7 @@ start_zygote(struct master *m)
     if (pid != 0) {
         return;
     }
-    master_leave(m);
+    master_close_in_child(m);
     m->status = zygote_run(m->s, fd, me, &slot);
     if (m->status == ZYGOTE_IS_WORKER) {
         master_become_worker(m, slot, me);
@@ -89,11 +81,12 @@ is_our_child(pid_t pid)
 }
 
 static void
-welcome(struct master *m, const struct zygote *z, const struct zygote_report *r)
+note_worker(struct master *m, const struct zygote *z,
+            const struct zygote_report *r)
 {
     struct slot *s = &m->slots[r->slot];
 
-    if (r->slot >= m->board->nworkers || !slot_is_unborn(s) ||
+    if (r->slot >= m->board->nworkers || !slot_is_being_forked(s) ||
         s->zygote_pid != z->pid) {
         return;
     }
@@ -112,7 +105,7 @@ welcome(struct master *m, const struct zygote *z, const struct zygote_report *r)
 /* The application does not load: error pages are served only where nobody has
  * anything better. */
 static void
-judge_failure(struct master *m, struct zygote *z)
+handle_load_failure(struct master *m, struct zygote *z)
 {
     bool reload = m->reloading && z->generation == m->generation;
     bool better = master_has_ready_workers(m->board) ||
@@ -129,30 +122,30 @@ judge_failure(struct master *m, struct zygote *z)
         log_error("the application does not load (see above); the workers that "
                   "are left go on");
         z->state = ZYGOTE_BROKEN;
-        master_dismiss_zygote(m, z);
+        zygote_dismiss(z, master_zygote_end_ms(m));
         master_back_off(m, true, 0);
     }
 }
 
 static void
-hear(struct master *m, struct zygote *z)
+read_messages(struct master *m, struct zygote *z)
 {
     struct zygote_report r;
 
     while (zygote_read_message(z, &r)) {
-        switch (r.word) {
+        switch (r.message) {
         case ZYGOTE_HAS_LOADED:
         case ZYGOTE_HAS_FAILED:
             if (z->state != ZYGOTE_LOADING) {
                 break; /* killed meanwhile */
             }
             z->state = ZYGOTE_LOADED;
-            if (r.word == ZYGOTE_HAS_FAILED) {
-                judge_failure(m, z);
+            if (r.message == ZYGOTE_HAS_FAILED) {
+                handle_load_failure(m, z);
             }
             break;
-        case ZYGOTE_HAS_BORNE:
-            welcome(m, z, &r);
+        case ZYGOTE_HAS_FORKED:
+            note_worker(m, z, &r);
             break;
         }
     }
@@ -162,7 +155,7 @@ void
 master_read_messages(struct master *m)
 {
     for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
-        hear(m, &m->zygotes.v[i]);
+        read_messages(m, &m->zygotes.v[i]);
     }
 }
 
@@ -175,9 +168,10 @@ master_reap_zygote(struct master *m, struct zygote *z, int status)
     bool no_load = WIFEXITED(status) && WEXITSTATUS(status) == EX_SOFTWARE;
     char how[64];
 
-    hear(m, z); /* its last words */
+    read_messages(m, z); /* its last words */
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        if (slot_is_unborn(&m->slots[i]) && m->slots[i].zygote_pid == z->pid) {
+        if (slot_is_being_forked(&m->slots[i]) &&
+            m->slots[i].zygote_pid == z->pid) {
             master_free_slot(m, i);
         }
     }
@@ -194,20 +188,7 @@ master_reap_zygote(struct master *m, struct zygote *z, int status)
 }
 
 void
-master_dismiss_zygote(struct master *m, struct zygote *z)
-{
-    int64_t now = clock_ms();
-    int64_t end =
-        now + m->s->config->graceful_timeout_ms + (int64_t)KILL_AFTER_MS;
-
-    if (m->stopping) {
-        end = m->stop_end > now + LAST_MS ? m->stop_end : now + LAST_MS;
-    }
-    zygote_dismiss(z, end);
-}
-
-void
-master_tend_zygotes(struct master *m, int64_t now)
+master_update_zygotes(struct master *m, int64_t now)
 {
     /* In a reload it may be needed again. */
     const struct zygote *former =
@@ -217,10 +198,10 @@ master_tend_zygotes(struct master *m, int64_t now)
         struct zygote *z = &m->zygotes.v[i];
         if (z->state != ZYGOTE_NONE && z->generation != m->generation &&
             z != former && (z->state == ZYGOTE_LOADING || !has_workers(m, z))) {
-            master_dismiss_zygote(m, z);
+            zygote_dismiss(z, master_zygote_end_ms(m));
         }
     }
-    if (master_zygote(m) == NULL && now >= m->not_before) {
+    if (master_current_zygote(m) == NULL && now >= m->not_before) {
         start_zygote(m);
     }
 }
@@ -231,7 +212,7 @@ master_dismiss_zygotes(struct master *m)
     bool gone = true;
 
     for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
-        master_dismiss_zygote(m, &m->zygotes.v[i]);
+        zygote_dismiss(&m->zygotes.v[i], master_zygote_end_ms(m));
         gone = gone && m->zygotes.v[i].state == ZYGOTE_NONE;
     }
     return gone;
@@ -252,14 +233,14 @@ master_watch_zygotes(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         const struct slot *s = &m->slots[i];
-        struct zygote *z = slot_is_unborn(s)
+        struct zygote *z = slot_is_being_forked(s)
                                ? zygote_table_of_pid(&m->zygotes, s->zygote_pid)
                                : NULL;
         if (z == NULL || zygote_is_killed(z) ||
             (z->state == ZYGOTE_LEAVING && !m->stopping)) {
             continue;
         }
-        int64_t end = atomic_load(&m->board->workers[i].started_ms) + BIRTH_MS;
+        int64_t end = atomic_load(&m->board->workers[i].started_ms) + FORK_MS;
         if (m->stopping && m->stop_end < end) {
             end = m->stop_end;
         }

@@ -139,7 +139,7 @@ await_middle(struct fork_pipes *c, pid_t middle)
 static bool
 fork_worker(struct zygote_self *z, unsigned slot)
 {
-    struct zygote_report r = {.word = ZYGOTE_HAS_BORNE, .slot = slot};
+    struct zygote_report r = {.message = ZYGOTE_HAS_FORKED, .slot = slot};
     struct fork_pipes c;
     pid_t middle;
 
@@ -216,8 +216,8 @@ load(struct zygote_self *z)
     python_fork_prepare();
     (void)prctl(PR_SET_PDEATHSIG, 0);
     z->s->preload = loaded ? PRELOAD_LOADED : PRELOAD_BROKEN;
-    tell(z, (struct zygote_report){.word = loaded ? ZYGOTE_HAS_LOADED
-                                                  : ZYGOTE_HAS_FAILED});
+    tell(z, (struct zygote_report){.message = loaded ? ZYGOTE_HAS_LOADED
+                                                     : ZYGOTE_HAS_FAILED});
     return 0;
 }
 

@@ -23,13 +23,13 @@
 
 /* What a zygote says to the master, one message each. The master says only the
  * number (unsigned) of the slot a worker is wanted for. */
-enum zygote_word {
+enum zygote_message {
     ZYGOTE_HAS_LOADED, /* the application */
     ZYGOTE_HAS_FAILED, /* to load it; the traceback is in the log */
-    ZYGOTE_HAS_BORNE   /* a worker */
+    ZYGOTE_HAS_FORKED  /* a worker */
 };
 struct zygote_report {
-    enum zygote_word word;
+    enum zygote_message message;
     unsigned slot; /* BORNE */
     pid_t pid;     /* BORNE: now a child of the master; < 0 = -errno */
 };

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "debug/stack_dump.h"
 #include "master/master.h"
+#include "master/master_workers.h"
 #include "mode/sockets.h"
 #include "mode/startup.h"
 #include "os/log.h"

@@ -1,0 +1,166 @@
+#include "master/master_reload.h"
+
+#include "base/clock.h"
+#include "master/master_fork.h"
+#include "master/master_workers.h"
+#include "os/log.h"
+#include "reload/file_watcher.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+
+static void
+go_back(struct master *m)
+{
+    struct zygote *former = zygote_table_former(&m->zygotes, m->generation);
+    struct zygote *failed = master_current_zygote(m);
+
+    if (failed != NULL) {
+        zygote_dismiss(failed, master_zygote_end_ms(m));
+    }
+    if (former != NULL) {
+        former->generation = m->generation;
+    }
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        struct score_worker *w = &m->board->workers[i];
+        if (slot_is_free(&m->slots[i])) {
+            continue;
+        }
+        if (worker_generation(m, i) == m->generation) {
+            master_dismiss_worker(m, i, SIGKILL);
+        }
+        else if (!m->slots[i].leaving) {
+            /* They are the present again. */
+            atomic_store(&w->generation, m->generation);
+        }
+    }
+    m->reloading = false;
+}
+
+void
+master_give_up_reload(struct master *m)
+{
+    log_error("the new code does not load (see above); the old one goes on");
+    go_back(m);
+}
+
+/* New code may take long to load, or for ever: until then the former zygote
+ * replaces what dies of the old code. How many of those there are, and will be. */
+unsigned
+master_replace_old(struct master *m, unsigned old, int64_t now)
+{
+    const struct zygote *former =
+        zygote_table_former(&m->zygotes, m->generation);
+    int slot;
+
+    while (former != NULL && old < m->target && now >= m->not_before &&
+           (slot = master_take_slot(m)) >= 0) {
+        scoreboard_take(m->board, (unsigned)slot, 0, former->generation);
+        master_ask_zygote(m, former, (unsigned)slot);
+        old++;
+    }
+    return old;
+}
+
+/* Workers of the present code. It is tried with one first; but it has to replace
+ * what has died of the old code meanwhile, and no zygote replaces. */
+unsigned
+master_wanted_workers(const struct master *m, unsigned old)
+{
+    if (!m->reloading) {
+        return m->target;
+    }
+    return old + 1 < m->target ? m->target - old : 1;
+}
+
+/* What takes so long hangs. But where nobody is left who has the old code, there is
+ * nothing to go back to. */
+void
+master_watch_reload(struct master *m, unsigned old, int64_t now)
+{
+    int64_t most = scoreboard_load_limit(m->board);
+
+    if (now - m->reload_start < most ||
+        (old == 0 && zygote_table_former(&m->zygotes, m->generation) == NULL)) {
+        return;
+    }
+    log_error("the new code has not loaded within %lld s; the old one goes on",
+              (long long)(most / 1000));
+    go_back(m);
+}
+
+static void
+reload(struct master *m, const char *why)
+{
+    log_notice("%s: loading the new code", why);
+    file_watcher_refresh(&m->watcher);
+    m->generation++;
+    atomic_store(&m->board->generation, m->generation);
+    m->reloading = master_count_workers(m).serving > 0;
+    m->reload_start = clock_ms();
+    m->not_before = 0;
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (!slot_is_free(&m->slots[i]) &&
+            worker_state(m, i) == SCORE_STARTING) {
+            master_dismiss_worker(m, i,
+                                  SIGTERM); /* what it loads is old already */
+        }
+    }
+}
+
+/* By something better than error pages. */
+static bool
+is_served(const struct master *m)
+{
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        enum score_state s = worker_state(m, i);
+        if (!slot_is_free(&m->slots[i]) && !m->slots[i].leaving &&
+            (s == SCORE_READY || s == SCORE_RECYCLE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Somebody is about to serve the present code: a worker that loads it, or a zygote
+ * that does, or has and is to fork the first worker. What hangs does not count. */
+static bool
+is_loading(struct master *m, int64_t now)
+{
+    int64_t since = now - scoreboard_load_limit(m->board);
+    const struct zygote *z = master_current_zygote(m);
+
+    if (z != NULL && z->started_ms > since &&
+        (z->state == ZYGOTE_LOADING ||
+         (z->state == ZYGOTE_LOADED && m->early_deaths == 0))) {
+        return true;
+    }
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (!slot_is_free(&m->slots[i]) && !m->slots[i].leaving &&
+            worker_generation(m, i) == m->generation &&
+            worker_state(m, i) == SCORE_STARTING &&
+            atomic_load(&m->board->workers[i].started_ms) > since) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* While nobody serves, a load that is under way is let finish: where it is asked
+ * for new code faster than any can be loaded, nobody would serve for ever. */
+void
+master_consider_reload(struct master *m, int64_t now, const char *why)
+{
+    bool has_to_wait = !is_served(m) && is_loading(m, now);
+
+    if (why != NULL && m->reload_asked == NULL && has_to_wait) {
+        log_notice("%s: nobody serves yet: the load that is under way comes "
+                   "first",
+                   why);
+    }
+    m->reload_asked = why != NULL ? why : m->reload_asked;
+    if (m->reload_asked != NULL && !has_to_wait) {
+        reload(m, m->reload_asked);
+        m->reload_asked = NULL;
+    }
+}

@@ -73,8 +73,8 @@ SRC_reload    := file_watcher reload_pipe restart
 SRC_worker    := cgi_timeout conn_passing control_thread finalize_timeout \
                  graceful_stop pool rebalance request_threads watchdog worker \
                  worker_conns
-SRC_master    := master master_fork master_reload master_workers master_zygotes \
-                 zygote zygote_table
+SRC_master    := master master_fork master_reload master_workers \
+                 master_zygotes zygote zygote_table
 SRC_mode      := cgi_process check fcgi_process script_check sockets \
                  start_mode startup
 

@@ -1,9 +1,8 @@
 /*
  * buf.c - a growable byte buffer with a mandatory maximum
  *
- * The allocation is always one byte larger than cap: vsnprintf() ends what it
- * writes with a NUL, and a buffer that is full to its maximum has to hold that
- * byte too.
+ * The allocation is always one byte larger than cap: vsnprintf() writes a NUL
+ * at the end, and there must be room for it in a full buffer, too.
  */
 #include "base/buf.h"
 
@@ -68,6 +67,7 @@ buf_add(struct buf *b, const void *bytes, size_t n)
     if (r < 0) {
         return r;
     }
+    assert(b->cap - b->len >= n);
     if (n > 0) { /* memcpy(NULL, NULL, 0) is undefined */
         memcpy(b->data + b->len, bytes, n);
         b->len += n;
@@ -99,7 +99,7 @@ buf_printf(struct buf *b, const char *fmt, ...)
     n = vsnprintf(b->data + b->len, b->cap - b->len + 1, fmt, ap);
     va_end(ap);
     if (n < 0 || (size_t)n > b->cap - b->len) {
-        return -ENOMEM; /* the arguments changed under our feet */
+        return -ENOMEM; /* an argument has changed meanwhile */
     }
     b->len += (size_t)n;
     return 0;

@@ -1,11 +1,12 @@
 /*
  * buf.h - a growable byte buffer with a mandatory maximum
  *
- * What:      bytes [data, data + len); grows by doubling up to max, never past.
- * Owner:     whoever calls buf_init(); the bytes belong to the buffer.
- * Lifetime:  buf_init() to buf_fini(); pointers into data die at any growth.
+ * What:      the bytes from data to data + len. The buffer doubles its size
+ *            when it is full, up to max.
+ * Owner:     the caller of buf_init(); the bytes belong to the buffer.
+ * Lifetime:  buf_init() to buf_fini(). Adding bytes may move data.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    0, -ENOMEM, or -EMSGSIZE when max would be passed; logs nothing.
+ * Errors:    0, -ENOMEM, or -EMSGSIZE where max is not enough; logs nothing.
  * Blocks:    never.
  */
 #ifndef BASE_BUF_H
@@ -22,13 +23,13 @@ struct buf {
     size_t max;
 };
 
-/* An empty buffer that holds no memory yet. */
+/* Makes an empty buffer, which has no memory yet. */
 void buf_init(struct buf *b, size_t max);
 
-/* Frees the memory; the buffer is empty and usable again. */
+/* Frees the memory; the buffer is then empty and can be used again. */
 void buf_fini(struct buf *b);
 
-/* Makes room for extra more bytes behind len. */
+/* Makes room for extra bytes after len. */
 CHECK_RESULT int buf_reserve(struct buf *b, size_t extra);
 
 CHECK_RESULT int buf_add(struct buf *b, const void *bytes, size_t n);
@@ -36,7 +37,7 @@ CHECK_RESULT int buf_add_str(struct buf *b, const char *text);
 CHECK_RESULT int buf_printf(struct buf *b, const char *fmt, ...)
     PRINTF_LIKE(2, 3);
 
-/* Drops n bytes (at most len) from the front. */
+/* Removes n bytes from the front, or all where there are fewer. */
 void buf_consume(struct buf *b, size_t n);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * bytes.h - a few bytes, as words and compared
+ * bytes.h - short byte strings: loaded as words, and compared
  *
- * What:      memcmp() for equality, without a call where there are few: a small
- *            request compares some hundred names and values of 5 to 30 bytes.
+ * What:      memcmp() for equality, inline for short strings: a small request
+ *            compares some hundred names and values of 5 to 30 bytes.
  * Threads:   any.                                                GIL: not used.
  * Errors:    none.                                               Blocks: never.
  */
@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* size is 4 or 8. */
+/* Loads size bytes, 4 or 8. */
 ALWAYS_INLINE uint64_t
 bytes_word(const char *from, size_t size)
 {
@@ -26,7 +26,8 @@ bytes_word(const char *from, size_t size)
     return w;
 }
 
-/* Words from both ends, which overlap where the bytes are no whole number. */
+/* Compares words from both ends; they overlap unless n is a multiple of 4 or
+ * 8.  */
 ALWAYS_INLINE bool
 bytes_equal(const char *a, const char *b, size_t n)
 {

@@ -1,10 +1,10 @@
 /*
  * clock.h - the monotonic clock, and the time of day for logs
  *
- * What:      monotonic time for deadlines and durations; the wall clock only to be
- *            written down.
- * Threads:   any; clock_utc() also in a forked child, since it takes no lock (the
- *            C library's gmtime_r() does).                        GIL: not used.
+ * What:      monotonic time for deadlines and durations; the time of day only
+ *            for what is written into a log.
+ * Threads:   any. clock_utc() takes no lock, unlike gmtime_r(): a forked child
+ *            may call it.                                        GIL: not used.
  * Errors:    none.                                               Blocks: never.
  */
 #ifndef BASE_CLOCK_H
@@ -12,16 +12,16 @@
 
 #include <stdint.h>
 
-/* Exact to the millisecond. */
+/* The monotonic clock, in milliseconds. */
 int64_t clock_ms(void);
 
 /* The same clock in microseconds. */
 int64_t clock_us(void);
 
-/* A few milliseconds coarse, but without a system call or counter read. */
+/* The same clock, up to 10 ms behind, but cheap: it reads no counter. */
 int64_t clock_coarse_ms(void);
 
-/* A moment as the calendar has it, UTC. */
+/* A date and time of day, in UTC. */
 struct clock_utc {
     int year;
     unsigned month, day; /* from 1 */
@@ -30,7 +30,7 @@ struct clock_utc {
 
 struct clock_utc clock_utc(void);
 
-/* The same of a time in ms since 1970, which is not negative. */
+/* The same for a number of ms since 1970, which must not be negative. */
 struct clock_utc clock_utc_of(int64_t ms);
 
 /* "2026-11-26T07:31:02.123Z" (RFC 3339). */

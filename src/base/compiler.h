@@ -1,7 +1,7 @@
 /*
- * compiler.h - the compiler attributes the whole tree uses
+ * compiler.h - compiler attributes and macros for the whole tree
  *
- * What:      short names for GNU C attributes, so that headers stay readable.
+ * What:      short names for GNU C attributes, which keep headers readable.
  * Errors:    none.                                               Blocks: never.
  */
 #ifndef BASE_COMPILER_H
@@ -10,7 +10,8 @@
 #define CHECK_RESULT __attribute__((warn_unused_result))
 #define PRINTF_LIKE(FMT, ARGS) __attribute__((format(printf, FMT, ARGS)))
 #define UNUSED __attribute__((unused))
-/* For what the compiler is to work out where a caller's words are constant. */
+/* For functions that the compiler can compute where the arguments are
+ * constants. */
 #define ALWAYS_INLINE __attribute__((always_inline)) static inline
 
 /* CLEANUP(fn) T *x = ...: fn(&x) runs when x goes out of scope. */
@@ -18,7 +19,7 @@
 
 #define ARRAY_SIZE(A) (sizeof(A) / sizeof((A)[0]))
 
-/* Built with AddressSanitizer (gcc says it so, clang so). */
+/* Built with AddressSanitizer: gcc and clang say it in different ways. */
 #if defined(__SANITIZE_ADDRESS__)
 #define HAS_ASAN 1
 #elif defined(__has_feature)
@@ -42,7 +43,7 @@
 #define HAS_TSAN 0
 #endif
 
-/* Around a call of which ThreadSanitizer does not know what it orders. */
+/* Around a call that orders memory in a way ThreadSanitizer does not know. */
 #if HAS_TSAN
 void AnnotateIgnoreReadsBegin(const char *file, int line);
 void AnnotateIgnoreReadsEnd(const char *file, int line);

@@ -1,7 +1,11 @@
+/*
+ * hash.c - a keyed hash, for tables whose names come from clients
+ */
 #include "base/hash.h"
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -10,10 +14,11 @@
 
 struct hash_keys hash_keys;
 
-/* Early boot, or a sandbox that refuses the call: 16 random bytes that the kernel
- * gave to this process, and what else others do not know. */
+/* For early boot, and for sandboxes that refuse getrandom(): makes the keys
+ * from the 16 random bytes that the kernel gives to each process, the time and
+ * the process ID. */
 static void
-make_do(void)
+derive_keys(void)
 {
     uint64_t *key = (void *)&hash_keys;
     const void *given = (const void *)getauxval(AT_RANDOM);
@@ -33,7 +38,8 @@ make_do(void)
     }
 }
 
-/* No caller can come before it: a table filled under other keys is lost. */
+/* Runs before main(), and so before any table is filled: with other keys its
+ * entries would not be found. */
 __attribute__((constructor)) void
 hash_draw_keys(void)
 {
@@ -44,22 +50,24 @@ hash_draw_keys(void)
         ssize_t n =
             getrandom(to + have, sizeof hash_keys - have, GRND_NONBLOCK);
         if (n < 0 && errno != EINTR) {
-            make_do();
+            derive_keys();
             return;
         }
         have += n > 0 ? (size_t)n : 0;
     }
 }
 
-/* First a polynomial of the pieces at a secret place, which two strings of n bytes
- * share for n/4 of its four billion values at most; then as one piece. */
+/* Evaluates the polynomial whose coefficients are the pieces at a secret point:
+ * two strings of n bytes have the same value at n/4 of four billion points at
+ * most. The value is then hashed as one piece. */
 uint32_t
 hash_long(const char *s, size_t n)
 {
-    const uint64_t prime = 4294967291u; /* so that no product needs 65 bits */
+    const uint64_t prime = 4294967291u; /* < 2^32: products fit in 64 bits */
     uint64_t at = hash_keys.piece[1] % prime;
     uint64_t h = n % prime;
 
+    assert(n > HASH_SHORT);
     for (; n > 4; n -= 4, s += 4) {
         h = (h * at + bytes_word(s, 4)) % prime;
     }

@@ -1,16 +1,17 @@
 /*
- * hash.h - a keyed hash of byte strings, for tables whose keys strangers choose
+ * hash.h - a keyed hash, for tables whose names come from clients
  *
- * What:      32 bits. Two different strings have the same value, or the same low
- *            bits of it, only by chance, whatever they are: the keys are random and
- *            of this process. So nobody can choose names that collide. Values
- *            mean nothing in another process, except a forked one.
+ * What:      a hash of 32 bits. The keys are random and differ in each process,
+ *            so nobody can choose names that collide: two strings have the same
+ *            value, or the same low bits of it, only by chance. A value is
+ *            valid in this process and in the processes that it forks.
  * Owner:     the process.
- * Lifetime:  the keys are drawn before main() and stay.
+ * Lifetime:  the keys are drawn before main() and never change.
  * Threads:   any.                                                GIL: not used.
  * Errors:    none.                                               Blocks: never.
- * Standards: multilinear hashing (Carter and Wegman, 1979): piece by key, summed
- *            up; the upper half of the sum is strongly universal.
+ * Standards: multilinear hashing (Carter and Wegman, 1979): the sum of each
+ *            piece times its key; the upper half of the sum is strongly
+ *            universal.
  */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
@@ -21,23 +22,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Names are short. Longer strings take a second step. */
+/* Longer strings take a second step; most names are shorter. */
 enum { HASH_SHORT = 32 };
 
 struct hash_keys {
-    uint64_t length[HASH_SHORT + 2]; /* by the length; the last is "longer" */
-    uint64_t piece[HASH_SHORT / 4];  /* by the place of four bytes */
+    uint64_t length[HASH_SHORT + 2]; /* by length; the last: longer */
+    uint64_t piece[HASH_SHORT / 4];  /* by position, four bytes each */
 };
 
 extern struct hash_keys hash_keys;
 
-/* Draws them. Before main(); again only in tests, while no table is in use. */
+/* Draws new keys. It runs before main(), and in tests while no table is
+ * used.  */
 void hash_draw_keys(void);
 
-/* Of n > HASH_SHORT bytes. */
+/* hash_bytes() for n > HASH_SHORT. */
 uint32_t hash_long(const char *s, size_t n);
 
-/* The eight bytes at s by two keys. */
+/* Adds up the two pieces in the eight bytes at s, times their keys. */
 ALWAYS_INLINE uint64_t
 hash_word(const char *s, const uint64_t *key)
 {
@@ -46,9 +48,9 @@ hash_word(const char *s, const uint64_t *key)
     return (uint32_t)w * key[0] + (w >> 32) * key[1];
 }
 
-/* Without a loop: a name that is known to the compiler costs a multiplication by
- * a constant for four of its bytes. The pieces overlap where the bytes are no whole
- * number of them. */
+/* It has no loop: for a name that is a constant the compiler needs one
+ * multiplication for each four bytes. Pieces overlap where n is not a multiple
+ * of their size. */
 ALWAYS_INLINE uint32_t
 hash_bytes(const char *s, size_t n)
 {

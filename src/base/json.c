@@ -1,12 +1,16 @@
+/*
+ * json.c - text as a JSON string
+ */
 #include "base/json.h"
 
 #include "base/num.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <stdbool.h>
 
-/* Bytes of the character at s; 0 = not UTF-8. *ret_plain: it stands for itself
- * in a string. */
+/* Returns the length of the character at s; 0: it is not UTF-8. *ret_plain: it
+ * needs no escape in a string. */
 static size_t
 look(const char *s, size_t n, bool *ret_plain)
 {
@@ -36,7 +40,8 @@ add_special(struct buf *b, const char *s, size_t len)
     if (c == '\n' || c == '\t') {
         return buf_add_str(b, c == '\n' ? "\\n" : "\\t");
     }
-    /* A C1 control in UTF-8: its second byte is the number. */
+    /* The second byte of a C1 control character is its number. */
+    assert(len == 1 || (len == 2 && c == 0xc2));
     return buf_printf(b, "\\u%04x", len == 2 ? (unsigned char)s[1] : c);
 }
 
@@ -44,7 +49,7 @@ int
 json_add(struct buf *b, const char *text, size_t n)
 {
     int e = buf_add(b, "\"", 1);
-    size_t from = 0; /* of what is plain and not added yet */
+    size_t from = 0; /* start of the plain text that is not added yet */
 
     for (size_t i = 0; e == 0 && i < n;) {
         bool plain;

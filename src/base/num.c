@@ -1,8 +1,9 @@
 /*
- * num.c - strict parsing of numbers, sizes and times; writing of numbers
+ * num.c - parses numbers, sizes and times strictly; writes numbers
  */
 #include "base/num.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ count_digits(const char *s, size_t n)
 int
 num_parse(const char *s, size_t n, uint64_t max, uint64_t *ret_value)
 {
-    /* The form is judged first: "99...9x" is malformed, not too large. */
+    /* Form first: "99...9x" is not a number, rather than too large. */
     if (n == 0 || count_digits(s, n) != n) {
         return -EINVAL;
     }
@@ -92,6 +93,7 @@ num_text(uint64_t value, char to[NUM_TEXT_SIZE], size_t *ret_n)
         *--p = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
+    assert(p >= to);
     *ret_n = (size_t)(end - p);
     return p;
 }

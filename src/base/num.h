@@ -1,10 +1,10 @@
 /*
- * num.h - strict parsing of numbers, sizes and times; writing of numbers
+ * num.h - parses numbers, sizes and times strictly; writes numbers
  *
- * What:      whole-string parsers: no blanks, no sign, no trailing bytes. And
- *            digits without stdio, for what is written with each request.
+ * What:      parsers that take the whole string: no blanks, no sign, nothing
+ *            after the number. And digits without stdio, for each request.
  * Threads:   any.                                                GIL: not used.
- * Errors:    0, -EINVAL (not of the form), -ERANGE (too large); the result is
+ * Errors:    0, -EINVAL (not a number), -ERANGE (too large); the result is
  *            written only on success; logs nothing.              Blocks: never.
  */
 #ifndef BASE_NUM_H
@@ -22,10 +22,11 @@ CHECK_RESULT int num_parse(const char *s, size_t n, uint64_t max,
 /* A size in bytes: digits, then nothing or one of k m g (powers of 1024). */
 CHECK_RESULT int num_parse_size(const char *s, uint64_t *ret_bytes);
 
-/* A time: digits, then ms, s or m; without a unit seconds. */
+/* A time: digits, then ms, s or m; without a unit it is in seconds. */
 CHECK_RESULT int num_parse_time(const char *s, int64_t *ret_ms);
 
-/* The digits of value, terminated, somewhere in to; *ret_n is how many. */
+/* Writes value into to, with a NUL. Returns its first digit, which need not be
+ * at the start of to; *ret_n is the number of digits. */
 #define NUM_TEXT_SIZE 24
 const char *num_text(uint64_t value, char to[NUM_TEXT_SIZE], size_t *ret_n);
 

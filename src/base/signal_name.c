@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-/* Of Linux on all its machines; a signal of one of them only is "?". */
+/* The signals that Linux has on every machine; other ones are "?". */
 static const struct {
     int number;
     const char *name;

@@ -1,5 +1,9 @@
+/*
+ * text_writer.c - writes a page into a buffer
+ */
 #include "base/text_writer.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +29,9 @@ text_writer_printf(struct text_writer *s, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    assert(n >= 0 && (size_t)n < sizeof text);
+    (void)n;
     text_writer_text(s, text);
 }

@@ -1,11 +1,12 @@
 /*
- * text_writer.h - a page that is being written
+ * text_writer.h - writes a page into a buffer
  *
- * What:      text added to a buffer, piece by piece; the first error stays, and
- *            is looked at once, at the end.
- * Owner:     whoever owns the buffer.
+ * What:      adds text piece by piece and keeps the first error, so that the
+ *            caller checks for one only at the end.
+ * Owner:     the caller owns the buffer.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    text_writer.err, -errno of the buffer; after that nothing is added.
+ * Errors:    text_writer.err is -errno of the buffer; nothing is added after
+ *            it.
  * Blocks:    never.
  */
 #ifndef BASE_TEXT_WRITER_H
@@ -23,7 +24,7 @@ struct text_writer {
 
 void text_writer_add(struct text_writer *s, const char *bytes, size_t n);
 void text_writer_text(struct text_writer *s, const char *text);
-/* Up to 511 bytes: numbers and short words only. */
+/* Numbers and short words only: at most 511 bytes. */
 void text_writer_printf(struct text_writer *s, const char *fmt, ...)
     PRINTF_LIKE(2, 3);
 

@@ -1,5 +1,9 @@
+/*
+ * utf8.c - finds the characters of UTF-8 text
+ */
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <stdint.h>
 
 size_t
@@ -8,6 +12,7 @@ utf8_char(const char *s, size_t n)
     unsigned char c = (unsigned char)s[0];
     size_t len = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 
+    assert(n > 0);
     if (c > 0xf4 || len > n) {
         return 0;
     }
@@ -17,7 +22,7 @@ utf8_char(const char *s, size_t n)
         }
     }
     unsigned char d = len > 2 ? (unsigned char)s[1] : 0;
-    /* Overlong, a surrogate, above U+10FFFF: the second byte tells. */
+    /* The second byte shows overlong forms, surrogates and > U+10FFFF. */
     if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) ||
         (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f)) {
         return 0;

@@ -1,21 +1,22 @@
 /*
- * utf8.h - is this text, and where does its next character end
+ * utf8.h - finds the characters of UTF-8 text
  *
- * What:      UTF-8 as RFC 3629 has it: no overlong forms, no surrogates.
+ * What:      strict UTF-8: no overlong forms, no surrogates.
  * Threads:   any.                                                GIL: not used.
  * Errors:    none.                                               Blocks: never.
+ * Standards: RFC 3629.
  */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
 #include <stddef.h>
 
-/* Bytes of the character at s, of which n > 0 are there: 1 to 4, or 0 where
- * that is not UTF-8. */
+/* The length of the character at s, 1 to 4, or 0 where the n > 0 bytes do not
+ * start with one. */
 size_t utf8_char(const char *s, size_t n);
 
-/* The length of the longest part of s that ends between two characters: n, or up
- * to 3 less. Where the end is not UTF-8 at all it is n. */
+/* The length of s without an incomplete character at its end: n, or up to 3
+ * less. Where the end is not UTF-8 at all it is n. */
 size_t utf8_whole(const char *s, size_t n);
 
 #endif

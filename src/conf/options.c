@@ -437,8 +437,8 @@ parse_text(struct config *c, const char *text, const char *where)
     return r;
 }
 
-/* Two blanks, or a variable that is empty, where the command line is written.
- * */
+/* Two blanks, or a variable that is empty, where the command line is
+ * written.  */
 static int
 refuse_empty_app(char *const *words, size_t n)
 {

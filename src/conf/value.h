@@ -71,8 +71,8 @@ int value_client_action(const struct option_row *row, void *field,
 int value_x_sendfile(const struct option_row *row, void *field,
                      const char *value);
 
-/* These add to a config_list: one word, words separated by commas, NAME=VALUE.
- * */
+/* These add to a config_list: one word, words separated by commas,
+ * NAME=VALUE.  */
 int value_word(const struct option_row *row, void *field, const char *value);
 int value_commas(const struct option_row *row, void *field, const char *value);
 int value_assignment(const struct option_row *row, void *field,

@@ -50,7 +50,7 @@ access_log_fd(void)
 int
 access_log_give(uid_t uid, gid_t gid)
 {
-    return log_file_give(&access_log.file, uid, gid);
+    return log_file_chown(&access_log.file, uid, gid);
 }
 
 int

@@ -26,7 +26,7 @@ CHECK_RESULT int access_log_open(const struct config *config, int fd,
 /* Of its file, for the program after us; -1 = it has none. */
 CHECK_RESULT int access_log_fd(void);
 
-/* log_file_give() of its file, if it has one. */
+/* log_file_chown() of its file, if it has one. */
 CHECK_RESULT int access_log_give(uid_t uid, gid_t gid);
 
 /* At SIGHUP; moved_only: only where the path names another file by now. On

@@ -1,8 +1,9 @@
 /*
- * fd.c - file descriptors: closing, duplicating, sanity at start
+ * fd.c - closes, duplicates and checks file descriptors
  */
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -16,17 +17,17 @@ fd_close(int *fd)
 {
     if (*fd >= 0) {
         int saved = errno;
-        /* Not repeated on EINTR: Linux has released the number by then, and
-         * another thread may own it already. */
+        /* Never repeated: after EINTR Linux has released the number, and
+         * another thread may use it already. */
         (void)close(*fd);
         errno = saved;
     }
     *fd = -1;
 }
 
-/* A root directory may have no /dev (OpenBSD's httpd starts programs in such a
- * one): a pipe that nobody writes to is at its end, too, and as good a place for
- * what is read; a write fails. It has the lowest free number, as open() gives. */
+/* In a chroot there may be no /dev (OpenBSD's httpd starts programs in one).
+ * The read end of a pipe without a writer then serves as well: a read finds the
+ * end, and a write fails. Like open(), it uses the lowest free number. */
 static int
 open_null(int flags)
 {
@@ -51,12 +52,13 @@ fd_sanitize(unsigned *ret_was_closed)
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) {
             continue;
         }
-        /* All lower numbers are open by now, so that it becomes fd.
-         * Without O_CLOEXEC: programs the application starts need it too. */
+        /* All lower numbers are open by now, so this one becomes fd. Without
+         * O_CLOEXEC: programs that the application starts need it, too. */
         int opened = open_null(0);
         if (opened < 0) {
             return opened;
         }
+        assert(opened == fd);
         was_closed |= 1U << fd;
     }
     *ret_was_closed = was_closed;
@@ -69,9 +71,9 @@ fd_open_null(void)
     return open_null(O_CLOEXEC);
 }
 
-/* mkostemp() knows no folder but by its path. */
+/* mkostemp() takes a path only, not an open directory. */
 int
-fd_make_temporary(int folder_fd, char *name)
+fd_make_temporary(int directory_fd, char *name)
 {
     enum { LETTERS = 6, TRIES = 100 };
     static const char letters[] =
@@ -79,6 +81,7 @@ fd_make_temporary(int folder_fd, char *name)
     unsigned char random[LETTERS];
     size_t n = strlen(name);
 
+    assert(n >= LETTERS);
     for (int i = 0; i < TRIES; i++) {
         if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
             return -errno;
@@ -87,7 +90,7 @@ fd_make_temporary(int folder_fd, char *name)
             name[n - LETTERS + k] = letters[random[k] % (sizeof letters - 1)];
         }
         int fd =
-            openat(folder_fd, name,
+            openat(directory_fd, name,
                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd >= 0 || errno != EEXIST) {
             return fd < 0 ? -errno : fd;
@@ -106,8 +109,9 @@ fd_dup_high(int fd)
 int
 fd_redirect(int fd, int target)
 {
+    assert(fd >= 0 && target >= 0);
     if (fd == target) {
-        /* dup2() would leave a FD_CLOEXEC in place here. */
+        /* dup2() would not clear FD_CLOEXEC here. */
         return fcntl(fd, F_SETFD, 0) < 0 ? -errno : 0;
     }
     while (dup2(fd, target) < 0) {

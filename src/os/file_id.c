@@ -1,5 +1,5 @@
 /*
- * file_id.c - what a file looked like: has it changed since?
+ * file_id.c - tells whether a file has changed
  */
 #include "os/file_id.h"
 

@@ -1,9 +1,10 @@
 /*
- * file_id.h - what a file looked like: has it changed since?
+ * file_id.h - tells whether a file has changed
  *
- * What:      device, inode, size and time of last change of its bytes.
+ * What:      device, inode, size and modification time of a file, to be
+ *            compared with those of another moment.
  * Threads:   any.                                                GIL: not used.
- * Errors:    none: a file that is not there is a state like any other.
+ * Errors:    none: a file that does not exist has an ID as well.
  * Blocks:    file system.
  */
 #ifndef OS_FILE_ID_H
@@ -13,7 +14,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* All 0 = not there. */
+/* All 0: the file does not exist. */
 struct file_id {
     uint64_t device, inode;
     int64_t size, mtime_ns;

@@ -1,9 +1,13 @@
+/*
+ * log.c - the log of the process
+ */
 #include "os/log.h"
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -15,12 +19,13 @@
 #include <unistd.h>
 
 enum {
-    LOG_SHORT = 512,            /* most lines: no memory is taken */
-    LOG_TEXT_MAX = 256 * 1024,  /* longer texts are cut, and say so */
-    LOG_MORE_MAX = 1024 * 1024, /* of a traceback; an id for each "\n" */
-    OUTPUT_PIECE = 64 * 1024    /* what the application printed at once */
+    LOG_SHORT = 512,            /* longer lines need an allocation */
+    LOG_TEXT_MAX = 256 * 1024,  /* longer texts are cut, and end in " ..." */
+    LOG_MORE_MAX = 1024 * 1024, /* of a traceback; each line gets the id */
+    OUTPUT_PIECE = 64 * 1024    /* of the application's output, in one write */
 };
 
+/* Set at start, before there are threads. */
 static enum log_form own_form = LOG_PLAIN;
 static enum log_level own_most = LOG_LEVEL_INFO;
 static const char *(*id_fn)(void);
@@ -33,6 +38,7 @@ log_level_name(enum log_level level)
         [LOG_LEVEL_NOTICE] = "notice", [LOG_LEVEL_INFO] = "info",
         [LOG_LEVEL_DEBUG] = "debug",   [LOG_LEVEL_MAX] = NULL};
 
+    assert(level <= LOG_LEVEL_MAX);
     return names[level];
 }
 
@@ -67,11 +73,11 @@ log_set_id(const char *(*fn)(void))
     id_fn = fn;
 }
 
-/* -- forms ---------------------------------------------------------------------- */
+/* -- forms ----------------------------------------------------------------- */
 
-/* How many bytes at s are one character that stands for itself: 0 is none, and
- * *ret_bad of them are to be escaped. The C1 controls count in their UTF-8 form,
- * since terminals obey them there too. */
+/* Returns the length of the character at s, if it needs no escape; else 0, and
+ * *ret_bad bytes need one. C1 control characters do, since terminals obey them
+ * in UTF-8 as well. */
 static size_t
 plain_char(const char *s, size_t n, bool is_tab_plain, size_t *ret_bad)
 {
@@ -88,7 +94,7 @@ plain_char(const char *s, size_t n, bool is_tab_plain, size_t *ret_bad)
 static int
 add_escaped(struct buf *out, const char *s, size_t n, bool is_tab_plain)
 {
-    size_t from = 0; /* of what is plain and not added yet */
+    size_t from = 0; /* start of the plain text that is not added yet */
     int e = 0;
 
     for (size_t i = 0; e == 0 && i < n;) {
@@ -107,7 +113,7 @@ add_escaped(struct buf *out, const char *s, size_t n, bool is_tab_plain)
     return e == 0 ? buf_add(out, s + from, n - from) : e;
 }
 
-/* The length of the line at s without its end; *ret_step is that with it. */
+/* The length of the line at s, without its "\n"; *ret_step is with it. */
 static size_t
 line_length(const char *s, size_t n, size_t *ret_step)
 {
@@ -124,7 +130,7 @@ add_id(struct buf *out, const char *id)
     return id == NULL ? 0 : buf_printf(out, "[%s] ", id);
 }
 
-/* Lines, each with the id in front and whole; escape: they are ours. */
+/* Adds lines, each with the id before it. escape: control characters, too. */
 static int
 add_lines(struct buf *out, const char *id, const char *s, size_t n, bool escape)
 {
@@ -181,7 +187,7 @@ length_of(const char *text)
     return text == NULL ? 0 : strlen(text);
 }
 
-/* What every object begins with. */
+/* Adds the members that every object starts with. */
 static int
 begin_json(struct buf *out, const char *what, const char *value, const char *id)
 {
@@ -216,6 +222,7 @@ log_format(struct buf *out, enum log_form form, const struct log_entry *e)
     size_t before = out->len;
     struct log_entry cut = *e;
 
+    assert(e->text != NULL && e->level < LOG_LEVEL_MAX);
     if (cut.more_len > LOG_MORE_MAX) {
         cut.more_len = utf8_whole(cut.more, LOG_MORE_MAX);
     }
@@ -223,14 +230,14 @@ log_format(struct buf *out, enum log_form form, const struct log_entry *e)
                              : format_text(out, form == LOG_STAMPED, &cut);
 
     if (r < 0) {
-        out->len = before; /* no half lines */
+        out->len = before; /* no incomplete lines */
     }
     return r;
 }
 
-/* -- where it goes --------------------------------------------------------------- */
+/* -- writing --------------------------------------------------------------- */
 
-static bool is_syslog;
+static bool is_syslog; /* set at start */
 
 void
 log_to_syslog(bool yes)
@@ -241,7 +248,7 @@ log_to_syslog(bool yes)
     is_syslog = yes;
 }
 
-/* One message a line. */
+/* Sends each line as a message. */
 static void
 syslog_lines(const char *bytes, size_t n)
 {
@@ -263,7 +270,8 @@ log_set_patience(int ms)
     patience_ms = ms;
 }
 
-/* A full pipe whose reader is stuck must not stop the thread that ends us. */
+/* A full pipe whose reader is stuck must not stop the thread that ends the
+ * process: see log_set_patience(). */
 static bool
 would_wait(int fd)
 {
@@ -278,7 +286,7 @@ log_write(int fd, const char *bytes, size_t n)
     int saved = errno;
 
     while (n > 0 && !would_wait(fd)) {
-        /* A pipe that is said to be writable takes so much. */
+        /* A pipe that poll() calls writable has room for that much. */
         size_t piece = patience_ms >= 0 && n > PIPE_BUF ? PIPE_BUF : n;
         ssize_t written = write(fd, bytes, piece);
         if (written >= 0) {
@@ -286,8 +294,8 @@ log_write(int fd, const char *bytes, size_t n)
             n -= (size_t)written;
         }
         else if (errno == EAGAIN) {
-            /* Inherited as non-blocking: whoever shares it wanted that, we
-             * want our line. */
+            /* It was non-blocking when we got it, and others may rely on that:
+             * wait here instead. */
             struct pollfd p = {.fd = fd, .events = POLLOUT};
             (void)poll(&p, 1, patience_ms);
         }
@@ -310,7 +318,7 @@ log_raw(const char *bytes, size_t n)
     log_write(STDERR_FILENO, bytes, n);
 }
 
-/* -- lines ----------------------------------------------------------------------- */
+/* -- lines ----------------------------------------------------------------- */
 
 void
 log_entry(const struct log_entry *entry)
@@ -328,7 +336,7 @@ log_entry(const struct log_entry *entry)
     buf_fini(&line);
 }
 
-static struct buf *copy_to;
+static struct buf *copy_to; /* used at start only */
 
 void
 log_copy_to(struct buf *copy)
@@ -362,7 +370,7 @@ write_line(enum log_level level, const char *fmt, va_list ap)
             }
         }
         else {
-            large = NULL; /* out of memory: the beginning has to do */
+            large = NULL; /* no memory: only the beginning is logged */
         }
     }
     va_end(again);
@@ -392,13 +400,14 @@ DEFINE_LOG(notice, LOG_LEVEL_NOTICE)
 DEFINE_LOG(info, LOG_LEVEL_INFO)
 DEFINE_LOG(debug, LOG_LEVEL_DEBUG)
 
-/* -- what the application prints ---------------------------------------------------- */
+/* -- output of the application --------------------------------------------- */
 
-/* What one call has written is one object, so that a logging record of several
- * lines stays together. */
+/* The bytes of one call become one object, so that the lines of a record of
+ * logging stay together. */
 static int
 format_output(struct buf *out, const char *id, const char *bytes, size_t n)
 {
+    assert(n > 0);
     if (own_form != LOG_JSON) {
         return add_lines(out, id, bytes, n, false);
     }
@@ -410,7 +419,8 @@ format_output(struct buf *out, const char *id, const char *bytes, size_t n)
     return r == 0 ? buf_add(out, "}\n", 2) : r;
 }
 
-/* How much goes into one write: whole lines, or at least whole characters. */
+/* The number of bytes for one write: whole lines, or at least whole
+ * characters.  */
 static size_t
 output_piece(const char *bytes, size_t n)
 {
@@ -434,12 +444,13 @@ log_output(const char *id, const char *bytes, size_t n)
     buf_init(&out, LOG_LINE_MAX);
     while (n > 0) {
         size_t piece = output_piece(bytes, n);
+        assert(piece > 0 && piece <= n);
         out.len = 0;
         if (format_output(&out, id, bytes, piece) == 0) {
             log_raw(out.data, out.len);
         }
         else {
-            log_raw(bytes, piece); /* no memory: at least nothing is lost */
+            log_raw(bytes, piece); /* no memory: written as it is */
         }
         bytes += piece;
         n -= piece;

@@ -1,9 +1,13 @@
+/*
+ * log_file.c - a log file, which may be rotated
+ */
 #include "os/log_file.h"
 
 #include "os/fd.h"
 #include "os/path_absolute.h"
 #include "os/safe_path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A pipe nobody reads is an error and not a wait: O_NONBLOCK, and only here. */
+/* O_NONBLOCK: the open of a FIFO that nobody reads fails at once. open_place()
+ * clears it. */
 static int
 try_open(const struct safe_path *p, int more)
 {
@@ -33,7 +38,7 @@ open_place(const struct safe_path *p, bool *ret_made)
         *ret_made = fd >= 0 && !p->is_linked;
     }
     if (fd == -EEXIST) {
-        /* Somebody else has made it, or it is a link to what is not there. */
+        /* Somebody else has just made it, or it is a link to a missing file. */
         fd = try_open(p, O_CREAT);
     }
     if (fd < 0) {
@@ -63,7 +68,7 @@ open_path(struct log_file *f)
     return fd;
 }
 
-/* A log_file without a descriptor. */
+/* Makes a log_file that has no descriptor yet. */
 static int
 set_path(struct log_file *f, const char *path, uid_t user)
 {
@@ -119,11 +124,12 @@ log_file_fini(struct log_file *f)
     f->path = NULL;
 }
 
-/* Points the number to at what from is, without a moment in between; a number
- * that was none yet just takes over. from is closed. */
+/* Replaces *to, with dup3(), so that the number is never closed in between, and
+ * closes *from. Where *to is -1, *from moves there. */
 static int
 move_fd(int *from, int *to)
 {
+    assert(*from >= 0);
     if (*to < 0) {
         *to = *from;
         *from = -1;
@@ -140,8 +146,7 @@ move_fd(int *from, int *to)
     return 0;
 }
 
-/* What prints to fd 1 belongs where fd 2 goes, unless somebody has put something
- * else there. */
+/* Replaces the file. fd 1 follows fd 2 where both were the same file. */
 static int
 replace(struct log_file *f, int *fd)
 {
@@ -161,15 +166,16 @@ log_file_take_stderr(struct log_file *f)
 }
 
 int
-log_file_give(const struct log_file *f, uid_t uid, gid_t gid)
+log_file_chown(const struct log_file *f, uid_t uid, gid_t gid)
 {
+    assert(!f->is_made || f->fd >= 0);
     return f->is_made && fchown(f->fd, uid, gid) < 0 ? -errno : 0;
 }
 
-/* A pipe or terminal is not renamed; and /dev/stdout means another thing by now
- * than it did at the start, be it a file or not. */
+/* Pipes and terminals are not rotated. Neither is /dev/stdout, even if it is a
+ * file: it may be another one by now. */
 static bool
-is_rotated(const struct log_file *f)
+can_be_rotated(const struct log_file *f)
 {
     struct stat st;
 
@@ -180,7 +186,7 @@ is_rotated(const struct log_file *f)
 int
 log_file_reopen(struct log_file *f)
 {
-    if (!is_rotated(f)) {
+    if (!can_be_rotated(f)) {
         return 0;
     }
     int fd = open_path(f);
@@ -192,14 +198,14 @@ log_file_has_moved(const struct log_file *f)
 {
     struct stat at_path, at_fd;
 
-    if (!is_rotated(f)) {
+    if (!can_be_rotated(f)) {
         return false;
     }
     if (f->fd < 0 || fstat(f->fd, &at_fd) < 0) {
         return true;
     }
     if (stat(f->path, &at_path) < 0) {
-        return errno == ENOENT; /* else we may not look: nothing is known */
+        return errno == ENOENT; /* else the permission to look is missing */
     }
     return at_path.st_dev != at_fd.st_dev || at_path.st_ino != at_fd.st_ino;
 }

@@ -1,9 +1,13 @@
+/*
+ * memory.c - the memory that this process uses, and its limit (--max-memory)
+ */
 #include "os/memory.h"
 
 #include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -38,6 +42,7 @@ memory_kib(const struct memory *m)
     ssize_t n = pread(m->fd, text, sizeof text - 1, 0);
     uint64_t pages;
 
+    assert(m->fd >= 0);
     text[n > 0 ? n : 0] = '\0';
     const char *resident = strchr(text, ' ');
     if (resident == NULL || num_parse(resident + 1, strcspn(resident + 1, " "),
@@ -53,9 +58,8 @@ memory_check_limit(struct memory *m)
     uint64_t kib = m->fd < 0 ? 0 : memory_kib(m);
 
     if (kib > m->limit_kib) {
-        log_error("--max-memory (%" PRIu64 " KiB) is less than the application "
-                  "takes before its first request (%" PRIu64
-                  " KiB): it has no effect",
+        log_error("--max-memory: %" PRIu64 " KiB is less than the process uses "
+                  "before its first request (%" PRIu64 " KiB): ignored",
                   m->limit_kib, kib);
         m->limit_kib = UINT64_MAX;
     }

@@ -1,12 +1,12 @@
 /*
- * memory.h - how much memory this process has, and may have (--max-memory)
+ * memory.h - the memory that this process uses, and its limit (--max-memory)
  *
- * What:      its resident set, pages shared with other processes included: what
- *            top(1) calls RES.
- * Owner:     the pool.
+ * What:      the resident set, with the pages that other processes share: what
+ *            top(1) shows as RES.
+ * Owner:     the caller; the pool has one.
  * Lifetime:  memory_open() to memory_close().
- * Threads:   memory_kib() any, the rest one.                     GIL: not used.
- * Errors:    see each.                                           Blocks: never.
+ * Threads:   memory_kib() any, the others one.                   GIL: not used.
+ * Errors:    see each function.                                  Blocks: never.
  */
 #ifndef OS_MEMORY_H
 #define OS_MEMORY_H
@@ -16,20 +16,22 @@
 #include <stdint.h>
 
 struct memory {
-    int fd; /* to ask the kernel; -1 = there is no limit */
+    int fd; /* of /proc/self/statm; -1 = there is no limit */
     uint64_t limit_kib;
 };
 
-/* Without a limit (0) nothing is opened. 0, or EX_OSERR after a log line. */
+/* Opens nothing where limit_bytes is 0, which is no limit. 0, or EX_OSERR after
+ * a log line. */
 CHECK_RESULT int memory_open(struct memory *m, uint64_t limit_bytes);
 void memory_close(struct memory *m);
 
-/* What it has now, by one system call; 0 where the kernel does not say. */
+/* The memory used now, with one system call; 0 where the kernel does not say.
+ * There must be a limit. */
 uint64_t memory_kib(const struct memory *m);
 
-/* Before the first request. A limit below what the application takes from the
- * start would replace the process after every request: it is lifted, after a log
- * line. */
+/* To be called before the first request. Logs an error and removes the limit
+ * where the process is larger already: it would be replaced after every
+ * request. */
 void memory_check_limit(struct memory *m);
 
 #endif

@@ -1,10 +1,11 @@
 /*
- * path_access.c - which part of a path stops this user
+ * path_access.c - finds the part of a path that the user cannot access
  */
 #include "os/path_access.h"
 
 #include "os/path_absolute.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,11 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINKS_MAX = 40 }; /* as the kernel */
+enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
 
-/* The way through a path: what is behind us has no links in it any more. */
-struct walk {
-    char done[PATH_MAX];
+/* A path, of which the first part has been checked. */
+struct access_walk {
+    char done[PATH_MAX]; /* the part that was checked, without links */
     char rest[PATH_MAX];
     char link[PATH_MAX]; /* the last symbolic link followed, or "" */
     int links;
@@ -44,7 +45,7 @@ user_name(char *to, size_t size)
 
 /* Moves the next component from rest to done. False at the end. */
 static bool
-walk_step(struct walk *w)
+walk_step(struct access_walk *w)
 {
     const char *from = w->rest + strspn(w->rest, "/");
     size_t n = strcspn(from, "/");
@@ -52,6 +53,7 @@ walk_step(struct walk *w)
         return false;
     }
     size_t have = strlen(w->done);
+    assert(have == 0 || w->done[0] == '/');
     if (n == 2 && from[0] == '.' && from[1] == '.') {
         char *slash = strrchr(w->done, '/');
         if (slash != NULL) {
@@ -67,9 +69,9 @@ walk_step(struct walk *w)
     return true;
 }
 
-/* Puts the target of the link that done names in front of rest. */
+/* Replaces the link at the end of done by its target, before rest. */
 static int
-walk_follow(struct walk *w)
+walk_follow(struct access_walk *w)
 {
     char target[PATH_MAX];
     ssize_t n = readlink(w->done, target, sizeof(target) - 1);
@@ -87,7 +89,7 @@ walk_follow(struct walk *w)
     memmove(w->rest + n + 1, w->rest, strlen(w->rest) + 1);
     memcpy(w->rest, target, (size_t)n);
     w->rest[n] = '/';
-    /* An absolute target starts anew, another one beside the link. */
+    /* An absolute target starts at the root, a relative one beside the link. */
     char *slash = target[0] == '/' ? w->done : strrchr(w->done, '/');
     if (slash != NULL) {
         *slash = '\0';
@@ -96,13 +98,13 @@ walk_follow(struct walk *w)
 }
 
 static const char *
-shown(const struct walk *w)
+shown(const struct access_walk *w)
 {
     return w->done[0] == '\0' ? "/" : w->done;
 }
 
 static void
-say_missing(const struct walk *w, int err, char *why, size_t size)
+say_missing(const struct access_walk *w, int err, char *why, size_t size)
 {
     if (err != ENOENT) {
         (void)snprintf(why, size, "%s: %s", shown(w), strerror(err));
@@ -118,9 +120,9 @@ say_missing(const struct walk *w, int err, char *why, size_t size)
     }
 }
 
-/* True where why has been filled in: done is what stops us. */
+/* True where done cannot be accessed; why says so. */
 static bool
-walk_stops(struct walk *w, int wanted, char *why, size_t size)
+walk_stops(struct access_walk *w, int wanted, char *why, size_t size)
 {
     char user[128];
     struct stat st;
@@ -162,9 +164,9 @@ walk_stops(struct walk *w, int wanted, char *why, size_t size)
 }
 
 static void
-find_culprit(const char *path, int wanted, int err, char *why, size_t size)
+explain(const char *path, int wanted, int err, char *why, size_t size)
 {
-    struct walk w = {.links = 0};
+    struct access_walk w = {.links = 0};
 
     if (path_absolute_trimmed(path, w.rest, sizeof(w.rest)) == 0) {
         while (walk_step(&w)) {
@@ -173,7 +175,7 @@ find_culprit(const char *path, int wanted, int err, char *why, size_t size)
             }
         }
     }
-    /* Changed meanwhile, or refused by something else than modes. */
+    /* It has changed meanwhile, or something other than modes refuses it. */
     (void)snprintf(why, size, "%s: %s", path, strerror(err));
 }
 
@@ -191,6 +193,7 @@ path_access(const char *path, int wanted, struct stat *ret_st, char *why,
         return 0;
     }
     int err = errno;
-    find_culprit(path, wanted, err, why, why_size);
+    assert(why_size > 0);
+    explain(path, wanted, err, why, why_size);
     return -err;
 }

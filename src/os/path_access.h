@@ -1,8 +1,9 @@
 /*
- * path_access.h - which part of a path stops this user
+ * path_access.h - finds the part of a path that the user cannot access
  *
- * What:      turns "Permission denied" on a long path into the one folder that
- *            is missing or closed, symbolic links followed.
+ * What:      finds the directory, file or symbolic link that is the reason for
+ *            a "Permission denied" or "No such file".
+ * Owner:     the caller has the memory.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno of the path; logs nothing.    Blocks: file system.
  */
@@ -14,9 +15,9 @@
 #include <stddef.h>
 #include <sys/stat.h>
 
-/* What is wanted of the last part, of access(2): F_OK, R_OK, R_OK | X_OK. On
- * failure why becomes a clause such as "/srv/app does not exist" or "user www
- * (uid 33) may not enter /srv/app". ret_st may be NULL. */
+/* wanted is a mode of access(2) for the path itself: F_OK, R_OK, R_OK | X_OK.
+ * On failure why is a clause like "/srv/app does not exist" or "user www (uid
+ * 33) may not enter /srv/app". ret_st may be NULL. */
 CHECK_RESULT int path_access(const char *path, int wanted, struct stat *ret_st,
                              char *why, size_t why_size);
 

@@ -1,7 +1,11 @@
+/*
+ * safe_path.c - opens files for root in directories of other users
+ */
 #include "os/safe_path.h"
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -13,50 +17,52 @@
 enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
 
 struct walk {
-    int fd;              /* the folder we are in */
+    int fd;              /* the current directory of the walk */
     char rest[PATH_MAX]; /* of the path */
     int links;
-    uid_t owner;  /* of "/": he could put anything anywhere */
-    bool exposed; /* somebody else may have put this folder here */
-    bool sticky;  /* he was the first to come where everybody may */
+    uid_t owner;  /* of "/", who could replace everything */
+    bool exposed; /* others than root may have created this directory */
+    bool sticky;  /* one of them did so in a shared sticky directory */
 };
 
 static bool
-is_shared(const struct stat *folder)
+is_shared(const struct stat *dir)
 {
-    return (folder->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    return (dir->st_mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
 static bool
-is_shared_sticky(const struct stat *folder)
+is_shared_sticky(const struct stat *dir)
 {
-    return is_shared(folder) && (folder->st_mode & S_ISVTX) != 0;
+    return is_shared(dir) && (dir->st_mode & S_ISVTX) != 0;
 }
 
-/* In a sticky folder the owner alone can replace or rename what is there. With a
- * second name it may be a stranger who has put it there: he needs not own what he
- * makes a hard link to (fs.protected_hardlinks 0). Folders have none. */
+/* In a sticky directory only its owner can replace or rename an entry. But
+ * another user may have created it as a hard link, which he can do without
+ * owning the file (fs.protected_hardlinks=0). Directories have no hard
+ * links.  */
 static bool
-is_roots_in_sticky(const struct stat *entry)
+is_safe_in_sticky(const struct stat *entry)
 {
     return entry->st_uid == 0 &&
            (S_ISDIR(entry->st_mode) || entry->st_nlink == 1);
 }
 
-/* Whether nobody but root can make, replace or rename the entry (NULL: it is not
- * there) of the folder. */
+/* True where only root can create, replace or rename this entry of the
+ * directory. entry is NULL where it does not exist. */
 static bool
-is_roots(const struct walk *w, const struct stat *folder,
-         const struct stat *entry)
+is_safe_entry(const struct walk *w, const struct stat *dir,
+              const struct stat *entry)
 {
-    if (folder->st_uid != 0 && folder->st_uid != w->owner) {
+    if (dir->st_uid != 0 && dir->st_uid != w->owner) {
         return false;
     }
-    return !is_shared(folder) || (is_shared_sticky(folder) && entry != NULL &&
-                                  is_roots_in_sticky(entry));
+    return !is_shared(dir) ||
+           (is_shared_sticky(dir) && entry != NULL && is_safe_in_sticky(entry));
 }
 
-/* Such links are the kernel's, and some lead where no path does. */
+/* The links in /proc are the kernel's, and some lead to files without a
+ * path.  */
 static bool
 is_proc(int fd)
 {
@@ -78,7 +84,8 @@ enter(struct walk *w, const char *name)
     return 0;
 }
 
-/* A slash at the end asks for a folder: there the last name is ".". */
+/* Moves the first name of rest to name. After a slash at the end of the path,
+ * which asks for a directory, the last name is ".". */
 static int
 take_name(struct walk *w, char *name, bool *ret_last)
 {
@@ -95,6 +102,7 @@ take_name(struct walk *w, char *name, bool *ret_last)
     return 0;
 }
 
+/* Replaces the link name by its target, before rest. */
 static int
 follow(struct walk *w, const char *name)
 {
@@ -127,37 +135,39 @@ is_owner(const struct safe_path *p, uid_t uid)
     return false;
 }
 
-/* p is the place. Who owns a folder could put there what he likes, whoever else may
- * write to it: he is no stranger there, unless he is one himself. */
+/* The walk has found the directory of the file. Its owner may own the file as
+ * well, since he could create anything there; but not where he created the
+ * directory himself in one that everybody can write to. */
 static int
-arrive(const struct walk *w, const struct stat *folder, bool exposed,
-       struct safe_path *p)
+found(const struct walk *w, const struct stat *dir, bool exposed,
+      struct safe_path *p)
 {
     p->is_exposed = exposed;
     p->is_folder_exposed = w->exposed;
-    p->is_sticky = w->sticky || is_shared_sticky(folder);
-    p->owners[2] = w->sticky ? w->owner : folder->st_uid;
+    p->is_sticky = w->sticky || is_shared_sticky(dir);
+    p->owners[2] = w->sticky ? w->owner : dir->st_uid;
     p->nofollow = O_NOFOLLOW;
     return 1;
 }
 
-/* One name further. 1 = p is the place. */
+/* Goes one name further. 1: p has been found. */
 static int
 step(struct walk *w, struct safe_path *p)
 {
-    struct stat folder, st;
+    struct stat dir, st;
     bool last;
     int e = take_name(w, p->name, &last);
 
-    if (e < 0 || fstat(w->fd, &folder) < 0) {
+    assert(w->fd >= 0);
+    if (e < 0 || fstat(w->fd, &dir) < 0) {
         return e < 0 ? e : -errno;
     }
-    bool is_there = fstatat(w->fd, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    if (!is_there && errno != ENOENT) {
+    bool exists = fstatat(w->fd, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!exists && errno != ENOENT) {
         return -errno;
     }
-    bool exposed = w->exposed || !is_roots(w, &folder, is_there ? &st : NULL);
-    bool is_link = is_there && S_ISLNK(st.st_mode);
+    bool exposed = w->exposed || !is_safe_entry(w, &dir, exists ? &st : NULL);
+    bool is_link = exists && S_ISLNK(st.st_mode);
     if (is_link && is_proc(w->fd)) {
         p->is_descriptor = last;
         return last ? 1 : follow(w, p->name);
@@ -167,11 +177,11 @@ step(struct walk *w, struct safe_path *p)
         return exposed ? -EXDEV : follow(w, p->name);
     }
     if (last) {
-        return arrive(w, &folder, exposed, p);
+        return found(w, &dir, exposed, p);
     }
     w->exposed = exposed;
-    w->sticky |= is_there && is_shared_sticky(&folder) &&
-                 st.st_uid != folder.st_uid && !is_owner(p, st.st_uid);
+    w->sticky |= exists && is_shared_sticky(&dir) && st.st_uid != dir.st_uid &&
+                 !is_owner(p, st.st_uid);
     return enter(w, p->name);
 }
 
@@ -185,6 +195,7 @@ walk(struct safe_path *p, const char *path, size_t size)
     if (e == 0 && stat("/", &top) < 0) {
         e = -errno;
     }
+    assert(size <= sizeof w.rest);
     memcpy(w.rest, path, size);
     w.owner = p->owners[1] = e == 0 ? top.st_uid : 0;
     while (e == 0) {
@@ -193,6 +204,7 @@ walk(struct safe_path *p, const char *path, size_t size)
     if (e < 0) {
         fd_close(&w.fd);
     }
+    assert(e < 0 || w.fd >= 0);
     p->folder_fd = w.fd;
     return e < 0 ? e : 0;
 }
@@ -208,7 +220,7 @@ safe_path_find(struct safe_path *p, const char *path, uid_t user)
     }
     int e = walk(p, path, size);
     if (geteuid() != 0) {
-        /* The kernel knows best what we may open. */
+        /* The kernel decides what this user may open. */
         fd_close(&p->folder_fd);
         *p = (struct safe_path){.folder_fd = AT_FDCWD,
                                 .is_descriptor = e == 0 && p->is_descriptor};
@@ -218,10 +230,10 @@ safe_path_find(struct safe_path *p, const char *path, uid_t user)
     return e;
 }
 
-/* Somebody may have given a second name to a file that he cannot write to, or made
- * one that he can read beforehand. 0 or -errno. */
+/* Another user may have made a hard link to a file that he cannot write to, or
+ * created the file first, to read what root writes to it. 0 or -errno. */
 static int
-judge(const struct safe_path *p, int fd)
+check_file(const struct safe_path *p, int fd)
 {
     struct stat st;
 
@@ -242,10 +254,11 @@ safe_path_open(const struct safe_path *p, int flags, mode_t mode)
 {
     int fd = openat(p->folder_fd, p->name, flags | p->nofollow, mode);
 
+    assert(p->folder_fd >= 0 || p->folder_fd == AT_FDCWD);
     if (fd < 0) {
         return errno == ELOOP && p->nofollow != 0 ? -EXDEV : -errno;
     }
-    int e = p->is_exposed ? judge(p, fd) : 0;
+    int e = p->is_exposed ? check_file(p, fd) : 0;
     if (e < 0) {
         fd_close(&fd);
         return e;
@@ -285,14 +298,14 @@ safe_path_strerror(int err)
 {
     switch (err) {
     case -EXDEV:
-        return "a symbolic link on the way stands where others than root can "
-               "write; it is not followed";
+        return "a symbolic link in the path is in a directory that other "
+               "users than root can write to; it is not followed";
     case -EMLINK:
-        return "it has a second name and stands where others than root can "
-               "write";
+        return "it has more than one hard link, in a directory that other "
+               "users than root can write to";
     case -EUSERS:
-        return "it belongs to another user, who has made it where everybody "
-               "can write";
+        return "it belongs to another user, who created it in a directory "
+               "that everybody can write to";
     default:
         return strerror(-err);
     }

@@ -1,17 +1,19 @@
 /*
- * safe_path.h - where a file stands: its folder, open, and its name there
+ * safe_path.h - opens files for root in directories of other users
  *
- * What:      root opens a file in a folder that is somebody else's: who may put a
- *            symbolic link there, or a second name of another file, must not
- *            choose what root writes to. Links are followed where only root could
- *            have made them; in a shared sticky folder as /tmp, what a stranger
- *            has put there before is not taken for one's own. For everybody else
- *            this is open(). A second name that comes and goes in that very
- *            moment is the kernel's to forbid (fs.protected_hardlinks, 1 on most
- *            systems): no look is exact.
- * Owner:     the caller's struct; safe_path_close() after a failure is not needed.
+ * What:      a path as an open directory and a name in it. Where root opens a
+ *            file in the directory of another user, that user must not choose
+ *            the file that root writes to, by a symbolic link or a hard link.
+ *            Symbolic links are followed only where nobody but root can have
+ *            made them. In a shared sticky directory like /tmp, files that
+ *            another user created first are refused. For other users than root
+ *            this is just open(). Only the kernel can refuse a hard link that
+ *            exists for a moment (fs.protected_hardlinks, 1 on most systems).
+ * Owner:     the caller owns the struct; safe_path_close() is not needed after
+ *            a failure.
  * Threads:   any.                                                GIL: not used.
- * Errors:    0 or -errno, for safe_path_strerror().    Blocks: on the file system.
+ * Errors:    0 or -errno, for safe_path_strerror(); logs nothing.
+ * Blocks:    on the file system.
  */
 #ifndef OS_SAFE_PATH_H
 #define OS_SAFE_PATH_H
@@ -25,32 +27,32 @@
 struct safe_path {
     int folder_fd; /* AT_FDCWD: name is the whole path */
     char name[PATH_MAX];
-    int nofollow;    /* O_NOFOLLOW, or 0 */
-    bool is_exposed; /* others than root may have put there what is there */
-    bool is_folder_exposed; /* or the folder itself, or one on the way */
-    bool is_sticky;         /* it, or a folder on the way, is in one as /tmp */
-    bool is_linked;         /* the path's own last name is a link to here */
-    bool is_descriptor;     /* as /dev/stdout: of a process, and of a moment */
-    uid_t owners[4];        /* whose files are as good as root's there */
+    int nofollow;           /* O_NOFOLLOW or 0, for safe_path_open() */
+    bool is_exposed;        /* others than root may have created the file */
+    bool is_folder_exposed; /* ... or a directory of the path */
+    bool is_sticky;         /* one of these is in a directory like /tmp */
+    bool is_linked;         /* the last name of the path was a link */
+    bool is_descriptor;     /* like /dev/stdout: another file at another time */
+    uid_t owners[4];        /* users that may own the file */
 };
 
-/* user: who may own the file besides root, as he is to have it anyway. A relative
- * path begins where we are. */
+/* user may own the file as well as root: he is going to get it anyway. A
+ * relative path starts at the current directory. */
 CHECK_RESULT int safe_path_find(struct safe_path *ret, const char *path,
                                 uid_t user);
 
-/* open() there: a descriptor or -errno. -EXDEV: a link that somebody else may have
- * made. -EMLINK: a file that has another name as well, likewise. -EUSERS: a file or
- * FIFO of a stranger, in a folder where the first to come has the name. */
+/* open(): a descriptor or -errno. -EXDEV: a symbolic link that others may have
+ * made. -EMLINK: the same with a hard link. -EUSERS: a file or FIFO that
+ * another user created in a shared sticky directory. */
 CHECK_RESULT int safe_path_open(const struct safe_path *p, int flags,
                                 mode_t mode);
 
 void safe_path_close(struct safe_path *p);
 
-/* chdir() that follows no link that others than root may have made. 0 or -errno. */
+/* chdir() for root, which follows no link that others may have made. */
 CHECK_RESULT int safe_path_enter(const char *path);
 
-/* strerror() that knows what the three mean here. */
+/* strerror(), with the meanings of these three errors. */
 const char *safe_path_strerror(int err);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * user_lookup.c - users and groups of this machine, by name or number
+ * user_lookup.c - finds users and groups by name or number
  */
 #include "os/user_lookup.h"
 
@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The largest number means "unchanged" to chown() and setresuid(). */
+/* Not the largest number: chown() and setresuid() take it as "unchanged". */
 static int
 parse_id(const char *text, unsigned *ret)
 {
@@ -28,7 +28,7 @@ parse_id(const char *text, unsigned *ret)
 int
 user_lookup(const char *text, struct user_entry *ret)
 {
-    /* A name comes first, also one of digits: as chown(1) has it. */
+    /* Names first, even names of digits, as chown(1) does it. */
     const struct passwd *pw = getpwnam(text);
     unsigned id;
 

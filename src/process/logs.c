@@ -79,7 +79,7 @@ logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 void
 logs_give(uid_t uid, gid_t gid)
 {
-    int e = log_file_give(&log_file, uid, gid);
+    int e = log_file_chown(&log_file, uid, gid);
 
     e = e == 0 ? access_log_give(uid, gid) : e;
     if (e < 0) {

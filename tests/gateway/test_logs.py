@@ -434,7 +434,7 @@ LEADS_ASTRAY = {
     'link': lambda here, root: (here / 'log').symlink_to(root / 'victim') or here / 'log',
     'link to nothing': lambda here, root: (here / 'log').symlink_to(root / 'new') or here / 'log',
     'folder': lambda here, root: (here / 'way').symlink_to(root / 'folder') or here / 'way' / 'log',
-    'second name': lambda here, root: os.link(root / 'victim', here / 'log') or here / 'log',
+    'hard link': lambda here, root: os.link(root / 'victim', here / 'log') or here / 'log',
     'link below': lambda here, root: (here / 'sub').mkdir() or (here / 'sub' / 'log').symlink_to(root / 'victim') or
     here / 'sub' / 'log',
 }
@@ -450,7 +450,7 @@ def test_led_astray(run, public, foreign, option, way, user):      # noqa: F811
     (public / 'app.py').write_text(HELLO)
     before = sorted(public.rglob('*'))
     finished = run(*user, '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
-    why = 'it has a second name' if way == 'second name' else 'a symbolic link on the way'
+    why = 'it has more than one hard link' if way == 'hard link' else 'a symbolic link in the path'
     assert finished.code == 73 and f'error: {option} {path}: cannot be opened for writing: {why}' in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert (public / 'victim').read_text() == 'precious\n' and sorted(public.rglob('*')) == before
@@ -503,7 +503,7 @@ def test_made_by_a_stranger(become, run, public, option, kind):      # noqa: F81
         try:
             for user in ['--user', OTHER], []:
                 finished = run(*user, '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
-                assert finished.code == 73 and 'it belongs to another user, who has made it where everybody' in finished.stderr
+                assert finished.code == 73 and 'it belongs to another user, who created it in a directory' in finished.stderr
                 assert os.read(reader, 10) == b''
             for owner, user in (('www-data', 'www-data'), ('root', OTHER)):
                 os.chown(path, *identity(owner)[:2])

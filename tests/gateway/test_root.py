@@ -196,7 +196,7 @@ def test_led_astray(run, public, theirs, option, user):      # noqa: F811
     options = {'--bind': public / 'sock', option: theirs / 'way' / 'new'}
     finished = run(*user, *(word for pair in options.items() for word in pair), public / 'app.py', cwd='/')
     assert finished.code == (73 if option == '--pid-file' else 69), finished
-    assert f'{option}: {theirs}/way/new: a symbolic link on the way stands where others' in finished.stderr
+    assert f'{option}: {theirs}/way/new: a symbolic link in the path is in a directory that other users' in finished.stderr
     assert os.listdir(public / 'target') == []
     (public / 'way').symlink_to(public / 'target')
     options[option] = public / 'way' / 'new'
@@ -217,7 +217,7 @@ def test_folder_to_work_in(become, run, public, theirs, relative):      # noqa: 
     (public / 'app.py').write_text(app)
     path = 'theirs/link' if relative else theirs / 'link'
     finished = run('--bind', public / 'sock', '--chdir', path, public / 'app.py', cwd=public)
-    assert finished.code == 66 and f'cannot change to folder {path}: a symbolic link on the way' in finished.stderr
+    assert finished.code == 66 and f'cannot change to folder {path}: a symbolic link in the path' in finished.stderr
     for options in ['--chdir', 'link' if relative else public / 'link'], ['--user', OTHER, '--chdir', path]:
         server = become(app, *options, cwd=public)
         assert server.request().body == str(public / 'folder').encode()

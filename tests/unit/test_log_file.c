@@ -71,7 +71,7 @@ test_rotation(void **state UNUSED)
     assert_int_equal(fstat(f.fd, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0640);
     assert_true(f.is_made);
-    assert_int_equal(log_file_give(&f, getuid(), getgid()), 0);
+    assert_int_equal(log_file_chown(&f, getuid(), getgid()), 0);
     assert_int_equal(flags_of(f.fd), O_APPEND | O_WRONLY);
     assert_int_equal(fcntl(f.fd, F_GETFD), FD_CLOEXEC);
     say(f.fd, "one\n");
@@ -103,7 +103,7 @@ test_what_was_there_is_not_given_away(void **state UNUSED)
     assert_int_equal(close(open("log", O_CREAT | O_WRONLY, 0600)), 0);
     assert_int_equal(log_file_open(&f, "log", geteuid()), 0);
     assert_false(f.is_made);
-    assert_int_equal(log_file_give(&f, getuid() + 1, getgid()), 0);
+    assert_int_equal(log_file_chown(&f, getuid() + 1, getgid()), 0);
     struct stat st;
     assert_int_equal(stat("log", &st), 0);
     assert_int_equal(st.st_uid, getuid());

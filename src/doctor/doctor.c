@@ -4,6 +4,7 @@
 #include "doctor/doctor_page.h"
 #include "gateway/response.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,21 +13,21 @@
 
 enum {
     PAGE_MAX = 4 << 20,
-    VARIABLES_MAX = 500, /* shown */
-    BODY_MAX = 1 << 30,  /* read */
+    VARIABLES_MAX = 500, /* shown of each list */
+    BODY_MAX = 1 << 30,  /* read of a body */
     PIECE = 64 << 10
 };
 
 #define ASKED_COOKIE "wsgi-cgi-doctor=asked"
 
-/* One page. */
+/* One request, and the page that answers it. */
 struct visit {
     const struct doctor_facts *facts;
     struct request *q;
     struct doctor_case c;
     struct doctor_page page;
     bool wants_auth; /* ?auth */
-    bool ask;        /* answer 401 */
+    bool ask;        /* the answer is 401 */
     bool has_body;
     uint64_t body; /* bytes that arrived */
 };
@@ -45,9 +46,9 @@ is_at(struct path_part text, const char *word)
     return text.s != NULL && memmem(text.s, text.n, word, strlen(word)) != NULL;
 }
 
-/* -- values ----------------------------------------------------------------- */
+/* -- values ---------------------------------------------------------------- */
 
-/* A password in a URL, as in DATABASE_URL: servers may hand their whole
+/* A password in a URL, as in DATABASE_URL: some servers pass their whole
  * environment to a CGI program. */
 static bool
 has_password(const struct param *e)
@@ -56,7 +57,7 @@ has_password(const struct param *e)
     return is_at(v, "://") && is_at(v, "@");
 }
 
-/* "Basic and 12 bytes" is enough to see that it arrives. */
+/* The scheme and the length are enough to see that a password arrives. */
 static void
 add_hidden(struct visit *v, const struct param *e)
 {
@@ -72,11 +73,11 @@ add_hidden(struct visit *v, const struct param *e)
     if ((is_at(name, "AUTHORIZATION") || is_at(name, "Authorization")) &&
         scheme > 0 && scheme < n && e->value[scheme] == ' ') {
         doctor_page_bytes(&v->page, e->value, scheme);
-        text_writer_printf(&v->page.sheet, " and %zu bytes, not shown",
+        text_writer_printf(&v->page.writer, " and %zu bytes, not shown",
                            n - scheme - 1);
         return;
     }
-    text_writer_printf(&v->page.sheet, "%zu bytes, not shown", n);
+    text_writer_printf(&v->page.writer, "%zu bytes, not shown", n);
 }
 
 static void
@@ -93,7 +94,7 @@ add_value(struct visit *v, const struct param *e)
     }
 }
 
-/* -- what became of a variable ------------------------------------------------ */
+/* -- what became of a variable --------------------------------------------- */
 
 static bool
 name_is(const struct param *e, const char *name)
@@ -102,7 +103,7 @@ name_is(const struct param *e, const char *name)
            memcmp(e->name, name, e->name_len) == 0;
 }
 
-/* Set by --set, which counts more than the server's word. */
+/* --set overrides what the server sends. */
 static bool
 is_set_by_us(const struct visit *v, const struct param *e)
 {
@@ -121,9 +122,9 @@ static const char *
 why_dropped(const struct param *e)
 {
     static const char *const why[][2] = {
-        {"HTTP_PROXY", "left out: libraries take it for a proxy to use"},
-        {"HTTP_CONTENT_LENGTH", "left out: CONTENT_LENGTH says it"},
-        {"HTTP_CONTENT_TYPE", "left out: CONTENT_TYPE says it"},
+        {"HTTP_PROXY", "left out: libraries would use it as their proxy"},
+        {"HTTP_CONTENT_LENGTH", "left out: CONTENT_LENGTH has it"},
+        {"HTTP_CONTENT_TYPE", "left out: CONTENT_TYPE has it"},
         {"CONTENT_LENGTH", "left out: not a number"},
         {"HTTP_TRANSFER_ENCODING", "left out: the server has decoded the body"},
         {"Authorization", "left out: HTTP_AUTHORIZATION has it"},
@@ -145,13 +146,13 @@ why_changed(const struct visit *v, const struct param *e)
     }
     if (name_is(e, "SCRIPT_NAME") || name_is(e, "PATH_INFO")) {
         return v->c.rewrite == REWRITE_UNDONE
-                   ? "the path that was asked for, below --mount"
+                   ? "the requested path below --mount"
                : v->q->config->mount != NULL
-                   ? "divided again at --mount, see above"
-                   : "divided again, see above";
+                   ? "split again at --mount, see above"
+                   : "split again, see above";
     }
     if (name_is(e, "SERVER_NAME")) {
-        return "port cut off, or taken from Host; see above";
+        return "without the port, or taken from Host; see above";
     }
     return "empty: taken from another variable, see above";
 }
@@ -161,13 +162,14 @@ why_added(const struct param *e)
 {
     return name_is(e, "HTTP_AUTHORIZATION")
                ? "from REDIRECT_HTTP_AUTHORIZATION or Authorization"
-               : "PEP 3333 wants it";
+               : "PEP 3333 requires it";
 }
 
-/* times: how often the name was sent, of which this is number nth. */
+/* What became of e, the nth of so many values with this name; NULL: nothing. */
 static const char *
 fate(const struct visit *v, const struct param *e, uint32_t times, uint32_t nth)
 {
+    assert(nth >= 1 && nth <= times);
     const struct param *now = &v->q->params.v[e->room - 1];
 
     if (v->q->mended == -EBADMSG) {
@@ -180,7 +182,7 @@ fate(const struct visit *v, const struct param *e, uint32_t times, uint32_t nth)
         return nth < times ? "joined with the next" : "joined with the others";
     }
     if (times > 1 && nth < times) {
-        return "sent again below; the last one counts";
+        return "sent again below; the last value counts";
     }
     if (now->value_len != e->value_len ||
         memcmp(now->value, e->value, e->value_len) != 0) {
@@ -189,16 +191,18 @@ fate(const struct visit *v, const struct param *e, uint32_t times, uint32_t nth)
     return NULL;
 }
 
-/* times and nth: one counter for each of params.v, all 0. */
+/* times and nth: one counter for each of params.v, all zero. Counts in times
+ * how often each was sent. */
 static void
 add_sent(struct visit *v, uint32_t *times, uint32_t *nth)
 {
     const struct params *p = &v->q->params;
 
     for (size_t i = 0; i < p->nraw; i++) {
+        assert(p->raw[i].room >= 1 && p->raw[i].room <= p->n);
         times[p->raw[i].room - 1]++;
     }
-    doctor_page_heading(&v->page, "What the server sent, in this order");
+    doctor_page_heading(&v->page, "What the server sent, in order");
     doctor_page_table(&v->page);
     for (size_t i = 0; i < p->nraw && i < VARIABLES_MAX; i++) {
         const struct param *e = &p->raw[i];
@@ -210,11 +214,11 @@ add_sent(struct visit *v, uint32_t *times, uint32_t *nth)
     }
     doctor_page_table_end(&v->page);
     if (p->nraw > VARIABLES_MAX) {
-        doctor_page_say(&v->page, "And more, which are not shown.");
+        doctor_page_paragraph(&v->page, "More variables are not shown.");
     }
 }
 
-/* What is there without having been sent. */
+/* What the application gets although the server has not sent it. */
 static void
 add_added(struct visit *v, const uint32_t *times)
 {
@@ -241,7 +245,7 @@ add_added(struct visit *v, const uint32_t *times)
     }
     doctor_page_table_end(&v->page);
     if (shown == 0) {
-        doctor_page_say(&v->page, "Nothing.");
+        doctor_page_paragraph(&v->page, "Nothing.");
     }
 }
 
@@ -252,7 +256,7 @@ add_variables(struct visit *v)
     uint32_t *counts = calloc(2 * n, sizeof *counts);
 
     if (counts == NULL) {
-        v->page.sheet.err = -ENOMEM;
+        v->page.writer.err = -ENOMEM;
         return;
     }
     add_sent(v, counts, counts + n);
@@ -260,9 +264,9 @@ add_variables(struct visit *v)
     free(counts);
 }
 
-/* -- URLs --------------------------------------------------------------------- */
+/* -- URLs ------------------------------------------------------------------ */
 
-/* As PEP 3333's reconstruction quotes a path. */
+/* Quotes a path as the URL reconstruction of PEP 3333 does. */
 static void
 add_quoted(struct buf *to, struct path_part part, int *err)
 {
@@ -291,7 +295,7 @@ add_word(struct buf *to, const char *word, int *err)
     add_part(to, (struct path_part){word, strlen(word)}, err);
 }
 
-/* PEP 3333, URL Reconstruction. */
+/* The URL that the application would build: PEP 3333, URL Reconstruction. */
 static int
 reconstruct(const struct visit *v, struct buf *to)
 {
@@ -322,9 +326,9 @@ reconstruct(const struct visit *v, struct buf *to)
     return err;
 }
 
-/* What is known of the URL that the client asked for. */
+/* The URL that the client requested, as far as the server sent it. */
 static int
-asked_for(const struct visit *v, struct buf *to)
+requested(const struct visit *v, struct buf *to)
 {
     const struct params *p = &v->q->params;
     struct path_part uri = doctor_raw(p, "REQUEST_URI", NULL);
@@ -335,7 +339,7 @@ asked_for(const struct visit *v, struct buf *to)
         add_word(to, "(REQUEST_URI was not sent)", &err);
         return err;
     }
-    if (uri.n > 0 && uri.s[0] == '/') { /* else it is an absolute one */
+    if (uri.n > 0 && uri.s[0] == '/') { /* else it is absolute */
         add_word(to, params_is_https(p) ? "https://" : "http://", &err);
         if (host.n == 0) {
             add_word(to, "(no Host)", &err);
@@ -364,7 +368,7 @@ path_of(struct path_part uri)
     return uri;
 }
 
-/* The two as one would read them: %-codes are no difference. */
+/* Compares the two paths with their percent signs decoded. */
 static const char *
 compare(const struct visit *v)
 {
@@ -382,7 +386,7 @@ compare(const struct visit *v)
     bool same = err == 0 && path_equals_decoded(path_of(uri), path);
     buf_fini(&joined);
     return same ? "the same path"
-                : "another path: the server has cleaned or rewritten it";
+                : "another path: the server has normalized or rewritten it";
 }
 
 static void
@@ -401,7 +405,7 @@ add_url(struct visit *v, const char *name,
     buf_fini(&url);
 }
 
-/* -- what the application gets -------------------------------------------------- */
+/* -- what the application gets --------------------------------------------- */
 
 static void
 add_final(struct visit *v, const char *name, const char *note)
@@ -430,32 +434,33 @@ add_word_row(struct visit *v, const char *name, const char *value,
 static void
 add_environ(struct visit *v)
 {
-    doctor_page_heading(&v->page, "The URL, and what the application gets");
+    doctor_page_heading(&v->page, "The URL and what the application gets");
     doctor_page_table(&v->page);
-    add_url(v, "asked for", asked_for, "by REQUEST_URI and Host");
+    add_url(v, "requested", requested, "from REQUEST_URI and Host");
     add_url(v, "PEP 3333 gives", reconstruct, compare(v));
-    add_final(v, "SCRIPT_NAME", "where the application is; empty at the root");
-    add_final(v, "PATH_INFO", "the rest, decoded; empty or with a slash first");
-    add_final(v, "QUERY_STRING", "behind the question mark, as it was sent");
+    add_final(v, "SCRIPT_NAME",
+              "where the application is mounted; empty at the root");
+    add_final(v, "PATH_INFO",
+              "the rest, decoded; empty or beginning with a slash");
+    add_final(v, "QUERY_STRING", "after the question mark, as it was sent");
     add_word_row(v, "wsgi.url_scheme",
                  params_is_https(&v->q->params) ? "https" : "http",
-                 "https where HTTPS is on, 1 or yes, else by REQUEST_SCHEME");
-    add_final(v, "SERVER_NAME", "never empty, without a port");
+                 "https if HTTPS is on, 1 or yes; else REQUEST_SCHEME");
+    add_final(v, "SERVER_NAME", "never empty, has no port");
     add_final(v, "SERVER_PORT", "never empty");
     add_final(v, "SERVER_PROTOCOL", NULL);
     add_final(v, "HTTP_AUTHORIZATION",
-              "absent where the client sent none, or "
-              "the server keeps it");
-    add_final(v, "CONTENT_LENGTH", "absent where it is not known");
+              "absent if the client sent none or the server withholds it");
+    add_final(v, "CONTENT_LENGTH", "absent if not known");
     add_word_row(v, "wsgi.input_terminated",
                  v->q->input_terminated ? "True" : "False",
-                 "True: wsgi.input ends where the body ends");
+                 "True: wsgi.input ends with the body");
     doctor_page_table_end(&v->page);
 }
 
-/* -- the body ------------------------------------------------------------------- */
+/* -- the body -------------------------------------------------------------- */
 
-/* All of it, to see that it arrives. */
+/* Reads all of it: the page says whether it arrived. */
 static void
 read_body(struct visit *v)
 {
@@ -466,6 +471,7 @@ read_body(struct visit *v)
                   params_is(&v->q->params, "REQUEST_METHOD", "POST");
     while (n > 0 && v->body < BODY_MAX) {
         n = request_read(v->q, STREAM_STDIN, piece, PIECE);
+        assert(n <= PIECE);
         v->body += n > 0 ? (uint64_t)n : 0;
     }
     v->has_body |= v->body > 0;
@@ -487,7 +493,7 @@ add_body(struct visit *v)
                    (unsigned long long)v->body);
     add_word_row(v, "arrived", text,
                  v->c.body_error != 0  ? request_read_strerror(v->c.body_error)
-                 : v->body >= BODY_MAX ? "more was not read"
+                 : v->body >= BODY_MAX ? "the rest was not read"
                  : v->q->content_length >= 0 ? "as many as CONTENT_LENGTH says"
                                              : "to the end of the stream");
     add_final(v, "CONTENT_LENGTH", NULL);
@@ -495,7 +501,7 @@ add_body(struct visit *v)
     doctor_page_table_end(&v->page);
 }
 
-/* -- the process ---------------------------------------------------------------- */
+/* -- the process ----------------------------------------------------------- */
 
 static void
 add_process(struct visit *v)
@@ -508,7 +514,7 @@ add_process(struct visit *v)
     doctor_page_heading(&v->page, "Process");
     doctor_page_table(&v->page);
     add_word_row(v, "web server", doctor_server_name(v->c.server),
-                 "by SERVER_SOFTWARE and the shape of the variables");
+                 "from SERVER_SOFTWARE and the other variables");
     add_word_row(v, "mode", f->mode, f->why);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         add_word_row(v, fds[i], f->fd[i], "at the start");
@@ -519,22 +525,23 @@ add_process(struct visit *v)
                                        : c->mount,
                  NULL);
     add_word_row(v, "Python", f->python, NULL);
-    add_word_row(v, "its executable", f->executable,
-                 c->venv != NULL ? "by --venv" : NULL);
-    add_word_row(v, "can it start?", f->python_status == 0 ? "yes" : "no",
+    add_word_row(v, "sys.executable", f->executable,
+                 c->venv != NULL ? "from --venv" : NULL);
+    add_word_row(v, "does it start?", f->python_status == 0 ? "yes" : "no",
                  f->python_said[0] != '\0' ? f->python_said : NULL);
     doctor_page_table_end(&v->page);
 }
 
-/* -- the page -------------------------------------------------------------------- */
+/* -- the page -------------------------------------------------------------- */
 
 static void
 write_page(struct visit *v)
 {
     struct finding findings[FINDINGS_MAX];
     size_t n = doctor_findings(&v->c, findings), wrong = 0;
-    char title[64] = "Nothing has to be changed";
+    char title[64] = "Nothing to change";
 
+    assert(n <= FINDINGS_MAX);
     while (wrong < n && findings[wrong].level == FINDING_CHANGE) {
         wrong++;
     }
@@ -573,12 +580,13 @@ set_head(struct visit *v)
         {"Content-Security-Policy",
          "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; "
          "base-uri 'none'; frame-ancestors 'none'"}};
-    /* As an authorizer it must let nobody in. */
+    /* An authorizer must not let anyone in. */
     const char *status = v->ask                          ? "401 Unauthorized"
                          : v->q->role == ROLE_AUTHORIZER ? "403 Forbidden"
                                                          : "200 OK";
     int e = response_set_status(&v->q->response, status, strlen(status));
 
+    assert(!v->ask || v->wants_auth);
     for (size_t i = 0; e == 0 && i < ARRAY_SIZE(headers); i++) {
         e = add_header(v->q, headers[i][0], headers[i][1]);
     }
@@ -600,8 +608,8 @@ set_head(struct visit *v)
     return e;
 }
 
-/* Authorization is asked for once: the cookie tells a client that has been asked
- * from one whose answer was kept by the server. */
+/* The page asks for Authorization once. The cookie shows that it has asked: if
+ * there is still no Authorization then, the server withholds it. */
 static void
 look_at_auth(struct visit *v, struct path_part query)
 {
@@ -631,9 +639,9 @@ doctor_answer(const struct doctor_facts *facts, struct request *q)
     look_at_auth(&v, query);
     read_body(&v);
     buf_init(&text, PAGE_MAX);
-    v.page.sheet.out = &text;
+    v.page.writer.out = &text;
     write_page(&v);
-    if (v.page.sheet.err != 0 || set_head(&v) != 0) {
+    if (v.page.writer.err != 0 || set_head(&v) != 0) {
         response_reset(&q->response);
         response_error(q, "500 Internal Server Error", "Out of memory.",
                        request_id(q));
@@ -641,7 +649,7 @@ doctor_answer(const struct doctor_facts *facts, struct request *q)
     else {
         const struct iovec body = {text.data, text.len};
         if (response_write_all(q, &body, 1) < 0) {
-            response_abort(q); /* the peer has gone */
+            response_abort(q); /* the connection is gone */
         }
     }
     buf_fini(&text);

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- what was sent ---------------------------------------------------------- */
+/* -- what was sent --------------------------------------------------------- */
 
 struct path_part
 doctor_raw(const struct params *p, const char *name, size_t *ret_times)
@@ -54,7 +54,7 @@ has_auth(const struct doctor_case *c)
     return e != NULL && e->value_len > 0;
 }
 
-/* -- the server ------------------------------------------------------------- */
+/* -- the server ------------------------------------------------------------ */
 
 enum doctor_server
 doctor_server_of(const struct request *q)
@@ -79,7 +79,7 @@ doctor_server_of(const struct request *q)
     if (q->is_cgi) {
         return SERVER_APACHE_CGI;
     }
-    /* mod_fcgid names a real file, and always closes. */
+    /* mod_fcgid names a real file and always sends Connection: close. */
     return !begins(doctor_raw(&q->params, "SCRIPT_FILENAME", NULL), "proxy:") &&
                    is(doctor_raw(&q->params, "HTTP_CONNECTION", NULL), "close")
                ? SERVER_APACHE_FCGID
@@ -90,7 +90,7 @@ const char *
 doctor_server_name(enum doctor_server server)
 {
     static const char *const names[SERVER_MAX] = {
-        [SERVER_UNKNOWN] = "not one that is known here",
+        [SERVER_UNKNOWN] = "unknown",
         [SERVER_LIGHTTPD] = "lighttpd",
         [SERVER_NGINX] = "nginx",
         [SERVER_APACHE_PROXY] = "Apache with mod_proxy_fcgi",
@@ -102,12 +102,13 @@ doctor_server_name(enum doctor_server server)
         [SERVER_BUSYBOX] = "busybox httpd",
     };
 
+    assert(server < SERVER_MAX && names[server] != NULL);
     return names[server];
 }
 
-/* -- rewrites --------------------------------------------------------------- */
+/* -- rewrites -------------------------------------------------------------- */
 
-/* "app.py" of "/a/app.py/x": the application's name may not be known here. */
+/* "app.py" of "/a/app.py/x". The application's own name may not be known. */
 static struct path_part
 segment_with_dot(struct path_part p)
 {
@@ -123,8 +124,8 @@ segment_with_dot(struct path_part p)
     return p;
 }
 
-/* Whether SCRIPT_NAME has a script's name, the application's own decides; here any
- * name with a dot in it will do, for advice alone. */
+/* Requests compare SCRIPT_NAME with the application's name. For advice, any
+ * name with a dot in it may be the script. */
 enum rewrite
 doctor_rewrite_of(const struct request *q)
 {
@@ -152,19 +153,19 @@ doctor_rewrite_of(const struct request *q)
                                : r;
 }
 
-/* -- findings --------------------------------------------------------------- */
+/* -- findings -------------------------------------------------------------- */
 
-#define OUR_LINE "command line of wsgi-cgi, where the application is at /app:"
+#define OUR_LINE "command line of wsgi-cgi, if the application is at /app:"
 
-/* Each fills in *f and returns true, where there is something to say. */
+/* Fills in *f and returns true if there is something to report. */
 typedef bool (*finding_fn)(const struct doctor_case *c, struct finding *f);
 
 static bool
 find_python(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){
-        FINDING_CHANGE,
-        "Python cannot be started as it is asked for:", c->python, NULL};
+        FINDING_CHANGE, "Python does not start with these options:", c->python,
+        NULL};
     return c->python != NULL;
 }
 
@@ -173,7 +174,7 @@ find_no_method(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){FINDING_CHANGE,
                           "The server sent no REQUEST_METHOD: every request "
-                          "would be answered with 400.",
+                          "would get status 400.",
                           NULL, NULL};
     if (c->server == SERVER_NGINX) {
         f->where = "nginx, in the location:";
@@ -191,9 +192,10 @@ find_outside(const struct doctor_case *c, struct finding *f)
     if (c->q->config->mount != NULL) {
         *f = (struct finding){
             FINDING_CHANGE,
-            "SCRIPT_NAME and PATH_INFO together are no path below --mount: the "
-            "application would not be asked, the answer be 404. That is right "
-            "only where this URL is not the application's.",
+            "SCRIPT_NAME and PATH_INFO together are not a path below --mount: "
+            "the client would get status 404 without a call of the "
+            "application. That is right only if this URL does not belong to "
+            "the application.",
             OUR_LINE, "--mount /app"};
         return true;
     }
@@ -201,7 +203,7 @@ find_outside(const struct doctor_case *c, struct finding *f)
         FINDING_CHANGE,
         "PATH_INFO does not begin with a slash: the server compares the "
         "application's prefix as text, and /apple is not below /app. The "
-        "answer would be 404.",
+        "client would get status 404.",
         OUR_LINE, "--mount /app"};
     if (c->server == SERVER_NGINX) {
         f->where = "nginx, two locations instead of one:";
@@ -210,8 +212,8 @@ find_outside(const struct doctor_case *c, struct finding *f)
     return true;
 }
 
-/* At the root without fix-root-scriptname lighttpd takes the first part of the
- * path for the script; only "/" itself gives it away. */
+/* At the root without fix-root-scriptname, lighttpd uses the first part of the
+ * path as the script. Only the path "/" shows that for certain. */
 static bool
 find_path_lighttpd(const struct doctor_case *c, struct finding *f)
 {
@@ -219,17 +221,17 @@ find_path_lighttpd(const struct doctor_case *c, struct finding *f)
 
     *f = (struct finding){
         FINDING_LOOK,
-        "Where the application is at the root of the site, this SCRIPT_NAME is "
-        "the first part of a path and these two lines are missing. Where it is "
-        "at this SCRIPT_NAME, all is well; a prefix is written without a slash "
-        "at its end.",
+        "If the application is at the root of the site, this SCRIPT_NAME is "
+        "the first part of a path, and these two lines are missing. If it is "
+        "at this SCRIPT_NAME, all is well; write a prefix without a slash at "
+        "its end.",
         "lighttpd, in fastcgi.server = ( \"/\" => (( ... )) ):",
         "\"check-local\" => \"disable\",\n\"fix-root-scriptname\" => "
         "\"enable\""};
     if (is(script, "/")) {
         f->level = FINDING_CHANGE;
-        f->what = "SCRIPT_NAME is \"/\": lighttpd takes the first part of "
-                  "every path for the name of a script.";
+        f->what = "SCRIPT_NAME is \"/\": lighttpd uses the first part of "
+                  "every path as the name of a script.";
         return true;
     }
     return script.n > 0 && !c->q->is_cgi;
@@ -239,26 +241,27 @@ static bool
 find_path_whole(const struct doctor_case *c, struct finding *f)
 {
     const struct param *script = params_get(&c->q->params, "SCRIPT_NAME");
-    bool mended = script != NULL && script->value_len == 0;
+    bool corrected = script != NULL && script->value_len == 0;
 
     *f = (struct finding){
         FINDING_LOOK,
-        "The server calls the whole path SCRIPT_NAME. That was taken for an "
-        "application at the root of the site; anywhere else say where it is.",
+        "The server sends the whole path as SCRIPT_NAME. wsgi-cgi assumes that "
+        "the application is at the root of the site; if it is elsewhere, say "
+        "where.",
         OUR_LINE, "--mount /app"};
     switch (c->server) {
     case SERVER_NGINX:
-        return mended;
+        return corrected;
     case SERVER_APACHE_PROXY:
-        if (!mended) {
+        if (!corrected) {
             f->what = "The server sent no PATH_INFO. That is right only if the "
                       "application is at exactly this path.";
         }
         return true;
     case SERVER_HAPROXY:
-        f->level = mended ? FINDING_LOOK : FINDING_CHANGE;
-        f->what = "The server calls the whole path SCRIPT_NAME. That is right "
-                  "only if the application is at exactly this path.";
+        f->level = corrected ? FINDING_LOOK : FINDING_CHANGE;
+        f->what = "The server sends the whole path as SCRIPT_NAME. That is "
+                  "right only if the application is at exactly this path.";
         f->where = "HAProxy, in fcgi-app (for /app: ^(/app)(/.*)?$):";
         f->lines = "path-info ^()(/.*)$";
         return true;
@@ -275,18 +278,19 @@ find_path_whole(const struct doctor_case *c, struct finding *f)
     return false;
 }
 
-/* How the path reaches the application, where the script alone was named. */
+/* Adds the line that passes the path on, if the server names only the
+ * script. */
 static void
 set_line_with_path(const struct doctor_case *c, struct finding *f)
 {
     switch (c->server) {
     case SERVER_NGINX:
-        f->where = "nginx, in the location of all other URLs, and "
+        f->where = "nginx, in the location of all other URLs, with "
                    "fastcgi_split_path_info in the script's:";
         f->lines = "try_files $uri /app.py$uri$is_args$args;";
         break;
     case SERVER_CADDY:
-        f->where = "Caddy, and in transport fastcgi \"split .py\":";
+        f->where = "Caddy, with \"split .py\" in transport fastcgi:";
         f->lines = "@url not path /app.py /app.py/*\n"
                    "rewrite @url /app.py{path}";
         break;
@@ -317,17 +321,17 @@ find_shown_script(const struct doctor_case *c, struct finding *f)
 
     *f = (struct finding){
         segment_with_dot(script).n > 0 ? FINDING_CHANGE : FINDING_LOOK,
-        "The server has rewritten the URL, and the script that it leads to is "
-        "in SCRIPT_NAME and so in every link. Where the URLs of the whole site "
-        "lead to it:",
+        "The server has rewritten the URL to a script, whose name is in "
+        "SCRIPT_NAME and so in every link. If all URLs of the site lead to "
+        "it:",
         "command line of wsgi-cgi, or first line of the script (for a folder: "
         "--mount /folder):",
         "--mount /"};
     if (raw(c, "PATH_INFO").n == 0 &&
         !(c->server == SERVER_NGINX || c->server == SERVER_CADDY)) {
         f->what = "The server has rewritten the URL to a script, without its "
-                  "path: the application takes all of them for one page. Where "
-                  "the URLs of the whole site lead to it:";
+                  "path: for the application all URLs are the same page. If "
+                  "all URLs of the site lead to it:";
     }
     return true;
 }
@@ -339,11 +343,11 @@ find_rewrite(const struct doctor_case *c, struct finding *f)
     switch (c->rewrite) {
     case REWRITE_UNDONE:
         f->what = "The server has rewritten the URL to the script; the "
-                  "application gets the path that was asked for.";
+                  "application gets the path that the client requested.";
         break;
     case REWRITE_KEPT:
-        f->what = "The server leads this URL to another path, and that is what "
-                  "the application gets.";
+        f->what = "The server has rewritten this URL to another path, and that "
+                  "is the one that the application gets.";
         break;
     case REWRITE_SHOWN:
         return find_shown_script(c, f);
@@ -351,7 +355,7 @@ find_rewrite(const struct doctor_case *c, struct finding *f)
         f->level = FINDING_CHANGE;
         f->what =
             "The server has rewritten the URL to a script, without its "
-            "path in PATH_INFO. What was asked for is not certain then: an "
+            "path in PATH_INFO. Then the requested path is not certain: an "
             "error document would look the same, or the URL can be read in "
             "two ways. So the application does not get it.";
         set_line_with_path(c, f);
@@ -360,7 +364,7 @@ find_rewrite(const struct doctor_case *c, struct finding *f)
         f->level = c->q->config->mount != NULL ? FINDING_CHANGE : FINDING_LOOK;
         f->what = "This is an error document (see REDIRECT_STATUS): the server "
                   "has refused the path, so the application does not get it. "
-                  "What leads all URLs to the application:";
+                  "To send all URLs to the application:";
         set_line_with_path(c, f);
         break;
     case REWRITE_NONE:
@@ -377,10 +381,11 @@ find_path(const struct doctor_case *c, struct finding *f)
         return false;
     }
     if (c->q->config->mount != NULL) {
-        *f = (struct finding){FINDING_NOTE,
-                              "--mount is given: SCRIPT_NAME and PATH_INFO are "
-                              "right however the server has split the path.",
-                              NULL, NULL};
+        *f = (struct finding){
+            FINDING_NOTE,
+            "With --mount, SCRIPT_NAME and PATH_INFO are right, "
+            "however the server splits the path.",
+            NULL, NULL};
         return true;
     }
     if (c->server == SERVER_LIGHTTPD) {
@@ -391,8 +396,8 @@ find_path(const struct doctor_case *c, struct finding *f)
     }
     *f = (struct finding){
         FINDING_LOOK,
-        "Inside of handle the prefix stays in PATH_INFO. At the root of the "
-        "site all is well; anywhere else say where the application is.",
+        "Inside handle, the prefix stays in PATH_INFO. At the root of the "
+        "site all is well; elsewhere say where the application is.",
         OUR_LINE, "--mount /app"};
     return c->server == SERVER_CADDY && raw(c, "SCRIPT_NAME").n == 0;
 }
@@ -407,12 +412,12 @@ find_auth(const struct doctor_case *c, struct finding *f)
     }
     *f = (struct finding){
         FINDING_CHANGE,
-        "Authorization was asked for and did not arrive: the server keeps it "
-        "(or nothing was typed in).",
+        "Authorization did not arrive although the page asked for it: the "
+        "server withholds it (or you entered nothing).",
         NULL, NULL};
     if (!c->auth_tried) {
         f->level = FINDING_LOOK;
-        f->what = "No Authorization came with this request; see \"Try it\" "
+        f->what = "This request has no Authorization; \"Try it\" shows "
                   "whether it would arrive.";
     }
     switch (c->server) {
@@ -429,8 +434,7 @@ find_auth(const struct doctor_case *c, struct finding *f)
         break;
     case SERVER_NGINX:
         if (c->auth_tried) {
-            f->where = "nginx passes it on unless told otherwise; in the "
-                       "location:";
+            f->where = "nginx passes it on by default; in the location:";
             f->lines = "fastcgi_param HTTP_AUTHORIZATION $http_authorization;";
         }
         break;
@@ -445,8 +449,9 @@ find_auth(const struct doctor_case *c, struct finding *f)
     return true;
 }
 
-/* Debian's fastcgi_params sends $host, which has no port. $http_host has one, but
- * is what the client says even where its request line names another host. */
+/* Debian's fastcgi_params sends $host, which has no port. $http_host has
+ * one, but it is what the client says even if its request line names another
+ * host. */
 static bool
 find_host(const struct doctor_case *c, struct finding *f)
 {
@@ -457,10 +462,10 @@ find_host(const struct doctor_case *c, struct finding *f)
 
     *f = (struct finding){
         FINDING_CHANGE,
-        "HTTP_HOST has no port, but the server does not listen on the one that "
-        "goes without saying: links would lead elsewhere.",
+        "HTTP_HOST has no port, but the server does not listen on the default "
+        "port: links would lead elsewhere.",
         "nginx, the map beside server { }, the last line in the location, "
-        "behind the line with include:",
+        "after the line with include:",
         "map $http_host $port_of_host {\n    default      \"\";\n"
         "    \"~(:\\d+)$\"  $1;\n}\n"
         "fastcgi_param HTTP_HOST $host$port_of_host;"};
@@ -474,9 +479,9 @@ find_https(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){
         FINDING_LOOK,
-        "A proxy in front says that the client speaks https, but the server "
-        "speaks http: links would begin with http. If the proxy can be "
-        "believed and nobody gets around it:",
+        "A proxy in front says that the client uses https, but the server "
+        "uses http: links would begin with http. If the proxy can be trusted "
+        "and no client can bypass it:",
         "command line of wsgi-cgi:", "--set HTTPS=on"};
     return is(raw(c, "HTTP_X_FORWARDED_PROTO"), "https") &&
            !params_is_https(&c->q->params);
@@ -487,11 +492,11 @@ find_user(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){
         FINDING_LOOK,
-        "REMOTE_USER is what the client calls itself; the server has checked "
-        "the password only if it was told to.",
+        "REMOTE_USER is the name that the client claims; the server has "
+        "checked the password only if it is configured to.",
         NULL, NULL};
     if (c->server == SERVER_NGINX) {
-        f->where = "nginx, in the location, where there is no auth_basic:";
+        f->where = "nginx, in the location, if it has no auth_basic:";
         f->lines = "fastcgi_param REMOTE_USER \"\";";
     }
     return (c->server == SERVER_NGINX || c->server == SERVER_HAPROXY) &&
@@ -504,7 +509,7 @@ find_proxy(const struct doctor_case *c, struct finding *f)
     *f = (struct finding){
         FINDING_NOTE,
         "The client's Proxy header arrives as HTTP_PROXY. The application does "
-        "not get it, for many libraries would obey it.",
+        "not get it, since many libraries would use it.",
         NULL, NULL};
     if (c->server == SERVER_NGINX) {
         f->where = "nginx, in the location:";
@@ -517,8 +522,8 @@ static bool
 find_body(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){FINDING_CHANGE,
-                          "The body of this request did not arrive whole; see "
-                          "\"Body\" below.",
+                          "The body of this request did not arrive complete; "
+                          "see \"Body\" below.",
                           NULL, NULL};
     return c->body_error != 0;
 }
@@ -529,9 +534,8 @@ find_length(const struct doctor_case *c, struct finding *f)
     *f = (struct finding){
         FINDING_NOTE,
         c->q->is_unsized
-            ? "The length of the body is not known: it is received to its end "
-              "before the application is called, with the CONTENT_LENGTH it "
-              "then has."
+            ? "The length of the body is not known: it is received completely "
+              "before the application is called with its CONTENT_LENGTH."
             : "The length of the body is not known: CONTENT_LENGTH is left "
               "out, and the application reads wsgi.input to its end.",
         NULL, NULL};
@@ -539,20 +543,20 @@ find_length(const struct doctor_case *c, struct finding *f)
            (raw(c, "CONTENT_LENGTH").n > 0 && c->q->content_length < 0);
 }
 
-/* What refuses a large upload never gets here, so it is told beforehand. */
+/* A server that refuses a large upload does so before this page, so the page
+ * says it in advance. */
 static bool
 find_limit(const struct doctor_case *c, struct finding *f)
 {
     *f = (struct finding){FINDING_NOTE, NULL, NULL, NULL};
     if (c->server == SERVER_NGINX) {
-        f->what = "nginx answers bodies over 1 MiB with 413 unless told "
-                  "otherwise.";
+        f->what = "nginx answers bodies over 1 MiB with 413 by default.";
         f->where = "nginx, in the location:";
         f->lines = "client_max_body_size 256m;";
     }
     else if (c->server == SERVER_APACHE_FCGID) {
-        f->what = "mod_fcgid answers bodies over 128 KiB with 500 unless told "
-                  "otherwise.";
+        f->what = "mod_fcgid answers bodies over 128 KiB with 500 by "
+                  "default.";
         f->where = "Apache:";
         f->lines = "FcgidMaxRequestLen 1073741824";
     }
@@ -566,8 +570,8 @@ find_slash(const struct doctor_case *c, struct finding *f)
 
     *f = (struct finding){
         FINDING_NOTE,
-        "The URL has %2F in it. PATH_INFO cannot tell it from a slash; "
-        "REQUEST_URI can.",
+        "The URL contains %2F. In PATH_INFO it looks like a slash; only "
+        "REQUEST_URI shows the difference.",
         NULL, NULL};
     for (size_t i = 0; i + 2 < uri.n && uri.s[i] != '?'; i++) {
         if (strncasecmp(uri.s + i, "%2f", 3) == 0) {
@@ -584,12 +588,13 @@ doctor_findings(const struct doctor_case *c, struct finding ret[FINDINGS_MAX])
         find_python, find_no_method, find_outside, find_rewrite, find_path,
         find_host,   find_auth,      find_body,    find_https,   find_user,
         find_proxy,  find_length,    find_limit,   find_slash};
-    static_assert(ARRAY_SIZE(all) <= FINDINGS_MAX, "room for all of them");
+    static_assert(ARRAY_SIZE(all) <= FINDINGS_MAX, "room for all");
     struct finding found[ARRAY_SIZE(all)];
     size_t nfound = 0, n = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         nfound += all[i](c, &found[nfound]);
+        assert(nfound == 0 || found[nfound - 1].what != NULL);
     }
     for (enum finding_level l = FINDING_CHANGE; l <= FINDING_NOTE; l++) {
         for (size_t i = 0; i < nfound; i++) {
@@ -598,5 +603,6 @@ doctor_findings(const struct doctor_case *c, struct finding ret[FINDINGS_MAX])
             }
         }
     }
+    assert(n == nfound); /* each has one of the levels */
     return n;
 }

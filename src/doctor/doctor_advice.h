@@ -1,9 +1,9 @@
 /*
- * doctor_advice.h - what a request shows to be wrong, and the line that mends it
+ * doctor_advice.h - what is wrong with a request, and the line that fixes it
  *
- * What:      recognises the web server by SERVER_SOFTWARE and by the shape of
- *            its variables, and knows each one's configuration.
- * Owner:     all texts are static.
+ * What:      recognizes the web server by SERVER_SOFTWARE and the other
+ *            variables, and knows the configuration of each server.
+ * Owner:     all texts are static, except doctor_case.python.
  * Threads:   any.                                                GIL: not used.
  * Errors:    none.                                               Blocks: never.
  */
@@ -34,26 +34,26 @@ enum doctor_server {
 
 enum { FINDINGS_MAX = 16 };
 
-/* One request, as it was tried. */
+/* What is known of one request. */
 struct doctor_case {
     const struct request *q;
-    bool auth_tried;    /* the browser was asked for Authorization before */
-    const char *python; /* why it cannot be started, or NULL */
+    bool auth_tried;    /* the client has been asked for Authorization */
+    const char *python; /* why Python does not start, or NULL */
     int body_error;     /* of request_read() */
     enum doctor_server server;
-    enum rewrite rewrite; /* of the URL, by the server */
+    enum rewrite rewrite; /* what the server did to the URL */
 };
 
 enum doctor_server doctor_server_of(const struct request *q);
 enum rewrite doctor_rewrite_of(const struct request *q);
 const char *doctor_server_name(enum doctor_server server);
 
-/* Up to FINDINGS_MAX findings, the urgent ones first; how many. */
+/* Returns how many findings there are; the urgent ones come first. */
 size_t doctor_findings(const struct doctor_case *c,
                        struct finding ret[FINDINGS_MAX]);
 
-/* The last value that the server sent under this name; .s is NULL where none.
- * *ret_times (may be NULL): how often. */
+/* The last value that the server sent with this name; .s is NULL if there is
+ * none. *ret_times (may be NULL): how often the server sent the name. */
 struct path_part doctor_raw(const struct params *p, const char *name,
                             size_t *ret_times);
 

@@ -1,11 +1,12 @@
 /*
- * doctor_page.h - how the page of --doctor looks: HTML or plain text
+ * doctor_page.h - the layout of the page of --doctor: HTML or plain text
  *
- * What:      the pieces that the page is made of. Whatever is given to them is
- *            escaped: most of it was written by strangers.
+ * What:      the parts of the page. All text and all values are escaped: most
+ *            of them come from the client.
  * Owner:     the caller owns the buffer.
+ * Lifetime:  one page.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    sheet.err.                                          Blocks: never.
+ * Errors:    writer.err.                                         Blocks: never.
  */
 #ifndef DOCTOR_DOCTOR_PAGE_H
 #define DOCTOR_DOCTOR_PAGE_H
@@ -16,44 +17,47 @@
 #include <stddef.h>
 
 struct doctor_page {
-    struct text_writer sheet;
+    struct text_writer writer;
     bool html;
 };
 
 /* How urgent a finding is. */
 enum finding_level {
-    FINDING_CHANGE, /* wrong, and only the configuration can mend it */
-    FINDING_LOOK,   /* right or wrong, depending on what is wanted */
+    FINDING_CHANGE, /* wrong: only the server's configuration can fix it */
+    FINDING_LOOK,   /* may be wrong, depending on what is intended */
     FINDING_NOTE    /* good to know */
 };
 
-/* All text is ours, without a newline at the end; where and lines may be NULL. */
+/* Static texts without a newline at the end; where and lines may be NULL. */
 struct finding {
     enum finding_level level;
     const char *what;  /* one sentence */
-    const char *where; /* which file or line the following belongs to */
+    const char *where; /* the file or section that lines belong in */
     const char *lines; /* what to write there */
 };
 
+/* good: there is nothing to change. */
 void doctor_page_begin(struct doctor_page *p, const char *title, bool good);
 void doctor_page_end(struct doctor_page *p);
 
 void doctor_page_heading(struct doctor_page *p, const char *text);
-void doctor_page_say(struct doctor_page *p, const char *text);
+void doctor_page_paragraph(struct doctor_page *p, const char *text);
 void doctor_page_finding(struct doctor_page *p, const struct finding *f);
 
-/* Rows of a table: name, value, and what there is to say of it (or NULL). */
+/* A table. A row has a name, a value and a note (or NULL): write the value with
+ * doctor_page_words() or doctor_page_bytes() between doctor_page_row() and
+ * doctor_page_row_end(). */
 void doctor_page_table(struct doctor_page *p);
 void doctor_page_row(struct doctor_page *p, const char *name, size_t nname);
 void doctor_page_row_end(struct doctor_page *p, const char *note);
 void doctor_page_table_end(struct doctor_page *p);
 
-/* Text of ours, and bytes of anybody: shown as far as a screen wants them, with
- * what is no printable UTF-8 as \xNN. */
+/* Words: our own text. Bytes: a value from outside, cut at 1000 bytes; what is
+ * not printable UTF-8 appears as \xNN. */
 void doctor_page_words(struct doctor_page *p, const char *text);
 void doctor_page_bytes(struct doctor_page *p, const char *s, size_t n);
 
-/* The links and forms, HTML only. */
+/* Links and a form in HTML, commands in plain text. */
 void doctor_page_tests(struct doctor_page *p);
 
 #endif

@@ -56,14 +56,14 @@ class Doctor:
 
     @property
     def sent(self):
-        return self.rows('What the server sent, in this order')
+        return self.rows('What the server sent, in order')
 
     def sent_as(self, name):
         return [(value, note) for n, value, note in self.sent if n == name]
 
     @property
     def gets(self):
-        return {name: value for name, value, _ in self.rows('The URL, and what the application gets')}
+        return {name: value for name, value, _ in self.rows('The URL and what the application gets')}
 
     @property
     def added(self):
@@ -87,13 +87,13 @@ def test_what_was_sent_and_what_became_of_it(transport):
     page = ask(doctor(transport), params={
         'HTTP_PROXY': 'evil', 'HTTP_CONTENT_LENGTH': '3', 'HTTP_CONTENT_TYPE': 'a/b', 'CONTENT_LENGTH': '5abc',
         'REMOTE_USER': '', 'AUTH_TYPE': '', 'X_Y': 'as it is', 'SCRIPT_NAME': '/', 'PATH_INFO': '/x'})
-    assert page.sent_as('HTTP_PROXY') == [('evil', 'left out: libraries take it for a proxy to use')]
+    assert page.sent_as('HTTP_PROXY') == [('evil', 'left out: libraries would use it as their proxy')]
     assert page.sent_as('HTTP_CONTENT_LENGTH')[0][1].startswith('left out')
     assert page.sent_as('HTTP_CONTENT_TYPE')[0][1].startswith('left out')
     assert page.sent_as('CONTENT_LENGTH') == [('5abc', 'left out: not a number')]
     assert page.sent_as('REMOTE_USER') == page.sent_as('AUTH_TYPE') == [('(empty)', 'left out: empty')]
     assert page.sent_as('X_Y') == [('as it is', None)]
-    assert page.sent_as('SCRIPT_NAME') == [('/', 'divided again, see above')]
+    assert page.sent_as('SCRIPT_NAME') == [('/', 'split again, see above')]
     assert page.gets['SCRIPT_NAME'] == '(empty)' and page.gets['PATH_INFO'] == '/x'
     names = [name for name, _, _ in page.sent]
     assert names.index('HTTP_PROXY') < names.index('CONTENT_LENGTH') < names.index('X_Y')
@@ -105,8 +105,8 @@ def test_repeated_variables(fcgi_server):
         ('HTTP_X_DUP', 'one'), ('SCRIPT_NAME', '/first'), ('HTTP_X_DUP', 'two'), ('HTTP_HOST', 'h'), ('HTTP_X_DUP', '3')])
     assert page.sent_as('HTTP_X_DUP') == [('one', 'joined with the next'), ('two', 'joined with the next'),
                                           ('3', 'joined with the others')]
-    assert page.sent_as('SCRIPT_NAME') == [('(empty)', 'sent again below; the last one counts'), ('/first', None)]
-    assert page.sent_as('HTTP_HOST')[0][1] == 'sent again below; the last one counts'
+    assert page.sent_as('SCRIPT_NAME') == [('(empty)', 'sent again below; the last value counts'), ('/first', None)]
+    assert page.sent_as('HTTP_HOST')[0][1] == 'sent again below; the last value counts'
     assert page.gets['SCRIPT_NAME'] == '/first'
 
 
@@ -115,7 +115,7 @@ def test_what_was_added(transport):
     page = ask(doctor(transport, '--set', 'DB=s3cret', '--set', 'X_Y=ours'), params={
         'SERVER_NAME': None, 'SERVER_PORT': None, 'PATH_INFO': None, 'HTTP_HOST': 'h.example:81', 'X_Y': 'theirs'})
     assert page.added['SERVER_NAME'][0] == 'h.example' and page.added['SERVER_PORT'][0] == '81'
-    assert page.added['PATH_INFO'] == ('/', 'PEP 3333 wants it')
+    assert page.added['PATH_INFO'] == ('/', 'PEP 3333 requires it')
     assert page.added['DB'] == ('(not shown)', 'by --set') and 's3cret' not in page.text
     assert page.sent_as('X_Y') == [('theirs', '--set gives another value')]
 
@@ -127,12 +127,12 @@ def test_urls(transport):
         'SCRIPT_NAME': '/app', 'HTTP_HOST': 'h.example:8443', 'HTTPS': 'on',
         'REQUEST_URI': '/app/a%20b/%e2%82%ac?text&y=%20'})
     url = 'https://h.example:8443/app/a%20b/%E2%82%AC?text&y=%20'
-    assert page.gets['PEP 3333 gives'] == url and page.gets['asked for'] == url.replace('E2%82%AC', 'e2%82%ac')
+    assert page.gets['PEP 3333 gives'] == url and page.gets['requested'] == url.replace('E2%82%AC', 'e2%82%ac')
     assert page.gets['wsgi.url_scheme'] == 'https' and '<- the same path' in page.text
     page = ask(server, path='/x', params={'REQUEST_URI': '/other', 'HTTP_HOST': None, 'SERVER_PORT': '81'})
     assert page.gets['PEP 3333 gives'] == 'http://localhost:81/x?text' and '<- another path' in page.text
     page = ask(server, path='/x', params={'REQUEST_URI': 'http://h:1/x'})  # Apache leaves absolute ones
-    assert page.gets['asked for'] == 'http://h:1/x' and '<- the same path' in page.text
+    assert page.gets['requested'] == 'http://h:1/x' and '<- the same path' in page.text
 
 
 @pytest.mark.parametrize('name, value, shown', [
@@ -180,7 +180,7 @@ def test_hostile_values(value, transport):
 def test_many_variables(fcgi_unix):
     """20 000 of them: the page stays a page."""
     page = ask(fcgi_unix(HELLO, '--doctor', '--limit-vars', '20100'), params=[(f'HTTP_X{i % 15000}', 'v') for i in range(20000)])
-    assert 480 < page.text.count('HTTP_X') < 500 and '\nAnd more, which are not shown.\n' in page.text
+    assert 480 < page.text.count('HTTP_X') < 500 and '\nMore variables are not shown.\n' in page.text
 
 
 def test_html(transport):
@@ -232,13 +232,13 @@ def test_body(size, transport):
     arrived, length = page.rows('Body')[:2]
     assert arrived == ('arrived', f'{size} bytes', 'as many as CONTENT_LENGTH says')
     assert length[1] == str(size)
-    assert page.title.endswith('Nothing has to be changed') and not page.levels('The body')
+    assert page.title.endswith('Nothing to change') and not page.levels('The body')
 
 
 def test_body_that_is_cut_off(fcgi_server):
     server = fcgi_server(HELLO, '--doctor')
     page = ask(server, 'POST', body=b'123', content_length=10)
-    assert page.levels('did not arrive whole') == ['change']
+    assert page.levels('did not arrive complete') == ['change']
     assert page.rows('Body')[0] == ('arrived', '3 bytes', 'the body is shorter than CONTENT_LENGTH')
 
 
@@ -249,12 +249,12 @@ SHAPES = [
       'client_max_body_size 256m;'}),
     (APACHE_PROXY, 'Apache with mod_', [], {'--mount /app', 'CGIPassAuth On'}),
     (APACHE_FCGID, 'Apache', [], {'CGIPassAuth On'}),
-    (HAPROXY, 'HAProxy', ['calls the whole path SCRIPT_NAME'], {'path-info ^()(/.*)$', 'pass-header Authorization'}),
+    (HAPROXY, 'HAProxy', ['sends the whole path as SCRIPT_NAME'], {'path-info ^()(/.*)$', 'pass-header Authorization'}),
     (CADDY, 'Caddy', [], {'--mount /app'}),
     (LIGHTTPD, 'lighttpd', [], set()),
     (MINI_HTTPD, 'mini_httpd', [], set()),
     (BUSYBOX, 'busybox httpd', [], set()),
-    ({'SERVER_SOFTWARE': 'another/1'}, 'not one that is known here', [], set()),
+    ({'SERVER_SOFTWARE': 'another/1'}, 'unknown', [], set()),
 ]
 
 
@@ -268,7 +268,7 @@ def test_advice_for_each_server(params, name, urgent, lines, transport):
         lines = lines - {'--mount /app'} if name != 'Caddy' else lines
     assert len(changes) == len(urgent) and all(u in c for u, c in zip(urgent, changes)), changes
     assert lines <= page.lines | ({'--mount /app'} if transport.is_cgi else set())
-    assert page.title.endswith('1 thing to change' if urgent else 'Nothing has to be changed')
+    assert page.title.endswith('1 thing to change' if urgent else 'Nothing to change')
 
 
 def test_apache_modules(fcgi_unix, cgi):
@@ -297,7 +297,7 @@ def test_lines_that_are_there_already(fcgi_server):
     page = ask(fcgi_server(HELLO, '--doctor'), params=[
         *((k, v) for k, v in NGINX.items() if v is not None and k != 'QUERY_STRING'),
         ('QUERY_STRING', 'text'), ('HTTP_HOST', 'h.example:8443'), ('PATH_INFO', '/a b/c'), ('SCRIPT_NAME', '')])
-    assert page.title.endswith('Nothing has to be changed')
+    assert page.title.endswith('Nothing to change')
     assert not {'--mount /app', 'fastcgi_param HTTP_HOST $host$port_of_host;'} & page.lines
 
 
@@ -306,10 +306,10 @@ def test_mount(transport):
     word."""
     server = doctor(transport, '--mount', '/app')
     page = ask(server, params={'SCRIPT_NAME': '/app/x', 'PATH_INFO': None})
-    assert page.levels('--mount is given') == ['note'] and page.gets['PATH_INFO'] == '/x'
+    assert page.levels('With --mount') == ['note'] and page.gets['PATH_INFO'] == '/x'
     assert page.process['--mount'][0] == '/app'
     page = ask(server, params={'SCRIPT_NAME': '/apple', 'PATH_INFO': None})
-    assert page.levels('no path below --mount') == ['change']
+    assert page.levels('not a path below --mount') == ['change']
     page = ask(doctor(transport), params={**NGINX, 'SCRIPT_NAME': '/app', 'PATH_INFO': 'le/x', 'HTTP_HOST': 'h:8443',
                                          'QUERY_STRING': 'text'})
     assert page.levels('does not begin with a slash') == ['change'] and 'location /app/ { ... }' in page.lines
@@ -323,10 +323,10 @@ def test_no_method(fcgi_server):
 def test_other_findings(transport):
     server = doctor(transport)
     page = ask(server, headers={'X-Forwarded-Proto': 'https'})
-    assert page.levels('speaks https') == ['look'] and '--set HTTPS=on' in page.lines
-    assert not ask(server, headers={'X-Forwarded-Proto': 'https'}, params={'HTTPS': 'on'}).levels('speaks https')
+    assert page.levels('client uses https') == ['look'] and '--set HTTPS=on' in page.lines
+    assert not ask(server, headers={'X-Forwarded-Proto': 'https'}, params={'HTTPS': 'on'}).levels('client uses https')
     page = ask(server, headers={'Authorization': 'Basic dTpw'}, params={'SERVER_SOFTWARE': 'nginx/1', 'REMOTE_USER': 'u'})
-    assert page.levels('calls itself') == ['look'] and 'fastcgi_param REMOTE_USER "";' in page.lines
+    assert page.levels('name that the client claims') == ['look'] and 'fastcgi_param REMOTE_USER "";' in page.lines
     page = ask(server, params={'HTTP_PROXY': 'evil', 'SERVER_SOFTWARE': 'nginx/1'})
     assert page.levels('Proxy header') == ['note'] and 'fastcgi_param HTTP_PROXY "";' in page.lines
     assert ask(server, params={'REQUEST_URI': '/a%2fb'}).levels('%2F') == ['note']
@@ -346,7 +346,7 @@ def test_process(transport):
     else:
         assert process['mode'] == ('fastcgi', 'descriptor 0 is a listening socket')
         assert process['descriptor 0'][0] == 'listening socket'
-    assert process['can it start?'][0] == 'yes'
+    assert process['does it start?'][0] == 'yes'
 
 
 def test_python_that_cannot_start(transport, tmp_path):
@@ -354,16 +354,16 @@ def test_python_that_cannot_start(transport, tmp_path):
     server = doctor(transport, '--venv', tmp_path / 'missing')
     server.expect_log('--venv .*missing does not exist')
     page = ask(server)
-    assert page.process['can it start?'][0] == 'no' and 'does not exist' in page.process['can it start?'][1]
-    assert page.levels('Python cannot be started') == ['change']
-    assert page.process['its executable'] == (f'{tmp_path}/missing/bin/python', 'by --venv')
+    assert page.process['does it start?'][0] == 'no' and 'does not exist' in page.process['does it start?'][1]
+    assert page.levels('Python does not start') == ['change']
+    assert page.process['sys.executable'] == (f'{tmp_path}/missing/bin/python', 'from --venv')
 
 
 def test_application_is_not_loaded(transport, tmp_path):
     """A #! line puts the script's name behind --doctor: it is left alone."""
     mark = tmp_path / 'mark'
     server = transport.serve(f'\nopen({str(mark)!r}, "w")\n' + HELLO, '--doctor')
-    assert ask(server).title == 'wsgi-cgi --doctor: Nothing has to be changed'
+    assert ask(server).title == 'wsgi-cgi --doctor: Nothing to change'
     assert not mark.exists()
 
 

@@ -104,20 +104,20 @@ def test_doctor_without_mount(transport):
     page = ask(server, params=htaccess('/old/x', '/app', '/x'))
     assert page.levels('The server has rewritten the URL') == ['look']
     page = ask(server, params={**htaccess('/dispatch.cgi/x', info='/x'), 'REDIRECT_URL': None, 'REDIRECT_STATUS': None})
-    assert not page.levels('rewritten') and page.title.endswith('Nothing has to be changed')
+    assert not page.levels('rewritten') and page.title.endswith('Nothing to change')
 
 
 def test_doctor_with_mount(transport):
     """What has become of the path, and the line that is missing where it is not sure."""
     server = transport.serve(HELLO, '--doctor', '--mount', '/')
     page = ask(server, params=htaccess('/page/x'))
-    assert page.levels('gets the path that was asked for') == ['note'] and page.gets['PATH_INFO'] == '/page/x'
-    assert page.levels('--mount is given') == ['note']
+    assert page.levels('gets the path that the client requested') == ['note'] and page.gets['PATH_INFO'] == '/page/x'
+    assert page.levels('With --mount') == ['note']
     page = ask(server, params=htaccess('/old/x', info='/new/x'))
-    assert page.levels('leads this URL to another path') == ['note'] and page.gets['PATH_INFO'] == '/new/x'
+    assert page.levels('has rewritten this URL to another path') == ['note'] and page.gets['PATH_INFO'] == '/new/x'
     page = ask(server, params=htaccess('/x', PATH_INFO=None, REDIRECT_STATUS='404'))
     assert page.levels('This is an error document') == ['change'] and 'FallbackResource /app.cgi' in page.lines
-    assert not page.levels('--mount is given')
+    assert not page.levels('With --mount')
     for params, line in (
             (NGINX, 'try_files $uri /app.py$uri$is_args$args;'), (CADDY, 'rewrite @url /app.py{path}'),
             ({'SERVER_SOFTWARE': 'x/1'}, None)):

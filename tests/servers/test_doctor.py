@@ -30,9 +30,9 @@ def test_lighttpd(place):
     doctor(place)
     site = Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
     text = page(site, "/a%20b/c?text&x=1")
-    assert text.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert text.startswith("wsgi-cgi --doctor: Nothing to change\n")
     url = "http://127.0.0.1:%d/a%%20b/c?text&x=1" % site.port
-    assert "asked for: %s " % url in text
+    assert "requested: %s " % url in text
     assert "PEP 3333 gives: %s    <- the same path" % url in text
     assert "\nSCRIPT_NAME: (empty) " in text and "\nPATH_INFO: /a b/c " in text
     assert "web server: lighttpd " in text
@@ -63,7 +63,7 @@ def test_lighttpd_cgi(place):
     text = page(site, "/x?text")
     assert "\nmode: cgi " in text
     assert "\nSCRIPT_NAME: /cgi-bin/app.py " in text
-    assert "Nothing has to be changed" in text
+    assert "Nothing to change" in text
 
 
 def test_nginx(place, nginx):
@@ -87,8 +87,8 @@ def test_nginx(place, nginx):
     place.servers.pop().stop()
     site = nginx()
     said = page(site)
-    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
-    assert "sent again below; the last one counts" in said
+    assert said.startswith("wsgi-cgi --doctor: Nothing to change\n")
+    assert "sent again below; the last value counts" in said
     assert "gives: http://127.0.0.1:%d/?text " % site.port in said
 
 
@@ -113,7 +113,7 @@ def check_authorization(place, file, start, line):
         assert ("note: Authorization arrives.\n" in said) == arrives
         assert ("        %s\n" % line.strip() in said) != arrives
         assert said.startswith("wsgi-cgi --doctor: %s to " % (
-            "Nothing has" if arrives else "1 thing")), said
+            "Nothing" if arrives else "1 thing")), said
         place.servers.pop().stop()
 
 
@@ -143,7 +143,7 @@ def test_caddy(place):
     doctor(place)
     said = page(Site(fronts.caddy(place, "caddy/root.caddyfile",
                                   root=place.root, socket=place.socket)))
-    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert said.startswith("wsgi-cgi --doctor: Nothing to change\n")
     assert "web server: Caddy " in said and "        --mount /app\n" in said
 
 
@@ -156,7 +156,7 @@ def test_busybox(place):
     script.chmod(0o755)
     said = page(Site(fronts.busybox(place, "busybox/httpd.sh"),
                      "/cgi-bin/app.py"), "/x?text")
-    assert "Nothing has to be changed" in said
+    assert "Nothing to change" in said
     assert "web server: busybox httpd " in said
 
 

@@ -100,16 +100,16 @@ def test_doctor_behind_htaccess(place):
     assert "        --mount /\n" in said
     doctor_script(place, "app.cgi", "/")
     said = said_by_doctor(site, "/page/x")
-    assert said.startswith("wsgi-cgi --doctor: Nothing has to be changed\n")
+    assert said.startswith("wsgi-cgi --doctor: Nothing to change\n")
     assert "\nnote: The server has rewritten the URL to the script; the " in said
     assert "\nSCRIPT_NAME: (empty) " in said
     assert "\nPATH_INFO: /page/x " in said
     assert "<- the same path" in said
-    assert "the path that was asked for, below --mount" in said
+    assert "the requested path below --mount" in said
     write(place.root / ".htaccess", "RewriteEngine On\n"
           "RewriteRule ^old/(.*)$ app.cgi/new/$1 [L]\n")
     said = said_by_doctor(site, "/old/x")
-    assert "\nnote: The server leads this URL to another path" in said
+    assert "\nnote: The server has rewritten this URL to another path" in said
     assert "\nPATH_INFO: /new/x " in said
     write(place.root / ".htaccess", "ErrorDocument 404 /app.cgi\n")
     said = said_by_doctor(site, "/page/x")

@@ -1,10 +1,10 @@
 /*
- * control.c - the control socket: status and ping while every worker is busy
+ * control.c - the control socket: status and ping while all workers are busy
  *
- * One epoll holds the listener, the connections and a timer for the next
- * deadline, so whoever owns the socket has one descriptor to watch. A
- * connection is either read from or written to, never both: a peer that does
- * not take its answers cannot make us hold more of them.
+ * One epoll descriptor watches the listener, the connections and a timer for
+ * the next deadline, so that the owner needs to watch only that one. A
+ * connection is either read from or written to: a client that does not read its
+ * responses cannot make us keep more of them.
  */
 #include "status/control.h"
 
@@ -18,6 +18,7 @@
 #include "status/status.h"
 #include "transport/fcgi_parser.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
 #include <stdlib.h>
@@ -28,32 +29,32 @@
 #include <sysexits.h>
 
 enum {
-    PEERS_MAX = 32,
+    CONNS_MAX = 32,
     READ_STEP = 16 << 10,
-    IN_ROOM = 4 * FCGI_RECORD_MAX, /* besides the head */
+    IN_ROOM = 4 * FCGI_RECORD_MAX, /* in addition to the head */
     STEPS_MAX = 16,                /* reads of one connection in one run */
-    OUT_MAX = 20 << 20,            /* a page and its record headers */
+    OUT_MAX = 20 << 20,            /* a page with its record headers */
     LINGER_MS = 2000,
-    PAUSE_MS = 200, /* out of descriptors */
+    PAUSE_MS = 200, /* after running out of descriptors */
     EVENTS = 16,
 };
 
-/* What epoll gives back, besides the index of a peer. */
-enum { TAG_LISTENER = PEERS_MAX, TAG_TIMER };
+/* epoll returns these, or the index of a connection. */
+enum { TAG_LISTENER = CONNS_MAX, TAG_TIMER };
 
 enum phase {
     PHASE_FREE,
-    PHASE_READ,  /* a request, or its end, is awaited */
+    PHASE_READ,  /* waits for a request or for the rest of one */
     PHASE_WRITE, /* out is being sent */
-    PHASE_LINGER /* all is sent, the peer has still to close */
+    PHASE_LINGER /* all is sent; waits for the client to close */
 };
 
-struct peer {
+struct control_conn {
     enum phase phase;
     int fd;
-    bool ends; /* no request follows the one that is answered */
+    bool ends; /* no request follows this one */
     int64_t deadline_ms;
-    uint64_t turn; /* of the control, when it last got on */
+    uint64_t turn; /* control.turns when it last made progress */
     struct fcgi_parser parser;
     struct buf in, out;
     size_t sent; /* of out */
@@ -66,13 +67,13 @@ struct control {
     struct acl allow;
     struct fcgi_limits limits;
     int epoll_fd, timer_fd;
-    int64_t timer_ms; /* what the timer is set to, 0 = not */
+    int64_t timer_ms; /* what the timer is set to, 0 = off */
     uint64_t turns;
-    int64_t paused_ms; /* until then nobody is accepted, 0 = not paused */
-    struct peer peers[PEERS_MAX];
+    int64_t paused_ms; /* accepts no connection until then, 0 = accepts */
+    struct control_conn conns[CONNS_MAX];
 };
 
-/* -- epoll ---------------------------------------------------------------------------- */
+/* -- epoll ----------------------------------------------------------------- */
 
 static int
 watch(struct control *c, int op, int fd, uint32_t events, unsigned tag)
@@ -82,25 +83,26 @@ watch(struct control *c, int op, int fd, uint32_t events, unsigned tag)
 }
 
 static unsigned
-tag_of(const struct control *c, const struct peer *p)
+tag_of(const struct control *c, const struct control_conn *p)
 {
-    return (unsigned)(p - c->peers);
+    return (unsigned)(p - c->conns);
 }
 
-/* Taken out of epoll and shut down first: a worker forked a moment ago may still
+/* Closing alone is not enough: a worker that was forked a moment ago may still
  * have copies of the descriptor. */
 static void
-peer_close(struct control *c, struct peer *p)
+close_conn(struct control *c, struct control_conn *p)
 {
+    assert(p->phase != PHASE_FREE && p->fd >= 0);
     (void)watch(c, EPOLL_CTL_DEL, p->fd, 0, 0);
     (void)shutdown(p->fd, SHUT_RDWR);
-    p->phase = PHASE_FREE; /* before: a child may be forked just now */
+    p->phase = PHASE_FREE; /* before closing: a child may be forked now */
     fd_close(&p->fd);
     buf_fini(&p->in);
     buf_fini(&p->out);
 }
 
-/* -- one answer -------------------------------------------------------------------------- */
+/* -- one answer ------------------------------------------------------------ */
 
 static int
 add_stream(struct buf *out, unsigned type, unsigned id, const char *bytes,
@@ -111,6 +113,7 @@ add_stream(struct buf *out, unsigned type, unsigned id, const char *bytes,
 
     while (e == 0 && n > 0) {
         size_t piece = n < FCGI_PIECE ? n : FCGI_PIECE;
+        assert(piece <= FCGI_MAX_LENGTH);
         fcgi_header(h, type, id, piece);
         e = buf_add(out, h, sizeof h);
         if (e == 0) {
@@ -151,7 +154,7 @@ add_head(struct buf *head, const struct status_reply *r)
 }
 
 static int
-add_reply(struct peer *p, const struct status_reply *r, bool is_head)
+add_reply(struct control_conn *p, const struct status_reply *r, bool is_head)
 {
     uint8_t end[FCGI_HEADER];
     struct buf text;
@@ -171,7 +174,8 @@ add_reply(struct peer *p, const struct status_reply *r, bool is_head)
 }
 
 static int
-read_params(const struct control *c, const struct peer *p, struct params *to)
+read_params(const struct control *c, const struct control_conn *p,
+            struct params *to)
 {
     return fcgi_params_add(to,
                            (const uint8_t *)p->in.data + p->parser.params_at,
@@ -180,8 +184,8 @@ read_params(const struct control *c, const struct peer *p, struct params *to)
 }
 
 static int
-make_reply(struct control *c, const struct peer *p, const struct params *params,
-           struct status_reply *r)
+make_reply(struct control *c, const struct control_conn *p,
+           const struct params *params, struct status_reply *r)
 {
     enum params_fault fault = (enum params_fault)p->parser.fault;
 
@@ -196,10 +200,10 @@ make_reply(struct control *c, const struct peer *p, const struct params *params,
     return status_reply_make(r, c->config, c->board, 0, params, ping);
 }
 
-/* The request's head is whole, or too large. Its body, if it has one, does not matter: the
- * gate drops what belongs to a request that has ended. */
+/* The request's head is complete, or too large. Its body does not matter: the
+ * parser drops the records of a request that has ended. */
 static int
-answer(struct control *c, struct peer *p)
+answer(struct control *c, struct control_conn *p)
 {
     struct params params;
     struct status_reply r;
@@ -227,10 +231,11 @@ answer(struct control *c, struct peer *p)
     return add_end(&p->out, p->parser.id, FCGI_OVERLOADED);
 }
 
-/* -- one connection ------------------------------------------------------------------------ */
+/* -- one connection -------------------------------------------------------- */
 
 static void
-await(struct control *c, struct peer *p, enum phase phase, int64_t timeout_ms)
+await(struct control *c, struct control_conn *p, enum phase phase,
+      int64_t timeout_ms)
 {
     p->deadline_ms = clock_ms() + timeout_ms;
     p->turn = ++c->turns;
@@ -240,14 +245,14 @@ await(struct control *c, struct peer *p, enum phase phase, int64_t timeout_ms)
     p->phase = phase;
     if (watch(c, EPOLL_CTL_MOD, p->fd,
               phase == PHASE_WRITE ? EPOLLOUT : EPOLLIN, tag_of(c, p)) < 0) {
-        peer_close(c, p);
+        close_conn(c, p);
     }
 }
 
-/* Closing while bytes of the peer are unread would reset the connection, and
- * the end of the answer might be lost with it. */
+/* Closing a connection with unread bytes would reset it, and the client could
+ * lose the end of the response. */
 static void
-linger(struct control *c, struct peer *p)
+linger(struct control *c, struct control_conn *p)
 {
     char waste[READ_STEP];
 
@@ -261,7 +266,7 @@ linger(struct control *c, struct peer *p)
     for (int i = 0; i < STEPS_MAX; i++) {
         ssize_t n = recv(p->fd, waste, sizeof waste, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            peer_close(c, p);
+            close_conn(c, p);
             return;
         }
         if (n < 0) {
@@ -270,9 +275,9 @@ linger(struct control *c, struct peer *p)
     }
 }
 
-/* False where the connection has to wait, or is gone. */
+/* False: the connection has to wait, or is closed. */
 static bool
-flush(struct control *c, struct peer *p)
+flush(struct control *c, struct control_conn *p)
 {
     while (p->sent < p->out.len) {
         ssize_t n = send(p->fd, p->out.data + p->sent, p->out.len - p->sent,
@@ -288,10 +293,11 @@ flush(struct control *c, struct peer *p)
             await(c, p, PHASE_WRITE, c->config->write_timeout_ms);
         }
         else {
-            peer_close(c, p);
+            close_conn(c, p);
         }
         return false;
     }
+    assert(p->sent == p->out.len);
     buf_fini(&p->out);
     p->sent = 0;
     if (p->ends) {
@@ -301,10 +307,10 @@ flush(struct control *c, struct peer *p)
     return true;
 }
 
-/* Works off what has arrived; answers go out one by one. False where the
- * connection has to wait for its peer to read, or is gone. */
+/* Answers the requests that have arrived, one by one. False: the connection has
+ * to wait for the client to read, or is closed. */
 static bool
-serve(struct control *c, struct peer *p)
+serve(struct control *c, struct control_conn *p)
 {
     for (;;) {
         enum fcgi_parser_result r =
@@ -330,19 +336,19 @@ serve(struct control *c, struct peer *p)
     }
 }
 
-/* The first byte of a request starts the time for its head. */
+/* The first byte of a request starts the timeout for its head. */
 static void
-receive(struct control *c, struct peer *p)
+receive(struct control *c, struct control_conn *p)
 {
     for (int i = 0; i < STEPS_MAX; i++) {
         bool was_idle = p->parser.id == 0 && p->in.len == 0;
         if (buf_reserve(&p->in, READ_STEP) < 0) {
-            peer_close(c, p);
+            close_conn(c, p);
             return;
         }
         ssize_t n = recv(p->fd, p->in.data + p->in.len, READ_STEP, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            peer_close(c, p);
+            close_conn(c, p);
             return;
         }
         if (n < 0) {
@@ -357,12 +363,12 @@ receive(struct control *c, struct peer *p)
         }
     }
     if (p->parser.id == 0 && p->in.len == 0) {
-        buf_fini(&p->in); /* an idle connection holds no memory */
+        buf_fini(&p->in); /* an idle connection keeps no memory */
     }
 }
 
 static void
-resume_writing(struct control *c, struct peer *p)
+resume_writing(struct control *c, struct control_conn *p)
 {
     if (!flush(c, p)) {
         return;
@@ -374,11 +380,11 @@ resume_writing(struct control *c, struct peer *p)
 }
 
 static void
-peer_step(struct control *c, struct peer *p)
+step(struct control *c, struct control_conn *p)
 {
     switch (p->phase) {
     case PHASE_FREE:
-        break; /* closed by an earlier event of the same round */
+        break; /* closed by an earlier event of this round */
     case PHASE_READ:
         receive(c, p);
         break;
@@ -391,16 +397,16 @@ peer_step(struct control *c, struct peer *p)
     }
 }
 
-/* -- new connections ------------------------------------------------------------------------- */
+/* -- new connections ------------------------------------------------------- */
 
-/* When all places are taken the connection that has not got on for longest goes:
- * a health check must get through. */
-static struct peer *
+/* A free place. If there is none, the connection that has made no progress for
+ * the longest time is closed, since a health check must get through. */
+static struct control_conn *
 make_room(struct control *c)
 {
-    struct peer *oldest = &c->peers[0];
+    struct control_conn *oldest = &c->conns[0];
 
-    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+    for (struct control_conn *p = c->conns; p < c->conns + CONNS_MAX; p++) {
         if (p->phase == PHASE_FREE) {
             return p;
         }
@@ -408,7 +414,7 @@ make_room(struct control *c)
             oldest = p;
         }
     }
-    peer_close(c, oldest);
+    close_conn(c, oldest);
     return oldest;
 }
 
@@ -422,17 +428,19 @@ pause_listening(struct control *c)
 static void
 admit(struct control *c, int fd)
 {
-    struct peer *p = make_room(c);
+    struct control_conn *p = make_room(c);
 
-    *p = (struct peer){.phase = PHASE_READ, .fd = fd, .turn = ++c->turns};
+    assert(p->phase == PHASE_FREE);
+    *p = (struct control_conn){
+        .phase = PHASE_READ, .fd = fd, .turn = ++c->turns};
     p->deadline_ms = clock_ms() + c->config->head_timeout_ms;
     buf_init(&p->in, (size_t)c->limits.head + IN_ROOM);
     buf_init(&p->out, OUT_MAX);
     if (watch(c, EPOLL_CTL_ADD, fd, EPOLLIN, tag_of(c, p)) < 0) {
-        peer_close(c, p);
+        close_conn(c, p);
         return;
     }
-    receive(c, p); /* most requests have come with their connection */
+    receive(c, p); /* most requests arrive together with the connection */
 }
 
 static void
@@ -462,16 +470,16 @@ accept_some(struct control *c)
     }
 }
 
-/* -- deadlines --------------------------------------------------------------------------------- */
+/* -- deadlines ------------------------------------------------------------- */
 
 static void
 expire(struct control *c)
 {
     int64_t now = clock_ms();
 
-    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+    for (struct control_conn *p = c->conns; p < c->conns + CONNS_MAX; p++) {
         if (p->phase != PHASE_FREE && p->deadline_ms <= now) {
-            peer_close(c, p);
+            close_conn(c, p);
         }
     }
     if (c->paused_ms != 0 && c->paused_ms <= now) {
@@ -485,12 +493,13 @@ set_timer(struct control *c)
 {
     int64_t next = c->paused_ms;
 
-    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+    for (struct control_conn *p = c->conns; p < c->conns + CONNS_MAX; p++) {
         if (p->phase != PHASE_FREE && (next == 0 || p->deadline_ms < next)) {
             next = p->deadline_ms;
         }
     }
-    /* A passed time would be "never" only as 0; clock_ms() is not that. */
+    /* A time in the past fires at once; only 0, never a clock_ms(), is
+     * "off". */
     if (next != c->timer_ms) {
         struct itimerspec t = {
             .it_value = {next / 1000, next % 1000 * 1000000}};
@@ -499,7 +508,7 @@ set_timer(struct control *c)
     }
 }
 
-/* -- the socket ----------------------------------------------------------------------------------- */
+/* -- the socket ------------------------------------------------------------ */
 
 static int
 open_epoll(struct control *c)
@@ -532,8 +541,8 @@ control_open(const struct config *config, struct scoreboard *board,
     c->epoll_fd = c->timer_fd = c->listener.fd = -1;
     c->limits = (struct fcgi_limits){.head = config->limit_head,
                                      .vars = config->limit_vars,
-                                     .max_conns = PEERS_MAX,
-                                     .max_reqs = PEERS_MAX};
+                                     .max_conns = CONNS_MAX,
+                                     .max_reqs = CONNS_MAX};
     for (size_t i = 0; e == 0 && i < config->allow.n; i++) {
         e = acl_add(&c->allow, config->allow.v[i]);
     }
@@ -583,8 +592,8 @@ control_run(struct control *c)
         if (tag == TAG_LISTENER) {
             accept_some(c);
         }
-        else if (tag < PEERS_MAX) {
-            peer_step(c, &c->peers[tag]);
+        else if (tag < CONNS_MAX) {
+            step(c, &c->conns[tag]);
         }
     }
     expire(c);
@@ -597,15 +606,16 @@ release(struct control **c, bool is_owner)
     if (*c == NULL) {
         return;
     }
-    for (struct peer *p = (*c)->peers; p < (*c)->peers + PEERS_MAX; p++) {
+    for (struct control_conn *p = (*c)->conns; p < (*c)->conns + CONNS_MAX;
+         p++) {
         if (p->phase == PHASE_FREE) {
             continue;
         }
         if (is_owner) {
-            peer_close(*c, p);
+            close_conn(*c, p);
             continue;
         }
-        /* The connection goes on in the process that forked us. */
+        /* The process that forked us keeps the connection. */
         fd_close(&p->fd);
         buf_fini(&p->in);
         buf_fini(&p->out);
@@ -630,7 +640,7 @@ control_close_in_child(struct control *c)
     if (c == NULL) {
         return;
     }
-    for (struct peer *p = c->peers; p < c->peers + PEERS_MAX; p++) {
+    for (struct control_conn *p = c->conns; p < c->conns + CONNS_MAX; p++) {
         if (p->phase != PHASE_FREE) {
             fd_close(&p->fd);
         }

@@ -5,6 +5,7 @@
 #include "os/log.h"
 #include "status/scoreboard.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -18,23 +19,24 @@
 
 enum {
     STATUS_EVERY_MS = 10000,
-    OVERDUE_MS = 100, /* how soon to look again after a missed WATCHDOG=1 */
+    OVERDUE_MS = 100, /* when to look again after a missed WATCHDOG=1 */
     MESSAGE = 512
 };
 
+/* All fields belong to the thread that calls these functions. */
 static struct {
-    int fd;                  /* -1 = nobody wants to know */
-    enum notify_state state; /* that was told */
+    int fd;                  /* -1 = there is no systemd */
+    enum notify_state state; /* the last one that was sent */
     unsigned reloads;
-    int64_t status_at_ms; /* when the counts are looked at again */
+    int64_t status_at_ms; /* when to look at the counts again */
     int64_t watchdog_ms;  /* half of WATCHDOG_USEC, 0 = no watchdog */
     int64_t watchdog_at_ms;
-    char status[MESSAGE]; /* that was told */
+    char status[MESSAGE]; /* the last one that was sent */
 } notify = {.fd = -1};
 
-/* -- the beginning ------------------------------------------------------------------ */
+/* -- the beginning --------------------------------------------------------- */
 
-/* A path, or @ and an abstract name. 0 or -errno. */
+/* Connects to a path, or to @ and an abstract name. 0 or -errno. */
 static int
 open_socket(const char *address)
 {
@@ -72,11 +74,11 @@ read_watchdog(const char *usec, const char *pid)
     }
     if (pid != NULL && (num_parse(pid, strlen(pid), INT32_MAX, &n) < 0 ||
                         (pid_t)n != getpid())) {
-        return; /* meant for somebody else */
+        return; /* meant for another process */
     }
     if (num_parse(usec, strlen(usec), INT64_MAX, &n) < 0 || n == 0) {
         log_warning("WATCHDOG_USEC: invalid value \"%s\": expected a number of "
-                    "microseconds; there is no watchdog",
+                    "microseconds; the watchdog is off",
                     usec);
         return;
     }
@@ -97,6 +99,7 @@ notify_open(int inherited_fd)
     const char *address = getenv("NOTIFY_SOCKET");
     int e = 0;
 
+    assert(notify.fd < 0); /* once in a process */
     memset(&notify, 0, sizeof notify);
     notify.fd = -1;
     if (inherited_fd >= 0 && fcntl(inherited_fd, F_SETFD, FD_CLOEXEC) == 0) {
@@ -107,8 +110,8 @@ notify_open(int inherited_fd)
     }
 
     if (e < 0) {
-        log_warning("NOTIFY_SOCKET: %s: %s: systemd learns nothing of us",
-                    address, strerror(-e));
+        log_warning("NOTIFY_SOCKET: %s: %s: systemd gets no messages", address,
+                    strerror(-e));
     }
     if (notify.fd >= 0) {
         read_watchdog(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID"));
@@ -135,9 +138,9 @@ notify_is_on(void)
     return notify.fd >= 0;
 }
 
-/* -- messages ------------------------------------------------------------------------ */
+/* -- messages -------------------------------------------------------------- */
 
-/* False where it has to be sent again: the queue is full. */
+/* False: the queue is full; send it again later. */
 static bool
 send_message(const char *text)
 {
@@ -154,11 +157,12 @@ describe(char *to, size_t size, enum notify_state state,
         [NOTIFY_STARTING] = "starting",
         [NOTIFY_READY] = "serving",
         [NOTIFY_RELOADING] = "loading the new code",
-        [NOTIFY_STOPPING] = "finishing what runs",
+        [NOTIFY_STOPPING] = "finishing requests",
     };
     struct score_totals t;
     char processes[64] = "";
 
+    assert(state < ARRAY_SIZE(words));
     scoreboard_totals(board, &t);
     if (board->nworkers > 1) {
         (void)snprintf(processes, sizeof processes,
@@ -181,7 +185,7 @@ send_status(const char *what, const char *status)
     return send_message(message);
 }
 
-/* systemd 253 compares the time with that of its own SIGHUP. */
+/* systemd 253 and later compare this time with that of their SIGHUP. */
 static bool
 send_reloading(const char *status)
 {
@@ -214,7 +218,7 @@ void
 notify_tell(enum notify_state state, unsigned reloads, struct scoreboard *board,
             int64_t now_ms)
 {
-    /* Before the start is over there is nothing to be loaded again. */
+    /* A reload during the start changes nothing. */
     bool asked = reloads != notify.reloads && state != NOTIFY_STARTING;
     bool news = state != notify.state || asked;
     char status[MESSAGE];
@@ -229,7 +233,7 @@ notify_tell(enum notify_state state, unsigned reloads, struct scoreboard *board,
     }
     if (news || strcmp(status, notify.status) != 0) {
         if (!(news ? send_state(state, status) : send_status("", status))) {
-            return; /* again in the next round */
+            return; /* tries again in the next round */
         }
         memcpy(notify.status, status, sizeof status);
     }
@@ -238,7 +242,7 @@ notify_tell(enum notify_state state, unsigned reloads, struct scoreboard *board,
     notify.status_at_ms = now_ms + STATUS_EVERY_MS;
 }
 
-/* -- the watchdog ---------------------------------------------------------------------- */
+/* -- the watchdog ---------------------------------------------------------- */
 
 bool
 notify_watchdog_is_due(int64_t now_ms)
@@ -260,6 +264,7 @@ notify_wait_ms(int64_t now_ms, int at_most)
 void
 notify_watchdog(int64_t now_ms)
 {
+    assert(notify.fd >= 0 && notify.watchdog_ms > 0);
     if (send_message("WATCHDOG=1")) {
         notify.watchdog_at_ms = now_ms + notify.watchdog_ms;
     }

@@ -2,13 +2,14 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 enum {
-    LOAD_MS = 60000, /* or so many times what the longest took before: */
+    LOAD_MS = 60000, /* or, if more, so many times the longest load: */
     LOAD_FACTOR = 4
 };
 
@@ -52,6 +53,7 @@ scoreboard_thread(struct scoreboard *b, unsigned worker, unsigned thread)
     void *threads = &b->workers[b->nworkers];
     struct score_thread *t = threads;
 
+    assert(worker < b->nworkers && thread < b->nthreads);
     return &t[(size_t)worker * b->nthreads + thread];
 }
 
@@ -61,6 +63,7 @@ scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
 {
     struct score_worker *w = &b->workers[worker];
 
+    assert(worker < b->nworkers && atomic_load(&w->state) == SCORE_FREE);
     for (unsigned i = 0; i < b->nthreads; i++) {
         memset(scoreboard_thread(b, worker, i), 0, sizeof(struct score_thread));
     }
@@ -79,7 +82,7 @@ scoreboard_note_load(struct scoreboard *b, int64_t took_ms)
 
     while (took_ms > most &&
            !atomic_compare_exchange_weak(&b->load_ms, &most, took_ms)) {
-        /* most is what another process has noted meanwhile */
+        /* most now is what another process has stored */
     }
 }
 
@@ -96,6 +99,7 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
 {
     struct score_worker *w = &b->workers[worker];
 
+    assert(worker < b->nworkers && atomic_load(&w->state) != SCORE_FREE);
     atomic_fetch_add(&b->gone_requests, atomic_load(&w->requests));
     atomic_fetch_add(&b->gone_accepted, atomic_load(&w->accepted));
     atomic_fetch_add(&b->gone_failed, atomic_load(&w->failed));
@@ -120,8 +124,8 @@ scoreboard_sample(struct scoreboard *b)
     }
 }
 
-/* A text into words of shared memory: who reads it at the same time sees by
- * text_seq that it is torn. from has room for whole words. */
+/* Copies a text to words of shared memory. A reader sees from text_seq whether
+ * the text has changed meanwhile. from has room for whole words. */
 static void
 put_text(_Atomic uint64_t *to, char *from)
 {
@@ -141,6 +145,8 @@ score_begin(struct score_thread *t, struct request *q)
     char line[sizeof t->line], id[sizeof t->id];
     uint32_t seq = atomic_load_explicit(&t->text_seq, memory_order_relaxed);
 
+    assert(seq % 2 == 0); /* no other thread writes this slot */
+    assert(strlen(request_id(q)) < sizeof id);
     request_line(q, line, sizeof line);
     (void)stpcpy(id, request_id(q));
     atomic_store_explicit(&t->text_seq, seq + 1, memory_order_relaxed);
@@ -148,7 +154,7 @@ score_begin(struct score_thread *t, struct request *q)
     put_text(t->line, line);
     put_text(t->id, id);
     atomic_store_explicit(&t->text_seq, seq + 2, memory_order_release);
-    /* Whoever sees it sees as well that the last one has ended. */
+    /* A reader that sees the new serial sees the end of the last request. */
     uint64_t serial =
         atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
     atomic_store_explicit(&t->since_ms, clock_coarse_ms(),
@@ -163,6 +169,7 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
     struct score_worker *w = &b->workers[worker];
     long long since = atomic_load_explicit(&t->since_ms, memory_order_relaxed);
 
+    assert(since != 0); /* score_begin() was called */
     atomic_store_explicit(&t->last_us, (clock_coarse_ms() - since) * 1000,
                           memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, 0, memory_order_release);
@@ -193,8 +200,8 @@ score_is_busy(const struct score_thread *t)
            atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
 }
 
-/* A text of t, n words at from, that is not being written meanwhile. False: there is
- * none. */
+/* Copies a text of t, n words at from, that is not being written meanwhile.
+ * False: there is none. */
 static bool
 read_text(const struct score_thread *t, char *to, const _Atomic uint64_t *from,
           size_t n)

@@ -1,13 +1,14 @@
 /*
- * scoreboard.h - what every process and request thread is doing, in shared memory
+ * scoreboard.h - what each process and request thread is doing
  *
- * What:      one slot per worker process, in it one per request thread. Written by
- *            its owner with atomics only, read by anyone at any time (the master,
- *            the control socket, --status-path, the control thread's watchdog).
- * Owner:     the process that made it (master, or the one process); workers
+ * What:      shared memory with a slot for each worker process and for each of
+ *            its request threads. The master, the control socket, --status-path
+ *            and the watchdog read it at any time.
+ * Owner:     the process that made it: the master or the one process. Workers
  *            inherit the mapping.
- * Lifetime:  the process tree.
- * Threads:   any.                                                GIL: not used.
+ * Lifetime:  as long as the processes.
+ * Threads:   any. There is no lock: what changes is atomic, and each field says
+ *            who writes it.                                      GIL: not used.
  * Errors:    0 or -errno.                                        Blocks: never.
  */
 #ifndef STATUS_SCOREBOARD_H
@@ -24,66 +25,79 @@
 
 enum score_state {
     SCORE_FREE,     /* no process has this slot */
-    SCORE_STARTING, /* forked, application not loaded yet */
+    SCORE_STARTING, /* forked; has not loaded the application yet */
     SCORE_READY,    /* serves */
     SCORE_BROKEN,   /* serves error pages: the application does not load */
-    SCORE_RECYCLE,  /* serves, but asks to be replaced */
-    SCORE_DRAINING, /* finishes what runs, takes nothing new */
+    SCORE_RECYCLE,  /* serves and waits to be replaced */
+    SCORE_DRAINING, /* finishes its requests and takes no new ones */
     SCORE_STATE_MAX
 };
 
 enum {
     SCORE_LINE = 160,
-    /* In words of shared memory, the last one filled up. */
+    /* In words of shared memory; the rest of the last one is zero. */
     SCORE_LINE_WORDS = SCORE_LINE / 8,
     SCORE_ID_WORDS = REQUEST_ID_MAX / 8 + 1
 };
 
+/* A request thread. It writes all fields itself. */
 struct score_thread {
-    atomic_llong since_ms; /* clock_ms() when the request began; 0 = none */
-    atomic_llong after_ms; /* ... when the work after it began; 0 = none */
-    atomic_ullong serial;  /* of the request in hand; changes with each */
+    atomic_llong since_ms; /* clock_ms() when the request began, 0 = none */
+    atomic_llong after_ms; /* ... when the work after it began, 0 = none */
+    atomic_ullong serial;  /* grows by 1 with each request */
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
-    _Atomic uint32_t text_seq; /* odd while these two are being written: */
-    _Atomic uint64_t
-        line[SCORE_LINE_WORDS];          /* "GET /path", of the request or the
-                                              * last one */
-    _Atomic uint64_t id[SCORE_ID_WORDS]; /* what the logs call it */
+    _Atomic uint32_t text_seq; /* odd while line and id are being written */
+    /* "GET /path" of this request or of the last one. */
+    _Atomic uint64_t line[SCORE_LINE_WORDS];
+    _Atomic uint64_t id[SCORE_ID_WORDS]; /* the request's id in the logs */
 };
 
+/* A worker process. The process that starts workers, which is the master or the
+ * one process itself, sets and clears the slot; nobody else writes then. */
 struct score_worker {
+    /* The worker, while it has the slot: its main thread READY or BROKEN, a
+     * request thread READY instead of BROKEN, its control thread RECYCLE and
+     * DRAINING. */
     _Atomic(enum score_state) state;
-    atomic_bool full; /* takes no connection from another process */
-    atomic_int pid;
-    atomic_uint generation;  /* of the code: one more with every reload */
+    /* The worker's request threads: it takes no connection from another one. */
+    atomic_bool full;
+    atomic_int pid;          /* the master, and the worker itself */
+    atomic_uint generation;  /* of the code: grows by 1 with each reload */
     atomic_llong started_ms; /* clock_ms() */
     atomic_llong started_at; /* seconds since 1970 */
+    /* The worker's request threads. */
     atomic_ullong requests;
     atomic_ullong accepted; /* connections */
     atomic_ullong failed;   /* requests that ended in a 500 or an abort */
-    atomic_ullong slow;     /* older than --slow */
-    atomic_ullong timeouts; /* ended by --request-timeout */
-    atomic_llong rss_kib;   /* after the last request that looked */
+    atomic_llong rss_kib;   /* resident memory after a recent request */
+    /* The worker's control thread, or the timeout thread of a CGI process. */
+    atomic_ullong slow;     /* requests that ran longer than --slow */
+    atomic_ullong timeouts; /* requests that --request-timeout ended */
 };
 
 struct scoreboard {
+    /* Set once, before the first fork. */
     unsigned nworkers, nthreads; /* slots; threads of each worker */
     int64_t started_at;          /* seconds since 1970 */
-    int64_t started_ms;
+    int64_t started_ms;          /* clock_ms() */
+    /* The master. */
     atomic_uint generation;
-    atomic_bool stopping;   /* of all: a worker that leaves is not replaced */
-    atomic_uint reloads;    /* that succeeded */
-    atomic_llong load_ms;   /* the longest that the application took to load */
-    atomic_uint deaths;     /* workers that ended unasked */
-    atomic_uint max_active; /* most requests at once */
+    atomic_bool stopping; /* workers that end are not replaced */
+    atomic_uint reloads;  /* successful ones */
+    atomic_uint deaths;   /* workers that ended without being asked to */
     atomic_ullong gone_requests, gone_accepted, gone_failed, gone_slow,
-        gone_timeouts;             /* of workers that have ended */
-    atomic_uint all_busy;          /* times that no thread was idle */
-    struct score_worker workers[]; /* then the threads */
+        gone_timeouts; /* sums over workers that have ended */
+    /* Workers and zygotes: the longest time that the application took to load,
+     * in milliseconds. */
+    atomic_llong load_ms;
+    /* scoreboard_sample(). */
+    atomic_uint max_active;        /* most requests at the same time */
+    atomic_uint all_busy;          /* how often no thread was idle */
+    struct score_worker workers[]; /* the threads follow */
 };
 
-/* A zeroed board in shared memory. NULL: no memory. */
+/* A board in shared memory with all slots free. NULL: no memory. */
 CHECK_RESULT struct scoreboard *scoreboard_new(unsigned nworkers,
                                                unsigned nthreads);
 void scoreboard_free(struct scoreboard **b);
@@ -91,38 +105,39 @@ void scoreboard_free(struct scoreboard **b);
 struct score_thread *scoreboard_thread(struct scoreboard *b, unsigned worker,
                                        unsigned thread);
 
-/* The slot of a process: STARTING, counters zero. */
+/* Gives a free slot to a process: STARTING, counters zero. */
 void scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
                      unsigned generation);
-/* Its end: counters go to the gone_* sums. */
+/* Frees the slot; its counters are added to the gone_* sums. */
 void scoreboard_release(struct scoreboard *b, unsigned worker);
 
-/* The application has been loaded, which took so long. */
+/* The application has been loaded, in so many milliseconds. */
 void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 
-/* In milliseconds: a load that takes longer hangs. */
+/* In milliseconds: a load that takes longer is considered to hang. */
 int64_t scoreboard_load_limit(struct scoreboard *b);
 
-/* Around every request, by its thread. The request's serial. */
+/* The request thread calls these around each request. The first returns the
+ * serial of the request. */
 uint64_t score_begin(struct score_thread *t, struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 
-/* Around what an application does after its response (wsgi_cgi.after_response):
- * the thread is busy, the request has ended. */
+/* The request thread calls these around the work after a response
+ * (wsgi_cgi.after_response): the request has ended, the thread is busy. */
 void score_after_begin(struct score_thread *t);
 void score_after_end(struct score_thread *t);
 
-/* True while the thread can take no request. */
+/* True while the thread cannot take a request. */
 bool score_is_busy(const struct score_thread *t);
 
-/* A consistent copy of the request line; true where one is there. */
+/* Copies the request line, never a mixture of two. False: there is none. */
 bool score_line(const struct score_thread *t, char to[SCORE_LINE]);
 
-/* The same of the id. */
+/* The same for the id. */
 bool score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1]);
 
-/* Sums over all workers, those that have ended included. */
+/* Sums over all workers, including those that have ended. */
 struct score_totals {
     uint64_t requests, accepted, failed, slow, timeouts;
     unsigned workers, ready, starting, draining, broken;
@@ -130,8 +145,8 @@ struct score_totals {
 };
 void scoreboard_totals(struct scoreboard *b, struct score_totals *ret);
 
-/* Notes how many threads are busy now, for max_active and all_busy: once a
- * second by whoever watches, not by every request. */
+/* Counts the busy threads for max_active and all_busy. The master or the
+ * control thread calls this once a second, so that requests need not. */
 void scoreboard_sample(struct scoreboard *b);
 
 const char *score_state_name(enum score_state s);

@@ -4,10 +4,11 @@
 #include "gateway/response.h"
 #include "status/status_snapshot.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Some thousand threads with their requests, as JSON. */
+/* Enough for the requests of some thousand threads as JSON. */
 enum { PAGE_MAX = 16 << 20 };
 
 const struct status_header status_headers[] = {
@@ -19,7 +20,7 @@ const struct status_header status_headers[] = {
 };
 const size_t status_nheaders = ARRAY_SIZE(status_headers);
 
-/* -- which page ------------------------------------------------------------------- */
+/* -- which page ------------------------------------------------------------ */
 
 bool
 status_path_is(const struct params *p, const char *path)
@@ -56,7 +57,7 @@ status_is_wanted(const struct config *config, const struct request *q)
             status_path_is(&q->params, config->status_path));
 }
 
-/* -- the page ---------------------------------------------------------------------- */
+/* -- the page -------------------------------------------------------------- */
 
 static bool
 has_word(const struct param *query, const char *word)
@@ -80,7 +81,7 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
         {"text", "text/plain; charset=utf-8", status_text},
         {"", "text/html; charset=utf-8", status_html},
     };
-    struct text_writer sheet = {.out = out};
+    struct text_writer w = {.out = out};
     struct status_snapshot shot;
     size_t i = 0;
 
@@ -89,12 +90,13 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
     }
     status_snapshot_take(&shot, config, b, has_word(query, "full"));
     shot.own = own;
-    forms[i].write(&sheet, &shot);
+    forms[i].write(&w, &shot);
     *ret_type = forms[i].type;
-    return sheet.err;
+    assert(w.err <= 0);
+    return w.err;
 }
 
-/* -- the reply --------------------------------------------------------------------- */
+/* -- the reply ------------------------------------------------------------- */
 
 int
 status_reply_make(struct status_reply *r, const struct config *config,
@@ -137,10 +139,11 @@ set_head(struct response *to, const struct status_reply *r)
 {
     char length[24];
     int n = snprintf(length, sizeof length, "%zu", r->body.len);
+    assert(n > 0 && n < (int)sizeof length);
     int e = response_set_status(to, r->status, strlen(r->status));
 
     if (e == 0) {
-        /* Also for HEAD, whose body is left out by whoever sends it. */
+        /* Also for HEAD: the sender leaves the body out. */
         e = response_add_header(to, "Content-Length", 14, length, (size_t)n);
     }
     if (e == 0) {
@@ -174,7 +177,7 @@ status_answer(const struct config *config, struct scoreboard *b,
     else {
         const struct iovec body = {r.body.data, r.body.len};
         if (response_write_all(q, &body, 1) < 0) {
-            response_abort(q); /* the peer has gone */
+            response_abort(q); /* the connection is gone */
         }
     }
     status_reply_fini(&r);

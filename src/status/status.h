@@ -1,10 +1,10 @@
 /*
- * status.h - the status and ping pages: made from the scoreboard, without Python
+ * status.h - the status and ping pages, from the scoreboard, without Python
  *
  * What:      HTML for people, ?text, ?json, ?openmetrics; &full lists processes
- *            and the requests in flight. php-fpm's field names where they mean
- *            the same.
+ *            and running requests. Fields that php-fpm also has have its names.
  * Owner:     the caller owns the buffer.
+ * Lifetime:  one request.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno of the buffer.                          Blocks: never.
  */
@@ -21,45 +21,47 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True where the request's path is --status-path or --ping-path: that of
- * REQUEST_URI as it was sent, else SCRIPT_NAME + PATH_INFO. */
+/* True if the request's path is --status-path or --ping-path. The path is that
+ * of REQUEST_URI, not decoded, or else SCRIPT_NAME and PATH_INFO together. */
 bool status_is_wanted(const struct config *config, const struct request *q);
 
-/* Answers such a request. */
+/* Answers a request for which status_is_wanted(). */
 void status_answer(const struct config *config, struct scoreboard *b,
                    struct request *q);
 
-/* The same question for one path. */
+/* True if the request's path is this one. */
 bool status_path_is(const struct params *p, const char *path);
 
-/* What a request is answered with, whoever sends it. */
+/* The response to a request, for the control socket and for --status-path. */
 struct status_reply {
     const char *status, *type;
     const char *allow; /* the Allow header, or NULL */
     struct buf body;
 };
 
-/* The headers that every reply has besides its Content-Type. */
+/* The headers that every reply has in addition to its Content-Type. */
 extern const struct status_header {
     const char *name, *value;
 } status_headers[];
 extern const size_t status_nheaders;
 
-/* The ping page, else the status page; 405 where the method is not GET or HEAD.
- * own: how many threads of the board this keeps busy, 1 or (the control socket)
- * 0. 0 or -ENOMEM, -EMSGSIZE; status_reply_fini() in every case. */
+/* The ping page or the status page; 405 if the method is not GET or HEAD. own:
+ * how many threads of the board this request keeps busy, which is 1, or 0 on
+ * the control socket. Returns 0, -ENOMEM or -EMSGSIZE; call status_reply_fini()
+ * in every case. */
 CHECK_RESULT int status_reply_make(struct status_reply *r,
                                    const struct config *config,
                                    struct scoreboard *b, unsigned own,
                                    const struct params *p, bool is_ping);
 
-/* What a request is told whose variables have this fault. 0 or -ENOMEM; status_reply_fini() in every case. */
+/* The reply to a request whose variables have this fault. Returns 0 or -ENOMEM;
+ * call status_reply_fini() in every case. */
 CHECK_RESULT int status_reply_refuse(struct status_reply *r,
                                      enum params_fault fault);
 void status_reply_fini(struct status_reply *r);
 
-/* The page for a query string ("json", "openmetrics&full", ...; NULL: none): adds
- * the body to out, *ret_type is its Content-Type. */
+/* Adds the page for a query string ("json", "openmetrics&full", ...; NULL:
+ * none) to out; *ret_type is its Content-Type. */
 CHECK_RESULT int status_page(const struct config *config, struct scoreboard *b,
                              unsigned own, const struct param *query,
                              struct buf *out, const char **ret_type);

@@ -1,13 +1,11 @@
-/*
- * status_html.c - the status page for people
- *
- * What is going on stands on top, in words; then the numbers; with &full what
- * every process and thread is doing, the longest request first.
- */
+/* status_html.c - the status page for people The state in words is at the top,
+ * then come the numbers. With &full follow the processes and their threads, the
+ * longest request first. */
 #include "base/html.h"
 #include "config.h"
 #include "status/status_snapshot.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +14,16 @@
 
 enum { REFRESH_S = 5, ROWS_MAX = 300 };
 
-/* -- writing ----------------------------------------------------------------------- */
+/* -- writing --------------------------------------------------------------- */
 
-/* With a comma between each three digits, and leave to break there. */
+/* With commas between groups of three digits, where lines may break. */
 static void
 add_number(struct text_writer *s, uint64_t value)
 {
     char digits[32];
     int n = snprintf(digits, sizeof digits, "%" PRIu64, value);
 
+    assert(n > 0 && n < (int)sizeof digits);
     for (int i = 0; i < n; i++) {
         if (i > 0 && (n - i) % 3 == 0) {
             text_writer_text(s, ",<wbr>");
@@ -40,7 +39,7 @@ add_duration(struct text_writer *s, int64_t us)
 
     if (us < 10000) {
         text_writer_text(s,
-                         "&lt;&nbsp;10&nbsp;ms"); /* the clock is that coarse */
+                         "&lt;&nbsp;10&nbsp;ms"); /* as precise as the clock */
     }
     else if (seconds < 1) {
         text_writer_printf(s, "%" PRId64 "&nbsp;ms", us / 1000);
@@ -86,7 +85,7 @@ add_memory(struct text_writer *s, int64_t kib)
     }
 }
 
-/* -- what is going on ------------------------------------------------------------------ */
+/* -- what is going on ------------------------------------------------------ */
 
 static void
 add_verdict(struct text_writer *s, const struct status_snapshot *shot)
@@ -100,14 +99,14 @@ add_verdict(struct text_writer *s, const struct status_snapshot *shot)
     }
     else if (t->ready == 0) {
         class = t->starting > 0 ? "warn" : "bad";
-        text = t->starting > 0 ? "Starting" : "Nobody serves";
+        text = t->starting > 0 ? "Starting" : "No process serves";
     }
     else if (t->broken > 0) {
         class = "warn";
         text = "Serving, but new processes cannot load the application";
     }
     else if (t->active >= t->threads) {
-        /* A page that one of them answers is no reason to worry. */
+        /* The thread that answers this request does not count. */
         bool is_alone = t->active <= shot->own;
         class = is_alone ? "good" : "warn";
         text = is_alone         ? "Serving"
@@ -137,13 +136,13 @@ add_header(struct text_writer *s, const struct status_snapshot *shot)
     add_verdict(s, shot);
     text_writer_text(s, "<p class=about>for ");
     add_since(s, shot->since_s);
-    text_writer_text(s, " &middot; seen at ");
+    text_writer_text(s, " &middot; at ");
     html_line(s, now);
-    text_writer_printf(s, ", again every %d&nbsp;s</p></header>\n<main>",
+    text_writer_printf(s, ", updated every %d&nbsp;s</p></header>\n<main>",
                        REFRESH_S);
 }
 
-/* -- the numbers ----------------------------------------------------------------------- */
+/* -- the numbers ----------------------------------------------------------- */
 
 static void
 add_tile(struct text_writer *s, const char *name, uint64_t value,
@@ -171,7 +170,7 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
                        "</span></dd></div>",
                        t->active, t->threads, percent < 100 ? percent : 100);
     text_writer_printf(s,
-                       "<div><dt>Most at once</dt><dd>%u <small>all busy "
+                       "<div><dt>Most at a time</dt><dd>%u <small>all busy "
                        "%u&times;</small></dd></div>",
                        shot->max_active, atomic_load(&b->all_busy));
     text_writer_printf(s,
@@ -192,7 +191,7 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
     text_writer_text(s, "</dl>\n");
 }
 
-/* -- processes and threads --------------------------------------------------------------- */
+/* -- processes and threads ------------------------------------------------- */
 
 static const char *
 state_class(enum score_state state)
@@ -247,8 +246,8 @@ struct row {
     struct status_thread t;
 };
 
-/* How long a thread has been doing what it does; the last request of an idle one
- * says nothing about that. */
+/* How long the thread has been busy. The last request of an idle thread does
+ * not count. */
 static int64_t
 busy_time(const struct status_thread *t)
 {
@@ -257,7 +256,7 @@ busy_time(const struct status_thread *t)
                                           : 0;
 }
 
-/* Busy threads first, of these the longest. */
+/* Busy threads come first, the one that has been busy longest at the top. */
 static int
 by_age(const void *a, const void *b)
 {
@@ -294,7 +293,7 @@ add_row(struct text_writer *s, const struct row *r)
     text_writer_text(s, "</code></tr>\n");
 }
 
-/* Threads that had a request; *ret_running of them have one now. */
+/* Threads that have had a request; *ret_running of them have one now. */
 static size_t
 collect_rows(const struct status_snapshot *shot, struct row *rows, size_t max,
              size_t *ret_running)
@@ -331,11 +330,12 @@ add_threads(struct text_writer *s, const struct status_snapshot *shot)
         return;
     }
     size_t n = collect_rows(shot, rows, max, &running);
+    assert(n <= max && running <= n);
     qsort(rows, n, sizeof *rows, by_age);
     text_writer_printf(s, "<h2>Requests <small>%zu running</small></h2>",
                        running);
     if (n == 0) {
-        text_writer_text(s, "<p class=about>There was none yet.</p>\n");
+        text_writer_text(s, "<p class=about>None so far.</p>\n");
     }
     else {
         text_writer_text(s,
@@ -348,7 +348,7 @@ add_threads(struct text_writer *s, const struct status_snapshot *shot)
     }
     if (n > ROWS_MAX) {
         text_writer_printf(s,
-                           "<p class=about>and %zu threads more; "
+                           "<p class=about>and %zu more threads; "
                            "<a href=\"?json&amp;full\">JSON</a> has all.</p>\n",
                            n - ROWS_MAX);
     }
@@ -366,7 +366,7 @@ status_html(struct text_writer *s, const struct status_snapshot *shot)
     }
     text_writer_text(s, "</main>\n<footer><nav>");
     text_writer_text(s, shot->full
-                            ? "<a href=\"?html\">Only the numbers</a>"
+                            ? "<a href=\"?html\">Numbers only</a>"
                             : "<a href=\"?full\">Processes and requests</a>");
     text_writer_printf(
         s,

@@ -1,13 +1,11 @@
-/*
- * status_metrics.c - the status page in the OpenMetrics text format, 1.0
- *
- * With &full there is one series for each slot of a process, not for each pid:
- * their number stays what --processes says.
- */
+/* status_metrics.c - the status page in the OpenMetrics text format, 1.0 With
+ * &full, a series belongs to a slot for a process and not to a pid, so that the
+ * number of series stays the same. */
 #include "base/utf8.h"
 #include "config.h"
 #include "status/status_snapshot.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -19,7 +17,7 @@ add_head(struct text_writer *s, const char *name, const char *type,
                        name, type, name, help);
 }
 
-/* A label's value: escaped, UTF-8. */
+/* The value of a label: escaped, valid UTF-8. */
 static void
 add_label(struct text_writer *s, const char *text)
 {
@@ -44,8 +42,8 @@ add_label(struct text_writer *s, const char *text)
     }
 }
 
-/* A family has to stand together: so all slots for one field, not all fields
- * for one slot. */
+/* The lines of a metric must be together: so all slots of one field, not all
+ * fields of one slot. */
 enum slot_field { SLOT_BUSY, SLOT_REQUESTS, SLOT_START, SLOT_MEMORY, SLOT_MAX };
 
 static const struct {
@@ -56,9 +54,9 @@ static const struct {
     [SLOT_REQUESTS] = {"process_requests", "counter", "_total", NULL,
                        "Requests answered by the process in this slot."},
     [SLOT_START] = {"process_start_time_seconds", "gauge", "", "seconds",
-                    "When the process in this slot began."},
+                    "Start of the process in this slot."},
     [SLOT_MEMORY] = {"process_resident_memory_bytes", "gauge", "", "bytes",
-                     "Resident memory after the last request that looked."},
+                     "Resident memory after a recent request."},
 };
 
 static uint64_t
@@ -83,6 +81,7 @@ static void
 add_slots(struct text_writer *s, const struct status_snapshot *shot,
           enum slot_field f)
 {
+    assert(f < SLOT_MAX);
     add_head(s, slot_fields[f].name, slot_fields[f].type, slot_fields[f].help);
     if (slot_fields[f].unit != NULL) {
         text_writer_printf(s, "# UNIT wsgi_cgi_%s %s\n", slot_fields[f].name,
@@ -103,12 +102,12 @@ add_slots(struct text_writer *s, const struct status_snapshot *shot,
 void
 status_metrics(struct text_writer *s, const struct status_snapshot *shot)
 {
-    add_head(s, "build", "info", "What runs here.");
+    add_head(s, "build", "info", "Version and application.");
     text_writer_text(s, "wsgi_cgi_build_info{version=\"" WSGI_CGI_VERSION
                         "\",pool=\"");
     add_label(s, shot->pool);
     text_writer_text(s, "\"} 1\n");
-    add_head(s, "start_time_seconds", "gauge", "When the program began.");
+    add_head(s, "start_time_seconds", "gauge", "Start of the program.");
     text_writer_printf(s,
                        "# UNIT wsgi_cgi_start_time_seconds seconds\n"
                        "wsgi_cgi_start_time_seconds %" PRId64 "\n",

@@ -2,25 +2,25 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-/* -- the shot --------------------------------------------------------------------- */
+/* -- the whole ------------------------------------------------------------- */
 
 static void
 field(struct status_snapshot *shot, const char *name, const char *metric,
       bool is_counter, uint64_t value, const char *help)
 {
-    if (shot->nfields < STATUS_FIELDS_MAX) {
-        shot->fields[shot->nfields++] = (struct status_field){
-            .name = name,
-            .metric = metric,
-            .help = help,
-            .is_counter = is_counter,
-            .value = value,
-        };
-    }
+    assert(shot->nfields < STATUS_FIELDS_MAX);
+    shot->fields[shot->nfields++] = (struct status_field){
+        .name = name,
+        .metric = metric,
+        .help = help,
+        .is_counter = is_counter,
+        .value = value,
+    };
 }
 
 static void
@@ -34,23 +34,23 @@ fill_fields(struct status_snapshot *shot)
     field(shot, "requests", "requests", true, t->requests,
           "Requests answered.");
     field(shot, "failed requests", "failed_requests", true, t->failed,
-          "Requests that ended in a 5xx of ours or broke off.");
+          "Requests that ended in a 5xx of wsgi-cgi or in an abort.");
     field(shot, "slow requests", "slow_requests", true, t->slow,
           "Requests that ran longer than --slow.");
     field(shot, "timed out requests", "timed_out_requests", true, t->timeouts,
-          "Requests that were ended by --request-timeout.");
+          "Requests that --request-timeout ended.");
     field(shot, "active requests", "active_requests", false, t->active,
           "Threads that are busy, also after a response.");
     field(shot, "max active requests", "max_active_requests", false,
-          shot->max_active, "Most requests seen running at once.");
+          shot->max_active, "Most requests seen running at the same time.");
     field(shot, "threads", "threads", false, t->threads,
-          "Requests that can run at once.");
+          "Requests that can run at the same time.");
     field(shot, "idle processes", "idle_processes", false, shot->idle_workers,
           "Processes that serve and have no request.");
     field(shot, "active processes", "active_processes", false,
           shot->active_workers, "Processes that have a request.");
     field(shot, "total processes", "processes", false, t->workers,
-          "Processes, those that start or finish included.");
+          "Processes, including those that start or finish.");
     field(shot, "starting processes", "starting_processes", false, t->starting,
           "Processes that are loading the application.");
     field(shot, "broken processes", "broken_processes", false, t->broken,
@@ -58,13 +58,14 @@ fill_fields(struct status_snapshot *shot)
     field(shot, "draining processes", "draining_processes", false, t->draining,
           "Processes that finish their requests and end.");
     field(shot, "max children reached", "all_busy", true,
-          atomic_load(&b->all_busy), "Times that all threads were seen busy.");
+          atomic_load(&b->all_busy), "How often all threads were seen busy.");
     field(shot, "process deaths", "process_deaths", true,
-          atomic_load(&b->deaths), "Processes that ended unasked.");
+          atomic_load(&b->deaths),
+          "Processes that ended without being asked to.");
     field(shot, "reloads", "reloads", true, atomic_load(&b->reloads),
-          "Reloads that succeeded.");
+          "Successful reloads.");
     field(shot, "generation", "generation", false, atomic_load(&b->generation),
-          "Generation of the code, one more with every reload.");
+          "Generation of the code; grows by 1 with each reload.");
 }
 
 void
@@ -92,7 +93,7 @@ status_snapshot_take(struct status_snapshot *shot, const struct config *config,
                                   w.state != SCORE_DRAINING;
         }
     }
-    /* The sampler may not have seen this moment. */
+    /* The last sample may be older than this. */
     shot->max_active = atomic_load(&board->max_active);
     if (shot->totals.active > shot->max_active) {
         shot->max_active = shot->totals.active;
@@ -130,7 +131,7 @@ status_worker_get(const struct status_snapshot *shot, unsigned i,
     return true;
 }
 
-/* It may have begun after now_ms. */
+/* The time since ms, which may be after now_ms. */
 static int64_t
 time_since(const struct status_snapshot *shot, int64_t ms)
 {

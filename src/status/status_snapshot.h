@@ -1,12 +1,12 @@
 /*
  * status_snapshot.h - the scoreboard at one moment
  *
- * What:      what the four forms of the status page (HTML, text, JSON,
- *            OpenMetrics) have in common: the same numbers under the same names.
- * Owner:     status_page() makes one for each page.
- * Lifetime:  one page; the scoreboard goes on changing meanwhile.
+ * What:      what the four formats of the status page (HTML, text, JSON,
+ *            OpenMetrics) have in common: the same numbers with the same names.
+ * Owner:     status_page(), one for each page.
+ * Lifetime:  one page. The scoreboard changes meanwhile.
  * Threads:   one at a time.                                      GIL: not used.
- * Errors:    none but the text writer's.                              Blocks: never.
+ * Errors:    those of the text writer.                           Blocks: never.
  */
 #ifndef STATUS_STATUS_SNAPSHOT_H
 #define STATUS_STATUS_SNAPSHOT_H
@@ -19,9 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One number of the whole. */
+/* A number for the whole program. */
 struct status_field {
-    const char *name; /* php-fpm's, where it has one that means the same */
+    const char *name; /* php-fpm's, if it has the same number */
     const char *metric, *help;
     bool is_counter;
     uint64_t value;
@@ -33,10 +33,10 @@ struct status_snapshot {
     const struct config *config;
     struct scoreboard *board;
     bool full;
-    unsigned own;     /* threads that this page itself keeps busy */
+    unsigned own;     /* threads that this request keeps busy */
     int64_t now_ms;   /* clock_ms() */
-    int64_t since_s;  /* since the start */
-    const char *pool; /* what is served, as the command line has it */
+    int64_t since_s;  /* since the start of the program */
+    const char *pool; /* what is served, in the words of the command line */
     const char *manager;
     struct score_totals totals;
     unsigned idle_workers, active_workers, max_active;
@@ -58,7 +58,7 @@ struct status_worker {
     int64_t rss_kib; /* 0 = not known */
 };
 
-/* False where the slot is free. */
+/* False: the slot is free. */
 bool status_worker_get(const struct status_snapshot *shot, unsigned i,
                        struct status_worker *ret);
 
@@ -67,15 +67,15 @@ enum status_thread_state { THREAD_IDLE, THREAD_RUNNING, THREAD_FINISHING };
 struct status_thread {
     enum status_thread_state state; /* FINISHING: wsgi_cgi.after_response */
     uint64_t requests;
-    int64_t duration_us;   /* of the request that runs, else of the last one */
+    int64_t duration_us;   /* of the running request, or of the last one */
     int64_t after_us;      /* FINISHING: for how long */
-    char line[SCORE_LINE]; /* "GET /path" of the same, or "" */
+    char line[SCORE_LINE]; /* "GET /path" of that request, or "" */
 };
 
 void status_thread_get(const struct status_snapshot *shot, unsigned worker,
                        unsigned thread, struct status_thread *ret);
 
-/* The forms. */
+/* The formats: each adds the whole page. */
 void status_html(struct text_writer *s, const struct status_snapshot *shot);
 void status_text(struct text_writer *s, const struct status_snapshot *shot);
 void status_json(struct text_writer *s, const struct status_snapshot *shot);

@@ -1,9 +1,10 @@
 /*
- * status_text.c - the status page for terminals, in the form of php-fpm's
+ * status_text.c - the status page for terminals, in the format of php-fpm
  */
 #include "base/utf8.h"
 #include "status/status_snapshot.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +15,7 @@ static void
 add_name(struct text_writer *s, const char *name)
 {
     int width = COLUMN - (int)strlen(name) - 1;
+    assert(width > 0);
     text_writer_printf(s, "%s:%*s", name, width, "");
 }
 
@@ -24,7 +26,7 @@ add_number(struct text_writer *s, const char *name, uint64_t value)
     text_writer_printf(s, "%" PRIu64 "\n", value);
 }
 
-/* What a terminal can be given. */
+/* Without what could control a terminal. */
 static void
 add_line(struct text_writer *s, const char *name, const char *text)
 {

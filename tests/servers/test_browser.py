@@ -136,7 +136,7 @@ def test_status_page(site, place, browser):
         assert b"\r\n\r\n8 " in conn.makefile("rb").read()
     fits(browser, url)
     before = browser.text()
-    assert "seen at" in before
+    assert "updated every" in before
     browser.wait("the page shows other numbers",
                  lambda: browser.text() not in ("", before))
     assert (browser.url, browser.status) == (url, 200)

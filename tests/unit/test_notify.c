@@ -80,7 +80,7 @@ test_states(void **state UNUSED)
     tell(NOTIFY_READY, 0, 1002);
     assert_string_equal(next(), "");
     tell(NOTIFY_STOPPING, 0, 1003);
-    assert_string_equal(next(), "STOPPING=1\nSTATUS=finishing what runs; "
+    assert_string_equal(next(), "STOPPING=1\nSTATUS=finishing requests; "
                                 "threads busy: 0 of 2; requests: 0");
     assert_string_equal(next(), "");
 }

@@ -277,7 +277,7 @@ test_verdict(void **state)
     assert_has(page(f, ""), "<h1 class=warn>Starting");
     scoreboard_release(f->board, 0);
     scoreboard_release(f->board, 2);
-    assert_has(page(f, ""), "<h1 class=bad>Nobody serves");
+    assert_has(page(f, ""), "<h1 class=bad>No process serves");
     assert_has(page(f, "json"), "\"total processes\":0");
 }
 

@@ -2,17 +2,19 @@
 
 #include "process/signals.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 
-static void (*birth_fn)(void *arg);
-static void *birth_arg;
+/* Set at the start, by one thread. */
+static void (*child_fn)(void *arg);
+static void *child_arg;
 static bool is_child, is_watching, is_paused;
 static _Thread_local sigset_t mask; /* of the thread that forks */
 
-/* A TERM that reaches the child while our handler is still in place would be
- * counted and forgotten there: Process.terminate() right behind start(). */
+/* Our handler would only count a SIGTERM that reaches the child early, as with
+ * Process.terminate() right after start(). */
 static void
 before_fork(void)
 {
@@ -34,16 +36,17 @@ in_child(void)
     if (!is_paused) {
         is_child = true;
         signals_close();
-        birth_fn(birth_arg);
+        child_fn(child_arg);
     }
     (void)pthread_sigmask(SIG_SETMASK, &mask, NULL);
 }
 
 int
-forked_child_watch(void (*at_birth)(void *arg), void *arg)
+forked_child_watch(void (*fn)(void *arg), void *arg)
 {
-    birth_fn = at_birth;
-    birth_arg = arg;
+    assert(fn != NULL && !is_child);
+    child_fn = fn;
+    child_arg = arg;
     if (is_watching) {
         return 0;
     }

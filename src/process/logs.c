@@ -5,17 +5,18 @@
 #include "os/log_file.h"
 #include "os/safe_path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-static const struct config *config;
+static const struct config *config; /* set at the start */
 static struct log_file log_file = LOG_FILE_NONE;
 static bool has_file;
-/* The control thread and the main thread of a process may both open anew; the older
- * file must not win. */
+/* The control thread and the main thread may both open the files again; the
+ * older file must not win. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void
@@ -28,7 +29,7 @@ logs_set_up(const struct config *c)
     log_set_up(form, c->log_level);
 }
 
-/* 0 where the start may go on. */
+/* Returns 0 if the start may continue. */
 static int
 judge(int err, const char *option, const char *path, bool restarted)
 {
@@ -36,12 +37,11 @@ judge(int err, const char *option, const char *path, bool restarted)
         return 0;
     }
     log_error("--%s %s: cannot be opened for writing: %s%s", option, path,
-              safe_path_strerror(err),
-              restarted ? "; tried again at SIGHUP" : "");
+              safe_path_strerror(err), restarted ? "; SIGHUP tries again" : "");
     return restarted ? 0 : EX_CANTCREAT;
 }
 
-/* The program before us has made it fd 2. */
+/* After a restart, descriptor 2 is the file. */
 static int
 open_log_file(const char *path, bool restarted, uid_t user)
 {
@@ -53,8 +53,9 @@ static void
 complain(int err, const char *option, const char *path)
 {
     if (err < 0) {
-        log_error("--%s %s: cannot be opened again: %s; the old file goes on",
-                  option, path, safe_path_strerror(err));
+        log_error(
+            "--%s %s: cannot be opened again: %s; the old file stays in use",
+            option, path, safe_path_strerror(err));
     }
 }
 
@@ -63,6 +64,7 @@ logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 {
     int status = 0;
 
+    assert(config == NULL); /* once */
     config = c;
     has_file = c->log_file != NULL && strcmp(c->log_file, "-") != 0;
     if (has_file) {
@@ -83,7 +85,7 @@ logs_give(uid_t uid, gid_t gid)
 
     e = e == 0 ? access_log_give(uid, gid) : e;
     if (e < 0) {
-        log_warning("the log files cannot be given to --user: %s",
+        log_warning("cannot make --user the owner of the log files: %s",
                     strerror(-e));
     }
 }
@@ -121,7 +123,7 @@ void
 logs_reopen(void)
 {
     reopen(false);
-    log_debug("the log files have been reopened");
+    log_debug("the log files are open again");
 }
 
 void

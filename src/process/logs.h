@@ -1,14 +1,14 @@
 /*
- * logs.h - where this process logs to: --log-file and --access-log
+ * logs.h - the log files of this process: --log-file and --access-log
  *
- * What:      both files from their opening to the end, the opening anew at SIGHUP
- *            in between.
- * Owner:     the process; a forked worker has its own descriptors from then on.
- * Threads:   logs_reopen(), logs_look() any; the rest at start only.
- * GIL:       not used.
- * Errors:    logs_open(): a sysexits code after a log line; later a file that
- *            cannot be opened again goes on as it was, and the log says why.
- * Blocks:    on the file system.
+ * What:      opens both files, and opens them again at SIGHUP.
+ * Owner:     the process; a forked worker has descriptors of its own.
+ * Lifetime:  logs_open() to the end of the process.
+ * Threads:   logs_reopen() and logs_look() any, one at a time under a lock; the
+ *            rest only at the start.                             GIL: not used.
+ * Errors:    logs_open(): a sysexits code after a log line. If a file cannot be
+ *            opened again, the old one stays in use, and the log says why.
+ * Blocks:    file system.
  */
 #ifndef PROCESS_LOGS_H
 #define PROCESS_LOGS_H
@@ -19,29 +19,32 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* The form and levels of the log; before anything that may log. */
+/* Sets the format and the level of the log. Call it before anything may log. */
 void logs_set_up(const struct config *config);
 
-/* Opens the files, in the folder of the start. restarted: the program before us
- * was this one and had them open: as fd 2, and as access_fd (else -1), and they are
- * taken as they are; no file is worth an end then. logs_look() comes later. user:
- * who we are going to be. */
+/* Opens the files; call it in the folder that the program was started in.
+ * restarted: the files are open already, from before the restart, as descriptor
+ * 2 and access_fd (else -1). They are used as they are, and errors do not end
+ * the process; logs_look() follows. user: the user that the process will
+ * become. */
 CHECK_RESULT int logs_open(const struct config *config, bool restarted,
                            int access_fd, uid_t user);
 
-/* What was made becomes the user's that we are about to be (--user), so that it
- * can be opened again then. */
+/* Gives new files to the user that the process will become (--user), so that it
+ * can open them again. */
 void logs_give(uid_t uid, gid_t gid);
 
-/* The start has gone well: from here on fd 2 is the log file, if there is one:
- * true. Until then whoever started us is told what is wrong. */
+/* Makes the log file descriptor 2; true if there is a log file. Call it when
+ * the start has succeeded: until then, errors go to whoever started the
+ * program. */
 bool logs_take_stderr(void);
 
-/* At SIGHUP, in every process. */
+/* Opens the files again: at SIGHUP, in every process. */
 void logs_reopen(void);
 
-/* In a worker when its signals are open: whoever forked it may have had files
- * that have been renamed since. The same after a restart. */
+/* Opens files again that have been renamed. A worker calls this when its
+ * signals are open, since its parent may have the renamed files; the same after
+ * a restart. */
 void logs_look(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include "os/path_absolute.h"
 #include "os/safe_path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,12 +25,12 @@ enum { PID_TEXT = 32 };
 
 static char file[PATH_MAX]; /* absolute; "" = none */
 
-/* 0: a file that may be one of ours. */
+/* Returns 0 for a file that may be a pid file. */
 static int
 look(const struct safe_path *p, struct stat *ret)
 {
     if (p->is_linked) {
-        return -EEXIST; /* whoever made the link */
+        return -EEXIST; /* another user may have made the link */
     }
     if (fstatat(p->folder_fd, p->name, ret, AT_SYMLINK_NOFOLLOW) < 0) {
         return -errno;
@@ -37,8 +38,8 @@ look(const struct safe_path *p, struct stat *ret)
     return S_ISREG(ret->st_mode) ? 0 : -EEXIST;
 }
 
-/* The number in the file; 0 = it is empty, or not there. -EEXIST: that is no pid
- * file, so it is not ours to replace. */
+/* The number in the file; 0 if it is empty or does not exist. -EEXIST: it is
+ * not a pid file, so we must not replace it. */
 static int
 read_pid(const struct safe_path *p, pid_t *ret, struct stat *ret_st)
 {
@@ -79,11 +80,11 @@ age_ms(clockid_t clock, int64_t since_ms)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - since_ms;
 }
 
-/* How long the process has been there; INT64_MAX where that cannot be told. */
+/* The age of the process, or INT64_MAX if it is not known. */
 static int64_t
 process_age_ms(pid_t pid)
 {
-    enum { START_TIME = 20 }; /* words behind the name, in proc(5)'s stat */
+    enum { START_TIME = 20 }; /* words after the name, proc(5) */
     CLEANUP(fd_close) int fd = -1;
     char name[64], text[1024], *rest, *word = NULL;
     uint64_t ticks;
@@ -95,7 +96,7 @@ process_age_ms(pid_t pid)
         return INT64_MAX;
     }
     text[n] = '\0';
-    rest = strrchr(text, ')'); /* the name may hold anything */
+    rest = strrchr(text, ')'); /* the name may contain anything */
     for (int i = 0; i <= START_TIME && rest != NULL; i++) {
         word = strsep(&rest, " ");
     }
@@ -106,8 +107,8 @@ process_age_ms(pid_t pid)
     return age_ms(CLOCK_BOOTTIME, (int64_t)ticks * 1000 / sysconf(_SC_CLK_TCK));
 }
 
-/* The file is left behind where --user may not remove it, and process ids come
- * round: one that is younger than the file has not written it. */
+/* If --user may not remove the file, it stays, and its process ID may be used
+ * again: a process that is younger than the file has not written it. */
 static bool
 is_in_use(pid_t pid, const struct stat *st)
 {
@@ -121,7 +122,7 @@ is_in_use(pid_t pid, const struct stat *st)
     return process_age_ms(pid) >= age_ms(CLOCK_REALTIME, written_ms) - SLACK_MS;
 }
 
-/* Whoever reads it sees the old one or the new one, whole. */
+/* A reader sees the old file or the new one, but never a part. */
 static int
 replace(const struct safe_path *p)
 {
@@ -130,6 +131,7 @@ replace(const struct safe_path *p)
     int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     int e = 0;
 
+    assert(n > 0 && n < (int)sizeof text);
     (void)snprintf(temporary, sizeof temporary, "%s.XXXXXX", p->name);
     fd = fd_make_temporary(p->folder_fd, temporary);
     if (fd < 0) {
@@ -139,7 +141,7 @@ replace(const struct safe_path *p)
     if (written != n) {
         e = written < 0 ? -errno : -ENOSPC;
     }
-    /* To be read by everybody, whatever the umask is. */
+    /* Everybody may read it, whatever the umask is. */
     else if (fchmod(fd, 0644) < 0 ||
              renameat(p->folder_fd, temporary, p->folder_fd, p->name) < 0) {
         e = -errno;
@@ -163,14 +165,14 @@ check_and_write(const char *path)
         e = read_pid(&p, &pid, &st);
     }
     if (e == -EEXIST) {
-        log_error("--pid-file: there is something at %s that is not a pid "
-                  "file; it is left alone, choose another path or remove it",
+        log_error("--pid-file: %s exists and is not a pid file: choose another "
+                  "path or remove it",
                   path);
         return EX_UNAVAILABLE;
     }
     if (e == 0 && pid != getpid() && is_in_use(pid, &st)) {
-        log_error("--pid-file: %s is that of process %ld, which runs; if that "
-                  "is another program, remove the file",
+        log_error("--pid-file: %s belongs to process %ld, which is running; if "
+                  "that is another program, remove the file",
                   path, (long)pid);
         return EX_UNAVAILABLE;
     }
@@ -213,13 +215,13 @@ pid_file_remove(void)
     if (e == 0) {
         e = read_pid(&p, &pid, &st);
     }
-    /* In a child it is the parent's id, and so the parent's file. */
+    /* In a forked child it is the parent's ID, and so the parent's file. */
     if (e == 0 && pid == getpid() && unlinkat(p.folder_fd, p.name, 0) < 0) {
         e = -errno;
     }
     if (e < 0 && e != -ENOENT && e != -EEXIST) {
-        log_notice("--pid-file: %s cannot be removed (%s): it stays, and the "
-                   "next start replaces it",
+        log_notice("--pid-file: %s cannot be removed (%s): the next start "
+                   "replaces it",
                    file, safe_path_strerror(e));
     }
     file[0] = '\0';

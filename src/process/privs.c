@@ -2,6 +2,7 @@
 
 #include "os/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <stdlib.h>
@@ -12,9 +13,9 @@
 
 enum { GROUPS_FIRST = 64, GROUPS_MAX = 65536 /* the kernel's NGROUPS_MAX */ };
 
-/* -- who ------------------------------------------------------------------------- */
+/* -- who ------------------------------------------------------------------- */
 
-/* Real, effective and saved: any of them would be a way back. */
+/* Real, effective and saved: each could be a way back to root. */
 static bool
 has_ids(uid_t uid, gid_t gid)
 {
@@ -26,7 +27,7 @@ has_ids(uid_t uid, gid_t gid)
            sg == gid;
 }
 
-/* All groups the user is a member of; of a number without an entry the one. */
+/* All groups of the user. A number without an entry has only the one group. */
 static int
 find_groups(struct privs *p)
 {
@@ -53,6 +54,7 @@ find_groups(struct privs *p)
             return EX_NOUSER;
         }
     }
+    assert(n > 0 && n <= GROUPS_MAX);
     p->ngroups = (size_t)n;
     return 0;
 }
@@ -60,7 +62,7 @@ find_groups(struct privs *p)
 static int
 no_such(const char *option, const char *text, const char *what)
 {
-    log_error("--%s: invalid value \"%s\", which names no %s here: expected a "
+    log_error("--%s: invalid value \"%s\": there is no such %s: expected a "
               "name or a number",
               option, text, what);
     return EX_NOUSER;
@@ -88,7 +90,7 @@ privs_find(const struct config *config, struct privs *ret)
         return no_such("group", config->group, "group");
     }
     if (p->gid == (gid_t)-1) {
-        log_error("--user: %s is no user here, so it has no group: say --group",
+        log_error("--user: there is no user %s, and so no group: add --group",
                   config->user);
         return EX_USAGE;
     }
@@ -104,7 +106,7 @@ privs_find(const struct config *config, struct privs *ret)
     return p->already ? 0 : find_groups(p);
 }
 
-/* -- the drop ---------------------------------------------------------------------- */
+/* -- the drop -------------------------------------------------------------- */
 
 static int
 by_number(const void *a, const void *b)
@@ -129,27 +131,27 @@ has_groups(const struct privs *p)
     return same;
 }
 
-/* What the calls said is one thing. Capabilities kept by the process's
- * securebits, or by a security module, are a way back that no id shows. */
+/* Success of the calls is not enough. Capabilities that securebits or a
+ * security module keep are a way back that the IDs do not show. */
 static const char *
 find_fault(const struct privs *p)
 {
     if (!has_ids(p->uid, p->gid)) {
-        return "the ids are not what was set";
+        return "the IDs are not what was set";
     }
     if (!has_groups(p)) {
         return "the groups are not what was set";
     }
     if (p->uid != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
-        return "it could become root again";
+        return "the process could become root again";
     }
     if (p->uid != 0 && p->gid != 0 && setgid(0) == 0) {
-        return "it could take root's group again";
+        return "the process could take root's group again";
     }
     return NULL;
 }
 
-/* NULL, or which call failed. Groups first: that needs the user's rights. */
+/* NULL, or the call that failed. The groups come first: that needs root. */
 static const char *
 change(const struct privs *p)
 {
@@ -168,6 +170,7 @@ change(const struct privs *p)
 static int
 become(const struct privs *p)
 {
+    assert(p->groups != NULL && p->ngroups > 0); /* privs_find() was called */
     const char *call = change(p);
 
     if (call != NULL) {
@@ -179,14 +182,14 @@ become(const struct privs *p)
         log_error("cannot become %s: %s", p->who, fault);
         return EX_NOPERM;
     }
-    /* As after an execve() by that user: core dumps, debuggers, and what is below
-     * /proc/self belongs to him. There is no secret of root's in our memory. */
+    /* As after an execve() by that user: core dumps and debuggers are allowed,
+     * and the user owns /proc/self. Our memory holds no secret of root. */
     (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     return 0;
 }
 
-/* Root's would lead libraries into a folder where this user may not go. After a
- * restart, too, when the ids are right already. */
+/* Libraries would look into root's HOME, where this user may not go. Also after
+ * a restart, when the IDs are already right. */
 static int
 set_home(const struct user_entry *a)
 {

@@ -3,6 +3,7 @@
 #include "os/fd.h"
 #include "python/python_signals.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -16,12 +17,15 @@
 static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
                               SIGUSR2, SIGTTIN, SIGTTOU, SIGCHLD};
 
+/* Written by the handlers. */
 static atomic_int stop; /* enum signals_stop */
 static atomic_uint reloads, dumps, more, less;
+/* Written at the start, and in a forked child before it has threads. */
 static int wake_fd = -1;
 static bool handlers_set;
-static atomic_bool is_held; /* for a new program */
-/* In a worker: systemd sends TERM to all of a service, and so does the master. */
+static atomic_bool is_held; /* signals wait for the next program */
+/* In a worker, which may get TERM twice: systemd sends it to all processes of a
+ * service, and so does the master. */
 static atomic_bool is_patient;
 
 void
@@ -61,8 +65,9 @@ signals_init(bool restarted)
         signals_release();
     }
     (void)sigaction(SIGPIPE, &sa, NULL);
-    /* A file that may grow no further is EFBIG to whoever writes, as ENOSPC is;
-     * and Python gives both back to the programs that it starts. */
+    /* A write beyond the file size limit fails with EFBIG, as a full disk does
+     * with ENOSPC. Python restores both signals for the programs that it
+     * starts. */
     (void)sigaction(SIGXFSZ, &sa, NULL);
     sa.sa_handler = SIG_DFL;
     (void)sigaction(SIGCHLD, &sa, NULL);
@@ -75,13 +80,13 @@ signals_wake(void)
     int saved = errno;
 
     if (write(wake_fd, &one, sizeof one) < 0) {
-        /* Full: it is readable already. */
+        /* It is full, and so readable. */
     }
     errno = saved;
 }
 
-/* A thread that does not hold our signals has got one: it holds them from here on,
- * too, and the signal waits for the new program. */
+/* A thread that does not block our signals has got one. It blocks them from now
+ * on, and the signal waits for the next program. */
 static void
 pass_on(int number, ucontext_t *context)
 {
@@ -120,7 +125,7 @@ act(int number)
     case SIGTTOU:
         atomic_fetch_add(&less, 1);
         break;
-    default: /* CHLD: waitpid() will tell */
+    default: /* CHLD: the caller of signals_wait() calls waitpid() */
         break;
     }
     signals_wake();
@@ -145,7 +150,7 @@ set_default(int number)
     (void)sigaction(number, &sa, NULL);
 }
 
-/* An application may have put its own in place of ours. */
+/* Only if it is ours: the application may have installed its own. */
 static void
 reset_ours(int number)
 {
@@ -169,7 +174,7 @@ signals_close(void)
 static int
 set_handler(int number)
 {
-    /* SA_RESTART: system calls of the application are not to fail by it. */
+    /* SA_RESTART: no system call of the application must fail because of us. */
     struct sigaction sa = {.sa_sigaction = on_signal,
                            .sa_flags = SA_RESTART | SA_SIGINFO};
 
@@ -181,7 +186,7 @@ set_handlers(bool with_children)
 {
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         if (numbers[i] == SIGCHLD && !with_children) {
-            continue; /* the application's */
+            continue; /* it belongs to the application */
         }
         int e = set_handler(numbers[i]);
         if (e < 0) {
@@ -198,7 +203,7 @@ signals_open(bool with_children)
     int e;
 
     if (wake_fd >= 0) {
-        return 0; /* since the sockets were made */
+        return 0; /* open since the sockets were made */
     }
     atomic_store(&stop, STOP_NONE);
     atomic_store(&reloads, 0);
@@ -209,8 +214,8 @@ signals_open(bool with_children)
     if (wake_fd < 0) {
         return -errno;
     }
-    /* A worker has inherited them, or what the application has put in their place
-     * when it was imported before the fork. */
+    /* A worker has inherited them, or those that the application installed when
+     * it was imported before the fork. */
     if (!handlers_set && (e = set_handlers(with_children)) < 0) {
         return e;
     }
@@ -218,9 +223,9 @@ signals_open(bool with_children)
     return 0;
 }
 
-/* -- for Python ------------------------------------------------------------------ */
+/* -- for Python ------------------------------------------------------------ */
 
-/* A client that goes away, a full disk: errors of one request. */
+/* A client that closes the connection, a full disk: errors of one request. */
 static const int ignored[] = {SIGPIPE, SIGXFSZ};
 
 static bool
@@ -234,7 +239,7 @@ is_ignored(int number)
     return false;
 }
 
-/* In a child of the application the default handlers are what is restored. */
+/* In a child process of the application this restores the default handlers. */
 static void
 restore(int number)
 {
@@ -247,7 +252,7 @@ restore(int number)
         (void)sigaction(number, &sa, NULL);
     }
     else if (set_handler(number) < 0) {
-        /* Not for a number that has been set before. */
+        /* It cannot fail for a number that has been set before. */
     }
 }
 
@@ -265,7 +270,7 @@ act_for_python(int number)
 const struct python_signals *
 signals_own(void)
 {
-    /* Without SIGCHLD, the last: only a master has that, and no Python. */
+    /* Without SIGCHLD, the last: only a master uses it, which has no Python. */
     static const struct python_signals own = {.numbers = numbers,
                                               .n = ARRAY_SIZE(numbers) - 1,
                                               .ignored = ignored,
@@ -296,11 +301,12 @@ signals_wait(int timeout_ms, int fd, int second_fd)
                           {.fd = second_fd, .events = POLLIN}};
     uint64_t count;
 
+    assert(wake_fd >= 0);
     if (poll(p, ARRAY_SIZE(p), timeout_ms) <= 0) {
         return false;
     }
     if (p[0].revents != 0 && read(wake_fd, &count, sizeof count) < 0) {
-        /* Another wake-up has taken it: the counts say what matters. */
+        /* Another wake-up has read it: the counts are what matters. */
     }
     return p[0].revents != 0 || p[1].revents != 0;
 }
@@ -310,8 +316,9 @@ signals_keep_wake_fd(void)
 {
     int fd = wake_fd;
 
+    assert(fd >= 0); /* the master has opened its signals */
     atomic_store(&is_patient, true);
-    reset_ours(SIGCHLD); /* no child here is for us to wait for */
+    reset_ours(SIGCHLD); /* a worker has no children of our own */
     wake_fd = -1;
     return fd;
 }

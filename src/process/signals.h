@@ -1,13 +1,15 @@
 /*
- * signals.h - the signals this process obeys
+ * signals.h - the signals that this process handles
  *
- * What:      handlers that count what came and wake whoever waits. Nothing is
- *            blocked, so that children of the application inherit a clean mask;
- *            an application may install handlers of its own, and put ours back.
+ * What:      handlers that count signals and wake signals_wait(). No signal is
+ *            blocked, so that child processes of the application inherit an
+ *            empty mask. The application may install its own handlers and
+ *            restore ours.
  * Owner:     the process; a forked worker opens its own.
- * Threads:   handlers run on any; signals_wait() in one thread.
- * GIL:       not used.        Errors: 0 or -errno.
- * Blocks:    signals_wait() only.
+ * Lifetime:  signals_open() to the end of the process, or signals_close().
+ * Threads:   handlers run on any; signals_wait() in one thread.  GIL: not used.
+ * Errors:    0 or -errno.
+ * Blocks:    only signals_wait().
  */
 #ifndef PROCESS_SIGNALS_H
 #define PROCESS_SIGNALS_H
@@ -18,7 +20,7 @@
 
 enum signals_stop { STOP_NONE, STOP_GRACEFUL, STOP_NOW };
 
-/* What has come since signals_open(); counts only ever grow. */
+/* The signals since signals_open(). The counts never decrease. */
 struct signals {
     enum signals_stop stop;
     unsigned reloads; /* HUP */
@@ -27,52 +29,52 @@ struct signals {
     unsigned less;    /* TTOU */
 };
 
-/* SIGPIPE and SIGXFSZ ignored, as Python itself does, SIGCHLD reset, the mask
- * emptied: what a web server or supervisor left behind must not reach the
- * application. For every mode, before anything is written.
- * restarted: signals_hold() was called before, and still holds. */
+/* Ignores SIGPIPE and SIGXFSZ, as Python does, resets SIGCHLD and empties the
+ * mask: the application must not get the settings of a web server or
+ * supervisor. In every mode, before anything is written. restarted: the mask is
+ * that of signals_hold_for_exec(), and stays. */
 void signals_init(bool restarted);
 
-/* Keeps our signals waiting from here on, through execve() or fork(), until
- * signals_open() of the next run: between the two they would just kill the
- * process, or be lost. In this thread. */
+/* Blocks our signals in this thread until signals_open(), also across execve()
+ * or fork(). Otherwise they would be lost or kill the process in between. */
 void signals_hold(void);
 
-/* The same where there are other threads, for good: execve() would forget what one
- * of them had got. */
+/* The same for a process with other threads, and without an end: execve() would
+ * lose a signal that another thread has got. */
 void signals_hold_for_exec(void);
 
-/* The end of signals_hold() where it was not for a new program. */
+/* Ends signals_hold() without signals_open(). */
 void signals_release(void);
 
-/* Handlers for TERM, USR1 (finish and exit; again: now), INT, QUIT (stop now),
- * HUP, USR2, TTIN, TTOU; with_children also CHLD, for a master. Again: nothing.
- * In a forked worker it starts anew, with nothing having come; the handlers are
- * there already. */
+/* Installs handlers for TERM and USR1 (finish and exit; the second one: exit
+ * now), INT and QUIT (stop now), HUP, USR2, TTIN, TTOU; with_children also
+ * CHLD, for a master. A second call does nothing. In a forked worker, the
+ * handlers stay and the counts begin at zero. */
 CHECK_RESULT int signals_open(bool with_children);
 
-/* Back to the default handlers, where ours are still in place; closes what
- * signals_open() opened. For a forked child; async-signal-safe. */
+/* Replaces our handlers by the default ones, and closes what signals_open()
+ * opened. For a forked child; async-signal-safe. */
 void signals_close(void);
 
-/* For python/python_signals.h: those of a process with Python. */
+/* The signals of a process with Python, for python/python_signals.h. */
 struct python_signals;
 const struct python_signals *signals_own(void);
 
-/* What has come. */
+/* The signals so far. */
 struct signals signals_get(void);
 
-/* Waits until a signal came, one of two other descriptors (-1 = none) is readable,
- * or timeout_ms passed. True where it was more than the second descriptor. */
+/* Waits until a signal has arrived, one of two other descriptors (-1 = none)
+ * is readable, or timeout_ms have passed. True: a signal, or the first
+ * descriptor. */
 bool signals_wait(int timeout_ms, int fd, int second_fd);
 
 /* Makes signals_wait() return. */
 void signals_wake(void);
 
-/* In a forked worker, before its own signals_open(): from here on a second TERM
- * is as good as one (the master's means of force is QUIT). The descriptor that wakes
- * the master's signals_wait() when 8 bytes are written; it stays open. SIGCHLD is
- * the application's from here on. */
+/* In a forked worker, before its own signals_open(). A second TERM then has no
+ * effect (the master uses QUIT to force an end), and SIGCHLD belongs to the
+ * application. Returns the descriptor that wakes the master's signals_wait()
+ * when 8 bytes are written to it; it stays open. */
 int signals_keep_wake_fd(void);
 
 #endif

@@ -342,7 +342,7 @@ def test_file_that_cannot_be_opened_again(serve, tmp_path, options):      # noqa
     old = moved / 'log'
     wait_for(lambda: ask(server, 'b') and any('query b of 2' in line for line in lines(old)), 20, 'the new code')
     for option, path in ('log-file', log), ('access-log', access):
-        assert any(f'error: --{option} {path}: cannot be opened again: No such file or directory; the old file goes on'
+        assert any(f'error: --{option} {path}: cannot be opened again: No such file or directory; the old file stays in use'
                    in line for line in lines(old)), lines(old)
     folder.mkdir()
     if options:
@@ -377,7 +377,7 @@ def test_rotation_as_another_user(become, public, options):      # noqa: F811
     assert 'cannot be opened' not in log.read_text()
     pids = workers(server)
     old = rotate(log, server.process)
-    wait_for(lambda: f'error: --log-file {log}: cannot be opened again: Permission denied; the old file goes on'
+    wait_for(lambda: f'error: --log-file {log}: cannot be opened again: Permission denied; the old file stays in use'
              in old.read_text(), 20, 'the reason in the old file')
     if options:
         renewed(server, pids, 1)
@@ -411,7 +411,7 @@ def test_folder_that_the_user_may_not_enter(become, public, options):      # noq
     assert 'cannot be opened' not in log.read_text() and server.logged.strip() == ''
     # A new file is asked for: it cannot be had, and that is said.
     server.process.signal(signal.SIGHUP)
-    wait_for(lambda: 'cannot be opened again: Permission denied; the old file goes on' in log.read_text(), 20, 'the reason')
+    wait_for(lambda: 'cannot be opened again: Permission denied; the old file stays in use' in log.read_text(), 20, 'the reason')
     wait_for(lambda: 'the new code' in log.read_text(), 20, 'the reload')
     ask(server, 'last')
     wait_for(lambda: [line for line in lines(access) if '?last ' in line], 5, 'a line in the old file')

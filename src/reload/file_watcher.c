@@ -1,10 +1,11 @@
 /*
- * file_watcher.c - has the application been touched since it was loaded?
+ * file_watcher.c - watches the files of the application for changes
  */
 #include "reload/file_watcher.h"
 
 #include "base/hash.h"
 
+#include <assert.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A few hundred stat() calls a second at most: about half a millisecond. Where
+/* At most a few hundred stat() calls a second, about half a millisecond. If
  * there are more files, they take turns. */
 enum { LOOK_EVERY_MS = 1000, SETTLE_MS = 250, OWN_EACH = 300, LIBS_EACH = 100 };
 
@@ -22,7 +23,7 @@ struct watched_file {
     char path[];
 };
 
-/* -- which files --------------------------------------------------------------- */
+/* -- which files ----------------------------------------------------------- */
 
 static bool
 is_library(const char *path)
@@ -43,7 +44,7 @@ append(struct watched_list *l, struct watched_file *f)
 {
     if (l->n == l->cap) {
         size_t cap = l->cap == 0 ? 64 : l->cap * 2;
-        /* Of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
+        /* An array of pointers. NOLINTNEXTLINE(bugprone-sizeof-expression) */
         struct watched_file **v = reallocarray(l->v, cap, sizeof(*v));
         if (v == NULL) {
             return false;
@@ -51,6 +52,7 @@ append(struct watched_list *l, struct watched_file *f)
         l->v = v;
         l->cap = cap;
     }
+    assert(l->n < l->cap);
     l->v[l->n++] = f;
     return true;
 }
@@ -88,6 +90,7 @@ file_watcher_init(struct file_watcher *t, const struct config *config,
     if (config->reload == RELOAD_OFF) {
         return;
     }
+    assert(script == NULL || script[0] == '/');
     if (script == NULL) {
         if (getcwd(folder, sizeof(folder)) == NULL) {
             return;
@@ -121,9 +124,9 @@ file_watcher_fini(struct file_watcher *t)
     memset(t, 0, sizeof(*t));
 }
 
-/* -- looking --------------------------------------------------------------------- */
+/* -- looking --------------------------------------------------------------- */
 
-/* True where one of the next max files has changed. */
+/* True if one of the next max files has changed. */
 static bool
 look(struct watched_list *l, size_t max)
 {
@@ -147,7 +150,8 @@ file_watcher_look(struct file_watcher *t, int64_t now_ms)
     if (now_ms < t->next_ms) {
         return false;
     }
-    /* What is being written may be one file after the other, anywhere. */
+    /* While files are being written, one after the other, look at all of
+     * them. */
     bool changed = look(&t->own, t->unsettled ? t->own.n : OWN_EACH);
     changed |= look(&t->libs, t->unsettled ? t->libs.n : LIBS_EACH);
     bool settled = t->unsettled && !changed;
@@ -161,7 +165,7 @@ file_watcher_pause(const struct file_watcher *t, int64_t now_ms, int max_ms)
 {
     int64_t left = t->next_ms - now_ms;
 
-    /* Only a change is worth waking up for. */
+    /* Only an unsettled change is a reason to wake up. */
     return !t->unsettled || left > max_ms ? max_ms : left < 0 ? 0 : (int)left;
 }
 

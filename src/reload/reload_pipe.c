@@ -1,5 +1,5 @@
 /*
- * reload_pipe.c - names of imported files, from who has Python to who watches
+ * reload_pipe.c - names of imported files, from workers to the file watcher
  */
 #include "reload/reload_pipe.h"
 
@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,8 +18,8 @@
 #include <unistd.h>
 
 enum {
-    CAPACITY = 1 << 20,    /* some thousand names; Linux' limit for everybody */
-    RECORD_MAX = PIPE_BUF, /* what is written whole */
+    CAPACITY = 1 << 20,    /* some thousand names; Linux' limit */
+    RECORD_MAX = PIPE_BUF, /* larger writes may be split */
     READ_SIZE = 1 << 16,
     TELL_MS = 1000
 };
@@ -50,9 +51,9 @@ reload_pipe_close(struct reload_pipe *h)
 
 static const char loads[] = "loads";
 
-/* -- sending ------------------------------------------------------------------- */
+/* -- sending --------------------------------------------------------------- */
 
-/* False where the pipe is full, and stays so until the deadline. */
+/* False: the pipe was full until the deadline. */
 static bool
 send_one(int fd, const struct imports_file *f, int64_t deadline_ms)
 {
@@ -63,13 +64,13 @@ send_one(int fd, const struct imports_file *f, int64_t deadline_ms)
                      (uint64_t)f->stamp.mtime_ns, f->path);
 
     if (n < 0 || (size_t)n >= sizeof record) {
-        return true; /* would not arrive whole: not watched */
+        return true; /* too long for one write: the file is not watched */
     }
     while (write(fd, record, (size_t)n + 1) < 0) {
         struct pollfd p = {.fd = fd, .events = POLLOUT};
         int64_t left = deadline_ms - clock_ms();
         if (errno != EAGAIN && errno != EINTR) {
-            return true; /* nobody reads any more */
+            return true; /* the reader has closed the pipe */
         }
         if (left <= 0) {
             return false;
@@ -104,11 +105,11 @@ void
 reload_pipe_tell_loads(int fd)
 {
     if (fd >= 0 && write(fd, loads, sizeof loads) < 0) {
-        /* Nobody reads any more. */
+        /* The reader has closed the pipe. */
     }
 }
 
-/* -- receiving ------------------------------------------------------------------- */
+/* -- receiving ------------------------------------------------------------- */
 
 static void
 take_record(char *record, struct file_watcher *t)
@@ -143,6 +144,7 @@ take_records(struct reload_pipe *h, struct file_watcher *t)
         }
         at = end + 1;
     }
+    assert(at >= b->data && at <= b->data + b->len);
     buf_consume(b, (size_t)(at - b->data));
 }
 

@@ -7,6 +7,7 @@
 #include "os/log.h"
 #include "process/signals.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,33 +23,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,FILE,...", with the
- * ends of a struct fd_passing, and the device and inode of each listener's file and
- * CONTROL's; all but the first two may be empty. Ours only if the pid is the same. */
+/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,FILE,...".
+ * SEND and RECEIVE are those of struct fd_passing; FILE is the device and inode
+ * of each listener's socket file, and then of CONTROL's. All but the first two
+ * may be empty. The variable counts only if PID is our own. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 enum {
-    CHECKING_MS = 50,      /* between two looks at the checker */
-    RETRY_FIRST_MS = 1000, /* after a check that failed */
-    RETRY_DOUBLED = 6      /* times, at most: a good minute */
+    CHECKING_MS = 50,      /* between two looks at the checking child */
+    RETRY_FIRST_MS = 1000, /* after the first failed check */
+    RETRY_DOUBLED = 6      /* at most so many times: 64 s */
 };
 
-/* For the checker: where to say that it loads, or which files took part in a
- * failure. */
+/* The write end of the reload pipe in the child that checks new code. */
 enum { CHECK_FD = 3 };
 static const char check_name[] = "WSGI_CGI_CHECK_FD";
 static char check_variable[] = "WSGI_CGI_CHECK_FD=3";
 
+/* Written by restart_remember(); the slot of environment under lock. */
 static struct {
     char **argv;
     char **environment; /* copies: the application may change its own */
-    size_t slot;        /* of the environment: for our variable */
+    size_t slot;        /* index in environment, for our variable */
     char exe[PATH_MAX];
     int folder_fd;
-    pthread_mutex_t lock; /* one exec at a time */
+    pthread_mutex_t lock; /* one restart_exec() at a time */
 } origin = {.folder_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* NAME=value, of this very name. */
+/* True for NAME=value with exactly this name. */
 static bool
 is_named(const char *word, const char *name)
 {
@@ -70,11 +72,11 @@ copy_words(char *const *words, size_t room, bool is_environment)
     for (size_t i = 0; copy != NULL && i < n; i++) {
         if (is_environment &&
             (is_named(words[i], variable) || is_named(words[i], check_name))) {
-            continue; /* what an earlier run of the program said to this one */
+            continue; /* from the run before this one */
         }
         copy[k] = strdup(words[i]);
         if (copy[k++] == NULL) {
-            return NULL; /* the process is about to end anyway */
+            return NULL; /* nothing is freed: the process will end */
         }
     }
     return copy;
@@ -118,7 +120,7 @@ read_fd(const char *word)
                : (int)number;
 }
 
-/* "DEVICE.INODE"; it stays zeroes where there is none. */
+/* "DEVICE.INODE"; *ret stays zero if there is none. */
 static void
 read_file(char *word, struct stat *ret)
 {
@@ -133,8 +135,9 @@ read_file(char *word, struct stat *ret)
     }
 }
 
-/* Children of the run before whose end nobody in this one would wait for, as the
- * helper processes of multiprocessing. Those that end later are for the next. */
+/* Children of the run before, such as the helper processes of multiprocessing,
+ * for which nothing in this run would wait. Those that end later wait for the
+ * next. */
 static void
 reap_orphans(void)
 {
@@ -189,7 +192,7 @@ restart_inherited(struct restart_fds *ret)
     free(value);
 }
 
-/* mark stands in front; of -1 it is all there is. */
+/* Adds the mark and the number of fd; only the mark if fd is -1. */
 static int
 add_descriptor(struct buf *b, const char *mark, int fd)
 {
@@ -210,7 +213,7 @@ add_file(struct buf *b, const char *mark, const struct stat *file)
                       (uintmax_t)file->st_ino);
 }
 
-/* The environment again, with the descriptors. */
+/* Puts our variable with the descriptors into the environment. */
 static int
 add_variable(const struct restart_fds *fds)
 {
@@ -246,12 +249,12 @@ add_variable(const struct restart_fds *fds)
     if (e == 0) {
         e = buf_add(&b, "", 1);
     }
-    origin.environment[origin.slot] = b.data; /* given away for good */
+    origin.environment[origin.slot] = b.data; /* never freed */
     return e;
 }
 
-/* Root may have started us where the user we are now may not go: then nothing on
- * the command line is relative to it. */
+/* Root may have started us in a directory that --user may not enter: then no
+ * path of the command line is relative to it. */
 static bool
 may_go_back(void)
 {
@@ -262,6 +265,7 @@ may_go_back(void)
 static int
 execute(const struct restart_fds *fds)
 {
+    assert(fds->nlisteners > 0 && fds->nlisteners <= RESTART_LISTENERS_MAX);
     int e = add_variable(fds);
 
     if (e < 0) {
@@ -275,8 +279,8 @@ execute(const struct restart_fds *fds)
     case STOP_NOW:
         return -EINTR;
     case STOP_GRACEFUL:
-        /* It came just now, when we have left those who wait to connect to the
-         * program after us: it is to serve them, and stop. */
+        /* It has just arrived, but clients already wait for the next run: it
+         * has to serve them before it stops. */
         (void)kill(getpid(), SIGTERM);
         break;
     case STOP_NONE:
@@ -295,10 +299,10 @@ restart_exec(const struct restart_fds *fds)
     return e;
 }
 
-/* -- is the new code any good? ------------------------------------------------------ */
+/* -- checking the new code ------------------------------------------------- */
 
-/* The environment with --check in front of WSGI_CGI_OPTIONS: on the command line
- * it could stand in the way of a #! line's words. NULL: no memory. */
+/* The environment with --check before the other words of WSGI_CGI_OPTIONS: on
+ * the command line it could disturb the words of a #! line. NULL: no memory. */
 static char **
 checking_environment(struct buf *options, bool with_fd)
 {
@@ -335,8 +339,8 @@ checking_environment(struct buf *options, bool with_fd)
     return env;
 }
 
-/* The program with --check, in the folder it was started in. The control thread
- * blocks all signals; its child must not. 0 or -errno. */
+/* Runs the program with --check in its first working directory. The control
+ * thread blocks all signals; the child must not. 0 or -errno. */
 static int
 spawn_checker(int tell_fd, pid_t *ret_pid)
 {
@@ -358,14 +362,14 @@ spawn_checker(int tell_fd, pid_t *ret_pid)
     (void)posix_spawnattr_setsigmask(&attr, &none);
     (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
     if (posix_spawn_file_actions_init(&files) == 0) {
-        if (null >= 0) { /* else it goes where ours does: to the log */
+        if (null >= 0) { /* else its output goes to the log, as ours does */
             (void)posix_spawn_file_actions_adddup2(&files, null, STDOUT_FILENO);
         }
         if (may_go_back()) {
             (void)posix_spawn_file_actions_addfchdir_np(&files,
                                                         origin.folder_fd);
         }
-        /* After that: it may stand where the folder does. */
+        /* After fchdir: the directory may be descriptor 3. */
         if (tell_fd >= 0) {
             (void)posix_spawn_file_actions_adddup2(&files, tell_fd, CHECK_FD);
         }
@@ -401,7 +405,7 @@ restart_check_bind(int check_fd)
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (poll(&p, 1, 0) > 0 && (p.revents & POLLERR) != 0) {
-        (void)raise(SIGKILL); /* it had ended before */
+        (void)raise(SIGKILL); /* the parent had ended already */
     }
 }
 
@@ -416,7 +420,8 @@ restart_init(struct restart *r, const struct config *config)
 void
 restart_cancel(struct restart *r)
 {
-    /* Where it is not ours any more the number may be somebody else's. */
+    /* If it is no longer our child, its number may belong to another
+     * process. */
     if (r->checker > 0 && waitpid(r->checker, NULL, WNOHANG) == 0) {
         (void)kill(r->checker, SIGKILL);
         (void)waitpid(r->checker, NULL, 0);
@@ -449,11 +454,12 @@ restart_pause(const struct restart *r, int64_t now_ms, int max_ms)
 
 enum verdict { CHECK_RUNS, CHECK_LOADS, CHECK_FAILS };
 
-/* The application may ignore SIGCHLD, or wait for any child: then nobody gets the
- * exit status, and what the checker has said before counts. */
+/* The application may ignore SIGCHLD or wait for any child. Then we do not get
+ * the exit status, and what the checking child has sent counts. */
 static enum verdict
 verdict(struct restart *r)
 {
+    assert(r->checker > 0);
     int status = 0;
     pid_t pid = waitpid(r->checker, &status, WNOHANG);
 
@@ -482,7 +488,7 @@ verdict(struct restart *r)
                                                          : CHECK_FAILS;
 }
 
-/* At growing intervals. */
+/* Plans the next check, after a time that doubles with each failure. */
 static void
 try_again(struct restart *r, int64_t now_ms, const char *what, const char *why)
 {
@@ -500,9 +506,11 @@ try_again(struct restart *r, int64_t now_ms, const char *what, const char *why)
 static void
 check(struct restart *r, int64_t now_ms)
 {
+    assert(r->checker == 0 && r->told.read_fd < 0);
     int e = reload_pipe_open(&r->told);
     if (e < 0) {
-        log_warning("the new code cannot tell what it imports: %s",
+        log_warning("the names of the files that the new code imports are not "
+                    "known: %s",
                     strerror(-e));
     }
     e = spawn_checker(r->told.write_fd, &r->checker);
@@ -514,8 +522,8 @@ check(struct restart *r, int64_t now_ms)
     }
 }
 
-/* A limit that was reached stays so: what does not load now may later. New code
- * has to be touched first. */
+/* A limit that has been reached remains a reason to restart, so we try again.
+ * New code has to change first. */
 static void
 fail(struct restart *r, int64_t now_ms)
 {
@@ -535,7 +543,7 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         config->reload != RELOAD_OFF && file_watcher_look(&r->watcher, now_ms);
 
     if (asked || touched) {
-        restart_cancel(r); /* what it has loaded is old already */
+        restart_cancel(r); /* the code that it checks is old already */
         r->due = r->new_code = true;
         r->failures = 0;
         r->next_ms = 0;

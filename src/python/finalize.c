@@ -1,8 +1,8 @@
 /*
- * finalize.c - the end of Python without Py_FinalizeEx, with nothing lost
+ * finalize.c - ends Python without Py_FinalizeEx(), with nothing lost
  *
- * The steps of Py_FinalizeEx that a program can notice, in its order. What it
- * does besides, taking the interpreter apart, only costs time.
+ * This does, in the same order, those steps of Py_FinalizeEx() that a program
+ * can notice. The rest, which takes the interpreter apart, only costs time.
  */
 #include "python/finalize.h"
 
@@ -10,7 +10,7 @@
 
 enum { WRITER_TYPES = 3 };
 
-/* Calls module.name(), where the module is imported already. */
+/* Calls module.name() if the module has been imported. */
 static void
 call_if_imported(const char *module, const char *name)
 {
@@ -33,12 +33,13 @@ flush(PyObject *writer)
 {
     PyObject *r = PyObject_CallMethod(writer, "flush", NULL);
     if (r == NULL) {
-        PyErr_Clear(); /* closed, or nobody reads it any more */
+        PyErr_Clear(); /* closed, or the reader is gone */
     }
     Py_XDECREF(r);
 }
 
-/* The standard library's own writers; a type that is not found stays NULL. */
+/* Finds the standard library's writer types; a type that is missing stays NULL.
+ * New references. */
 static void
 find_writer_types(PyObject *types[WRITER_TYPES])
 {
@@ -60,7 +61,8 @@ struct writer_search {
     PyObject *found;
 };
 
-/* Must not run a collection: appending to a list does not. */
+/* Called during a walk of the collector's lists, so it must not start a
+ * collection; appending to a list does not. */
 static int
 visit_object(PyObject *o, void *arg)
 {
@@ -84,7 +86,7 @@ find_writers(PyObject *types[WRITER_TYPES])
     return v.found;
 }
 #else
-/* Every object there is; flush_writers() picks. */
+/* All objects; flush_writers() picks the writers. */
 static PyObject *
 find_writers(UNUSED PyObject *types[WRITER_TYPES])
 {
@@ -106,7 +108,7 @@ flush_writers(void)
     for (int t = 0; t < WRITER_TYPES; t++) {
         Py_ssize_t n = found == NULL ? 0 : PyList_GET_SIZE(found);
         for (Py_ssize_t i = 0; i < n && i < PyList_GET_SIZE(found); i++) {
-            PyObject *o = PyList_GET_ITEM(found, i);
+            PyObject *o = PyList_GET_ITEM(found, i); /* borrowed: found's */
             if ((PyObject *)Py_TYPE(o) == types[t]) {
                 flush(o);
             }
@@ -115,7 +117,8 @@ flush_writers(void)
     }
 }
 
-/* These two may be anything with a flush(), so the search misses them. */
+/* sys.stdout and sys.stderr may be any object with a flush(), so
+ * flush_writers() would miss them. */
 static void
 flush_standard(void)
 {
@@ -139,15 +142,16 @@ finalize_flush(void)
 }
 
 void
-finalize_python(bool with_threads)
+finalize_python(bool join_threads)
 {
     ASSERT_GIL();
     PyErr_Clear();
-    if (with_threads) {
+    if (join_threads) {
         call_if_imported("threading", "_shutdown");
     }
     call_if_imported("atexit", "_run_exitfuncs");
-    /* Frozen objects are not listed before 3.13; sys.stdout may be one. */
+    /* Before 3.13 the collector does not list frozen objects, and sys.stdout
+     * may be one. */
     call_if_imported("gc", "unfreeze");
     finalize_flush();
 }

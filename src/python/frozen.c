@@ -1,5 +1,5 @@
 /*
- * frozen.c - modules of the standard library that are part of the program
+ * frozen.c - modules of the standard library that are built into the program
  */
 #include "python/frozen.h"
 

@@ -1,12 +1,16 @@
 /*
- * frozen.h - modules of the standard library that are part of the program
+ * frozen.h - modules of the standard library that are built into the program
  *
- * What:      encodings, its aliases and UTF-8: the only files that Python itself
- *            reads at every start. Bytecode made at build time, where libpython
- *            is part of the program as well and from 3.11 on; else nothing.
- * Owner:     static.                                    Lifetime: the process.
- * Threads:   main, before Python is initialised.              GIL: not needed.
- * Errors:    none.                                              Blocks: never.
+ * What:      encodings, encodings.aliases and encodings.utf_8, the only files
+ *            that Python itself reads at every start. Their bytecode is made at
+ *            build time, if libpython is static and Python is 3.11 or later;
+ *            otherwise nothing is built in.
+ * Owner:     static data.
+ * Lifetime:  the process.
+ * Threads:   the main thread, before Python is initialised.
+ * GIL:       not needed.
+ * Errors:    none.
+ * Blocks:    never.
  */
 #ifndef PYTHON_FROZEN_H
 #define PYTHON_FROZEN_H

@@ -1,5 +1,5 @@
 /*
- * gil_task.c - something small to be done with the GIL, which nobody waits for
+ * gil_task.c - a short function that runs with the GIL in a thread of its own
  */
 #include "python/gil_task.h"
 
@@ -25,6 +25,7 @@ task_main(void *arg)
     log_set_patience(0);
     PyGILState_STATE gil = PyGILState_Ensure();
     if (change_state(task, GIL_TASK_WAITING, GIL_TASK_RUNNING)) {
+        assert(task->fn != NULL);
         task->fn();
         assert(!PyErr_Occurred());
     }

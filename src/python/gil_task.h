@@ -1,15 +1,17 @@
 /*
- * gil_task.h - something small to be done with the GIL, which nobody waits for
+ * gil_task.h - a short function that runs with the GIL in a thread of its own
  *
- * What:      a thread made for it takes the GIL, calls a function, and ends. A C
- *            extension may hold the GIL for any time: until the function has
- *            begun whoever asked can drop the task.
- * Owner:     whoever asks; a struct gil_task lives as long as the process, since a
- *            dropped one's thread still looks at it.
- * Threads:   all of this in one thread; the function in the one made for it, with
- *            the signal mask of whoever asked.
- * GIL:       not held by the caller; held by the function.
- * Errors:    0 or -errno.                                        Blocks: never.
+ * What:      starts a thread that takes the GIL, calls the function and ends;
+ *            the caller does not wait. A C extension may hold the GIL for any
+ *            length of time: until the function has begun, the caller can
+ *            cancel the task.
+ * Owner:     the caller. A struct gil_task must live as long as the process,
+ *            because the thread of a cancelled task still reads it.
+ * Threads:   one thread calls all functions below; the task's function runs in
+ *            its own thread, with the caller's signal mask.
+ * GIL:       not held by the caller; held by the task's function.
+ * Errors:    0 or -errno.
+ * Blocks:    never.
  */
 #ifndef PYTHON_GIL_TASK_H
 #define PYTHON_GIL_TASK_H
@@ -20,22 +22,26 @@
 
 enum gil_task_state {
     GIL_TASK_IDLE,
-    GIL_TASK_WAITING, /* for the GIL */
+    GIL_TASK_WAITING, /* its thread waits for the GIL */
     GIL_TASK_RUNNING,
-    GIL_TASK_CANCELLED /* its thread still waits for the GIL, to do nothing */
+    /* its thread still waits for the GIL, and will do nothing */
+    GIL_TASK_CANCELLED
 };
 
 struct gil_task {
+    /* The caller sets WAITING and CANCELLED, the task's thread RUNNING and
+     * IDLE. */
     _Atomic(enum gil_task_state) state;
-    void (*fn)(void);
+    void (*fn)(void); /* the caller writes it while IDLE */
 };
 
-/* IDLE -> WAITING -> RUNNING -> IDLE. -EBUSY where it is not IDLE. */
+/* IDLE -> WAITING -> RUNNING -> IDLE. 0, -EBUSY if the task is not IDLE, or
+ * another -errno if no thread can be started. */
 CHECK_RESULT int gil_task_begin(struct gil_task *task, void (*fn)(void));
 
 enum gil_task_state gil_task_state(struct gil_task *task);
 
-/* True: it had not begun and will not. */
+/* True if the function had not begun; it will not run. */
 CHECK_RESULT bool gil_task_cancel(struct gil_task *task);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * interp.c - the embedded Python: start and end
+ * interp.c - the embedded Python interpreter: start and end
  */
 #include "python/interp.h"
 
@@ -23,12 +23,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* With several threads: how long one may compute while another waits. Python's
- * own 5 ms add as much to every short request beside a busy one. */
+/* How long one of several threads may compute while another one waits. Python's
+ * own 5 ms would delay every short request beside a busy one by as much. */
 #define SWITCH_INTERVAL_S 0.0005
 
-/* The interpreter and --venv, found at the first question since --chdir may
- * change what a relative path means. */
+/* The executable and --venv, found by the first call of find_executable():
+ * later, --chdir may have changed what a relative path means. The main thread
+ * writes all of these, before other threads exist. */
 static char executable[PATH_MAX];
 static char venv_dir[PATH_MAX];
 static PyThreadState *main_state;
@@ -40,7 +41,7 @@ static bool utf8_mode;
 #define FREE_THREADED ""
 #endif
 
-/* -- before Python ---------------------------------------------------------- */
+/* -- before Python --------------------------------------------------------- */
 
 /* Fills in executable and venv_dir. 0 or -errno. */
 static int
@@ -96,7 +97,7 @@ const char *
 interp_version(void)
 {
     static char version[128];
-    /* The library's own word: a shared one may be newer than our headers. */
+    /* Ask the library: a shared one may be newer than the headers. */
     const char *whole = Py_GetVersion();
     (void)snprintf(version, sizeof(version), "%.*s, %s libpython%s",
                    (int)strcspn(whole, " "), whole,
@@ -104,7 +105,7 @@ interp_version(void)
     return version;
 }
 
-/* -- start -------------------------------------------------------------------- */
+/* -- start ----------------------------------------------------------------- */
 
 static PyStatus
 preinit(void)
@@ -112,13 +113,13 @@ preinit(void)
     PyPreConfig pre;
     PyPreConfig_InitPythonConfig(&pre);
     pre.parse_argv = 0;
-    /* File names and standard streams are UTF-8 in every locale, as a web
-     * server's children mostly have none. Set here, it would beat the variable
-     * that exists for people who want it otherwise. */
+    /* Use UTF-8 for file names and standard streams in every locale, because
+     * most web servers start their children without one. Setting it here would
+     * override PYTHONUTF8, by which a user can say otherwise. */
     const char *utf8 = getenv("PYTHONUTF8");
     utf8_mode = utf8 == NULL || strcmp(utf8, "0") != 0;
     pre.utf8_mode = utf8_mode;
-    /* Would put LC_CTYPE into os.environ, and so into environ. */
+    /* Coercion would put LC_CTYPE into os.environ, and so into environ. */
     pre.coerce_c_locale = 0;
 #if HAS_ASAN
     /* pymalloc's arenas hide leaks and overruns from the sanitizer. */
@@ -128,9 +129,10 @@ preinit(void)
 }
 
 #ifdef Py_GIL_DISABLED
-/* Our code needs the GIL: objects expire under it, and what threads share is
- * changed under it. Python would put it on by itself, with a warning, when it
- * imports our module; where PYTHON_GIL=0 is set it would not. */
+/* This program relies on the GIL: it protects the data that threads share, and
+ * the moment when the objects of a request expire. Python itself turns the GIL
+ * on, with a warning, when it imports our module, but not if PYTHON_GIL=0 is
+ * set. */
 static PyStatus
 init_with_gil(PyConfig *c)
 {
@@ -145,7 +147,7 @@ init_with_gil(PyConfig *c)
     if (!is_hidden || PyStatus_Exception(s)) {
         return s;
     }
-    /* For programs that the application starts, it is there again. */
+    /* Restore it for programs that the application starts. */
     CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("os");
     CLEANUP(py_clear)
     PyObject *env = os == NULL ? NULL : PyObject_GetAttrString(os, "environ");
@@ -183,7 +185,8 @@ init(const struct config *config, const char *script)
     if (config->debug) {
         c.faulthandler = 1;
     }
-    /* Both, or the first python3 on PATH would be asked where its library is. */
+    /* Set both, or Python would look for its library beside the first python3
+     * on PATH. */
     PyStatus s = PyConfig_SetBytesString(&c, &c.program_name, executable);
     if (!PyStatus_Exception(s)) {
         s = PyConfig_SetBytesString(&c, &c.executable, executable);
@@ -198,8 +201,8 @@ init(const struct config *config, const char *script)
     return s;
 }
 
-/* What threading remembers as the main thread is the one that imports it, and
- * a request thread may not be that. */
+/* threading takes the thread that imports it first for the main thread. Import
+ * it here, so that it is not a request thread. */
 static int
 prepare_threads(void)
 {
@@ -214,10 +217,10 @@ prepare_threads(void)
     return r == NULL ? -1 : python_fork_register_hook();
 }
 
-/* site reads .pth files as text of the locale, which is ASCII where a web server
- * has none for its children: one letter of a folder's name that is not would then
- * be the end of every request. Read as UTF-8 they are what they are in python3.
- * For this thread only; NULL: nothing is changed. */
+/* site reads .pth files in the encoding of the locale, which is ASCII when a
+ * web server sets none. Then one non-ASCII letter in a path would make every
+ * request fail. Read them as UTF-8, as python3 does. Changes this thread's
+ * locale only. Returns what restore_ctype() takes; 0 if nothing was changed. */
 static locale_t
 use_utf8_ctype(const struct config *config)
 {
@@ -253,11 +256,13 @@ set_up(const struct config *config, const struct interp_hooks *hooks)
     return config->threads > 1 ? prepare_threads() : 0;
 }
 
+/* The current exception, and a line about it. */
 static void
 print_set_up_error(void)
 {
+    assert(PyErr_Occurred());
     if (PyErr_ExceptionMatches(PyExc_SystemExit)) {
-        PyErr_WriteUnraisable(NULL); /* PyErr_Print() would obey it */
+        PyErr_WriteUnraisable(NULL); /* PyErr_Print() would exit */
     }
     else {
         PyErr_Print();
@@ -269,6 +274,7 @@ int
 interp_start(const struct config *config, const char *script,
              const struct interp_hooks *hooks)
 {
+    assert(main_state == NULL && !Py_IsInitialized());
     int r = find_executable(config);
     if (r < 0) {
         log_error("--venv %s: %s", config->venv, strerror(-r));
@@ -285,6 +291,7 @@ interp_start(const struct config *config, const char *script,
         s = init(config, script);
     }
     r = PyStatus_Exception(s) ? 0 : set_up(config, hooks);
+    assert(PyStatus_Exception(s) || (r < 0) == (PyErr_Occurred() != NULL));
     restore_ctype(utf8);
     if (PyStatus_Exception(s)) {
         /* Py_ExitStatusException() would end the process with its own text. */
@@ -300,17 +307,17 @@ interp_start(const struct config *config, const char *script,
     return 0;
 }
 
-/* -- end ---------------------------------------------------------------------- */
+/* -- end ------------------------------------------------------------------- */
 
 static void
-finish(bool with_threads)
+finish(bool join_threads)
 {
     if (main_state == NULL) {
         return;
     }
     PyEval_RestoreThread(main_state);
     main_state = NULL;
-    finalize_python(with_threads);
+    finalize_python(join_threads);
     (void)fflush(NULL);
 }
 

@@ -1,5 +1,5 @@
 /*
- * prefault.c - memory that is there before it is touched
+ * prefault.c - memory that is mapped before it is touched
  */
 #include "python/prefault.h"
 
@@ -20,10 +20,11 @@ enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14; before: EINVAL */
 #endif
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define CHUNK (2 * HUGE_PAGE) /* of addresses; memory as it is touched */
+/* address space; memory is used as it is touched */
+#define CHUNK (2 * HUGE_PAGE)
 
-/* False where pages have another size, and the huge ones are huge indeed; and
- * where each byte of addresses counts. */
+/* False if pages are not 4 KiB, since huge pages are then far larger than 2
+ * MiB, and if the address space or the data is limited. */
 static bool
 may_be_huge(void)
 {
@@ -35,7 +36,7 @@ may_be_huge(void)
            getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur == RLIM_INFINITY;
 }
 
-/* Room that starts at a huge page. NULL: there is none. */
+/* Maps address space that starts at a huge page. NULL if there is none. */
 static char *
 map_huge(size_t size)
 {
@@ -45,6 +46,7 @@ map_huge(size_t size)
     if (p == MAP_FAILED) {
         return NULL;
     }
+    assert(size % (size_t)sysconf(_SC_PAGESIZE) == 0);
     size_t before = -(uintptr_t)p & (HUGE_PAGE - 1);
     if (before > 0) {
         (void)munmap(p, before);
@@ -54,17 +56,18 @@ map_huge(size_t size)
     return p + before;
 }
 
-/* -- the program's data ----------------------------------------------------- */
+/* -- the program's data ---------------------------------------------------- */
 
-/* AddressSanitizer has objects of its own between ours, not to be read. */
+/* AddressSanitizer keeps redzones between our objects, which must not be
+ * read. */
 #if WSGI_CGI_LINK_STATIC && !HAS_ASAN
-/* Given by the linker.
+/* Defined by the linker.
  * NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 extern char __data_start[], edata[];
 
-/* A copy in pieces of a huge page takes the place of the data, in one step of the
- * kernel. False: nothing has changed. (A kernel without memory for a table might
- * fail half way, and that would be the end: it is at a process's start.) */
+/* Replaces the data by a copy in part of a huge page, in one system call.
+ * False: nothing has changed. (A kernel without memory for a page table might
+ * fail half way, which would end the process; but it has only just started.) */
 static bool
 move_data(char *from, size_t size)
 {
@@ -73,7 +76,7 @@ move_data(char *from, size_t size)
     if (to == NULL) {
         return false;
     }
-    /* Where there are no huge pages: all the small ones in one call. */
+    /* Without huge pages this maps all the small ones in one call. */
     (void)madvise(to, size, MADV_POPULATE_WRITE);
     memcpy(to, from, size);
     bool moved = mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) !=
@@ -101,14 +104,15 @@ prefault_data(UNUSED bool is_for_one_request)
 }
 #endif
 
-/* -- arenas ------------------------------------------------------------------- */
+/* -- arenas ---------------------------------------------------------------- */
 
-/* The size of the first is that of all which come from chunks. Python asks for
- * others, too: the stacks of its frames. */
+/* Memory for Python's arenas, under lock. All arenas that come from chunks have
+ * the size of the first one; Python also asks for other sizes, for the stacks
+ * of its frames. */
 static struct {
-    pthread_mutex_t lock; /* interpreters with a GIL of their own share us */
+    pthread_mutex_t lock; /* interpreters with a GIL of their own share it */
     size_t size;
-    char *next, *end; /* what is left of a chunk */
+    char *next, *end; /* the unused rest of the last chunk */
     struct free_arena {
         struct free_arena *next;
     } * given_back;
@@ -134,6 +138,7 @@ cut_from_chunk(size_t size)
         arenas.next = chunk;
         arenas.end = chunk + CHUNK;
     }
+    assert((size_t)(arenas.end - arenas.next) >= size);
     arenas.next += size;
     return arenas.next - size;
 }
@@ -169,6 +174,7 @@ arena_free(UNUSED void *ctx, void *p, size_t size)
         (void)munmap(p, size);
     }
     else {
+        assert(size >= sizeof(*a));
         a->next = arenas.given_back;
         arenas.given_back = a;
     }
@@ -192,17 +198,18 @@ prefault_arenas(void)
 {
     PyObjectArenaAllocator a = {NULL, arena_alloc, arena_free};
 
-    /* A fork by one thread while another holds the lock would leave it locked. */
+    /* Without these handlers a fork while another thread holds the lock would
+     * leave it locked in the child. */
     if (may_be_huge() &&
         pthread_atfork(lock_arenas, unlock_arenas, unlock_arenas) == 0) {
         PyObject_SetArenaAllocator(&a);
     }
 }
 
-/* -- malloc() ------------------------------------------------------------------- */
+/* -- malloc() -------------------------------------------------------------- */
 
-/* The C library raises both of its limits when something is freed that had a
- * mapping of its own, and goes on adapting them; mallopt() would end that. */
+/* The C library raises both limits when a block that has a mapping of its own
+ * is freed, and goes on adapting them; mallopt() would turn that off. */
 void
 prefault_heap(void)
 {

@@ -1,38 +1,42 @@
 /*
- * prefault.h - memory that is there before it is touched
+ * prefault.h - memory that is mapped before it is touched
  *
- * What:      a page fault costs more than a microsecond on a virtual machine, and
- *            the start of Python is some 800 of them. The program's data comes in
- *            one go; a process that answers one request has that data and Python's
- *            arenas in huge pages (Linux: transparent, 2 MiB), where the system
- *            lets it: `never` in /sys/kernel/mm/transparent_hugepage/enabled
- *            means small ones. It has up to 3 MiB more of memory for that. A
- *            process that stays takes small pages, and so does one that is
- *            limited (ulimit -v, -d): there it may need the room for other things.
+ * What:      a page fault costs more than a microsecond on a virtual machine,
+ *            and starting Python causes some 800 of them. This maps the
+ *            program's data in one system call. A process that answers one
+ *            request also gets this data and Python's arenas in huge pages
+ *            (transparent, 2 MiB) if the system allows it: `never` in
+ *            /sys/kernel/mm/transparent_hugepage/enabled means small pages.
+ *            Huge pages take up to 3 MiB more memory. A process that stays uses
+ *            small pages, and so does one whose address space or data is
+ *            limited (ulimit -v, -d).
  * Owner:     the process.
- * Threads:   before any is started; Python asks for arenas from any of them.
+ * Threads:   call these before other threads start; Python then asks for arenas
+ *            from any thread.
  * GIL:       not needed.
- * Errors:    none: what cannot be had faults in page by page.
- * Blocks:    never, but for the kernel finding a huge page.
+ * Errors:    none: memory that cannot be mapped early faults in page by page.
+ * Blocks:    only while the kernel looks for a huge page.
  */
 #ifndef PYTHON_PREFAULT_H
 #define PYTHON_PREFAULT_H
 
 #include <stdbool.h>
 
-/* Early in main(), before anything else touches it: the program's writable data.
- * Only where libpython is static, whose types and frozen modules are 1.1 MiB of
- * it. What options say is not known yet: a process that has a request's variables
- * is taken for one of one request, unless its descriptor 0 listens. */
+/* Maps the program's writable data. Call it early in main(), before anything
+ * touches that data. Only for a static libpython, whose types and frozen
+ * modules are 1.1 MiB of it. Options are not parsed yet, so the caller guesses
+ * is_for_one_request: true for a process that has a request's variables and
+ * whose descriptor 0 does not listen. */
 void prefault_data(bool is_for_one_request);
 
-/* Before Python is initialised, for one request: where its objects will be.
- * What Python gives back is kept for its next arena. */
+/* Maps the memory for Python's objects, for one request. Call it before Python
+ * is initialised. Arenas that Python frees are kept for its next ones. */
 void prefault_arenas(void);
 
-/* For a process that stays: glibc's malloc() keeps up to 2 MiB at the top of each
- * of its arenas for the next request, where it would give back to the kernel what
- * is beyond 128 KiB, after each. Others do as they do. */
+/* For a process that stays: makes glibc's malloc() keep up to 2 MiB at the
+ * top of each of its arenas for the next request. By default it returns what
+ * is beyond 128 KiB to the kernel after each one. No effect on other C
+ * libraries. */
 void prefault_heap(void);
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * python.h - <Python.h> and what CPython 3.9 to 3.14 spell differently
+ * python.h - <Python.h>, and what CPython 3.9 to 3.14 spell differently
  *
- * What:      the only include of <Python.h>: later versions' names for earlier
- *            ones, scope cleanup for references, exceptions as objects.
- * Threads:   any.                                    GIL: held, for everything.
- * Errors:    CPython's convention.                                Blocks: never.
+ * What:      the only include of <Python.h>: gives earlier versions the names
+ *            of later ones; adds scope cleanup for references.
+ * Threads:   any.
+ * GIL:       held, for everything.
+ * Errors:    CPython's convention.
+ * Blocks:    never.
  */
 #ifndef PYTHON_PYTHON_H
 #define PYTHON_PYTHON_H
@@ -83,7 +85,8 @@ PyErr_SetRaisedException(PyObject *exc)
 #define Py_T_PYSSIZET T_PYSSIZET
 #define Py_T_OBJECT_EX T_OBJECT_EX
 #define Py_READONLY READONLY
-/* Strings of the old wchar_t API get their compact form only when asked. */
+/* Strings made by the old wchar_t API have no compact form until
+ * PyUnicode_READY() makes it. */
 #define py_unicode_ready(O) PyUnicode_READY(O)
 #else
 #define py_unicode_ready(O) 0
@@ -94,8 +97,8 @@ PyErr_SetRaisedException(PyObject *exc)
     _PyObject_LookupAttr((O), (NAME), (RET))
 #endif
 
-/* The version as it is in the names of folders, such as "3.13", or "3.13t" for
- * a free-threaded Python, which has folders of its own. */
+/* The version as the names of folders spell it: "3.13", or "3.13t" for a
+ * free-threaded Python, which has folders of its own. */
 #define PYTHON_STRING_(X) #X
 #define PYTHON_STRING(X) PYTHON_STRING_(X)
 #ifdef Py_GIL_DISABLED
@@ -107,17 +110,20 @@ PyErr_SetRaisedException(PyObject *exc)
 #define PYTHON_MINOR PYTHON_STRING(PY_MINOR_VERSION)
 #define PYTHON_X_Y PYTHON_MAJOR "." PYTHON_MINOR PYTHON_ABI_THREAD
 
-/* First statement of a function that needs the GIL and is called from afar. */
+/* The first statement of a function that needs the GIL and has callers in other
+ * files. */
 #define ASSERT_GIL() assert(PyGILState_Check())
 
-/* CLEANUP(py_clear) PyObject *x = ...: a reference that ends with its scope. */
+/* CLEANUP(py_clear) PyObject *x = ...: the reference is dropped at the end of
+ * the scope. */
 static inline void
 py_clear(PyObject **o)
 {
     Py_CLEAR(*o);
 }
 
-/* Hands a reference over: return py_steal(&x). */
+/* Moves the reference out of *o, so that no cleanup drops it: return
+ * py_steal(&x). */
 static inline PyObject *
 py_steal(PyObject **o)
 {
@@ -126,9 +132,10 @@ py_steal(PyObject **o)
     return taken;
 }
 
-/* An attribute; for what requests do. CPython remembers which names it has looked up
- * in a type, by their address: of a str that is made for each time, as
- * PyObject_GetAttrString() does, it would keep thousands. */
+/* PyObject_GetAttr() by a C string, for the request path. CPython caches
+ * attribute lookups of a type by the address of the name and keeps the name
+ * alive: PyObject_GetAttrString(), which makes a new str for each call, would
+ * fill that cache with thousands of them. New reference. */
 static inline PyObject *
 py_attr(PyObject *o, const char *name)
 {
@@ -137,7 +144,8 @@ py_attr(PyObject *o, const char *name)
     return key == NULL ? NULL : PyObject_GetAttr(o, key);
 }
 
-/* The same for a method that is called, with an argument or NULL for none. */
+/* Calls a method in the same way, with one argument, or none for NULL. New
+ * reference. */
 static inline PyObject *
 py_call(PyObject *o, const char *name, PyObject *argument)
 {

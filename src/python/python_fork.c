@@ -1,6 +1,7 @@
 /*
- * python_fork.c - Python around a fork(): of workers by the zygote, and of children by
- * the application
+ * python_fork.c - Python before and after fork()
+ *
+ * Of workers, by the zygote; and of children, by the application.
  */
 #include "python/python_fork.h"
 
@@ -10,10 +11,11 @@
 
 #include <stdio.h>
 
+/* From python_fork_begin() to the end of the fork; the main thread's. */
 static PyGILState_STATE gil;
 
-/* "Thread-1 (poll), flusher": all but the current one; NULL is none, or an
- * exception. */
+/* The names of all threads but the current one, such as "Thread-1 (poll),
+ * flusher". NULL if there are none, or with an exception. */
 static PyObject *
 names_of_other_threads(PyObject *threading)
 {
@@ -41,7 +43,7 @@ names_of_other_threads(PyObject *threading)
 static void
 warn_about_threads(void)
 {
-    /* Borrowed; nobody has imported it: there are no threads. */
+    /* Borrowed. If threading has not been imported there are no threads. */
     PyObject *threading =
         PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
     CLEANUP(py_clear)
@@ -76,7 +78,7 @@ python_fork_prepare(void)
 
     warn_about_threads();
     call_gc("collect");
-    finalize_flush(); /* frozen objects would not be found any more */
+    finalize_flush(); /* frozen objects could not be found */
     call_gc("freeze");
     PyGILState_Release(state);
 }
@@ -86,6 +88,7 @@ python_fork_begin(void (*flush)(void))
 {
     gil = PyGILState_Ensure();
     flush();
+    assert(!PyErr_Occurred());
     (void)fflush(NULL);
     PyOS_BeforeFork();
 }
@@ -93,13 +96,14 @@ python_fork_begin(void (*flush)(void))
 void
 python_fork_in_parent(void)
 {
+    ASSERT_GIL();
     PyOS_AfterFork_Parent();
     PyGILState_Release(gil);
 }
 
-/* Processes that multiprocessing has started are the parent's. At its end a child
- * would terminate them as its own; multiprocessing lets its own children forget
- * them in this way, too. */
+/* Child processes of multiprocessing belong to the parent. At its end a forked
+ * child would terminate them as its own; multiprocessing makes its own children
+ * forget them in the same way. */
 static void
 forget_child_processes(void)
 {
@@ -122,9 +126,9 @@ python_fork_in_child(void)
     PyGILState_Release(gil);
 }
 
-/* -- children of the application ------------------------------------------------ */
+/* -- children of the application ------------------------------------------- */
 
-/* What threading makes of a main thread, as far as its end looks at it. */
+/* Makes thread what threading._shutdown() expects of the main thread. */
 static int
 become_main_thread(PyObject *thread, PyObject *main_type)
 {
@@ -140,18 +144,17 @@ become_main_thread(PyObject *thread, PyObject *main_type)
     }
     set_lock = PyObject_GetAttrString(thread, "_set_tstate_lock");
     if (set_lock == NULL) {
-        PyErr_Clear(); /* a version that has no such lock */
+        PyErr_Clear(); /* later versions have no such lock */
         return 0;
     }
     r = PyObject_CallNoArgs(set_lock);
     return r == NULL ? -1 : 0;
 }
 
-/* In a child the thread that forked is the main thread. Where threading had not
- * started it, as a request thread of ours, its object is one of _DummyThread,
- * which lacks the lock that threading._shutdown() asserts to be there:
- * multiprocessing's children then end with exit code 1. Later versions of
- * CPython do what is done here themselves. */
+/* In a child the thread that forked is the main thread. If threading did not
+ * start it, as with a request thread, its object is a _DummyThread, which lacks
+ * the lock that threading._shutdown() asserts: children of multiprocessing
+ * would end with exit code 1. Later versions of CPython do the same as this. */
 static PyObject *
 after_fork_in_child(UNUSED PyObject *self, UNUSED PyObject *none)
 {

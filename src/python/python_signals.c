@@ -1,10 +1,10 @@
 /*
- * python_signals.c - the program's signals, as Python's signal module shows them
+ * python_signals.c - how Python's signal module shows the program's signals
  *
- * Python calls a callable when its main thread next runs Python code, and ours
- * may wait for requests for hours. So it is not enough that our callable is put
- * back: the handler in C has to be. _signal.signal is what signal.signal() and
- * all that stands on it call, and we stand in its place.
+ * Python calls a callable when its main thread next runs Python code, but ours
+ * may wait hours for requests. So it is not enough to install our callable
+ * again: the handler in C has to be installed. signal.signal() and everything
+ * built on it call _signal.signal, which this file replaces.
  */
 #include "python/python_signals.h"
 
@@ -15,17 +15,16 @@
 
 enum { SIGNALS_MAX = 16 };
 
+/* Protected by the GIL, as all variables below. */
 struct known_signal {
     int number;
-    PyObject
-        *replacement; /* what Python has for it, kept for ever: a callable, or
-                     * SIG_IGN */
+    /* What Python has for it, kept for ever: a callable, or SIG_IGN. */
+    PyObject *replacement;
     void (*restore)(int number);
 };
-
 static struct known_signal known[SIGNALS_MAX];
 static size_t nknown;
-static PyObject *python_signal; /* the true _signal.signal */
+static PyObject *python_signal; /* the original _signal.signal */
 static const struct python_signals *program;
 
 static struct known_signal *
@@ -39,15 +38,16 @@ find(long number)
     return NULL;
 }
 
-/* -- what Python calls ------------------------------------------------------------ */
+/* -- what Python calls ----------------------------------------------------- */
 
-/* By Python, for a signal that came while its program handler was in place; or by a
- * handler of the application that passes on what it got. */
+/* Python calls it for a signal that came while Python's own handler was
+ * installed; or a handler of the application calls it to pass a signal on. */
 static PyObject *
 on_python_signal(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
     long number = n == 2 ? PyLong_AsLong(args[0]) : -1;
 
+    assert(program != NULL);
     if (PyErr_Occurred()) {
         return NULL;
     }
@@ -68,7 +68,7 @@ is_default(PyObject *handler)
     return PyLong_Check(handler) && PyObject_IsTrue(handler) == 0;
 }
 
-/* signal(signalnum, handler). Never SIG_DFL in between: a signal that comes in
+/* signal(signalnum, handler). Never installs SIG_DFL on the way: a signal at
  * that moment would kill the process. */
 static PyObject *
 on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
@@ -77,7 +77,7 @@ on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
 
     if (n == 2 && PyLong_Check(args[0])) {
         e = find(PyLong_AsLong(args[0]));
-        PyErr_Clear(); /* too large a number: Python says so below */
+        PyErr_Clear(); /* the number is too large: Python says so below */
     }
     if (e == NULL || (args[1] != e->replacement && !is_default(args[1]))) {
         return PyObject_Vectorcall(python_signal, args, (size_t)n, NULL);
@@ -85,6 +85,7 @@ on_set(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
     PyObject *const both[] = {args[0], e->replacement};
     PyObject *old = PyObject_Vectorcall(python_signal, both, 2, NULL);
     if (old != NULL) {
+        assert(e->restore != NULL);
         e->restore(e->number);
     }
     return old;
@@ -100,7 +101,7 @@ static PyMethodDef set_def = {
     "Set the action for the given signal, as Python does. Of a signal that\n"
     "wsgi-cgi obeys, SIG_DFL is what wsgi-cgi does."};
 
-/* -- setting up -------------------------------------------------------------------- */
+/* -- setting up ------------------------------------------------------------ */
 
 static int
 replace_signal(PyObject *module)
@@ -123,6 +124,7 @@ int
 python_signals_add(int number, void *callable, void (*restore)(int number))
 {
     ASSERT_GIL();
+    assert(number > 0 && callable != NULL && restore != NULL);
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
 
     if (module == NULL || replace_signal(module) < 0) {
@@ -173,7 +175,8 @@ show_all(void)
         }
         program->restore(number);
     }
-    /* What the application puts in its place must not free it. */
+    /* Kept for ever: the application may install another handler, which must
+     * not free this one. */
     return py_steal(&handler) == NULL ? -1 : 0;
 }
 

@@ -1,17 +1,21 @@
 /*
- * python_signals.h - the program's signals, as Python's signal module shows them
+ * python_signals.h - how Python's signal module shows the program's signals
  *
- * What:      gives Python a callable for each signal that has a handler of ours,
- *            where it would say None, which nobody can put back: old =
- *            signal.signal(n, f) and signal.signal(n, old) then work, and so does
- *            f that calls old. With old, and with SIG_DFL, the handler is ours
- *            again: the default of a server is not to be killed. Signals that we
- *            ignore stay ignored likewise, with SIG_DFL. In a child that
- *            the application forks SIG_DFL is what it is everywhere.
- * Owner:     the process; what is given is kept.
- * Lifetime:  from the call on, in forks as well.
- * Threads:   as signal.signal() itself: the main thread only.
- * GIL:       see each.            Errors: see each.            Blocks: never.
+ * What:      gives Python a callable for each signal that this program handles.
+ *            Without it signal.signal() would return None, which cannot be
+ *            installed again. With it, old = signal.signal(n, f) and
+ *            signal.signal(n, old) work, and so does an f that calls old.
+ *            Installing old or SIG_DFL restores this program's handler, because
+ *            the default action would kill the server. Signals that this
+ *            program ignores stay ignored with SIG_DFL, too. In a child that
+ *            the application forks SIG_DFL has its usual meaning.
+ * Owner:     the process; the caller's struct and callables are kept.
+ * Lifetime:  from the call to the end of the process, in forked children as
+ *            well.
+ * Threads:   the main thread only, like signal.signal() itself.
+ * GIL:       see each function.
+ * Errors:    see each function.
+ * Blocks:    never.
  */
 #ifndef PYTHON_PYTHON_SIGNALS_H
 #define PYTHON_PYTHON_SIGNALS_H
@@ -21,20 +25,20 @@
 #include <stddef.h>
 
 struct python_signals {
-    const int *numbers;
+    const int *numbers; /* signals that have a handler of this program */
     size_t n;
-    const int *ignored; /* ... those of them that are ignored now */
+    const int *ignored; /* added if they are ignored at that time */
     size_t nignored;
-    void (*handle)(int number);  /* does what the signal does */
-    void (*restore)(int number); /* puts our handler in place */
+    void (*handle)(int number);  /* does what the handler does */
+    void (*restore)(int number); /* installs this program's handler */
 };
 
-/* After Python has started and before the application is loaded; without the
- * GIL. 0, or -1 after a log line. */
+/* Call it after Python has started and before the application is loaded,
+ * without the GIL. 0, or -1 after a log line. */
 CHECK_RESULT int python_signals_open(const struct python_signals *program);
 
-/* One more, by a module of wsgi/ that has given Python a callable for it already
- * (a PyObject *, ours from here on). GIL held. 0, or -1 with an exception. */
+/* Adds a signal for which the caller has already given Python a callable (a
+ * PyObject *; steals the reference). GIL held. 0, or -1 with an exception. */
 CHECK_RESULT int python_signals_add(int number, void *callable,
                                     void (*restore)(int number));
 

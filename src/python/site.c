@@ -1,5 +1,5 @@
 /*
- * site.c - folders of packages: .pth files, and what a user has installed
+ * site.c - folders of packages: .pth files, and a user's packages
  */
 #include "python/site.h"
 
@@ -16,6 +16,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+/* sys.path, borrowed. NULL with an exception if it is not a list. */
 static PyObject *
 path_list(void)
 {
@@ -31,15 +32,16 @@ path_list(void)
 int
 site_insert_path(const char *dir, Py_ssize_t position)
 {
+    ASSERT_GIL();
     CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
     PyObject *path = entry == NULL ? NULL : path_list();
 
     return path == NULL ? -1 : PyList_Insert(path, position, entry);
 }
 
-/* -- .pth files ---------------------------------------------------------------- */
+/* -- .pth files ------------------------------------------------------------ */
 
-/* Of the very object; -1 where it is not there. */
+/* The index of this very object; -1 if the list does not have it. */
 static Py_ssize_t
 index_of(PyObject *list, const PyObject *o)
 {
@@ -51,7 +53,7 @@ index_of(PyObject *list, const PyObject *o)
     return -1;
 }
 
-/* How many entries at the end of path were not in old. -1 with an exception. */
+/* How many entries at the end of path are not in old. -1 with an exception. */
 static Py_ssize_t
 count_new(PyObject *path, PyObject *old)
 {
@@ -68,8 +70,9 @@ count_new(PyObject *path, PyObject *old)
     return n;
 }
 
-/* What site has put at the end, behind everything, goes behind the folder. Where
- * an import line has put something elsewhere it meant it. */
+/* site appends the folders of .pth files at the end of sys.path; moves them to
+ * `at`. What an import line has put elsewhere stays, since that was its
+ * intention. Returns their number, or -1 with an exception. */
 static int
 move_new(PyObject *path, PyObject *old, Py_ssize_t at)
 {
@@ -79,6 +82,7 @@ move_new(PyObject *path, PyObject *old, Py_ssize_t at)
     if (n <= 0) {
         return n < 0 ? -1 : 0;
     }
+    assert(at >= 0 && at <= size - n);
     CLEANUP(py_clear)
     PyObject *added = PyList_GetSlice(path, size - n, size);
     return added == NULL || PyList_SetSlice(path, size - n, size, NULL) < 0 ||
@@ -87,7 +91,8 @@ move_new(PyObject *path, PyObject *old, Py_ssize_t at)
                : (int)n;
 }
 
-/* Most have none, and site takes 0.6 % of a small CGI request to say so. */
+/* Most folders have none. Calling site for nothing would cost 0.6 % of a small
+ * CGI request. */
 static bool
 has_pth_file(const char *dir)
 {
@@ -132,20 +137,21 @@ site_add_folder(const char *dir, Py_ssize_t *at)
     }
     Py_ssize_t found = index_of(path, entry);
     if (found < 0) {
-        return 0; /* a .pth file has thrown it out */
+        return 0; /* a .pth file has removed it */
     }
     int n = move_new(path, old, found + 1);
     *at = found + 1 + n;
     return n < 0 ? -1 : 0;
 }
 
-/* -- the packages of a user ------------------------------------------------------ */
+/* -- the packages of a user ------------------------------------------------ */
 
 #define PACKAGES "/lib/python" PYTHON_X_Y "/site-packages"
 
 enum { WHY_MAX = 2 * PATH_MAX + 256 };
 
-/* Where Python looks; false where it cannot be told. */
+/* Where Python looks for the user's packages. False after a log line if that is
+ * unknown. */
 static bool
 find_packages(char *to, size_t size)
 {
@@ -187,8 +193,8 @@ check_packages(void)
         log_error("--user-site: %s: %s", path, why);
         return false;
     }
-    /* HOME may be another user's, as it is under sudo or spawn-fcgi -u, and
-     * whoever owns the folder says what this process runs. */
+    /* HOME may be another user's, as under sudo or spawn-fcgi -u, and the owner
+     * of the folder decides what this process runs. */
     if (st.st_uid != geteuid() && st.st_uid != 0) {
         log_error("--user-site: %s belongs to uid %u, and this is uid %u: is "
                   "HOME another user's?",

@@ -1,5 +1,5 @@
 /*
- * venv.c - is this virtual environment one that our Python can use?
+ * venv.c - checks that our Python can use a virtual environment
  */
 #include "python/venv.h"
 
@@ -27,10 +27,10 @@ enum { WHY_MAX = 2 * PATH_MAX + 256, CFG_MAX = 16 * 1024 };
 
 /* What pyvenv.cfg says. */
 struct cfg {
-    char home[PATH_MAX]; /* "" = not said */
+    char home[PATH_MAX]; /* "" if there is no such line */
     uint64_t major, minor;
     bool has_version;
-    bool is_closed; /* to packages from outside */
+    bool is_closed; /* packages from outside are not visible */
 };
 
 CHECK_RESULT static int join(char *to, size_t size, const char *dir,
@@ -43,9 +43,9 @@ join(char *to, size_t size, const char *dir, const char *name)
     return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-/* -- the standard library --------------------------------------------------- */
+/* -- the standard library -------------------------------------------------- */
 
-/* The places of `encodings`, the first thing Python imports. lib64: Fedora. */
+/* Where `encodings` may be, which Python imports first. lib64 is Fedora's. */
 static const char *const encodings_at[] = {
     "lib/" PYTHON_DIR "/encodings/__init__.py",
     "lib64/" PYTHON_DIR "/encodings/__init__.py",
@@ -53,7 +53,7 @@ static const char *const encodings_at[] = {
     "lib/" PYTHON_ZIP,
 };
 
-/* why tells of the usual place where none is there. */
+/* False if there is none; why then describes the usual place. */
 static bool
 has_encodings(const char *prefix, char *why, size_t size)
 {
@@ -70,8 +70,8 @@ has_encodings(const char *prefix, char *why, size_t size)
     return false;
 }
 
-/* Searches upwards from the folder the interpreter lies in, as Python does.
- * why is about the folder above bin/. */
+/* Searches upwards from the interpreter's folder, as Python does. why describes
+ * the folder above bin/. */
 static bool
 has_encodings_above(const char *bin, char *why, size_t size)
 {
@@ -83,6 +83,7 @@ has_encodings_above(const char *bin, char *why, size_t size)
         realpath(bin, dir) == NULL) {
         return false;
     }
+    assert(dir[0] == '/');
     for (char *slash; (slash = strrchr(dir, '/')) != NULL; is_first = false) {
         *slash = '\0';
         if (has_encodings(dir, is_first ? why : ignored,
@@ -93,7 +94,7 @@ has_encodings_above(const char *bin, char *why, size_t size)
     return false;
 }
 
-/* The folder of exe itself, links followed where it exists. */
+/* The folder of exe, with links followed if it exists. */
 static void
 folder_of(const char *exe, char *to, size_t size)
 {
@@ -136,7 +137,7 @@ venv_check_base(const char *exe)
     return 0;
 }
 
-/* -- pyvenv.cfg --------------------------------------------------------------- */
+/* -- pyvenv.cfg ------------------------------------------------------------ */
 
 static char *
 trim(char *s)
@@ -208,7 +209,7 @@ read_cfg(const char *path, struct cfg *cfg)
     return 0;
 }
 
-/* -- the virtual environment ---------------------------------------------- */
+/* -- the virtual environment ----------------------------------------------- */
 
 CHECK_RESULT static int check_folder(const char *dir);
 CHECK_RESULT static int check_cfg(const char *dir, struct cfg *cfg);
@@ -298,7 +299,7 @@ check_packages(const char *dir)
     if (r == 0) {
         return 0;
     }
-    /* Says which version it has where pyvenv.cfg did not. */
+    /* Name the version, which pyvenv.cfg may not do. */
     glob_t found;
     if (r == -ENOENT && glob(pattern, 0, NULL, &found) == 0) {
         log_error(
@@ -326,8 +327,9 @@ check_python(const char *dir)
     return 0;
 }
 
-/* True where one of the names an interpreter goes by in bin is exe. A venv may
- * have been made by /usr/local/bin/python3 that is a link to /usr/bin. */
+/* True if exe is one of the usual names of an interpreter in bin.
+ * /usr/local/bin/python3, by which the environment was created, may be a link
+ * into /usr/bin. */
 static bool
 is_same_build(const char *bin, const char *exe)
 {
@@ -337,7 +339,7 @@ is_same_build(const char *bin, const char *exe)
     char ours[PATH_MAX];
 
     if (realpath(exe, ours) == NULL) {
-        return true; /* nothing to compare with, so nothing to warn of */
+        return true; /* nothing to compare with, so no reason to warn */
     }
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (join(path, sizeof(path), bin, names[i]) == 0 &&
@@ -390,6 +392,7 @@ venv_check(const char *dir, const char *exe, bool with_user)
 {
     struct cfg cfg = {.has_version = false};
 
+    assert(dir[0] == '/');
     int r = check_folder(dir);
     if (r == 0) {
         r = check_cfg(dir, &cfg);

@@ -1,12 +1,14 @@
 /*
- * venv.h - is this virtual environment one that our Python can use?
+ * venv.h - checks that our Python can use a virtual environment
  *
- * What:      the checks CPython leaves out: a virtualenv of another version, or
- *            one that cannot be read, is otherwise only noticed by imports that
- *            fail later, or by a fatal error without a reason.
- * Threads:   start only, before Python.                           GIL: none yet.
- * Errors:    0 or EX_CONFIG (78) after one sentence on stderr.
- * Blocks:    file system.
+ * What:      the checks that CPython leaves out. Without them a virtual
+ *            environment of another version, or an unreadable one, is noticed
+ *            only when imports fail later, or by a fatal error without a
+ *            reason.
+ * Threads:   the main thread, at start.
+ * GIL:       not needed; Python has not started.
+ * Errors:    0, or EX_CONFIG (78) after one line on stderr.
+ * Blocks:    on the file system.
  */
 #ifndef PYTHON_VENV_H
 #define PYTHON_VENV_H
@@ -15,12 +17,12 @@
 
 #include <stdbool.h>
 
-/* dir is absolute; exe is the interpreter this program was built for.
- * with_user: it must let in the packages of a user as well. */
+/* dir is absolute; exe is the interpreter that this program was built for.
+ * with_user: the environment must also let in the packages of a user. */
 CHECK_RESULT int venv_check(const char *dir, const char *exe, bool with_user);
 
-/* The same for the installation itself: its standard library must be there.
- * exe as above. Warns of PYTHONHOME. */
+/* Checks the installation itself: its standard library must exist. exe as
+ * above. Warns if PYTHONHOME is set. */
 CHECK_RESULT int venv_check_base(const char *exe);
 
 #endif

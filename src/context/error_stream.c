@@ -1,8 +1,8 @@
 /*
- * error_stream.c - wsgi.errors, sys.stdout and sys.stderr: text on its way to a log
+ * error_stream.c - wsgi.errors, sys.stdout and sys.stderr
  *
- * One line buffer per thread serves all the streams: what print() and wsgi.errors
- * wrote in one thread stays in order, and lines of two threads are never mixed.
+ * One line buffer per thread serves all streams: what print() and wsgi.errors
+ * write in one thread stays in order, and lines of two threads never mix.
  */
 #include "context/error_stream.h"
 
@@ -23,17 +23,19 @@ enum {
 
 typedef struct {
     PyObject_HEAD const char *name;
-    PyObject *binary; /* .buffer, the stream that takes bytes; NULL there */
+    /* .buffer, the stream that takes bytes; NULL if this is that stream */
+    PyObject *binary;
 } ErrorStreamObject;
 
-/* -- lines -------------------------------------------------------------------- */
+/* -- lines ----------------------------------------------------------------- */
 
+/* Each thread's own: no lock. */
 static _Thread_local struct buf line;
 static _Thread_local bool line_is_initialised;
 static pthread_key_t line_key;
 static pthread_once_t line_once = PTHREAD_ONCE_INIT;
 
-/* The last word of a thread of the application; without the GIL. */
+/* Sends the unfinished line of a thread that ends. Runs without the GIL. */
 static void
 line_destroy(void *thread_line)
 {
@@ -69,7 +71,8 @@ send_lines(const char *bytes, size_t n)
     if (n == 0) {
         return;
     }
-    /* On its way to fd 2 it must not keep the GIL: the reader may be slow. */
+    /* Release the GIL for fd 2, whose reader may be slow. request_errors()
+     * releases it by itself. */
     if (g != NULL && request_tells_server(g->q) && request_guard_try_enter(g)) {
         request_errors(g->q, bytes, n);
         request_guard_leave(g);
@@ -80,13 +83,14 @@ send_lines(const char *bytes, size_t n)
     Py_END_ALLOW_THREADS
 }
 
-/* Keeps the beginning of a line; what has become too long goes out in pieces. */
+/* Keeps the beginning of a line; sends it in pieces if it is too long. */
 static void
 keep_rest(const char *bytes, size_t n)
 {
     while (n > 0) {
         size_t room = LINE_BUFFER_MAX - line.len;
         size_t piece = n < room ? n : room;
+        assert(line.len <= LINE_BUFFER_MAX);
         if (buf_add(&line, bytes, piece) < 0) {
             error_stream_flush();
             send_lines(bytes, n);
@@ -123,6 +127,7 @@ error_stream_write(const char *bytes, size_t n)
 void
 error_stream_flush(void)
 {
+    ASSERT_GIL();
     if (line.len > 0) {
         send_lines(line.data, line.len);
         line.len = 0;
@@ -137,10 +142,10 @@ error_stream_end_line(void)
     }
 }
 
-/* -- methods ------------------------------------------------------------------- */
+/* -- methods --------------------------------------------------------------- */
 
-/* Odd text must not raise in what reports errors: what UTF-8 has no form for
- * (lone surrogates) is written as \udc80. */
+/* Text must never make an error report fail: what UTF-8 cannot encode (lone
+ * surrogates) is written as \udc80. */
 static int
 write_text(PyObject *text)
 {
@@ -226,7 +231,7 @@ method_flush(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* Children that are to share this stream get fd 2. */
+/* Child processes that share this stream get fd 2. */
 static PyObject *
 method_fileno(PyObject *self, PyObject *unused)
 {
@@ -251,8 +256,8 @@ method_false(PyObject *self, PyObject *unused)
     Py_RETURN_FALSE;
 }
 
-/* An application may ask for another encoding, as it would of a terminal's
- * stdout; a log has one. */
+/* Accepts any arguments: an application may set the encoding as it would for
+ * stdout, but the log has only one. */
 static PyObject *
 method_reconfigure(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -278,7 +283,7 @@ static PyMethodDef stream_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* -- attributes ---------------------------------------------------------------- */
+/* -- attributes ------------------------------------------------------------ */
 
 static PyObject *
 get_text(PyObject *self, void *text)
@@ -338,7 +343,7 @@ static PyGetSetDef stream_attributes[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* -- the type ------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 static void
 stream_dealloc(PyObject *self)
@@ -384,6 +389,7 @@ make_stream(PyTypeObject *type, const char *name, PyObject *binary)
 {
     ErrorStreamObject *stream = PyObject_New(ErrorStreamObject, type);
 
+    assert(name != NULL);
     if (stream != NULL) {
         stream->name = name;
         stream->binary = Py_XNewRef(binary);

@@ -1,15 +1,16 @@
 /*
- * error_stream.h - wsgi.errors, sys.stdout and sys.stderr: text on its way to a log
+ * error_stream.h - wsgi.errors, sys.stdout and sys.stderr
  *
  * What:      the type ErrorStream. Text goes, in whole lines, to the log of the
- *            request that the calling thread runs, and to fd 2 where it runs
- *            none. A line without its end waits, per thread, for the rest, for
+ *            request that the calling thread runs, or to fd 2 if it runs none.
+ *            A line without its end waits, per thread, for the rest, for
  *            flush() or for the end of the request.
- * Owner:     the objects are Python's; what waits belongs to the thread.
- * Lifetime:  any; a stream knows no request, so it cannot outlive one.
- * Threads:   any.                 GIL: held; released while a write blocks.
- * Errors:    none for any text; a line that cannot be written is lost.
- * Blocks:    as long as the log's reader does.
+ * Owner:     Python owns the streams, each thread its waiting line.
+ * Lifetime:  any; a stream does not refer to a request, so it may outlive it.
+ * Threads:   any.
+ * GIL:       held; released while a write blocks.
+ * Errors:    none, whatever the text; a line that cannot be written is lost.
+ * Blocks:    while the log's reader does not read.
  * Standards: PEP 3333, Input and Error Streams.
  */
 #ifndef CONTEXT_ERROR_STREAM_H
@@ -19,23 +20,26 @@
 
 #include <stddef.h>
 
-/* The type, for module.c. New reference. */
+/* Creates the type, for module.c. New reference, or NULL with an exception. */
 PyObject *error_stream_type(PyObject *module);
 
-/* A stream; name is static text such as "<stderr>". New reference. */
+/* A stream. name is static text such as "<stderr>". New reference, or NULL with
+ * an exception. */
 PyObject *error_stream_new(PyTypeObject *type, const char *name);
 
-/* After Python started: sys.stdout and sys.stderr become streams of this type,
- * while sys.__stdout__ and sys.__stderr__ stay. 0, or -1 with an exception. */
+/* Makes sys.stdout and sys.stderr streams of this type; sys.__stdout__ and
+ * sys.__stderr__ stay as they are. Call it after Python has started. 0, or -1
+ * with an exception. */
 CHECK_RESULT int error_stream_install(PyTypeObject *type);
 
-/* What write() does with these bytes. */
+/* Does what write() does with these bytes. */
 void error_stream_write(const char *bytes, size_t n);
 
-/* Sends what waits in this thread as it is; at the program's end, too. */
+/* Sends what waits in this thread, as it is. */
 void error_stream_flush(void);
 
-/* The request of this thread ends: what waits becomes a whole line. */
+/* Sends what waits in this thread as a whole line. Call it at the end of a
+ * request. */
 void error_stream_end_line(void);
 
 #endif

@@ -14,24 +14,25 @@
 #include <string.h>
 #include <unistd.h>
 
-/* -- the signal ---------------------------------------------------------------------- */
+/* -- the signal ------------------------------------------------------------ */
 
-static void (*python_handler)(
-    int number); /* the handler signal.signal() installs */
+/* interrupt_open() writes these in the main thread, before there are others. */
+static void (*python_handler)(int); /* what signal.signal() has installed */
 static pid_t main_tid;
 
-/* Python runs handlers in the main thread only; in another a signal has done its
- * work when it has interrupted the system call. */
+/* Python runs handlers in the main thread only. In another thread the signal
+ * has done its work when it has interrupted the system call. */
 static void
 on_signal(int number)
 {
+    assert(number == INTERRUPT_SIGNAL);
     if (gettid() == main_tid) {
         python_handler(number);
     }
 }
 
-/* What Python then calls, when it is safe. Too late for the request, it finds
- * another one or none. */
+/* Python calls this when it is safe. By then the thread may run the next
+ * request or none. */
 static PyObject *
 on_python_signal(PyObject *self, PyObject *args)
 {
@@ -49,7 +50,7 @@ on_python_signal(PyObject *self, PyObject *args)
 static PyMethodDef handler_def = {"end_request", on_python_signal, METH_VARARGS,
                                   NULL};
 
-/* No SA_RESTART: it is there to interrupt. */
+/* Without SA_RESTART, so that it interrupts system calls. */
 static void
 restore(int number)
 {
@@ -58,7 +59,7 @@ restore(int number)
     (void)sigaction(number, &sa, NULL);
 }
 
-/* _signal: the C part, without the enums that signal makes of its constants. */
+/* Imports _signal, the C part: signal would create enums of its constants. */
 static int
 install(void)
 {
@@ -111,10 +112,11 @@ interrupt_main_thread(void)
     return is_installed() && tgkill(getpid(), main_tid, INTERRUPT_SIGNAL) == 0;
 }
 
-/* -- the threads --------------------------------------------------------------------- */
+/* -- the threads ----------------------------------------------------------- */
 
-/* Held while a guard is looked at, so that its thread cannot end under us. The
- * GIL is never waited for inside. */
+/* Protects the list of guards, and is held while a guard is used, so that its
+ * thread cannot end meanwhile. The GIL is never waited for with this lock
+ * held. */
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct request_guard *guards;
 
@@ -140,14 +142,15 @@ interrupt_unregister(struct request_guard *g)
     (void)pthread_mutex_unlock(&guards_lock);
 }
 
-/* With the GIL a thread is either in one of our waits or will look for an
- * exception before it runs more Python code. (Or it is in a wait of its own:
- * then it will look too late.) */
+/* While we hold the GIL any other thread is either in a wait of ours, or will
+ * look for an exception before it runs more Python code. (A thread in a wait of
+ * its own looks only after that.) */
 static void
 raise_in_all(void)
 {
     bool signal_works = is_installed();
 
+    ASSERT_GIL();
     (void)pthread_mutex_lock(&guards_lock);
     for (struct request_guard *g = guards; g != NULL; g = g->next) {
         if (!request_timeout_is_due(g)) {
@@ -169,11 +172,12 @@ interrupt_all_threads(void)
     static struct gil_task task;
 
     if (gil_task_begin(&task, raise_in_all) < 0) {
-        /* The last one still waits for the GIL, and will do. */
+        /* The last task still waits for the GIL; it will do. */
     }
 }
 
-/* Its guard, and nobody inside: until unlock_guard() its thread cannot end it. */
+/* The thread's guard, with no other thread inside the request. Its thread
+ * cannot end the request until unlock_guard(). NULL if that is not possible. */
 static struct request_guard *
 lock_guard(pthread_t thread, uint64_t serial)
 {
@@ -206,9 +210,10 @@ interrupt_answer(pthread_t thread, uint64_t serial)
     if (g == NULL) {
         return false;
     }
+    assert(g->q->serial == serial);
     response_give_up(g->q, REQUEST_TIMEOUT_STATUS, REQUEST_TIMEOUT_SENTENCE,
                      request_id(g->q));
-    /* Here, since its thread will hardly come to it. */
+    /* Write the line now: its thread will hardly get there. */
     access_log_end(g->q);
     unlock_guard(g);
     return true;

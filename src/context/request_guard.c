@@ -1,19 +1,20 @@
 /*
- * request_guard.c - the right of Python objects to use the running request
+ * request_guard.c - whether Python objects may use the running request
  *
- * The mutex is only ever taken by try while the GIL is held, so that the two
- * locks cannot be waited for in opposite orders.
+ * Lock order: while the GIL is held the mutex is only ever tried, never waited
+ * for. So no two threads can wait for the two locks in opposite orders.
  */
 #include "context/request_guard.h"
 
 #include <errno.h>
 
+/* The guard of the request that this thread runs, or NULL. */
 static _Thread_local struct request_guard *current;
 static _Thread_local PyThreadState *saved_state;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
 /* The hooks may run in any thread of the application that reads wsgi.input, so
- * its thread state is kept per thread and not in the guard. */
+ * the thread state is kept per thread and not in the guard. */
 static void
 release_gil(void *unused)
 {
@@ -34,8 +35,8 @@ take_gil(void *unused)
     }
 }
 
-/* fork() leaves the child with the parent's connection. Only the thread that
- * forked lives on there, so its guard is the only one that can still be used. */
+/* The child of a fork shares the parent's connection. Only the thread that
+ * forked exists there, so only its guard can still be used. */
 static void
 after_fork_in_child(void)
 {
@@ -61,8 +62,8 @@ request_guard_init(struct request_guard *g)
     if (r != 0) {
         return -r;
     }
-    /* A finaliser that comes back into the request it interrupted must get an
-     * error, not wait for itself. */
+    /* A finalizer that enters the request that it interrupted must get an error
+     * and not wait for itself. */
     (void)pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
     r = pthread_mutex_init(&g->lock, &attr);
     (void)pthread_mutexattr_destroy(&attr);
@@ -82,9 +83,8 @@ request_guard_has_waiters(const struct request_guard *g)
     return g->nwaiters > 0;
 }
 
-/* The request's own thread has to get in, to finish the response for example;
- * whoever is inside now waits for the peer and ends at the latest with its
- * timeout. */
+/* The request's own thread must get in, for example to finish the response. The
+ * thread inside waits for the client, at most until its timeout. */
 static int
 wait_for_turn(struct request_guard *g)
 {
@@ -96,7 +96,7 @@ wait_for_turn(struct request_guard *g)
     return r;
 }
 
-/* Where a watchdog may look at the request, it must not change under it. */
+/* Sets g->q; under the lock if a watchdog may look at the request. */
 static void
 set_request(struct request_guard *g, struct request *q, bool watched)
 {
@@ -112,8 +112,11 @@ set_request(struct request_guard *g, struct request *q, bool watched)
 void
 request_guard_start(struct request_guard *g, struct request *q)
 {
+    ASSERT_GIL();
+    assert(g->q == NULL && current == NULL);
+    assert(pthread_equal(g->thread, pthread_self()));
     g->gone = 0;
-    (void)request_id(q); /* before another thread can ask for it */
+    (void)request_id(q); /* before another thread can call it */
     q->hooks = (struct wait_hooks){.enter = release_gil, .leave = take_gil};
     current = g;
     set_request(g, q, q->cancel != NULL);
@@ -124,6 +127,8 @@ request_guard_end(struct request_guard *g)
 {
     struct request *q = g->q;
 
+    ASSERT_GIL();
+    assert(q != NULL && current == g);
     set_request(g, NULL, q->cancel != NULL && !g->forked);
     current = NULL;
     q->hooks = (struct wait_hooks){.enter = NULL};
@@ -165,7 +170,7 @@ request_guard_enter(struct request_guard *g, const char *what)
         r = wait_for_turn(g);
     }
     else if (r == EBUSY) {
-        r = pthread_mutex_trylock(&g->lock); /* a peek has just ended */
+        r = pthread_mutex_trylock(&g->lock); /* an inspection has just ended */
     }
     if (r != 0) {
         PyErr_Format(PyExc_RuntimeError,
@@ -188,7 +193,8 @@ request_guard_enter_object(struct request_guard *const *object_guard,
     if (*object_guard == g) {
         return 0;
     }
-    request_guard_leave(g); /* the thread's next request, or none */
+    /* the thread runs its next request by now, or none */
+    request_guard_leave(g);
     return request_guard_check(NULL, what);
 }
 
@@ -225,6 +231,7 @@ request_guard_end_inspection(struct request_guard *g)
 void
 request_guard_set_gone(struct request_guard *g, int err, enum guard_side side)
 {
+    assert(err < 0 && g->q != NULL);
     g->gone = err;
     g->gone_side = side;
     g->q->errors_to_server = 0;
@@ -233,7 +240,8 @@ request_guard_set_gone(struct request_guard *g, int err, enum guard_side side)
 int
 request_guard_raise(int err, const char *text)
 {
-    /* The constructor picks ConnectionAbortedError, BrokenPipeError ... */
+    assert(err < 0);
+    /* The constructor picks the subclass, such as BrokenPipeError. */
     CLEANUP(py_clear)
     PyObject *exc = PyObject_CallFunction(PyExc_OSError, "is", -err, text);
     if (exc != NULL) {

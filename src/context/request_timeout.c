@@ -1,5 +1,6 @@
 /*
- * request_timeout.c - RequestTimeout: the exception that ends a cancelled request
+ * request_timeout.c - RequestTimeout: the exception that ends a cancelled
+ * request
  */
 #include "context/request_timeout.h"
 
@@ -32,7 +33,7 @@ request_timeout_matches(PyObject *exc)
     return PyErr_GivenExceptionMatches(exc, exception_type) != 0;
 }
 
-/* What thread idents are on Linux. */
+/* On Linux Python's thread identifiers are those of pthread_self(). */
 static unsigned long
 thread_ident(const struct request_guard *g)
 {
@@ -88,6 +89,8 @@ int
 request_timeout_raise(struct request_guard *g)
 {
     ASSERT_GIL();
+    assert(pthread_equal(g->thread, pthread_self()));
+    assert(exception_type != NULL && g->q != NULL);
     cancel_async(g);
     mark_raised(g);
     PyErr_SetString(exception_type,
@@ -99,6 +102,7 @@ void
 request_timeout_raise_async(struct request_guard *g)
 {
     ASSERT_GIL();
+    assert(exception_type != NULL && request_timeout_is_due(g));
     g->async_exc_set = true;
     mark_raised(g);
     (void)PyThreadState_SetAsyncExc(thread_ident(g), exception_type);

@@ -1,11 +1,16 @@
 /*
- * request_timeout.h - RequestTimeout: the exception that ends a cancelled request
+ * request_timeout.h - RequestTimeout: the exception that ends a cancelled
+ * request
  *
- * What:      the class, and when it may be raised: once for each request, and
- *            never where it would end anything else.
+ * What:      the class, and the rules for raising it: once for each request,
+ *            and never where it would end anything but the request.
  * Owner:     the module _wsgi_cgi.
- * Threads:   the request's; request_timeout_raise_async() any.                     GIL: held.
- * Errors:    see each.                                     Blocks: never.
+ * Lifetime:  the class lives as long as the process.
+ * Threads:   the request's; request_timeout_raise_async() and
+ *            request_timeout_is_due() any.
+ * GIL:       held.
+ * Errors:    none, except as documented below.
+ * Blocks:    never.
  */
 #ifndef CONTEXT_REQUEST_TIMEOUT_H
 #define CONTEXT_REQUEST_TIMEOUT_H
@@ -15,24 +20,27 @@
 
 #include <stdbool.h>
 
-/* The class, for module.c. New reference. */
+/* Creates the class, for module.c. New reference, or NULL with an exception. */
 PyObject *request_timeout_type(PyObject *module);
 
-/* True where exc is one. */
+/* True if exc is a RequestTimeout. */
 bool request_timeout_matches(PyObject *exc);
 
-/* From here on it may be raised in the request; from there on it may not, and
- * what was thrown but not raised yet is taken back. */
+/* After enable the exception may be raised in this request; after disable it
+ * may not, and one that was set asynchronously but not raised yet is
+ * cancelled. */
 void request_timeout_enable(struct request_guard *g);
 void request_timeout_disable(struct request_guard *g);
 
-/* True where the request is cancelled and the application not told yet. */
+/* True if the request is cancelled, and the exception may be raised and has not
+ * been yet. */
 bool request_timeout_is_due(const struct request_guard *g);
 
-/* True where it was told: whatever exception ends the request now, that is why. */
+/* True if it has been raised: then it is the reason for whatever exception ends
+ * the request. */
 bool request_timeout_was_raised(const struct request_guard *g);
 
-/* Raises it here: in the request's thread, whose wait was cut short. -1. */
+/* Raises it in the request's thread, which calls this. Returns -1. */
 int request_timeout_raise(struct request_guard *g);
 
 /* Raises it in the request's thread when that next runs Python code. */

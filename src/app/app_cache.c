@@ -1,5 +1,5 @@
 /*
- * app_cache.c - the applications of this process and the state each is in
+ * app_cache.c - the applications of this process, and the state of each
  */
 #include "app/app_cache.h"
 
@@ -21,48 +21,55 @@
 
 enum {
     BUCKETS = 64,
-    /* While importing nearly all objects stay, so that collections find nothing:
-     * 5 to 10 % of a start. Django makes 70,000; what makes more than this may
-     * make garbage, too. */
+    /* Nearly all objects that an import creates stay, so collections find
+     * nothing and cost 5 to 10 % of a start. Django creates 70,000 objects; an
+     * application that creates more than this may create garbage, too. */
     GC_THRESHOLD_LOADING = 150000,
-    /* After a failure without a change of any file: what failed may have been a
-     * database that was not up yet. */
+    /* Before a failed load is tried again without a change of any file: the
+     * cause may have been a database that was not up yet. */
     RETRY_MS = 10000,
-    /* Not even a file is known: the module was not found. */
+    /* The same if no file is known, as for a module that was not found. */
     RETRY_UNKNOWN_MS = 1000,
     TEXT_MAX = 64 * 1024,
-    LOCK_WAIT_US = 200 * 1000, /* between two looks at a request that may end */
+    /* between two checks whether the request is cancelled */
+    LOCK_WAIT_US = 200 * 1000,
 };
 
 enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
 
-/* All fields but lock are protected by the GIL. */
+/* All fields but lock are protected by the GIL. Those from state on are written
+ * by the thread that holds lock. */
 struct app {
-    struct app *next; /* in its bucket */
-    struct app_spec own_spec;
-    const struct app_spec *spec;
-    PyThread_type_lock lock; /* held while loading */
-    unsigned long loader;    /* thread that holds it, 0 = none */
+    struct app *next;            /* next in its bucket */
+    struct app_spec own_spec;    /* of a script */
+    const struct app_spec *spec; /* own_spec, or the loader's */
+    PyThread_type_lock lock;     /* held while loading */
+    unsigned long loader;        /* the thread that holds it, 0 = none */
     enum app_state state;
     PyObject *callable;   /* READY */
-    struct file_id stamp; /* READY: the script as it was loaded */
+    struct file_id stamp; /* READY: the script when it was loaded */
     PyObject *text;       /* FAILED: what happened, with its traceback */
     PyObject *exc;        /* FAILED, --debug: the exception itself */
     struct failed_imports failed; /* FAILED */
     int64_t retry_at_ms;          /* FAILED */
 };
 
+/* app_cache_init() writes these, before there are threads. */
 static const struct config *config;
 static const char *scripts_dir;
 static struct app *only_app;
-static atomic_bool only_is_ready;
-static struct app *buckets[BUCKETS];
 static PyObject *load_error_type; /* exception types */
 static PyObject *not_found_type;
+
+/* Set under the GIL, read without it. */
+static atomic_bool only_is_ready;
+
+/* The rest is protected by the GIL. */
+static struct app *buckets[BUCKETS];
 static int loads_running;
 static long gc_threshold; /* to be restored, 0 = not raised */
 
-/* -- garbage collection while importing ----------------------------------- */
+/* -- garbage collection while importing ------------------------------------ */
 
 static long
 get_gc_threshold(PyObject *gc)
@@ -83,7 +90,8 @@ set_gc_threshold(PyObject *gc, long value)
     (void)r;
 }
 
-/* Not gc.disable(): an application may call that itself, and mean it. */
+/* Raises the threshold while an application is imported. gc.disable() would not
+ * do, because the application may call it itself and mean it. */
 static void
 gc_begin_load(void)
 {
@@ -100,9 +108,9 @@ gc_begin_load(void)
     PyErr_Clear();
 }
 
-/* To the oldest generation with everything that has come: it would all be looked
- * through at the first request, where the next object that is made goes beyond
- * the old threshold. What the application has frozen itself stays so. */
+/* Moves all new objects to the oldest generation. Otherwise the first request
+ * that creates an object would start a collection of all of them. Does nothing
+ * if the application has frozen objects, which must stay frozen. */
 static void
 gc_move_to_old(PyObject *gc)
 {
@@ -128,19 +136,21 @@ gc_end_load(void)
         gc_move_to_old(
             gc); /* before the first object beyond the old threshold */
     }
-    /* Unless the application has set its own meanwhile. */
+    /* Unless the application has set a threshold of its own. */
     if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {
         set_gc_threshold(gc, gc_threshold);
     }
     PyErr_Clear();
 }
 
-/* -- failures --------------------------------------------------------------------- */
+/* -- failures -------------------------------------------------------------- */
 
-/* "app.py could not be loaded: ImportError: no module ..."; NULL: no memory. */
+/* Such as "app.py could not be loaded: ImportError: no module ...". NULL: no
+ * memory, with an exception. */
 static PyObject *
 summary_of(const struct app *a, PyObject *exc)
 {
+    assert(exc != NULL && !PyErr_Occurred());
     const char *what = PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)
                            ? "ended itself while it was loaded"
                            : "could not be loaded";
@@ -176,7 +186,7 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
            struct file_id stamp)
 {
     if (config->debug) {
-        /* Its frames keep all their variables alive: not for production. */
+        /* Its frames keep all their variables alive, so not in production. */
         Py_XSETREF(a->exc, Py_NewRef(exc));
         Py_XSETREF(a->text, Py_XNewRef(summary));
     }
@@ -206,7 +216,8 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     Py_CLEAR(a->callable);
 }
 
-/* raise LoadError(text) from cause; takes the reference to cause, if any. */
+/* raise LoadError(text) from cause. Steals the reference to cause, which may be
+ * NULL. */
 static void
 raise_from(PyObject *text, PyObject *cause)
 {
@@ -223,7 +234,8 @@ raise_from(PyObject *text, PyObject *cause)
     PyErr_SetObject(load_error_type, error);
 }
 
-/* Whatever exc is; takes the reference. */
+/* Records that loading has failed with exc, of any kind, and raises LoadError.
+ * Steals the reference to exc. Returns NULL. */
 static PyObject *
 fail_load(struct app *a, PyObject *exc, struct file_id stamp)
 {
@@ -234,10 +246,10 @@ fail_load(struct app *a, PyObject *exc, struct file_id stamp)
     return NULL;
 }
 
-/* -- loading -------------------------------------------------------------------------- */
+/* -- loading --------------------------------------------------------------- */
 
-/* New files in a folder already looked at are seen without this only when the
- * folder's time has changed since. */
+/* Without this, Python notices new files in a folder that it has searched only
+ * when the folder's time has changed. */
 static void
 clear_importer_cache(void)
 {
@@ -259,12 +271,13 @@ load(struct app *a, struct file_id stamp)
     PyObject *exc = callable == NULL ? PyErr_GetRaisedException() : NULL;
     gc_end_load();
     if (exc != NULL && request_timeout_matches(exc)) {
-        PyErr_SetRaisedException(exc); /* says nothing about the application */
+        PyErr_SetRaisedException(exc); /* not the application's failure */
         return NULL;
     }
     if (callable == NULL) {
         return exc == NULL ? NULL : fail_load(a, exc, stamp);
     }
+    assert(a->loader == PyThread_get_thread_ident());
     Py_XSETREF(a->callable, Py_NewRef(callable));
     a->stamp = stamp;
     a->state = APP_READY;
@@ -277,7 +290,7 @@ load(struct app *a, struct file_id stamp)
     return callable;
 }
 
-/* One script of several is loaded anew when it changed, as people know it from
+/* One script of several is loaded again when it changes, as people expect from
  * CGI; the one APP only by a reload. */
 static bool
 is_current(const struct app *a, const struct file_id *stamp)
@@ -289,7 +302,7 @@ is_current(const struct app *a, const struct file_id *stamp)
 static PyObject *
 load_or_fail(struct app *a, struct file_id stamp)
 {
-    /* Another thread may have done it while this one waited. */
+    /* Another thread may have loaded it while this one waited. */
     if (is_current(a, &stamp)) {
         return Py_NewRef(a->callable);
     }
@@ -301,7 +314,8 @@ load_or_fail(struct app *a, struct file_id stamp)
     return load(a, stamp);
 }
 
-/* The thread that loads it needs the GIL to get on. False with RequestTimeout. */
+/* Waits without the GIL, which the loading thread needs. False with
+ * RequestTimeout. */
 static bool
 wait_for_lock(struct app *a)
 {
@@ -338,14 +352,16 @@ get_callable(struct app *a, struct file_id stamp)
     if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK) && !wait_for_lock(a)) {
         return NULL;
     }
+    assert(a->loader == 0);
     a->loader = me;
     PyObject *callable = load_or_fail(a, stamp);
+    assert((callable == NULL) == (PyErr_Occurred() != NULL));
     a->loader = 0;
     PyThread_release_lock(a->lock);
     return callable;
 }
 
-/* -- finding ---------------------------------------------------------------------------- */
+/* -- finding --------------------------------------------------------------- */
 
 static struct app *
 new_app(void)
@@ -363,7 +379,8 @@ new_app(void)
     return a;
 }
 
-/* Makes it where it is new. */
+/* The application of a script; creates it if it is new. NULL with an
+ * exception. */
 static struct app *
 app_of_script(const char *path)
 {
@@ -415,7 +432,7 @@ get_script(struct request *q)
     char dir[PATH_MAX];
     struct found_script s = {.path = NULL};
 
-    /* Each time: a deployment may change where a link leads. */
+    /* Resolve it each time: a deployment may change where a link leads. */
     int r =
         realpath(scripts_dir, dir) == NULL ? -ENOENT : scripts_find(q, dir, &s);
     if (r == -ENOMEM) {
@@ -433,6 +450,7 @@ PyObject *
 app_cache_get_only(void)
 {
     ASSERT_GIL();
+    assert(only_app != NULL);
     struct file_id stamp = {0, 0, 0, 0};
     if (only_app->state != APP_READY && only_app->spec->file != NULL) {
         stamp = file_id_of_path(only_app->spec->file);
@@ -463,6 +481,8 @@ int
 app_cache_init(const struct config *from, const struct app_spec *spec,
                const char *scripts_in)
 {
+    ASSERT_GIL();
+    assert(config == NULL && (spec == NULL) != (scripts_in == NULL));
     config = from;
     scripts_dir = scripts_in;
     load_error_type =

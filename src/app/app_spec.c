@@ -1,5 +1,5 @@
 /*
- * app_spec.c - what is to be loaded: a file or a module, and what to call in it
+ * app_spec.c - what to load: a file or a module, and what to call in it
  */
 #include "app/app_spec.h"
 
@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* -- the grammar -------------------------------------------------------------- */
+/* -- the grammar ----------------------------------------------------------- */
 
 static bool
 ends_with(const char *s, size_t n, const char *end)
@@ -56,7 +56,7 @@ is_identifier(const char *s, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         if (!isalnum((unsigned char)s[i]) && s[i] != '_' && s[i] >= 0) {
-            return false; /* bytes above 127: let Python judge */
+            return false; /* bytes above 127 are left to Python */
         }
     }
     return true;
@@ -82,8 +82,8 @@ is_dotted_name(const char *s, size_t n)
     }
 }
 
-/* "shop.wsgi" is a file where there is one, else the module, as Django's users
- * write it. */
+/* "shop.wsgi" is a file if it exists, else the module, as Django's users write
+ * it. */
 static bool
 is_wsgi_module(const char *app)
 {
@@ -108,8 +108,8 @@ set_text(char **to, const char *from, size_t n)
     return *to != NULL;
 }
 
-/* A name no import asks for: the same for the same path in every process, so
- * that what one pickles another can read. */
+/* Sets a module name that no import uses. The same path gets the same name in
+ * every process, so that one can unpickle what another has pickled. */
 static bool
 set_generated_name(struct app_spec *t)
 {
@@ -160,8 +160,8 @@ parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
     return t->file != NULL && set_generated_name(t) ? 0 : -ENOMEM;
 }
 
-/* What is wrong with n bytes of app as the name of a module, with :EXPR behind
- * them or NULL. 0, or -EINVAL with a sentence in why. */
+/* Checks n bytes of app as the name of a module; expr is what follows ":", or
+ * NULL. 0, or -EINVAL with a sentence in why. */
 static int
 check_module(const char *app, size_t n, const char *expr, char *why,
              size_t why_size)
@@ -209,7 +209,7 @@ parse_module(const char *app, struct app_spec *t, char *why, size_t why_size)
         }
     }
     if (expr != NULL) {
-        /* Closer to the module than --callable, so it counts. */
+        /* It is more specific than --callable, so it wins. */
         free(t->expr);
         t->expr = strdup(expr);
         return t->expr == NULL ? -ENOMEM : 0;
@@ -266,9 +266,9 @@ app_spec_fini(struct app_spec *t)
     *t = (struct app_spec){.is_only_app = false};
 }
 
-/* -- the module's name ------------------------------------------------------- */
+/* -- the module's name ----------------------------------------------------- */
 
-/* True where sys.modules has no such module, or this very file under it. */
+/* True if sys.modules has no module of this name, or has this file under it. */
 static bool
 is_name_available(PyObject *name, const char *file)
 {
@@ -284,7 +284,8 @@ is_name_available(PyObject *name, const char *file)
     return same;
 }
 
-/* Modules inside the interpreter are found before sys.path is looked at. */
+/* True if the interpreter contains a module of this name: it would be found
+ * before sys.path is searched. */
 static bool
 is_built_in(PyObject *name)
 {
@@ -300,10 +301,10 @@ is_built_in(PyObject *name)
     return built_in;
 }
 
-/* New reference. app.py as the one application is the module "app", as `import
- * app` in its other files would name it: under another name that would run the
- * file a second time. Where this could hide some other module, and for one
- * script of several, the made-up name. Never "__main__". */
+/* New reference. app.py as the one APP is the module "app", as `import app` in
+ * its other files calls it: under another name that import would run the file a
+ * second time. The generated name is used if this could hide another module,
+ * and for one script of several. Never "__main__". */
 static PyObject *
 choose_module_name(const struct app_spec *t)
 {
@@ -324,7 +325,7 @@ choose_module_name(const struct app_spec *t)
     return PyUnicode_DecodeFSDefault(t->module);
 }
 
-/* -- the import ----------------------------------------------------------------- */
+/* -- the import ------------------------------------------------------------ */
 
 static void
 unload_module(PyObject *name)
@@ -341,6 +342,8 @@ add_folder(const char *file)
 {
     const char *slash = strrchr(file, '/');
     char dir[PATH_MAX];
+
+    assert(slash != NULL);
     (void)snprintf(dir, sizeof(dir), "%.*s",
                    slash == file ? 1 : (int)(slash - file), file);
     CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
@@ -360,7 +363,7 @@ import_file(const struct app_spec *t)
     if (name == NULL || path == NULL) {
         return NULL;
     }
-    /* Executing a module anew would happen in the old one's namespace. */
+    /* Otherwise the code would run in the namespace of the old module. */
     unload_module(name);
     CLEANUP(py_clear) PyObject *code = bytecode_load(t->file);
     if (code == NULL || (!t->is_only_app && add_folder(t->file) < 0) ||
@@ -370,9 +373,9 @@ import_file(const struct app_spec *t)
     return PyImport_ExecCodeModuleObject(name, code, path, NULL);
 }
 
-/* -- the callable --------------------------------------------------------------- */
+/* -- the callable ---------------------------------------------------------- */
 
-/* For messages: where the callable is looked for. */
+/* For messages: where the callable was searched. */
 static const char *
 location_of(const struct app_spec *t)
 {
@@ -413,7 +416,8 @@ default_callable(const struct app_spec *t, PyObject *module,
                         location_of(t));
 }
 
-/* a.b.c of the module. */
+/* The attribute a.b.c of the module. New reference, or NULL with an
+ * exception. */
 static PyObject *
 dotted_attribute(const struct app_spec *t, PyObject *module, const char *s,
                  size_t n)
@@ -439,7 +443,7 @@ dotted_attribute(const struct app_spec *t, PyObject *module, const char *s,
     return py_steal(&at);
 }
 
-/* True for a syntax tree of this type, such as "Call". */
+/* True if the syntax tree is of this type, such as "Call". */
 static bool
 is_tree(PyObject *tree, const char *type)
 {
@@ -480,7 +484,7 @@ add_keyword(PyObject *ast, PyObject *keyword, PyObject *to)
     if (name == NULL || tree == NULL) {
         return -1;
     }
-    if (name == Py_None) { /* **something */
+    if (name == Py_None) { /* **mapping */
         PyErr_SetNone(PyExc_ValueError);
         return -1;
     }
@@ -507,7 +511,8 @@ keyword_arguments(PyObject *ast, PyObject *call)
     return py_steal(&named);
 }
 
-/* The syntax tree of a call of a plain name, or NULL: SyntaxError, ValueError. */
+/* Parses a call of a plain name. Returns its syntax tree, or NULL with
+ * SyntaxError or ValueError. */
 static PyObject *
 parse_call(PyObject *ast, const char *expr)
 {
@@ -531,7 +536,7 @@ parse_call(PyObject *ast, const char *expr)
     return py_steal(&call);
 }
 
-/* Calls factory with the arguments in expr, as gunicorn understands them. */
+/* Calls factory with the arguments in expr, as gunicorn does. */
 static PyObject *
 call_factory(PyObject *factory, const char *expr)
 {
@@ -556,7 +561,7 @@ call_factory(PyObject *factory, const char *expr)
     return PyObject_Call(factory, args, named);
 }
 
-/* *ret_name: what it is called there. */
+/* Finds the callable in the module. *ret_name is its name there. */
 static PyObject *
 find_callable(const struct app_spec *t, PyObject *module, const char **ret_name)
 {
@@ -585,6 +590,7 @@ app_spec_load(const struct app_spec *t)
     const char *name = NULL;
 
     ASSERT_GIL();
+    assert(t->file != NULL ? t->file[0] == '/' : t->module != NULL);
     CLEANUP(py_clear)
     PyObject *module =
         t->file != NULL ? import_file(t) : PyImport_ImportModule(t->module);

@@ -1,10 +1,10 @@
 /*
- * bytecode.c - a script's code object, compiled or from the cache
+ * bytecode.c - the code object of a script, compiled or from the cache
  *
- * What the cache holds is executed, so a file is only believed where nobody but
- * this user could have written it, and only for exactly this script: the key is
- * stored in it and compared. All names are opened relative to a folder whose
- * owner and mode were looked at through its descriptor.
+ * The program executes what the cache holds. So it trusts a cache file only if
+ * no other user could have written it, and only for exactly this script, whose
+ * key the file contains. All names are opened relative to a folder whose owner
+ * and mode have been checked through its descriptor.
  */
 #include "app/bytecode.h"
 
@@ -25,24 +25,25 @@
 enum {
     SOURCE_SIZE_MAX = 64 << 20,
     CACHE_FILE_MAX = 128 << 20,
-    /* Shorter scripts are compiled as fast as a cache file is read. */
+    /* A shorter script is compiled as fast as its cache file is read. */
     CACHE_SOURCE_MIN = 1024,
-    /* A change within the clock's tick of the last one leaves no trace in
-     * mtime: what was written this recently is not cached. */
+    /* A second change within one tick of the clock would not show in mtime: a
+     * script that was modified this recently is not cached. */
     SETTLED_S = 2,
     NAME_SIZE = NAME_MAX + 1,
 };
 
 #define MAGIC "wsgi-cgi bytecode 1\n"
 
-/* The head of a cache file; path and marshalled code follow. No padding. */
+/* The head of a cache file; the path and the marshalled code follow. It has no
+ * padding. */
 struct cache_key {
     char magic[24];
     int64_t python_magic;
     int64_t optimize;
     int64_t mtime_ns;
-    /* Unpacked archives give every file the same mtime, and two versions may
-     * have the same size; ctime cannot be set. */
+    /* An unpacked archive may give each version the same mtime, and two
+     * versions may have the same size; but nobody can set ctime. */
     int64_t ctime_ns;
     int64_t size;
     uint64_t inode;
@@ -52,16 +53,16 @@ struct cache_key {
     uint64_t code_hash;
 };
 
-/* A folder of ours, and the script's name in it. */
+/* A private folder, and the name of the cache file in it. */
 struct cache_file {
     int dir_fd;
     char name[NAME_SIZE];
 };
 
-/* -- files -------------------------------------------------------------------- */
+/* -- files ----------------------------------------------------------------- */
 
-/* Reads size bytes, or fewer where the file ends before, into a new bytes object.
- * NULL with an exception. */
+/* Reads size bytes, or fewer if the file ends before. New reference, or NULL
+ * with an exception. */
 static PyObject *
 read_all(int fd, size_t size, PyObject *name)
 {
@@ -106,7 +107,7 @@ write_all(int fd, const void *bytes, size_t n)
     return true;
 }
 
-/* Finds damage, not forgery: nobody else can write there. */
+/* Detects damage, not forgery: no other user can write there. */
 static uint64_t
 hash_of(const char *data, size_t n)
 {
@@ -129,9 +130,9 @@ is_private(const struct stat *st)
     return st->st_uid == geteuid() && (st->st_mode & (S_IWGRP | S_IWOTH)) == 0;
 }
 
-/* -- the key -------------------------------------------------------------------- */
+/* -- the key --------------------------------------------------------------- */
 
-/* sys.flags.optimize: asserts and docstrings are missing from -O's code. */
+/* sys.flags.optimize: code compiled with -O has no asserts or docstrings. */
 static int64_t
 optimize_level(void)
 {
@@ -167,9 +168,9 @@ key_of(const char *path, const struct stat *st)
     return k;
 }
 
-/* -- the folder ------------------------------------------------------------------ */
+/* -- the folder ------------------------------------------------------------ */
 
-/* Opens a folder that only we can write to; -1 for any other. */
+/* Opens a folder that only this user can write to. -1 for any other. */
 static int
 open_private_dir(int at_fd, const char *name, mode_t forbidden)
 {
@@ -183,7 +184,8 @@ open_private_dir(int at_fd, const char *name, mode_t forbidden)
     return fd;
 }
 
-/* __pycache__ beside the script, made where the script's folder is ours. */
+/* __pycache__ beside the script. create: make it if the script's folder is
+ * private. */
 static bool
 cache_in_pycache(const char *path, bool create, struct cache_file *ret)
 {
@@ -199,7 +201,8 @@ cache_in_pycache(const char *path, bool create, struct cache_file *ret)
         (size_t)len >= sizeof(dir)) {
         return false;
     }
-    /* Links in the way there are the administrator's; the last two are not. */
+    /* Symbolic links up to the script's folder are the administrator's; the
+     * last two names must not be links. */
     CLEANUP(fd_close)
     int script_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct stat st;
@@ -211,12 +214,12 @@ cache_in_pycache(const char *path, bool create, struct cache_file *ret)
     }
     ret->dir_fd = open_private_dir(script_fd, "__pycache__", 0);
     if (ret->dir_fd >= 0 && faccessat(ret->dir_fd, ".", W_OK, AT_EACCESS) < 0) {
-        fd_close(&ret->dir_fd); /* a read-only file system */
+        fd_close(&ret->dir_fd); /* such as on a read-only file system */
     }
     return ret->dir_fd >= 0;
 }
 
-/* $TMPDIR/wsgi-cgi-UID, for this user alone. */
+/* $TMPDIR/wsgi-cgi-UID, which only this user can read. */
 static bool
 cache_in_tmp(const char *path, bool create, struct cache_file *ret)
 {
@@ -233,7 +236,8 @@ cache_in_tmp(const char *path, bool create, struct cache_file *ret)
     if (create) {
         (void)mkdir(dir, 0700);
     }
-    /* Two scripts of one hash take turns: the key holds the whole path. */
+    /* Two scripts with the same hash replace each other's file: the key has the
+     * whole path. */
     (void)snprintf(ret->name, sizeof(ret->name), "%016llx.%d%d.wsgic",
                    (unsigned long long)hash_of(path, strlen(path)),
                    PY_MAJOR_VERSION, PY_MINOR_VERSION);
@@ -248,11 +252,11 @@ find_cache_file(const char *path, bool create, struct cache_file *ret)
            cache_in_tmp(path, create, ret);
 }
 
-/* -- reading the cache --------------------------------------------------------- */
+/* -- reading the cache ----------------------------------------------------- */
 
 enum cache_state { CACHE_GOOD, CACHE_STALE, CACHE_DAMAGED };
 
-/* CACHE_STALE: of an earlier state of the script, or of another one. */
+/* CACHE_STALE: of an earlier state of the script, or of another script. */
 static enum cache_state
 compare(const char *file, size_t len, const struct cache_key *want,
         const char *path)
@@ -285,6 +289,8 @@ static PyObject *
 unmarshal(const char *file, size_t len, const struct cache_key *want)
 {
     size_t at = sizeof(*want) + want->path_len;
+
+    assert(at <= len);
     PyObject *code =
         PyMarshal_ReadObjectFromString(file + at, (Py_ssize_t)(len - at));
     if (code != NULL && !PyCode_Check(code)) {
@@ -293,7 +299,7 @@ unmarshal(const char *file, size_t len, const struct cache_key *want)
     return code;
 }
 
-/* New reference, or NULL, perhaps with an exception: compile. */
+/* New reference. NULL, perhaps with an exception: compile the script. */
 static PyObject *
 cache_read(const char *path, const struct cache_key *want)
 {
@@ -325,7 +331,7 @@ cache_read(const char *path, const struct cache_key *want)
     return code;
 }
 
-/* -- writing the cache ------------------------------------------------------- */
+/* -- writing the cache ----------------------------------------------------- */
 
 static bool
 may_write(const struct stat *st)
@@ -340,7 +346,7 @@ may_write(const struct stat *st)
     return st->st_mtim.tv_sec + SETTLED_S < now.tv_sec;
 }
 
-/* A reader sees the old file or the whole new one. */
+/* Writes the cache file. A reader sees the old file or the complete new one. */
 static void
 write_file(const struct cache_file *p, const struct cache_key *key,
            const char *path, const char *code)
@@ -376,13 +382,14 @@ cache_write(const char *path, struct cache_key *key, PyObject *code)
         PyErr_Clear();
         return;
     }
+    assert(key->path_len == strlen(path));
     key->code_len = (uint64_t)PyBytes_GET_SIZE(bytes);
     key->code_hash = hash_of(PyBytes_AS_STRING(bytes), key->code_len);
     p.dir_fd = dir_fd;
     write_file(&p, key, path, PyBytes_AS_STRING(bytes));
 }
 
-/* -- the source -------------------------------------------------------------------- */
+/* -- the source ------------------------------------------------------------ */
 
 static void
 raise_os(int err, PyObject *name)
@@ -391,7 +398,7 @@ raise_os(int err, PyObject *name)
     PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, name);
 }
 
-/* Python reads source as a C string, and would stop there without a word. */
+/* Python reads source as a C string and would silently stop at a null byte. */
 static PyObject *
 raise_null_byte(const char *source, PyObject *name)
 {
@@ -416,8 +423,8 @@ compile_source(PyObject *source, PyObject *name)
     if (strlen(text) < (size_t)PyBytes_GET_SIZE(source)) {
         return raise_null_byte(text, name);
     }
-    /* Honours a coding cookie and a byte order mark, but before 3.11 only with
-     * flags; -1: as Python's own -O. */
+    /* With flags Python honours a coding cookie and a byte order mark also
+     * before 3.11. -1: optimise as this interpreter does. */
     PyCompilerFlags flags = {.cf_feature_version = PY_MINOR_VERSION};
     return Py_CompileStringObject(text, name, Py_file_input, &flags, -1);
 }
@@ -434,7 +441,7 @@ is_same(const struct stat *a, const struct stat *b)
 static int
 open_script(const char *path, PyObject *name, struct stat *ret_st)
 {
-    /* O_NONBLOCK: a named pipe must not hold us up. */
+    /* O_NONBLOCK: opening a named pipe must not block. */
     CLEANUP(fd_close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
     if (fd < 0 || fstat(fd, ret_st) < 0) {

@@ -1,20 +1,23 @@
 /*
- * bytecode.h - a script's code object, compiled or from the cache
+ * bytecode.h - the code object of a script, compiled or from the cache
  *
- * What:      compiles a script of any name, and keeps the result where nobody
- *            but this user can write: in __pycache__ beside the script where that
+ * What:      compiles a script of any name and caches the result where only
+ *            this user can write: in __pycache__ beside the script if that
  *            folder is ours, else in $TMPDIR/wsgi-cgi-UID (mode 0700).
  * Owner:     the caller owns the code object.
- * Threads:   any.                                                 GIL: held.
- * Errors:    a Python exception for the source; none for the cache, which at
- *            worst is not used.                        Blocks: file system.
+ * Threads:   any.
+ * GIL:       held.
+ * Errors:    a Python exception for the source; none for the cache, which is
+ *            then not used.
+ * Blocks:    on the file system.
  */
 #ifndef APP_BYTECODE_H
 #define APP_BYTECODE_H
 
 #include "python/python.h"
 
-/* New reference. path is absolute and becomes co_filename. */
+/* path is absolute and becomes co_filename. New reference, or NULL with an
+ * exception. */
 PyObject *bytecode_load(const char *path);
 
 #endif

@@ -1,11 +1,12 @@
 /*
- * callable.c - can a WSGI server call this object?
+ * callable.c - whether a WSGI server can call an object
  *
- * PEP 3333 wants callables to be called and not looked into. So what a call with
- * two arguments may work for is never refused, whatever it looks like.
+ * PEP 3333 says that a server calls the application and must not inspect it. So
+ * nothing is refused that might work with two arguments.
  *
- * In C, and not with inspect.signature(): importing that takes nearly as long as
- * a whole CGI request of a small application (37 of 44 million instructions).
+ * This is C and does not use inspect.signature(), because importing inspect
+ * costs nearly as much as a whole CGI request of a small application (37 of 44
+ * million instructions).
  */
 #include "app/callable.h"
 
@@ -16,19 +17,20 @@
 #define WSGI_ARGUMENTS 2 /* environ, start_response */
 #define ASGI_ARGUMENTS 3 /* scope, receive, send */
 
-/* What is known of a call. */
+/* What is known about calling an object. */
 struct signature {
-    Py_ssize_t min, max;     /* positional arguments */
-    bool is_async;           /* async def */
-    bool has_response;       /* of a class: its objects may be iterable */
-    bool needs_keyword;      /* a keyword argument without a default */
-    bool has_scope;          /* the first parameter has ASGI's name */
-    const PyTypeObject *cls; /* it makes an object of this class; borrowed */
+    Py_ssize_t min, max; /* positional arguments */
+    bool is_async;       /* async def */
+    bool has_response;   /* of a class: its objects may be iterable */
+    bool needs_keyword;  /* a keyword argument without a default */
+    bool has_scope;      /* the first parameter has ASGI's name */
+    /* the call creates an object of this class; borrowed */
+    const PyTypeObject *cls;
 };
 
-/* -- functions ------------------------------------------------------------------ */
+/* -- functions ------------------------------------------------------------- */
 
-/* True where parameter number i has no default in the function's dict of them. */
+/* True if parameter i has no entry in defaults, a dict or NULL. */
 static bool
 lacks_default(PyObject *names, Py_ssize_t i, PyObject *defaults)
 {
@@ -62,7 +64,7 @@ read_names(PyObject *function, Py_ssize_t bound, struct signature *s)
     PyErr_Clear();
 }
 
-/* bound: how many of its arguments Python puts in itself, such as self. */
+/* bound: how many arguments Python passes itself, such as self. */
 static void
 read_function(PyObject *function, Py_ssize_t bound, struct signature *s)
 {
@@ -73,18 +75,20 @@ read_function(PyObject *function, Py_ssize_t bound, struct signature *s)
         code->co_argcount > bound ? code->co_argcount - bound : 0;
     Py_ssize_t optional = defaults == NULL ? 0 : PyTuple_GET_SIZE(defaults);
 
+    assert(bound == 0 || bound == 1);
+
     s->min = named > optional ? named - optional : 0;
     s->max = (code->co_flags & CO_VARARGS) != 0 ? ANY_NUMBER : named;
     s->is_async = (code->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)) != 0;
-    /* Not for the application as it should be. */
+    /* Not needed for an ordinary application. */
     if (s->min != WSGI_ARGUMENTS || s->is_async ||
         code->co_kwonlyargcount > 0) {
         read_names(function, bound, s);
     }
 }
 
-/* A function as it stands in a class. of_static: what Python puts in itself
- * where it is a static method, which __new__ always is. */
+/* Reads a member of a class. of_static: how many arguments Python passes itself
+ * to a static method, as __new__ always is. */
 static bool
 read_member(PyObject *member, Py_ssize_t of_static, struct signature *s)
 {
@@ -107,10 +111,10 @@ read_member(PyObject *member, Py_ssize_t of_static, struct signature *s)
     return true;
 }
 
-/* -- objects and classes -------------------------------------------------------- */
+/* -- objects and classes --------------------------------------------------- */
 
-/* What a class statement has defined: borrowed. NULL: nothing, or C code might
- * have been first. */
+/* The member as a class statement has defined it: borrowed. NULL if there is
+ * none, or if a base class in C could define it first. */
 static PyObject *
 find_member(const PyTypeObject *type, const char *name)
 {
@@ -172,7 +176,7 @@ class_signature(PyObject *o, struct signature *s)
     return true;
 }
 
-/* All but a partial. */
+/* Any callable but functools.partial. False if nothing is known. */
 static bool
 direct_signature(PyObject *o, struct signature *ret)
 {
@@ -190,9 +194,9 @@ direct_signature(PyObject *o, struct signature *ret)
     return PyType_Check(o) ? class_signature(o, ret) : object_signature(o, ret);
 }
 
-/* -- functools.partial ---------------------------------------------------------- */
+/* -- functools.partial ----------------------------------------------------- */
 
-/* 3.14's functools.Placeholder: not an argument yet. */
+/* 3.14's functools.Placeholder stands for an argument that is still missing. */
 static bool
 has_placeholder(PyObject *args)
 {
@@ -205,7 +209,8 @@ has_placeholder(PyObject *args)
     return false;
 }
 
-/* Of a partial of a partial, which functools makes one of, nothing is known. */
+/* functools flattens a partial of a partial; of one that it did not, nothing is
+ * known. */
 static bool
 partial_signature(PyObject *o, struct signature *s)
 {
@@ -226,7 +231,7 @@ partial_signature(PyObject *o, struct signature *s)
     s->max = s->max == ANY_NUMBER ? ANY_NUMBER
              : s->max > given     ? s->max - given
                                   : 0;
-    if (PyDict_Size(named) > 0) { /* any of the parameters may be among them */
+    if (PyDict_Size(named) > 0) { /* they may name any of the parameters */
         s->min = 0;
         s->needs_keyword = false;
     }
@@ -234,17 +239,17 @@ partial_signature(PyObject *o, struct signature *s)
     return true;
 }
 
-/* Fills in what is known of a call of o; false where nothing is. */
+/* Fills in what is known about calling o. False if nothing is. */
 static bool
 find_signature(PyObject *o, struct signature *ret)
 {
-    /* A subclass may have a __call__ of its own. */
+    /* By name, since a subclass may have its own __call__. */
     return strcmp(Py_TYPE(o)->tp_name, "functools.partial") == 0
                ? partial_signature(o, ret)
                : direct_signature(o, ret);
 }
 
-/* -- what to say ---------------------------------------------------------------- */
+/* -- what to say ----------------------------------------------------------- */
 
 #define ADAPTER "a2wsgi.ASGIMiddleware"
 #define TWO "a WSGI server gives two, environ and start_response"
@@ -329,11 +334,13 @@ check_function(const struct signature *s, const char *where, const char *name)
                                        : refuse_arguments(s, where, name);
 }
 
-/* Its objects are ASGI applications, or it is itself one of version 2. */
+/* The class makes ASGI applications, or is itself an ASGI 2 one, or is none. */
 static int
 refuse_class(const struct signature *s, const char *where, const char *name)
 {
     struct signature call = {.cls = NULL};
+
+    assert(s->cls != NULL);
     PyObject *member = find_member(s->cls, "__call__");
 
     if (member != NULL && read_member(member, 0, &call) && call.is_async) {
@@ -364,7 +371,7 @@ check_class(const struct signature *s, const char *where, const char *name)
                : refuse_class(s, where, name);
 }
 
-/* Or Python would warn that nobody has awaited it. */
+/* Otherwise Python would warn that it was never awaited. */
 static void
 close_coroutine(PyObject *o)
 {
@@ -405,6 +412,7 @@ callable_check(PyObject *o, const char *where, const char *name)
     struct signature s = {.cls = NULL};
 
     ASSERT_GIL();
+    assert(!PyErr_Occurred());
     if (!PyCallable_Check(o)) {
         return refuse_object(o, where, name);
     }
@@ -415,7 +423,7 @@ callable_check(PyObject *o, const char *where, const char *name)
                          : check_function(&s, where, name);
 }
 
-/* -- at a request --------------------------------------------------------------- */
+/* -- at a request ---------------------------------------------------------- */
 
 void
 callable_refuse_result(PyObject *result)

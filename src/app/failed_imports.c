@@ -1,5 +1,5 @@
 /*
- * failed_imports.c - the files that took part in a failed load, and whether they changed
+ * failed_imports.c - the files of a failed load, and whether they have changed
  */
 #include "app/failed_imports.h"
 
@@ -36,12 +36,14 @@ failed_imports_add(struct failed_imports *f, const char *path,
     }
     char *copy = f->n < FAILED_IMPORTS_MAX ? strdup(path) : NULL;
     if (copy != NULL) {
+        assert(f->n < FAILED_IMPORTS_MAX);
         f->v[f->n].path = copy;
         f->v[f->n++].stamp = stamp;
     }
 }
 
-/* A file name of Python's; names such as "<frozen importlib>" are no files. */
+/* Adds a file name of Python's. Names such as "<frozen importlib>" are no
+ * files. */
 static void
 add_name(struct failed_imports *f, PyObject *name)
 {
@@ -72,7 +74,7 @@ add_traceback(struct failed_imports *f, PyObject *exc)
     }
 }
 
-/* folder/NAME.py and folder/NAME/__init__.py, which are not there yet. */
+/* Adds folder/NAME.py and folder/NAME/__init__.py, which do not exist yet. */
 static void
 add_module_in(struct failed_imports *f, PyObject *folder, const char *name)
 {
@@ -90,7 +92,8 @@ add_module_in(struct failed_imports *f, PyObject *folder, const char *name)
     PyErr_Clear();
 }
 
-/* Where a module of this full name is looked for: a list. */
+/* The folders where Python searches for a module of this full name; dot is its
+ * last dot, or NULL. A new list, or NULL. */
 static PyObject *
 folders_of(PyObject *name, const char *dot)
 {
@@ -130,6 +133,7 @@ add_missing(struct failed_imports *f, PyObject *exc)
 void
 failed_imports_add_exception(struct failed_imports *f, PyObject *exc)
 {
+    ASSERT_GIL();
     PyObject *at = Py_NewRef(exc);
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
         add_traceback(f, at);
@@ -183,7 +187,7 @@ static void
 unload_file(const char *path)
 {
     PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    /* A copy: deleting would upset the walk. */
+    /* A copy, because the loop deletes entries. */
     CLEANUP(py_clear) PyObject *all = PyDict_Copy(modules);
     PyObject *name = NULL;
     PyObject *m = NULL;
@@ -204,6 +208,7 @@ unload_file(const char *path)
 void
 failed_imports_unload_changed(const struct failed_imports *f)
 {
+    ASSERT_GIL();
     for (size_t i = 0; i < f->n; i++) {
         if (is_changed(f, i)) {
             unload_file(f->v[i].path);

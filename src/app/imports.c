@@ -1,5 +1,5 @@
 /*
- * imports.c - the files of the modules that have been imported, as they come
+ * imports.c - collects the files of imported modules, for --reload=modules
  */
 #include "app/imports.h"
 
@@ -14,16 +14,19 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static bool is_on;
+static bool is_on; /* written before there are threads */
 
-/* Pushed with the GIL held, taken without: only ever all of it. */
+/* A lock-free list: threads push with the GIL held; imports_take() takes all of
+ * it, without the GIL. */
 static struct imports_file *_Atomic new_files;
 
 /* The rest is protected by the GIL. */
-static PyObject *seen_modules; /* dict: names of modules looked at */
-static Py_ssize_t seen_size;   /* of sys.modules, then */
-static unsigned nrunning;      /* imports_begin() without imports_end() */
-static int64_t since_ns;       /* what is new now was imported after this */
+/* dict: the names of modules that have been examined */
+static PyObject *seen_modules;
+static Py_ssize_t seen_size; /* the size of sys.modules at that time */
+/* calls of imports_begin() without imports_end() */
+static unsigned nrunning;
+static int64_t since_ns; /* new modules were imported after this time */
 
 void
 imports_watch(bool on)
@@ -31,7 +34,7 @@ imports_watch(bool on)
     is_on = on;
 }
 
-/* The clock of files' times, as coarse. */
+/* The clock of file times, which is as coarse. */
 static int64_t
 file_clock_ns(void)
 {
@@ -71,10 +74,10 @@ imports_free(struct imports_file *first)
     return next;
 }
 
-/* -- what is new in sys.modules ------------------------------------------------ */
+/* -- what is new in sys.modules -------------------------------------------- */
 
-/* It may have been imported before it was changed. Times in the future are some
- * other clock's, and would do so for ever. */
+/* True if the file may have changed after it was imported. Times in the future
+ * come from another clock; they would be "changed" for ever. */
 static bool
 is_changed_meanwhile(const struct stat *st)
 {
@@ -84,7 +87,7 @@ is_changed_meanwhile(const struct stat *st)
     return changed > since_ns && changed <= file_clock_ns();
 }
 
-/* The file, or the zip archive that it is in. */
+/* Adds a file, or the zip archive that contains it. */
 static void
 add_file(const char *file)
 {
@@ -107,7 +110,7 @@ add_file(const char *file)
         imports_add(path, is_changed_meanwhile(&st) ? none : file_id_of(&st));
     }
     else if (path_absolute_trimmed(file, path, sizeof path) == 0) {
-        imports_add(path, none); /* gone already: it counts when it is back */
+        imports_add(path, none); /* deleted; it counts when it exists again */
     }
 }
 
@@ -124,8 +127,8 @@ add_if_name(PyObject *name)
     return text != NULL;
 }
 
-/* What the object itself has: a lazy module's own way to get an attribute would
- * import it. */
+/* The attribute that the object itself has: the __getattr__ of a lazy module
+ * would import it. */
 static PyObject *
 plain_attribute(PyObject *o, const char *name)
 {
@@ -149,7 +152,7 @@ add_module(PyObject *m)
     PyObject *located =
         spec == NULL ? NULL : PyObject_GetAttrString(spec, "has_location");
     CLEANUP(py_clear) PyObject *origin = NULL;
-    if (located == Py_True) { /* else "built-in", "frozen" */
+    if (located == Py_True) { /* otherwise "built-in" or "frozen" */
         origin = PyObject_GetAttrString(spec, "origin");
     }
     PyErr_Clear();
@@ -159,7 +162,7 @@ add_module(PyObject *m)
 static void
 add_new_modules(void)
 {
-    /* A copy: another thread may import meanwhile. */
+    /* A copy, because another thread may import meanwhile. */
     CLEANUP(py_clear) PyObject *all = PyDict_Copy(PyImport_GetModuleDict());
     PyObject *name = NULL, *m = NULL;
 
@@ -191,8 +194,11 @@ imports_end(void)
     if (!is_on) {
         return;
     }
+    ASSERT_GIL();
+    assert(nrunning > 0);
     nrunning--;
-    /* One gone and one come in the same request go unseen until the next. */
+    /* If one module goes and another comes in the same request, the new one is
+     * found after a later request. */
     if (PyDict_Size(PyImport_GetModuleDict()) != seen_size) {
         PyObject *exc = PyErr_GetRaisedException();
         add_new_modules();

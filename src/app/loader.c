@@ -1,5 +1,5 @@
 /*
- * loader.c - finding and importing the WSGI application
+ * loader.c - finds and imports the WSGI application
  */
 #include "app/loader.h"
 
@@ -24,13 +24,11 @@
 
 enum { WHY_MAX = 2 * PATH_MAX + 512 };
 
-/* Set by loader_prepare(), then only read. */
+/* Written by loader_prepare(), then only read. */
 static const struct config *config;
-static struct app_spec
-    only_app; /* the one APP; file and module NULL without one */
+static struct app_spec only_app;   /* APP; all NULL without one */
 static char scripts_dir[PATH_MAX]; /* --scripts-in, absolute */
-static char *
-    *python_path_dirs; /* --python-path, absolute; NULL behind the last */
+static char **python_path_dirs;    /* --python-path, absolute; a NULL ends it */
 
 static bool
 has_app(void)
@@ -38,9 +36,10 @@ has_app(void)
     return only_app.display_name != NULL;
 }
 
-/* -- before Python ---------------------------------------------------------- */
+/* -- before Python --------------------------------------------------------- */
 
-/* dir becomes absolute in to; 0, or EX_USAGE after one line. */
+/* Checks a directory and puts its absolute path in to. 0, or EX_USAGE after one
+ * line. */
 static int
 check_dir(const char *option, const char *dir, char *to, size_t size)
 {
@@ -124,9 +123,10 @@ loader_script(void)
     return only_app.file;
 }
 
-/* -- with Python ---------------------------------------------------------------- */
+/* -- with Python ----------------------------------------------------------- */
 
-/* The folder of the script itself, as for python3 SCRIPT: links followed. */
+/* The folder of the script, with links followed, as for python3 SCRIPT; the
+ * current folder for a module. 0 or -errno. */
 static int
 app_folder(char *to, size_t size)
 {
@@ -138,6 +138,7 @@ app_folder(char *to, size_t size)
         return -errno;
     }
     char *slash = strrchr(real, '/');
+    assert(slash != NULL);
     slash[slash == real] = '\0';
     (void)snprintf(to, size, "%s", real);
     return 0;
@@ -170,8 +171,8 @@ loader_set_path(void)
                      : app_cache_init(config, NULL, scripts_dir);
 }
 
-/* True where str(exc) says everything: no code has raised it, and nothing else
- * came before. (A SyntaxError has the line of the source as well.) */
+/* True if str(exc) says everything: no Python code has raised it, and it has no
+ * context. (A SyntaxError also has a line of source.) */
 static bool
 needs_no_traceback(PyObject *exc)
 {
@@ -182,7 +183,7 @@ needs_no_traceback(PyObject *exc)
            !PyErr_GivenExceptionMatches(exc, PyExc_SyntaxError);
 }
 
-/* The cause alone: what app_cache.c wraps around it is for requests. */
+/* Prints the cause alone: the LoadError around it is for requests. */
 static void
 print_failure(PyObject *exc)
 {
@@ -195,7 +196,7 @@ print_failure(PyObject *exc)
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8(text);
 
-    error_stream_end_line(); /* what it printed before stands before */
+    error_stream_end_line(); /* keep the order with what it has printed */
     log_entry(&(struct log_entry){
         .level = LOG_LEVEL_ERROR,
         .text = utf8 != NULL ? utf8 : "the application cannot be loaded",
@@ -219,6 +220,7 @@ loader_load(void)
     PyGILState_STATE gil = PyGILState_Ensure();
     imports_begin();
     PyObject *callable = app_cache_get_only();
+    assert((callable == NULL) == (PyErr_Occurred() != NULL));
     int r = callable == NULL ? EX_SOFTWARE : 0;
     if (callable == NULL) {
         PyObject *exc = PyErr_GetRaisedException();

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- the path the server sent -------------------------------------------- */
+/* -- the path the server sent ---------------------------------------------- */
 
-/* The path in a variable, absolute and decoded. False where there is none. */
+/* Reads an absolute path from a variable, decoded. False if there is none. */
 static bool
 path_in(const struct request *q, const char *name, char *to, size_t size)
 {
@@ -40,7 +40,7 @@ path_in(const struct request *q, const char *name, char *to, size_t size)
     return to[0] == '/';
 }
 
-/* -- the script in it --------------------------------------------------------- */
+/* -- the script in it ------------------------------------------------------ */
 
 static bool
 is_below(const char *real, const char *dir)
@@ -52,9 +52,10 @@ is_below(const char *real, const char *dir)
     return strncmp(real, dir, n) == 0 && real[n] == '/';
 }
 
-/* What somebody uploaded must not run, whatever the server takes for a script:
- * x.py.jpg, where it looks at all extensions, or photo.jpg/x.py, which is no file
- * until we cut it. asked is the name before links are followed. */
+/* An uploaded file must not run, whatever the server takes for a script:
+ * x.py.jpg, if the server looks at all extensions, or photo.jpg/x.py, which
+ * names no file until it is cut. asked is the name before links are
+ * followed. */
 static bool
 is_script(const struct found_script *s, const char *asked)
 {
@@ -63,8 +64,8 @@ is_script(const struct found_script *s, const char *asked)
            app_spec_is_script_name(s->path, strlen(s->path));
 }
 
-/* Cuts path at the first regular file, which is what nginx's and lighttpd's
- * rougher set-ups leave to be done. A folder on the way means: no script. */
+/* Cuts path at the first regular file, which simple configurations of nginx and
+ * lighttpd leave to us. If a directory comes first, there is no script. */
 static int
 cut_at_file(char *path, struct found_script *ret)
 {
@@ -83,12 +84,13 @@ cut_at_file(char *path, struct found_script *ret)
         if (errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG) {
             return -ENOENT;
         }
+        assert(path[0] == '/');
         *strrchr(path, '/') = '\0';
     }
     return -ENOENT;
 }
 
-/* -- SCRIPT_NAME and PATH_INFO ------------------------------------------- */
+/* -- SCRIPT_NAME and PATH_INFO --------------------------------------------- */
 
 static bool
 ends_with(const char *s, size_t n, const char *end, size_t m)
@@ -96,8 +98,8 @@ ends_with(const char *s, size_t n, const char *end, size_t m)
     return n >= m && (m == 0 || memcmp(s + n - m, end, m) == 0);
 }
 
-/* Apache's Action: SCRIPT_NAME is where this program lives, which nobody asked
- * for, and PATH_INFO all of the URL that was asked for. */
+/* With Apache's Action, SCRIPT_NAME is the URL of this program, which no client
+ * asked for, and PATH_INFO is the whole URL of the request. */
 static bool
 is_action(const struct params *p, const struct param *info)
 {
@@ -106,9 +108,9 @@ is_action(const struct params *p, const struct param *info)
            memcmp(url->value, info->value, info->value_len) == 0;
 }
 
-/* SCRIPT_NAME should end in the script's name. Where the server had no idea of
- * scripts, the whole path stands in one variable: "/" and the name show where
- * to divide it. Anything else is a rewritten URL, and stays. */
+/* SCRIPT_NAME should end in the script's name. If the server does not know
+ * about scripts, one variable holds the whole path: split it behind "/" and the
+ * name. Anything else is a rewritten URL and stays. */
 static int
 divide_path(struct request *q, const char *name, size_t extra)
 {
@@ -126,12 +128,14 @@ divide_path(struct request *q, const char *name, size_t extra)
     const char *value = whole->value;
     size_t nwhole = whole->value_len;
     if (whole == script && info->value == value + nwhole) {
-        nwhole += info->value_len; /* a slash at the end, moved there */
+        /* a slash at the end, which was moved there */
+        nwhole += info->value_len;
     }
     if (nwhole < extra || !ends_with(value, nwhole - extra, name, n)) {
         return 0;
     }
     size_t at = nwhole - extra;
+    assert(at <= nwhole);
     int r = params_add(p, "SCRIPT_NAME", strlen("SCRIPT_NAME"), value, at);
     return r < 0 ? r
                  : params_add(p, "PATH_INFO", strlen("PATH_INFO"), value + at,
@@ -158,7 +162,7 @@ scripts_find(struct request *q, const char *dir,
         else if (r == 0 && is_below(s.path, dir)) {
             *ret_script = s;
             if (q->config->mount != NULL) {
-                return 0; /* the administrator's word on how to divide */
+                return 0; /* --mount says how to split */
             }
             r = divide_path(q, strrchr(path, '/'), s.extra);
             if (r < 0) {

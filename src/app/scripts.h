@@ -1,10 +1,14 @@
 /*
  * scripts.h - which script below --scripts-in a request means
  *
- * What:      SCRIPT_FILENAME, else PATH_TRANSLATED, with proxies' prefixes
- *            removed, cut at the first regular file, and only below the folder.
- * Threads:   any.                                                GIL: not used.
- * Errors:    0 or -errno; logs nothing.                Blocks: file system.
+ * What:      SCRIPT_FILENAME, else PATH_TRANSLATED, without a proxy's prefix,
+ *            cut at the first regular file, and only if that is below the
+ *            folder.
+ * Owner:     the caller owns struct found_script.
+ * Threads:   any.
+ * GIL:       not used.
+ * Errors:    0 or -errno; logs nothing.
+ * Blocks:    on the file system.
  * Standards: RFC 3875, 4.1.6 (PATH_TRANSLATED).
  */
 #ifndef APP_SCRIPTS_H
@@ -17,14 +21,15 @@
 #include <sys/stat.h>
 
 struct found_script {
-    char *path; /* real path, to be freed by found_script_fini() */
+    char *path; /* real path; found_script_fini() frees it */
     struct stat st;
-    size_t extra; /* bytes of PATH_INFO the server had counted to the path */
+    /* bytes of PATH_INFO that the server took for part of the path */
+    size_t extra;
 };
 
-/* dir is a real path. -ENOENT where the request names no file below it, -EACCES
- * where the file has neither the name of a script nor an x bit. Divides
- * SCRIPT_NAME and PATH_INFO of q behind the script's name, where they are not. */
+/* dir is a real path. -ENOENT if the request names no file below it, -EACCES if
+ * the file has neither the name of a script nor an x bit. Splits SCRIPT_NAME
+ * and PATH_INFO of q behind the script's name if the server has not. */
 CHECK_RESULT int scripts_find(struct request *q, const char *dir,
                               struct found_script *ret_script);
 void found_script_fini(struct found_script *s);

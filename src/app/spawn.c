@@ -1,19 +1,20 @@
 /*
- * spawn.c - children that multiprocessing starts with an interpreter of their own
+ * spawn.c - scripts in children that multiprocessing spawns
  *
  * What multiprocessing pickles for a child begins with the name in the __spec__
- * of our __main__, for the child to load it again. Ours is a str that is pickled
- * as a call: unpickling it makes the scripts importable there, before anything
- * that refers to them is read. There is nothing to be loaded again: as in every
- * such child, __name__ is "__main__" in no script.
+ * of our __main__, which the child would load again. Ours is a str that is
+ * pickled as a call: when the child unpickles it, the scripts become
+ * importable, before it reads anything that refers to them. Nothing has to be
+ * loaded again: in such a child, __name__ is "__main__" in no script.
  */
 #include "app/spawn.h"
 
 #include <stddef.h>
 
-/* Executed in the child, with `source` (itself) and `scripts` (names and paths) as
- * globals; a child's children get the same. path_stats: without it nothing is
- * read from or written to __pycache__, where app.wsgi would have app.py's file. */
+/* Executed in the child, with `source` (this text) and `scripts` (names and
+ * paths) as globals; the child's own children get the same. path_stats() keeps
+ * Python from using __pycache__, where app.wsgi would have the same file as
+ * app.py. */
 static const char child_source[] =
     "import sys\n"
     "from importlib.machinery import ModuleSpec, SourceFileLoader\n"
@@ -38,10 +39,10 @@ static const char child_source[] =
     "sys.modules['__main__'].__spec__ = ModuleSpec(MainName('__main__'), "
     "None)\n";
 
-static PyObject *scripts; /* dict: module name to path */
+static PyObject *scripts; /* dict: module name to path; protected by the GIL */
 
-/* (eval, (expression, globals)): its value is the name, which tells
- * multiprocessing that there is nothing to be done. */
+/* Returns (eval, (expression, globals)). The expression's value is the name
+ * "__main__", for which multiprocessing does nothing. */
 static PyObject *
 name_reduce(UNUSED PyObject *self, UNUSED PyObject *none)
 {
@@ -110,6 +111,7 @@ int
 spawn_add_script(PyObject *name, PyObject *path)
 {
     ASSERT_GIL();
+    assert(PyUnicode_Check(name) && PyUnicode_Check(path));
     if (scripts == NULL && open_scripts() < 0) {
         return -1;
     }

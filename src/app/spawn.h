@@ -1,21 +1,24 @@
 /*
- * spawn.h - children that multiprocessing starts with an interpreter of their own
+ * spawn.h - scripts in children that multiprocessing spawns
  *
- * What:      "spawn" and "forkserver" run python3, which finds a function by the
- *            name of its module. A script has a module name that nobody else can
- *            import, or one under which another file is found. So the child is
- *            told which file each name stands for, and loads it, under that name,
- *            when it is asked for.
- * Owner:     the process; names are kept for its life.
- * Threads:   any.                                                  GIL: held.
- * Errors:    a Python exception.                                Blocks: never.
+ * What:      "spawn" and "forkserver" run python3, which finds a function by
+ *            the name of its module. But no other process can import a script
+ *            by the name it has here, or would find another file under it. So
+ *            the child gets the file of each script's name, and imports it
+ *            under that name on demand.
+ * Owner:     the process; names are kept until it ends.
+ * Threads:   any.
+ * GIL:       held.
+ * Errors:    a Python exception.
+ * Blocks:    never.
  */
 #ifndef APP_SPAWN_H
 #define APP_SPAWN_H
 
 #include "python/python.h"
 
-/* From here on children can import the file path as the module name. 0 or -1. */
+/* Lets children import the file path as the module name. 0, or -1 with an
+ * exception. */
 CHECK_RESULT int spawn_add_script(PyObject *name, PyObject *path);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * after_response.c - wsgi_cgi.after_response: work that runs once the client is served
+ * after_response.c - wsgi_cgi.after_response: work after the response
  */
 #include "wsgi/after_response.h"
 
@@ -9,16 +9,17 @@
 
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
-    struct after_response *after; /* NULL: the request is over */
+    /* NULL: the request is over; written with the GIL held */
+    struct after_response *after;
 } AfterObject;
 
 /* A noted call is a tuple: the callable, the names of keyword arguments (or
- * None), then all arguments, as vectorcall wants them. */
+ * None), then all arguments in the order of vectorcall. */
 enum { CALL_CALLABLE, CALL_NAMES, CALL_ARGS };
 
 static const char after_name[] = "after_response()";
 
-/* -- noting a call ---------------------------------------------------------------- */
+/* -- noting a call --------------------------------------------------------- */
 
 static PyObject *
 make_call(PyObject *const *args, Py_ssize_t n, PyObject *names)
@@ -52,7 +53,7 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
         return NULL;
     }
-    /* An expired one has no `a`: request_guard_check() has raised then. */
+    /* For an expired object a is NULL, and request_guard_check() has raised. */
     if (request_guard_check(a == NULL ? NULL : a->guard, after_name) < 0 ||
         a == NULL) {
         return NULL;
@@ -65,7 +66,7 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
     return PyList_Append(a->calls, call) < 0 ? NULL : Py_NewRef(args[0]);
 }
 
-/* -- making the calls --------------------------------------------------------------- */
+/* -- making the calls ------------------------------------------------------ */
 
 static void
 expire(struct after_response *a)
@@ -77,7 +78,8 @@ expire(struct after_response *a)
     }
 }
 
-/* Whoever still has it must not reach the next request of this thread. */
+/* If the application still holds the callable it must not reach the next
+ * request. */
 static void
 expire_if_kept(struct after_response *a)
 {
@@ -101,6 +103,7 @@ after_response_is_due(struct after_response *a, PyObject *context)
 static void
 make_one(struct after_response *a, PyObject *call)
 {
+    assert(PyTuple_CheckExact(call) && PyTuple_GET_SIZE(call) >= CALL_ARGS);
     PyObject *names = PyTuple_GET_ITEM(call, CALL_NAMES);
     Py_ssize_t n = PyTuple_GET_SIZE(call) - CALL_ARGS;
 
@@ -119,14 +122,16 @@ make_one(struct after_response *a, PyObject *call)
     }
 }
 
-/* Each one's arguments go before the next begins. In a forked child nothing goes:
- * what the others hold, a temporary file for example, is the parent's to end. */
+/* Frees the arguments of each call before the next call. In a forked child
+ * nothing is freed: what the other calls hold, such as a temporary file, is the
+ * parent's to remove. */
 static void
 make_all(struct after_response *a, PyObject *calls)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(calls); i++) {
         PyObject *call = PyList_GET_ITEM(calls, i);
-        PyList_SET_ITEM(calls, i, Py_NewRef(Py_None)); /* call is ours now */
+        /* we own the reference now */
+        PyList_SET_ITEM(calls, i, Py_NewRef(Py_None));
         make_one(a, call);
         if (a->guard->forked) {
             return;
@@ -139,6 +144,8 @@ make_all(struct after_response *a, PyObject *calls)
 void
 after_response_run(struct after_response *a)
 {
+    ASSERT_GIL();
+    assert(a->context != NULL);
     CLEANUP(py_clear) PyObject *context = py_steal(&a->context);
     bool is_inside = PyContext_Enter(context) == 0;
 
@@ -149,13 +156,13 @@ after_response_run(struct after_response *a)
             return;
         }
     }
-    expire_if_kept(a); /* at once: no other thread has noted more */
+    expire_if_kept(a); /* at once, so that no other thread can note more */
     if (is_inside && PyContext_Exit(context) < 0) {
         failure_note(a->guard, "leaving the request's context");
     }
 }
 
-/* -- the type ------------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 static void
 after_dealloc(PyObject *self)

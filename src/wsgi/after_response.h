@@ -1,19 +1,19 @@
 /*
- * after_response.h - wsgi_cgi.after_response: work that runs once the client is served
+ * after_response.h - wsgi_cgi.after_response: work after the response
  *
- * What:      the type AfterResponse, a callable that notes calls while a request
- *            runs, and the calls themselves, made in the order they came when
- *            response and connection are done with. One struct serves the
- *            requests of a thread one after the other; so does the callable,
- *            unless the application keeps it beyond its request: then it expires
- *            and the next request gets a new one.
+ * What:      the type AfterResponse, a callable that notes calls while a
+ *            request runs; and the calls themselves, made in order once the
+ *            response and the connection are done with. One struct serves the
+ *            requests of a thread one after another, and so does the callable,
+ *            unless the application keeps it beyond its request: then it
+ *            expires, and the next request gets a new one.
  * Owner:     struct wsgi_thread.
  * Lifetime:  after_response_init() to after_response_fini().
  * Threads:   noting a call any; the rest the request's thread.
  * GIL:       held.
  * Errors:    CPython's convention. TypeError: not callable; RuntimeError: the
- *            request is over, or this is a forked child. What the calls raise is
- *            logged.
+ *            request is over, or this is a forked child. What the calls raise
+ *            is logged.
  * Blocks:    after_response_run() as long as the calls do.
  */
 #ifndef WSGI_AFTER_RESPONSE_H
@@ -25,33 +25,35 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Protected by the GIL. Any thread writes calls, the request's the rest. */
 struct after_response {
     PyTypeObject *type; /* borrowed from the module */
     struct request_guard *guard;
-    PyObject *callable;  /* the environ entry; NULL: to be made */
-    size_t in_templates; /* references to it that are wsgi/environ's */
+    PyObject *callable;  /* the environ entry; NULL: none yet */
+    size_t in_templates; /* references to it that wsgi/environ holds */
     PyObject *calls;     /* a list; NULL: none */
-    PyObject *context;   /* contextvars the calls are to see, with calls only */
+    /* contextvars for the calls; only set if there are calls */
+    PyObject *context;
 };
 
-/* The type, for module.c. New reference. */
+/* Creates the type, for module.c. New reference, or NULL with an exception. */
 PyObject *after_response_type(PyObject *module);
 
 void after_response_init(struct after_response *a, PyTypeObject *type,
                          struct request_guard *guard);
 void after_response_fini(struct after_response *a);
 
-/* What environ gets; borrowed, NULL with an exception. */
+/* The entry for environ; borrowed, NULL with an exception. */
 PyObject *after_response_callable(struct after_response *a);
 
-/* The application has returned; context is what it ran in. True where there are
- * calls to be made: after_response_run() must follow, and until then more can be noted. */
+/* The application has returned; context is what it ran in. True if there are
+ * calls: then call after_response_run(); until then more can be noted. */
 CHECK_RESULT bool after_response_is_due(struct after_response *a,
                                         PyObject *context);
 
-/* Makes the calls, those that are noted meanwhile too, inside the guard's
- * request. In a forked child that comes back from one it returns at once, that
- * call's exception, if any, still set. */
+/* Makes the calls, and those noted meanwhile, inside the guard's request. In a
+ * forked child that comes back from a call it returns at once, with that call's
+ * exception, if any, still set. */
 void after_response_run(struct after_response *a);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * environ.c - from CGI variables to the environ dictionary
+ * environ.c - makes environ from the CGI variables
  *
- * A request whose names were seen before costs one comparison a variable, a new
- * str for each value that changed, and one PyDict_Copy(). Measured against
- * decoding everything: an eighth of the instructions.
+ * A request whose names are in the cache costs one comparison for each
+ * variable, a new str for each changed value, and one PyDict_Copy(): an eighth
+ * of the instructions of decoding everything.
  */
 #include "wsgi/environ.h"
 
@@ -14,27 +14,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Longer values are not remembered: they rarely come again as they were. */
+/* Longer values are not cached: they rarely come again unchanged. */
 enum { VALUE_KEPT_MAX = 256 };
 
 struct environ_slot {
-    PyObject *key;   /* owned */
-    PyObject *value; /* the template's, or Py_None: not remembered, set it in
-                      * every copy; NULL: the key is ours, not the server's */
-    bool is_secret;  /* never remembered */
+    PyObject *key; /* owned */
+    /* The template's, borrowed. Py_None: not cached, set it in every copy.
+     * NULL: the server's value is ignored, because the key is ours. */
+    PyObject *value;
+    bool is_secret; /* never cached */
 };
 
-/* environ_shape.flags */
+/* Bits of environ_shape.flags. */
 enum {
     FLAG_HTTPS = 1 << 0,
     FLAG_TERMINATED = 1 << 1,
     FLAG_CGI = 1 << 2,
-    FLAG_ROLE = 1 << 4 /* times enum request_role */
+    FLAG_ROLE = 1 << 4 /* multiplied by enum request_role */
 };
 
-/* Names that applications look up by literals: the same object is found without
- * comparing characters. Others are not interned, because in some versions of
- * CPython interned strings live for ever and clients choose header names. */
+/* Names that applications look up by literals: these are interned, so that a
+ * lookup finds the same object without comparing characters. Others are not,
+ * because some versions of CPython never free interned strings, and clients
+ * choose header names. */
 static const char *const known_names[] = {
     "AUTH_TYPE",
     "CONTENT_LENGTH",
@@ -100,7 +102,7 @@ static const char *const known_names[] = {
     "SERVER_SOFTWARE",
 };
 
-/* What must not stay in memory when its request is over. */
+/* Values that must not stay in memory after their request. */
 static const char *const secret_names[] = {
     "HTTP_AUTHORIZATION",
     "HTTP_COOKIE",
@@ -123,7 +125,7 @@ same_text(PyObject *str, const char *bytes, size_t n)
            bytes_equal(data, bytes, n);
 }
 
-/* -- the cache ------------------------------------------------------------------ */
+/* -- the cache ------------------------------------------------------------- */
 
 static int
 set_bool(PyObject *dict, const char *key, bool value)
@@ -190,6 +192,7 @@ static void
 shape_fini(const struct environ_cache *c, struct environ_shape *s)
 {
     if (s->after != NULL && s->after == c->after->callable) {
+        assert(c->after->in_templates > 0);
         c->after->in_templates--;
     }
     for (size_t i = 0; i < s->n; i++) {
@@ -218,7 +221,7 @@ environ_fini(struct environ_cache *c)
     Py_CLEAR(c->key_request_id);
 }
 
-/* -- a shape -------------------------------------------------------------------- */
+/* -- a shape --------------------------------------------------------------- */
 
 static unsigned
 get_flags(const struct request *q)
@@ -276,7 +279,7 @@ is_secret(const struct param *p)
     return false;
 }
 
-/* The slot for p, and its key in the template. */
+/* Fills in the slot for p, and adds its key to the template. */
 static int
 slot_init(struct environ_slot *slot, const struct environ_cache *c,
           PyObject *template, const struct param *p)
@@ -299,7 +302,7 @@ slot_init(struct environ_slot *slot, const struct environ_cache *c,
     return PyDict_SetItem(template, key, Py_None);
 }
 
-/* Makes s the shape of q, values still missing; whatever it was before. */
+/* Makes s the shape of q without its values, whatever s was before. */
 static int
 shape_build(struct environ_shape *s, const struct environ_cache *c,
             const struct request *q, uint32_t hash, size_t n)
@@ -316,6 +319,7 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
     }
     for (size_t i = 0; i < q->params.n; i++) {
         const struct param *p = &q->params.v[i];
+        assert(p->value == NULL || s->n < n);
         if (p->value != NULL &&
             slot_init(&s->slots[s->n++], c, s->template, p) < 0) {
             return -1;
@@ -326,9 +330,9 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
     return 0;
 }
 
-/* -- a request ------------------------------------------------------------------ */
+/* -- a request ------------------------------------------------------------- */
 
-/* Brings one value of the template up to date. */
+/* Updates one value of the template. */
 static int
 slot_update(struct environ_slot *slot, PyObject *template,
             const struct param *p)
@@ -351,7 +355,7 @@ slot_update(struct environ_slot *slot, PyObject *template,
     if (value == NULL) {
         return -1;
     }
-    slot->value = value; /* borrowed: the template keeps it */
+    slot->value = value; /* borrowed: the template owns it */
     if (PyDict_SetItem(template, slot->key, value) < 0) {
         slot->value = NULL;
         return -1;
@@ -359,7 +363,8 @@ slot_update(struct environ_slot *slot, PyObject *template,
     return 0;
 }
 
-/* It is the same one again and again, so that the copies need not be given it. */
+/* The callable is the same for most requests, so the template has it and the
+ * copies need not set it. */
 static int
 update_after(const struct environ_cache *c, struct environ_shape *s)
 {
@@ -373,8 +378,8 @@ update_after(const struct environ_cache *c, struct environ_shape *s)
     return 0;
 }
 
-/* 1: done; 0: these are not the names of q after all; -1: exception. *ret_rest
- * is the number of values the copy still needs. */
+/* 1: done. 0: these are not the names of q. -1 with an exception. *ret_rest is
+ * the number of values that the copy still needs. */
 static int
 shape_update(const struct environ_cache *c, struct environ_shape *s,
              const struct request *q, size_t *ret_rest)
@@ -422,7 +427,7 @@ hash_names(const struct request *q, size_t *ret_n)
     return hash;
 }
 
-/* The shape of q with its values, found or made. */
+/* The shape of q with its values, from the cache or new. */
 static struct environ_shape *
 get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
 {
@@ -450,7 +455,7 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
         }
     }
     if (r < 0) {
-        shape_fini(c, s); /* half made: of no use to the next request */
+        shape_fini(c, s); /* incomplete: useless for the next request */
         return NULL;
     }
     s->last_used = ++c->clock;
@@ -463,6 +468,7 @@ add_rest(PyObject *dict, const struct environ_shape *s, const struct request *q,
 {
     const struct environ_slot *slot = s->slots;
 
+    assert(rest <= s->n);
     for (size_t i = 0; rest > 0 && i < q->params.n; i++) {
         const struct param *p = &q->params.v[i];
         if (p->value == NULL) {
@@ -490,6 +496,7 @@ set_request_id(PyObject *dict, const struct environ_cache *c, struct request *q)
     if (value == NULL) {
         return -1;
     }
+    assert(PyUnicode_IS_ASCII(value));
     memcpy(PyUnicode_1BYTE_DATA(value), id, n);
     return PyDict_SetItem(dict, c->key_request_id, value);
 }
@@ -499,6 +506,8 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
             PyObject *data)
 {
     size_t rest;
+
+    ASSERT_GIL();
     const struct environ_shape *s = get_shape(c, q, &rest);
     CLEANUP(py_clear)
     PyObject *dict = s == NULL ? NULL : PyDict_Copy(s->template);

@@ -1,14 +1,17 @@
 /*
- * environ.h - from CGI variables to the environ dictionary
+ * environ.h - makes environ from the CGI variables
  *
- * What:      makes one fresh dict a request by copying a template: most requests
- *            to one worker carry the same names and many of the same values. A
- *            template belongs to one sequence of names and is only ever copied,
- *            so nothing an application does to its environ reaches the next.
+ * What:      makes a new dict for each request by copying a template, because
+ *            most requests to one worker have the same names and many of the
+ *            same values. A template belongs to one sequence of names and is
+ *            only ever copied, so nothing that an application does to its
+ *            environ reaches the next one.
  * Owner:     struct wsgi_thread, one cache each.
  * Lifetime:  environ_init() to environ_fini().
- * Threads:   the request thread it belongs to.                       GIL: held.
- * Errors:    CPython's convention.                                Blocks: never.
+ * Threads:   the request thread that the cache belongs to.
+ * GIL:       held.
+ * Errors:    CPython's convention.
+ * Blocks:    never.
  * Standards: PEP 3333, environ Variables, Unicode Issues.
  */
 #ifndef WSGI_ENVIRON_H
@@ -23,25 +26,28 @@
 
 #include <stdint.h>
 
-/* How many sequences of names are remembered; the oldest goes. */
+/* How many sequences of names are cached; the least recently used one is
+ * replaced. */
 enum { ENVIRON_SHAPES = 16 };
 
 struct environ_slot;
 
-/* The template for requests with just these names, in this order. */
+/* The template for requests with exactly these names, in this order. */
 struct environ_shape {
     uint32_t hash;  /* of the names */
-    unsigned flags; /* what else decides about keys; see environ.c */
+    unsigned flags; /* what else the keys depend on; see environ.c */
     size_t n;
     struct environ_slot *slots;
     PyObject *template;
-    const PyObject *after; /* wsgi_cgi.after_response, as the template has it */
+    /* the template's wsgi_cgi.after_response; borrowed */
+    const PyObject *after;
     uint64_t last_used;
 };
 
+/* The cache owns all references. */
 struct environ_cache {
     struct after_response *after; /* borrowed */
-    PyObject *constants;          /* wsgi.*: in every environ */
+    PyObject *constants;          /* the same in every environ: wsgi.* */
     PyObject *known;              /* interned names */
     PyObject *key_input, *key_after, *key_data, *key_scheme, *key_terminated,
         *key_once, *key_role, *key_request_id;
@@ -49,16 +55,16 @@ struct environ_cache {
     uint64_t clock;
 };
 
-/* 0, or -1 with an exception; then environ_fini() is to be called as well. after
- * must outlive the cache. */
+/* 0, or -1 with an exception; call environ_fini() then, too. after must outlive
+ * the cache. */
 CHECK_RESULT int environ_init(struct environ_cache *c,
                               struct after_response *after,
                               const struct module_state *types,
                               struct wsgi_flags flags);
 void environ_fini(struct environ_cache *c);
 
-/* A dict for q, which has been prepared. data is NULL but for a Filter. New
- * reference. */
+/* The environ of q, for which request_prepare() has been called. data is NULL
+ * unless q is a Filter's. New reference, or NULL with an exception. */
 PyObject *environ_new(struct environ_cache *c, struct request *q,
                       PyObject *input, PyObject *data);
 

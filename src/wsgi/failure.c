@@ -1,5 +1,5 @@
 /*
- * failure.c - requests that do not end well: the log line and the answer
+ * failure.c - logs and answers requests that fail
  */
 #include "wsgi/failure.h"
 
@@ -20,7 +20,7 @@ enum { PAGE_MAX = 4 << 20 };
 
 static const char name[] = "the response";
 
-/* -- the log ---------------------------------------------------------------------- */
+/* -- the log --------------------------------------------------------------- */
 
 static void
 log_exception(struct request_guard *g, PyObject *exc, const char *where)
@@ -51,9 +51,9 @@ failure_note(struct request_guard *g, const char *where)
     }
 }
 
-/* -- the answer -------------------------------------------------------------------- */
+/* -- the answer ------------------------------------------------------------ */
 
-/* True where exc is what a read or write raised for -errno. */
+/* True if exc is what a read or write raised for -errno. */
 static bool
 is_os_error(PyObject *exc, int err)
 {
@@ -75,7 +75,7 @@ find_answer(const struct request_guard *g, PyObject *exc)
 
     const struct request_answer *answer = request_read_answer(g->q->body_error);
 
-    /* Of the body, and the client's: no traceback, no 500. */
+    /* The client's error while it sent the body: no traceback, no 500. */
     if (answer != NULL && is_os_error(exc, answer->err)) {
         return answer;
     }
@@ -105,7 +105,7 @@ answer_page(struct request_guard *g, PyObject *exc, const char *status,
     buf_fini(&page);
 }
 
-/* The log says as well which script it was, and why it is none. */
+/* Also logs which script it was, and why there is no such script. */
 static void
 answer_other(struct request_guard *g, const struct request_answer *answer,
              PyObject *exc)
@@ -125,7 +125,7 @@ answer_other(struct request_guard *g, const struct request_answer *answer,
     request_guard_leave(g);
 }
 
-/* Where its stack was is in the log already. */
+/* The log has its stack already. */
 static void
 answer_timeout(struct request_guard *g, PyObject *exc)
 {
@@ -168,7 +168,8 @@ failure_answer(struct request_guard *g)
 
     ASSERT_GIL();
     if (exc != NULL) {
-        request_timeout_disable(g); /* the answer is ours */
+        /* the exception must not interrupt the answer */
+        request_timeout_disable(g);
         answer_exception(g, exc);
         request_timeout_enable(g);
     }
@@ -177,6 +178,7 @@ failure_answer(struct request_guard *g)
 void
 failure_gone(struct request_guard *g)
 {
+    assert(g->q != NULL);
     const char *how =
         request_is_cancelled(g->q) ? "the application answered too late: cut"
         : g->gone == -ETIMEDOUT ? "the client took nothing for --write-timeout"

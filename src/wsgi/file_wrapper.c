@@ -1,8 +1,8 @@
 /*
  * file_wrapper.c - wsgi.file_wrapper
  *
- * Only files whose read() is known to give the bytes of their descriptor may be
- * sent past Python: gzip.GzipFile, for one, has a fileno() too.
+ * Only a file whose read() is known to return the bytes of its descriptor may
+ * be sent past Python: gzip.GzipFile, for example, has a fileno() too.
  */
 #include "wsgi/file_wrapper.h"
 
@@ -58,7 +58,7 @@ file_wrapper_next(PyObject *self)
     return more > 0 ? py_steal(&block) : NULL;
 }
 
-/* Both middleware and the gateway may close; the file is closed once. A file
+/* Closes the file, once: both middleware and the gateway may call this. A file
  * without close() needs none. */
 static PyObject *
 file_wrapper_close(PyObject *self, PyObject *unused)
@@ -80,7 +80,7 @@ file_wrapper_close(PyObject *self, PyObject *unused)
     return close == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(close);
 }
 
-/* -- sendfile ------------------------------------------------------------------- */
+/* -- sendfile -------------------------------------------------------------- */
 
 static bool
 is_exactly(PyObject *o, PyObject *io, const char *type_name)
@@ -90,7 +90,7 @@ is_exactly(PyObject *o, PyObject *io, const char *type_name)
     return type != NULL && (PyObject *)Py_TYPE(o) == type;
 }
 
-/* A FileIO, or a BufferedReader over one. */
+/* True for a FileIO, or a BufferedReader over one. */
 static bool
 is_plain_file(PyObject *filelike)
 {
@@ -109,7 +109,8 @@ is_plain_file(PyObject *filelike)
     return raw != NULL && is_exactly(raw, io, "FileIO");
 }
 
-/* The file's logical position: a BufferedReader has read ahead of it. */
+/* Starts at the file's logical position: a BufferedReader has read ahead of
+ * it. */
 static bool
 get_span(PyObject *filelike, struct file_span *ret_span)
 {
@@ -126,8 +127,9 @@ get_span(PyObject *filelike, struct file_span *ret_span)
     }
     long long offset = PyLong_AsLongLong(position);
     if (offset < 0 || offset >= st.st_size) {
-        return false; /* at the end; or of /proc, where the size says nothing */
+        return false; /* at the end; or in /proc, where the size is 0 */
     }
+    assert(fd >= 0);
     *ret_span = (struct file_span){
         .fd = fd, .offset = offset, .count = (uint64_t)(st.st_size - offset)};
     return true;
@@ -140,13 +142,14 @@ file_wrapper_span(PyTypeObject *type, PyObject *wrapper,
     if (Py_TYPE(wrapper) != type) {
         return 0;
     }
+    assert(!PyErr_Occurred());
     PyObject *filelike = ((FileWrapperObject *)wrapper)->filelike;
     bool found = is_plain_file(filelike) && get_span(filelike, ret_span);
-    PyErr_Clear(); /* a closed file, a pipe: reading it says so better */
+    PyErr_Clear(); /* a closed file or a pipe: read() gives the better error */
     return found;
 }
 
-/* -- the type ------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 static int
 file_wrapper_traverse(PyObject *self, visitproc visit, void *arg)

@@ -2,11 +2,13 @@
  * file_wrapper.h - wsgi.file_wrapper
  *
  * What:      the type FileWrapper(filelike, blksize=8192): an iterator over
- *            filelike.read(blksize) whose close() closes the file, once. What
- *            the application returns may go out by sendfile instead.
+ *            filelike.read(blksize) whose close() closes the file, once. If the
+ *            application returns one it may be sent by sendfile().
  * Owner:     Python.
- * Threads:   any.                                                     GIL: held.
- * Errors:    CPython's convention.               Blocks: as the file's methods.
+ * Threads:   any.
+ * GIL:       held.
+ * Errors:    CPython's convention.
+ * Blocks:    as long as the file's methods do.
  * Standards: PEP 3333, Optional Platform-Specific File Handling.
  */
 #ifndef WSGI_FILE_WRAPPER_H
@@ -17,18 +19,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The type, for module.c. New reference. */
+/* Creates the type, for module.c. New reference, or NULL with an exception. */
 PyObject *file_wrapper_type(PyObject *module);
 
-/* Where the bytes that iteration would give are to be found in a descriptor. */
+/* The bytes that iteration would give, as a part of a file. */
 struct file_span {
     int fd;
     off_t offset;
-    uint64_t count; /* to the end of the file as it is now */
+    uint64_t count; /* to the present end of the file */
 };
 
-/* 1 and *ret_span where wrapper is exactly a FileWrapper around an open regular
- * file of Python's own unmodified types; 0 where it has to be iterated. */
+/* 1 and *ret_span if wrapper is exactly a FileWrapper around an open regular
+ * file of one of Python's own types; 0 if it must be iterated. Leaves no
+ * exception. */
 int file_wrapper_span(PyTypeObject *type, PyObject *wrapper,
                       struct file_span *ret_span);
 

@@ -21,6 +21,7 @@
 
 #include <stdlib.h>
 
+/* Only its own thread uses it; Python objects with the GIL held. */
 struct wsgi_thread {
     PyThreadState *state;
     bool is_main;
@@ -34,12 +35,12 @@ struct wsgi_thread {
 /* The Python objects of one request. */
 struct call {
     PyObject *input;
-    PyObject *data; /* of a Filter, else NULL */
+    PyObject *data; /* of a Filter, otherwise NULL */
     PyObject *start_response;
     PyObject *result; /* NULL: the call raised */
 };
 
-/* -- threads ----------------------------------------------------------------------- */
+/* -- threads --------------------------------------------------------------- */
 
 static int
 thread_init(struct wsgi_thread *t, struct wsgi_flags flags)
@@ -53,9 +54,9 @@ thread_init(struct wsgi_thread *t, struct wsgi_flags flags)
     return environ_init(&t->environs, &t->after, t->types, flags);
 }
 
-/* threading takes a thread it has not started itself for a daemon, and what that
- * one starts inherits it: threads of the application would be cut off at the end
- * of the process, with --threads 1 they are waited for. */
+/* threading takes a thread that it did not start for a daemon, and the threads
+ * that it starts inherit this: the application's threads would be cut off at
+ * the end of the process, while with --threads 1 they are waited for. */
 static void
 clear_daemon_flag(void)
 {
@@ -66,7 +67,7 @@ clear_daemon_flag(void)
                        : PyObject_CallMethod(threading, "current_thread", NULL);
 
     if (me == NULL || PyObject_SetAttrString(me, "_daemonic", Py_False) < 0) {
-        PyErr_Clear(); /* no memory will show soon enough */
+        PyErr_Clear(); /* out of memory will show soon enough */
     }
 }
 
@@ -76,7 +77,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_flags flags,
 {
     struct wsgi_thread *t = calloc(1, sizeof *t);
 
-    (void)config; /* --set and the like have become parameters already */
+    (void)config; /* --set and the like are in the request's variables by now */
     if (t == NULL || request_guard_init(&t->guard) < 0) {
         free(t);
         return NULL;
@@ -94,7 +95,7 @@ wsgi_thread_new(const struct config *config, struct wsgi_flags flags,
     if (!is_main) {
         clear_daemon_flag();
     }
-    PyErr_Clear(); /* no memory: NULL says so */
+    PyErr_Clear(); /* NULL says so */
     (void)PyEval_SaveThread();
     interrupt_register(&t->guard);
     if (r < 0) {
@@ -112,6 +113,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     if (t == NULL) {
         return;
     }
+    assert(t->guard.q == NULL);
     interrupt_unregister(&t->guard);
     PyEval_RestoreThread(t->state);
     error_stream_end_line();
@@ -126,13 +128,13 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
         PyThreadState_Clear(t->state);
         PyThreadState_DeleteCurrent();
     }
-    if (!has_waiters) { /* else it stays until the process ends, soon */
+    if (!has_waiters) { /* otherwise it stays until the process ends, soon */
         request_guard_fini(&t->guard);
         free(t);
     }
 }
 
-/* -- a request --------------------------------------------------------------------- */
+/* -- a request ------------------------------------------------------------- */
 
 static int
 call_init(struct call *c, struct wsgi_thread *t)
@@ -171,7 +173,8 @@ call_application(struct wsgi_thread *t, PyObject *app, const struct call *c)
                                      2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
 }
 
-/* PEP 3333: close() of the object that was returned, however it ended. */
+/* PEP 3333: calls close() of the object that the application returned, however
+ * the request ended. */
 static void
 close_result(struct wsgi_thread *t, PyObject *result)
 {
@@ -187,8 +190,8 @@ close_result(struct wsgi_thread *t, PyObject *result)
     failure_note(&t->guard, "close() of the response");
 }
 
-/* Another thread may be inside the request; the objects must not expire under
- * it. Nothing can fail here but in ways that leave nobody inside. */
+/* Makes an object expire while no other thread is inside the request. If this
+ * cannot enter the request, nobody else is inside either. */
 static void
 expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
 {
@@ -201,8 +204,9 @@ expire(struct wsgi_thread *t, void (*fn)(PyObject *), PyObject *object)
     }
 }
 
-/* The application forked, and the child came back here. The request is its
- * parent's; whoever called handler_run() ends it, with this exit status. */
+/* Handles a child that the application forked and that came back here. The
+ * request is its parent's; the caller of handler_run() ends the child with this
+ * exit status. */
 static void
 end_forked_child(struct request *q)
 {
@@ -236,6 +240,7 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
 {
     enum response_body_end end = RESPONSE_BODY_FAILED;
 
+    ASSERT_GIL();
     if (call_init(c, t) == 0) {
         c->result = call_application(t, app, c);
     }
@@ -252,6 +257,7 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
     else if (end == RESPONSE_BODY_GONE) {
         failure_gone(&t->guard);
     }
+    assert(!PyErr_Occurred());
     expire(t, start_response_expire, c->start_response);
     if (c->result != NULL) {
         close_result(t, c->result);
@@ -261,8 +267,9 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
     call_fini(c);
 }
 
-/* Each request has its own copy of the thread's contextvars, so that none are
- * handed on. The application is loaded outside: what it sets at import stays. */
+/* Runs the application in a copy of the thread's contextvars, so that no
+ * request passes them on to the next. The application is loaded outside the
+ * copy, so what it sets at import stays. */
 static bool
 run(struct wsgi_thread *t)
 {
@@ -290,6 +297,7 @@ static void
 enter(struct wsgi_thread *t, struct request *q)
 {
     PyEval_RestoreThread(t->state);
+    assert(!PyErr_Occurred());
     imports_begin();
     request_guard_start(&t->guard, q);
 }

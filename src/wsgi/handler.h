@@ -1,13 +1,14 @@
 /*
  * handler.h - runs one request through the WSGI application
  *
- * What:      GIL, environ, call, iteration, close(), error pages: PEP 3333.
- * Owner:     one struct wsgi_thread per request thread, made and used there.
+ * What:      takes the GIL, makes environ, calls the application, sends what it
+ *            returns, calls close(), and answers errors.
+ * Owner:     each request thread makes its own struct wsgi_thread.
  * Lifetime:  wsgi_thread_new() to wsgi_thread_free().
- * Threads:   each wsgi_thread belongs to its thread.
+ * Threads:   each wsgi_thread is used in the thread that made it.
  * GIL:       not held by the caller; taken and released inside.
- * Errors:    none: whatever happens ends in a response or an abort, and a log
- *            line.                       Blocks: as long as the application does.
+ * Errors:    none: everything ends in a response or an abort, and a log line.
+ * Blocks:    as long as the application does.
  * Standards: PEP 3333.
  */
 #ifndef WSGI_HANDLER_H
@@ -21,7 +22,7 @@
 
 struct wsgi_thread;
 
-/* What wsgi.multithread and wsgi.multiprocess say. */
+/* The values of wsgi.multithread and wsgi.multiprocess. */
 struct wsgi_flags {
     bool multithread;
     bool multiprocess;
@@ -34,13 +35,13 @@ CHECK_RESULT struct wsgi_thread *wsgi_thread_new(const struct config *config,
 void wsgi_thread_free(struct wsgi_thread **t);
 
 /* Runs the application. On return the response is DONE or ABORTED, close() has
- * been called, and no Python object can reach the request any more. With
- * q->has_after set, handler_after() must follow. */
+ * been called, and no Python object can reach the request any more. If
+ * q->has_after is set, call handler_after() next. */
 void handler_run(struct wsgi_thread *t, struct request *q);
 
-/* Does what the application left for the time after the response, when the
- * client has the response and the connection is somebody else's again; q needs
- * nothing but what request_detach() leaves. */
+/* Runs the calls that after_response() has noted, when the client has the
+ * response and the connection has been given back. q needs only what
+ * request_detach() leaves. */
 void handler_after(struct wsgi_thread *t, struct request *q);
 
 #endif

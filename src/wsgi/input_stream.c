@@ -1,5 +1,5 @@
 /*
- * input_stream.c - wsgi.input: the request's body as a file
+ * input_stream.c - wsgi.input: the body of the request as a file
  *
  * read() copies nothing twice: the body goes from the transport straight into
  * the bytes object. Only readline() reads ahead, since it cannot know where its
@@ -18,19 +18,21 @@
 enum {
     AHEAD_SIZE = 8 << 10,       /* readline() asks for this much */
     FIRST_READ_SIZE = 64 << 10, /* read() of a body without a length */
-    FIRST_READ_MAX = 1 << 20    /* CONTENT_LENGTH is only a promise */
+    /* the client may not send what CONTENT_LENGTH promises */
+    FIRST_READ_MAX = 1 << 20
 };
 
 static const char input_name[] = "wsgi.input";
 
+/* guard is written with the GIL held, the rest inside the guard. */
 typedef struct {
     PyObject_HEAD struct request_guard *guard; /* NULL: the request is over */
     enum request_stream stream;
-    struct buf ahead; /* bytes from pos on have been read but not handed out */
+    struct buf ahead; /* read ahead; from pos on not handed out yet */
     size_t pos;
 } InputStreamObject;
 
-/* -- bytes from the request (inside the guard) ---------------------------------- */
+/* -- bytes from the request (inside the guard) ----------------------------- */
 
 static size_t
 ahead_len(const InputStreamObject *in)
@@ -41,6 +43,7 @@ ahead_len(const InputStreamObject *in)
 static void
 ahead_skip(InputStreamObject *in, size_t n)
 {
+    assert(n <= ahead_len(in));
     in->pos += n;
     if (in->pos == in->ahead.len) {
         in->pos = in->ahead.len = 0;
@@ -59,16 +62,17 @@ raise_read_error(struct request_guard *g, int err)
     return request_guard_raise(err, request_read_strerror(err));
 }
 
-/* > 0, 0 at the end, -1 with an exception. */
+/* The number of bytes, 0 at the end, -1 with an exception. */
 static ssize_t
 receive(InputStreamObject *in, void *to, size_t size)
 {
     ssize_t n = request_read(in->guard->q, in->stream, to, size);
 
+    assert(n <= (ssize_t)size);
     return n < 0 ? raise_read_error(in->guard, (int)n) : n;
 }
 
-/* Reads whatever comes next behind what is there already. */
+/* Reads what comes next and appends it to ahead. Returns as receive(). */
 static ssize_t
 receive_ahead(InputStreamObject *in)
 {
@@ -88,7 +92,7 @@ receive_ahead(InputStreamObject *in)
     return n;
 }
 
-/* What is still to come at the most, SIZE_MAX where nobody knows. */
+/* How many bytes may still come; SIZE_MAX if unknown. */
 static size_t
 bytes_left(const InputStreamObject *in)
 {
@@ -97,6 +101,7 @@ bytes_left(const InputStreamObject *in)
     if (in->stream != STREAM_STDIN || q->content_length < 0) {
         return SIZE_MAX;
     }
+    assert(q->body_read <= (uint64_t)q->content_length);
     return (size_t)((uint64_t)q->content_length - q->body_read) + ahead_len(in);
 }
 
@@ -118,7 +123,8 @@ take_ahead(InputStreamObject *in, char *to, size_t size)
     return n;
 }
 
-/* Doubles *cap, up to want. 0, or -1 with an exception. */
+/* Resizes bytes to twice *cap, but at most to want. 0, or -1 with an
+ * exception. */
 static int
 grow(PyObject **bytes, size_t *cap, size_t want)
 {
@@ -131,7 +137,7 @@ grow(PyObject **bytes, size_t *cap, size_t want)
     return _PyBytes_Resize(bytes, (Py_ssize_t)*cap);
 }
 
-/* want bytes, fewer only at the end; SIZE_MAX: all. */
+/* Reads want bytes, fewer only at the end; SIZE_MAX means all. */
 static PyObject *
 read_bytes(InputStreamObject *in, size_t want)
 {
@@ -167,7 +173,7 @@ read_bytes(InputStreamObject *in, size_t want)
     return py_steal(&bytes);
 }
 
-/* Up to want bytes as soon as there are any. */
+/* Reads up to want bytes, as soon as there are any. */
 static PyObject *
 read_some(InputStreamObject *in, size_t want)
 {
@@ -188,11 +194,11 @@ read_some(InputStreamObject *in, size_t want)
     return py_steal(&bytes);
 }
 
-/* A line of at most want bytes; waits for no byte behind it. */
+/* Reads a line of at most want bytes; waits for no byte behind it. */
 static PyObject *
 read_line(InputStreamObject *in, size_t want)
 {
-    size_t seen = 0; /* bytes ahead without a newline among them */
+    size_t seen = 0; /* bytes of ahead that are known to have no newline */
     size_t n;
 
     for (;;) {
@@ -225,7 +231,7 @@ read_line(InputStreamObject *in, size_t want)
     return bytes;
 }
 
-/* -- methods ------------------------------------------------------------------- */
+/* -- methods --------------------------------------------------------------- */
 
 typedef PyObject *(*read_fn)(InputStreamObject *in, size_t want);
 
@@ -243,7 +249,7 @@ call_inside(PyObject *self, read_fn fn, size_t want)
     return result;
 }
 
-/* The optional size argument: None and negative mean all. */
+/* Parses the optional size argument: None and negative numbers mean all. */
 static int
 parse_size(PyObject *const *args, Py_ssize_t nargs, const char *method,
            size_t *ret_size)
@@ -332,12 +338,13 @@ method_next(PyObject *self)
     PyObject *line = call_inside(self, read_line, SIZE_MAX);
 
     if (line != NULL && PyBytes_GET_SIZE(line) == 0) {
-        Py_CLEAR(line); /* NULL without an exception: StopIteration */
+        Py_CLEAR(line); /* NULL without an exception means StopIteration */
     }
     return line;
 }
 
-/* As a raw stream's: one read, so that io.BufferedReader does not stall. */
+/* One read, as in a raw stream, so that io.BufferedReader does not wait for
+ * more. */
 static PyObject *
 method_readinto(PyObject *self, PyObject *target)
 {
@@ -372,8 +379,8 @@ method_false(PyObject *self, PyObject *unused)
     Py_RETURN_FALSE;
 }
 
-/* close() and flush(). PEP 3333: closing it is not the application's business;
- * io.TextIOWrapper and io.BufferedReader do it when they are collected. */
+/* close() and flush(). PEP 3333: the application must not close it, but
+ * io.TextIOWrapper and io.BufferedReader do when they are collected. */
 static PyObject *
 method_nothing(PyObject *self, PyObject *unused)
 {
@@ -411,7 +418,7 @@ static PyGetSetDef stream_attributes[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
-/* -- the type ------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 static void
 stream_dealloc(PyObject *self)

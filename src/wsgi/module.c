@@ -30,6 +30,7 @@ module_exec(PyObject *module)
 {
     struct module_state *s = PyModule_GetState(module);
 
+    assert(s != NULL);
     if (add_type(module, input_stream_type, &s->input) < 0 ||
         add_type(module, error_stream_type, &s->errors) < 0 ||
         add_type(module, file_wrapper_type, &s->file_wrapper) < 0 ||
@@ -103,6 +104,7 @@ module_init(void)
 int
 module_register(void)
 {
+    assert(!Py_IsInitialized());
     return PyImport_AppendInittab(module_name, module_init);
 }
 

@@ -1,18 +1,21 @@
 /*
  * module.h - the extension module _wsgi_cgi and its types
  *
- * What:      a PEP 489 module built into the program that holds the heap types
- *            the gateway hands to applications.
- * Owner:     the interpreter (sys.modules); the state lives as long as it.
- * Threads:   any.                GIL: held, but in module_register().
- * Errors:    CPython's convention.                                Blocks: never.
+ * What:      a PEP 489 module built into the program; holds the heap types of
+ *            the objects that applications get.
+ * Owner:     the interpreter (sys.modules).
+ * Lifetime:  the state lives as long as the interpreter.
+ * Threads:   any.
+ * GIL:       held, but not for module_register().
+ * Errors:    CPython's convention.
+ * Blocks:    never.
  */
 #ifndef WSGI_MODULE_H
 #define WSGI_MODULE_H
 
 #include "python/python.h"
 
-/* All references are the module's own. */
+/* The module owns all references. Written when the module is imported. */
 struct module_state {
     PyTypeObject *input;          /* InputStream */
     PyTypeObject *errors;         /* ErrorStream */
@@ -20,13 +23,15 @@ struct module_state {
     PyTypeObject *start_response; /* StartResponse */
     PyTypeObject *after;          /* AfterResponse */
     PyTypeObject *timeout;        /* RequestTimeout */
-    PyObject *wsgi_errors;        /* the one environ['wsgi.errors'] */
+    PyObject *wsgi_errors;        /* the only environ['wsgi.errors'] */
 };
 
-/* Makes `import _wsgi_cgi` possible; before Python starts. 0 or -1. */
+/* Makes `import _wsgi_cgi` possible. Call it before Python starts. 0, or -1:
+ * out of memory. */
 CHECK_RESULT int module_register(void);
 
-/* Imports the module where that has not happened. NULL with an exception. */
+/* Imports the module if it has not been imported. Borrowed; NULL with an
+ * exception. */
 CHECK_RESULT struct module_state *module_get(void);
 
 #endif

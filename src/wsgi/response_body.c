@@ -1,5 +1,5 @@
 /*
- * upload.c - what the application returned, on its way to the client
+ * response_body.c - sends what the application returned to the client
  */
 #include "wsgi/response_body.h"
 
@@ -12,14 +12,14 @@
 #include <errno.h>
 #include <stdbool.h>
 
-/* More blocks than this take memory from the heap. */
+/* An array for more blocks than this is allocated on the heap. */
 enum { FEW_BLOCKS = 16 };
 
 enum step {
     STEP_FAILED = -1, /* a Python exception is set */
     STEP_CONTINUE,
     STEP_FULL, /* nothing more may be sent */
-    STEP_GONE, /* nobody is there to send it to */
+    STEP_GONE, /* the client has gone */
 };
 
 static void
@@ -42,7 +42,7 @@ log_short(struct request *q)
     }
 }
 
-/* What a result of response_*() means for the body. */
+/* What the result of a response_*() function means for the body. */
 static enum step
 step_after(struct request_guard *g, int e)
 {
@@ -68,8 +68,8 @@ step_after(struct request_guard *g, int e)
     return STEP_GONE;
 }
 
-/* Who has all bytes of the body may leave before we say that it ends: lighttpd
- * does. */
+/* True if the client has the whole body. Then it may go away before we end the
+ * response, as lighttpd does. */
 static bool
 is_whole(const struct response *r)
 {
@@ -90,7 +90,7 @@ check_started(const struct request_guard *g)
 
 static const char name[] = "the response";
 
-/* -- block by block -------------------------------------------------------------- */
+/* -- block by block -------------------------------------------------------- */
 
 static enum step
 send_block(struct request_guard *g, PyObject *block)
@@ -128,7 +128,8 @@ check_client(struct request_guard *g)
 static PyObject *
 get_iterator(PyObject *result)
 {
-    /* Iterating it would give numbers, and an error that tells nobody why. */
+    /* Iterating it would give numbers or characters, and an error that explains
+     * nothing. */
     if (PyBytes_Check(result) || PyUnicode_Check(result)) {
         PyErr_Format(PyExc_TypeError,
                      "the application returned %.200s; it must return an "
@@ -151,7 +152,7 @@ send_iterable(struct request_guard *g, PyObject *result)
     enum step step = it == NULL ? STEP_FAILED : STEP_CONTINUE;
 
     while (step == STEP_CONTINUE) {
-        /* write() may have filled Content-Length before or between blocks. */
+        /* write() may have reached Content-Length before or between blocks. */
         step = is_whole(&g->q->response) ? STEP_FULL : check_client(g);
         if (step != STEP_CONTINUE) {
             break;
@@ -165,7 +166,7 @@ send_iterable(struct request_guard *g, PyObject *result)
     return step;
 }
 
-/* -- whole ----------------------------------------------------------------------- */
+/* -- whole ----------------------------------------------------------------- */
 
 static bool
 is_all_bytes(PyObject *tuple)
@@ -184,12 +185,14 @@ send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
 {
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
 
+    assert(g->q->response.state != RESPONSE_NONE);
     for (size_t i = 0; i < n; i++) {
         PyObject *block = PyTuple_GET_ITEM(tuple, (Py_ssize_t)i);
         blocks[i].iov_base = PyBytes_AS_STRING(block);
         blocks[i].iov_len = (size_t)PyBytes_GET_SIZE(block);
     }
-    error_stream_end_line(); /* after the end there is no FCGI_STDERR */
+    /* FCGI_STDERR cannot follow the end of the response */
+    error_stream_end_line();
     if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
     }
@@ -212,7 +215,8 @@ send_sequence(struct request_guard *g, PyObject *result)
         return STEP_FAILED;
     }
     if (!is_all_bytes(tuple)) {
-        return send_iterable(g, tuple); /* what stands before it is delivered */
+        /* blocks before the wrong one are sent */
+        return send_iterable(g, tuple);
     }
     if (check_started(g) == STEP_FAILED) {
         return STEP_FAILED;
@@ -231,7 +235,7 @@ send_sequence(struct request_guard *g, PyObject *result)
     return step;
 }
 
-/* -- files ----------------------------------------------------------------------- */
+/* -- files ----------------------------------------------------------------- */
 
 static enum step
 send_file(struct request_guard *g, PyObject *result,
@@ -257,7 +261,7 @@ send_file(struct request_guard *g, PyObject *result,
     return e == -EINVAL ? send_iterable(g, result) : step;
 }
 
-/* -- all ------------------------------------------------------------------------- */
+/* -- all ------------------------------------------------------------------- */
 
 static enum step
 finish(struct request_guard *g)
@@ -284,6 +288,9 @@ response_body_send(struct request_guard *g, const struct module_state *types,
     struct file_span span;
     enum step step;
 
+    ASSERT_GIL();
+    assert(result != NULL && !PyErr_Occurred());
+
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
         step = send_sequence(g, result);
     }
@@ -296,6 +303,7 @@ response_body_send(struct request_guard *g, const struct module_state *types,
     if (step == STEP_CONTINUE || step == STEP_FULL) {
         step = finish(g);
     }
+    assert((step == STEP_FAILED) == (PyErr_Occurred() != NULL));
     return step == STEP_FAILED ? RESPONSE_BODY_FAILED
            : step == STEP_GONE ? RESPONSE_BODY_GONE
                                : RESPONSE_BODY_DONE;

@@ -1,13 +1,15 @@
 /*
- * upload.h - what the application returned, on its way to the client
+ * response_body.h - sends what the application returned to the client
  *
- * What:      a list or tuple leaves whole; a FileWrapper around a real file by
- *            sendfile; anything else block by block, each before the next is
- *            asked for, as long as there is a client and Content-Length has room.
- * Owner:     the result stays the caller's, who also closes it.
+ * What:      sends a list or tuple at once, a FileWrapper around a plain file
+ *            by sendfile(), and anything else block by block: each block is
+ *            sent before the next one is asked for, while the client is there
+ *            and Content-Length is not reached.
+ * Owner:     the caller keeps the result, and closes it.
  * Threads:   the request's thread.
- * GIL:       held; released while the peer does not read.
- * Errors:    see enum response_body_end.          Blocks: as the application and the peer.
+ * GIL:       held; released while the client does not read.
+ * Errors:    see enum response_body_end.
+ * Blocks:    as long as the application and the client do.
  * Standards: PEP 3333, Buffering and Streaming, Content-Length.
  */
 #ifndef WSGI_RESPONSE_BODY_H
@@ -18,10 +20,12 @@
 #include "wsgi/module.h"
 
 enum response_body_end {
-    RESPONSE_BODY_FAILED =
-        -1, /* a Python exception is set; the response is not ended */
-    RESPONSE_BODY_DONE, /* the response has ended (cut short: aborted and logged) */
-    RESPONSE_BODY_GONE, /* the client went away: guard->gone says how */
+    /* A Python exception is set; the response has not ended. */
+    RESPONSE_BODY_FAILED = -1,
+    /* The response has ended; if it was cut short it is aborted and logged. */
+    RESPONSE_BODY_DONE,
+    /* The client went away; guard->gone says how. */
+    RESPONSE_BODY_GONE,
 };
 
 CHECK_RESULT enum response_body_end

@@ -1,5 +1,5 @@
 /*
- * start_response.c - start_response() and the write() it returns
+ * start_response.c - start_response() and the write() that it returns
  */
 #include "wsgi/start_response.h"
 
@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Written with the GIL held; called inside the guard, too. */
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
     struct request_guard *guard; /* NULL: the response is complete */
@@ -19,14 +20,14 @@ typedef struct {
 static const char start_response_name[] = "start_response()";
 static const char write_name[] = "write()";
 
-/* -- status and headers (inside the guard) ---------------------------------------- */
+/* -- status and headers (inside the guard) --------------------------------- */
 
 struct text {
     const char *bytes;
     size_t n;
 };
 
-/* The bytes of a str that is latin-1. NULL, or what is wrong with it. */
+/* Gets the bytes of a latin-1 str. Returns NULL, or what is wrong with it. */
 static const char *
 get_text(PyObject *str, struct text *ret_text)
 {
@@ -72,7 +73,7 @@ set_status(struct response *r, PyObject *status)
     return -1;
 }
 
-/* The message names the header; the value may be a secret. */
+/* The message names the header but not its value, which may be a secret. */
 static int
 add_header(struct response *r, Py_ssize_t i, PyObject *header)
 {
@@ -126,9 +127,9 @@ add_headers(struct response *r, PyObject *headers)
     return 0;
 }
 
-/* -- exc_info --------------------------------------------------------------------- */
+/* -- exc_info -------------------------------------------------------------- */
 
-/* Raises the exception of a (type, value, traceback) again, as it is. */
+/* Raises the exception of a (type, value, traceback) again, unchanged. */
 static void
 raise_again(PyObject *exc_info)
 {
@@ -146,8 +147,8 @@ raise_again(PyObject *exc_info)
                   traceback == Py_None ? NULL : Py_NewRef(traceback));
 }
 
-/* PEP 3333: exc_info makes a second call legal, and before the headers are sent
- * it takes the place of the first. The tuple is only looked at, never kept. */
+/* PEP 3333: exc_info allows a second call, which replaces the first one before
+ * the headers are sent. The tuple is only read, never kept. */
 static int
 begin_call(StartResponseObject *self, PyObject *exc_info)
 {
@@ -177,7 +178,7 @@ begin_call(StartResponseObject *self, PyObject *exc_info)
     return 0;
 }
 
-/* -- write() ---------------------------------------------------------------------- */
+/* -- write() --------------------------------------------------------------- */
 
 static int
 raise_write_error(struct request_guard *guard, int err)
@@ -195,6 +196,7 @@ raise_write_error(struct request_guard *guard, int err)
     if (err == -ECANCELED) {
         return request_timeout_raise(guard);
     }
+    assert(err < 0);
     request_guard_set_gone(guard, err, GUARD_RESPONSE);
     return request_guard_raise(
         err, "the client went away before it had the response");
@@ -205,6 +207,7 @@ write_inside(struct request_guard *guard, PyObject *block)
 {
     struct response *r = &guard->q->response;
 
+    assert(PyBytes_Check(block));
     if (r->state == RESPONSE_NONE) {
         PyErr_SetString(PyExc_AssertionError,
                         "write() was called, but the last call of "
@@ -244,10 +247,10 @@ write_block(PyObject *self, PyObject *block)
     return r < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* Bound to its StartResponse: that is what expires. */
+/* Bound to its StartResponse, which expires. */
 static PyMethodDef write_def = {"write", write_block, METH_O, NULL};
 
-/* -- the callable ------------------------------------------------------------------ */
+/* -- the callable ---------------------------------------------------------- */
 
 static int
 call_inside(StartResponseObject *self, PyObject *status, PyObject *headers,
@@ -255,11 +258,12 @@ call_inside(StartResponseObject *self, PyObject *status, PyObject *headers,
 {
     struct response *r = &self->guard->q->response;
 
+    assert(!PyErr_Occurred());
     if (begin_call(self, exc_info) < 0) {
         return -1;
     }
     if (set_status(r, status) < 0 || add_headers(r, headers) < 0) {
-        response_reset(r); /* nothing of a refused head goes out */
+        response_reset(r); /* a refused head leaves nothing behind */
         return -1;
     }
     return 0;
@@ -291,7 +295,7 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
     return r < 0 ? NULL : PyCFunction_New(&write_def, callable);
 }
 
-/* -- the type ------------------------------------------------------------------ */
+/* -- the type -------------------------------------------------------------- */
 
 static void
 start_response_dealloc(PyObject *self)

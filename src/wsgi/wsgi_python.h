@@ -18,9 +18,9 @@
 #include "conf/config.h"
 
 /* Starts Python with what requests and the application need: the module
- * _wsgi_cgi, sys.stdout and sys.stderr as ErrorStreams, the application's folder
- * in sys.path. Call it after loader_prepare(). 0, or EX_SOFTWARE after a log
- * line. */
+ * _wsgi_cgi, sys.stdout and sys.stderr as ErrorStreams, the application's
+ * folder in sys.path. Call it after loader_prepare(). 0, or EX_SOFTWARE after a
+ * log line. */
 CHECK_RESULT int wsgi_python_start(const struct config *config);
 
 /* Imports what a request that fails needs, so that the first such request does
@@ -28,8 +28,8 @@ CHECK_RESULT int wsgi_python_start(const struct config *config);
  * serve many requests. */
 void wsgi_python_warm_up(void);
 
-/* Sends the line that this thread has begun to print. For python_fork_begin();
- * the caller holds the GIL. */
+/* Sends the line that this thread has begun to print. For python_fork_begin(),
+ * which holds the GIL. */
 void wsgi_python_flush_line(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 enum {
@@ -362,11 +363,20 @@ stream_repr(PyObject *self)
                                 ((ErrorStreamObject *)self)->name);
 }
 
+PyDoc_STRVAR(
+    stream_doc,
+    "wsgi.errors, sys.stdout and sys.stderr: text for the log.\n"
+    "\n"
+    "write() takes any str; its .buffer takes bytes. Text is sent to the\n"
+    "log in whole lines; flush() sends the beginning of a line\n"
+    "(PEP 3333, Input and Error Streams).");
+
 static PyType_Slot stream_slots[] = {
     {Py_tp_dealloc, stream_dealloc},
     {Py_tp_repr, stream_repr},
     {Py_tp_methods, stream_methods},
     {Py_tp_getset, stream_attributes},
+    {Py_tp_doc, (void *)(uintptr_t)stream_doc},
     {0, NULL},
 };
 

@@ -8,19 +8,19 @@
 
 static PyObject *exception_type; /* kept for ever: signal handlers raise it */
 
+PyDoc_STRVAR(
+    timeout_doc,
+    "Raised once in a request that runs for longer than --request-timeout.\n\n"
+    "It derives from BaseException and not from Exception, so that only\n"
+    "code that cleans up catches it. If the request goes on for another 2\n"
+    "seconds its process ends.");
+
 PyObject *
 request_timeout_type(PyObject *module)
 {
     (void)module;
-    PyObject *type =
-        PyErr_NewExceptionWithDoc("_wsgi_cgi.RequestTimeout",
-                                  "Raised inside a request that is older than "
-                                  "--request-timeout, once.\n\n"
-                                  "It is no Exception, so that only what "
-                                  "cleans up catches it. A request\n"
-                                  "that goes on all the same for another 2 "
-                                  "seconds ends with its process.",
-                                  PyExc_BaseException, NULL);
+    PyObject *type = PyErr_NewExceptionWithDoc(
+        "_wsgi_cgi.RequestTimeout", timeout_doc, PyExc_BaseException, NULL);
     if (exception_type == NULL) {
         exception_type = Py_XNewRef(type);
     }

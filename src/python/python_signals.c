@@ -98,8 +98,10 @@ static PyMethodDef handler_def = {"wsgi_cgi_handler",
 static PyMethodDef set_def = {
     "signal", FASTCALL(on_set),
     "signal(signalnum, handler)\n\n"
-    "Set the action for the given signal, as Python does. Of a signal that\n"
-    "wsgi-cgi obeys, SIG_DFL is what wsgi-cgi does."};
+    "Set the action for the signal signalnum (an int) and return the\n"
+    "previous one, as Python's own function does. For a signal that\n"
+    "wsgi-cgi handles, SIG_DFL means what wsgi-cgi does. Raises what\n"
+    "Python's own function raises."};
 
 /* -- setting up ------------------------------------------------------------ */
 

@@ -183,14 +183,14 @@ PyDoc_STRVAR(
     after_doc,
     "after_response(callable, /, *args, **kwargs)\n"
     "--\n\n"
-    "Calls callable(*args, **kwargs) when the client has the whole\n"
-    "response and its connection is closed or free again: in the\n"
-    "thread and the contextvars of the request, in the order of these\n"
-    "calls, whether the response was sent or not. What it returns is\n"
-    "dropped, what it raises is logged. Returns callable, so that it\n"
-    "can be used as a decorator.\n\n"
-    "TypeError: not callable. RuntimeError: the request is over, or\n"
-    "this is a forked child.");
+    "Call callable(*args, **kwargs) after the response: when the client\n"
+    "has all of it and its connection is closed or free again, or when\n"
+    "the response could not be sent. The calls run in the order in which\n"
+    "they were added, in the thread and the contextvars of the request.\n"
+    "Results are dropped, exceptions are logged.\n\n"
+    "Returns callable, so that this can be used as a decorator. Raises\n"
+    "TypeError if it is not callable, and RuntimeError if the request is\n"
+    "over or this is a forked child.");
 
 static PyType_Slot after_slots[] = {
     {Py_tp_dealloc, after_dealloc},

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 enum { BLOCK_SIZE = 8192 };
@@ -191,6 +192,16 @@ static PyMemberDef file_wrapper_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+PyDoc_STRVAR(
+    file_wrapper_doc,
+    "FileWrapper(filelike, blksize=8192)\n"
+    "--\n"
+    "\n"
+    "wsgi.file_wrapper: an iterator over filelike.read(blksize), in bytes.\n"
+    "\n"
+    "close() closes filelike. A plain file may be sent by sendfile()\n"
+    "(PEP 3333, Optional Platform-Specific File Handling).");
+
 static PyType_Slot file_wrapper_slots[] = {
     {Py_tp_new, file_wrapper_new},
     {Py_tp_dealloc, file_wrapper_dealloc},
@@ -200,6 +211,7 @@ static PyType_Slot file_wrapper_slots[] = {
     {Py_tp_iternext, file_wrapper_next},
     {Py_tp_methods, file_wrapper_methods},
     {Py_tp_members, file_wrapper_members},
+    {Py_tp_doc, (void *)(uintptr_t)file_wrapper_doc},
     {0, NULL},
 };
 

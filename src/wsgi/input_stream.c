@@ -430,10 +430,22 @@ stream_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(
+    stream_doc,
+    "wsgi.input: the body of the request as a binary file.\n"
+    "\n"
+    "Sizes are in bytes; None and negative numbers mean all. Raises\n"
+    "OSError if the body is cut short, late or too large, and\n"
+    "RuntimeError after the request (PEP 3333, Input and Error Streams).");
+
 static PyType_Slot stream_slots[] = {
-    {Py_tp_dealloc, stream_dealloc},   {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, method_next},     {Py_tp_methods, stream_methods},
-    {Py_tp_getset, stream_attributes}, {0, NULL},
+    {Py_tp_dealloc, stream_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, method_next},
+    {Py_tp_methods, stream_methods},
+    {Py_tp_getset, stream_attributes},
+    {Py_tp_doc, (void *)(uintptr_t)stream_doc},
+    {0, NULL},
 };
 
 static PyType_Spec stream_spec = {

@@ -87,7 +87,8 @@ static PyModuleDef_Slot module_slots[] = {
 static PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = module_name,
-    .m_doc = PyDoc_STR("The objects wsgi-cgi hands to WSGI applications."),
+    .m_doc = PyDoc_STR(
+        "The types of the objects that wsgi-cgi gives to WSGI applications."),
     .m_size = (Py_ssize_t)sizeof(struct module_state),
     .m_slots = module_slots,
     .m_traverse = module_traverse,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Written with the GIL held; called inside the guard, too. */
 typedef struct {
@@ -312,10 +313,23 @@ static PyMemberDef start_response_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
+PyDoc_STRVAR(
+    start_response_doc,
+    "start_response(status, headers, exc_info=None, /)\n"
+    "--\n"
+    "\n"
+    "Set the status (str) and the headers (a list of tuples of two str), and\n"
+    "return write(), which takes bytes.\n"
+    "\n"
+    "Raises TypeError or ValueError for a wrong status or header,\n"
+    "AssertionError for a second call without exc_info, and RuntimeError\n"
+    "after the response (PEP 3333, The start_response() Callable).");
+
 static PyType_Slot start_response_slots[] = {
     {Py_tp_dealloc, start_response_dealloc},
     {Py_tp_call, PyVectorcall_Call},
     {Py_tp_members, start_response_members},
+    {Py_tp_doc, (void *)(uintptr_t)start_response_doc},
     {0, NULL},
 };
 

@@ -4,6 +4,7 @@
 #include "status/scoreboard.h"
 #include "worker/watchdog.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,15 +15,16 @@
 enum { STATUS_CUT = 1 /* the exit code of a response that was cut off */ };
 
 static struct {
-    struct scoreboard *board; /* of one thread; NULL: no watch */
+    /* Set before the thread starts. */
+    struct scoreboard *board; /* of one thread; NULL: there is no thread */
     struct watchdog *watchdog;
     pthread_t id;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool done;
+    pthread_cond_t changed; /* the request has ended */
+    bool done;              /* the same; the main thread, under lock */
 } watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Until the time has passed. False: the request has ended. */
+/* Waits until this time. False: the request has ended before. */
 static bool
 wait_until(int64_t ms)
 {
@@ -40,11 +42,10 @@ wait_until(int64_t ms)
 }
 
 static void *
-watch_main(void *unused)
+watch_main(UNUSED void *arg)
 {
     int64_t now = clock_ms();
 
-    (void)unused;
     log_set_patience(0);
     while (wait_until(now + watchdog_run(watch.watchdog, now))) {
         now = clock_ms();
@@ -79,6 +80,7 @@ start_thread(void)
 int
 cgi_timeout_begin(const struct config *config, struct request *q)
 {
+    assert(watch.board == NULL); /* a CGI process has one request */
     watch.board = scoreboard_new(1, 1);
     watch.watchdog =
         watch.board == NULL ? NULL : watchdog_new(config, watch.board, 0);

@@ -7,6 +7,7 @@
 #include "os/log.h"
 #include "transport/fcgi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -18,7 +19,7 @@ full_flag(const struct worker_conns *c)
     return &c->setup->board->workers[c->setup->worker].full;
 }
 
-/* -- from others ------------------------------------------------------------- */
+/* -- from others ----------------------------------------------------------- */
 
 int
 conn_passing_begin(struct worker_conns *c)
@@ -100,6 +101,7 @@ conn_passing_receive(struct worker_conns *c, int *ret_fd)
         fd_close(&fd);
         return NULL;
     }
+    assert(conn_fd(c->table, conn) == fd);
     atomic_store(&conn->kept, kept);
     return conn;
 }
@@ -118,16 +120,17 @@ conn_passing_receive_all(struct worker_conns *c, unsigned max)
     }
 }
 
-/* -- to others --------------------------------------------------------------- */
+/* -- to others ------------------------------------------------------------- */
 
-/* A connection is sent, not closed: the web server may be about to send a request
- * on it. */
+/* A connection is sent, not closed: the web server may be about to send a
+ * request on it. */
 bool
 conn_passing_send(struct worker_conns *c, struct conn *conn, int fd)
 {
     void *entry = conn;
     struct fcgi_conn *f = entry;
 
+    assert(conn_fd(c->table, conn) == fd);
     if (!fcgi_conn_is_blank(f) ||
         fd_passing_send(c->setup->fd_passing, fd, atomic_load(&conn->kept)) <
             0) {

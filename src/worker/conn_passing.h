@@ -3,8 +3,9 @@
  *
  * What:      a worker that leaves sends its idle connections to the others, so
  *            that the web server that keeps them notices nothing. A busy worker
- *            sends those on which a request waits (rebalance.h). Any worker that
- *            has a thread for one receives it. The channel is net/fd_passing.h.
+ *            sends those on which a request waits (rebalance.h). Any worker
+ *            that has a thread for one receives it. The channel is
+ *            net/fd_passing.h.
  * Owner:     struct worker_conns.
  * Threads:   conn_passing_receive(), conn_passing_send(): any; the rest: at the
  *            start, or the control thread.                       GIL: not used.
@@ -46,9 +47,9 @@ CHECK_RESULT bool conn_passing_send(struct worker_conns *c, struct conn *conn,
 /* Sends the parked connections that can be sent. */
 void conn_passing_send_idle(struct worker_conns *c);
 
-/* Sends the connections on which something has arrived that no thread has looked
- * at; any process that has a thread takes them, this one too. False: none of
- * them can be sent. */
+/* Sends the connections on which something has arrived that no thread has
+ * looked at; any process that has a thread takes them, this one too. False:
+ * none of them can be sent. */
 bool conn_passing_send_waiting(struct worker_conns *c);
 
 #endif

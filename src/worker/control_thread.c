@@ -13,34 +13,38 @@
 #include "worker/rebalance.h"
 #include "worker/request_threads.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-/* One a process. Its thread alone uses it until control_thread_join(). */
-static struct control_thread {
-    pthread_t id; /* the main thread's */
-    struct graceful_stop stop;
-    struct signals seen; /* signals that have been dealt with */
-    int64_t begin_ms;    /* of the first round */
-    int64_t load_end_ms; /* of a stop that waits for the code; 0 = none */
-    int watch_ms;        /* when the watchdog wants to look again */
-    bool serves;         /* requests may have been running in the last round */
-    bool asked;          /* for new code, by a signal: still to be obeyed */
-    struct restart restart;
-    struct rebalance rebalance;
-    struct imports_file *imports; /* still to be handed over */
-    bool stuck; /* Python lets no thread in, and the log says so */
-} control_thread;
-
-/* Asked for the GIL now and then: does it come? */
-static struct gil_task pulse;
-
 enum {
     STOPPING_MS = 10 /* a round while the last requests run */
 };
+
+/* One a process. Only its thread uses it, until control_thread_join(). */
+static struct control_thread {
+    pthread_t id;   /* the main thread's */
+    int interval;   /* ms between two rounds, at most */
+    int control_fd; /* of the control socket, -1 = none */
+    struct graceful_stop stop;
+    struct signals seen; /* signals that have been handled */
+    int64_t begin_ms;    /* of the first round */
+    int64_t load_end_ms; /* of a stop that waits for the code; 0 = none */
+    int watch_ms;        /* in how many ms the watchdog wants to look again */
+    bool serves;         /* requests may have been running in the last round */
+    bool asked;          /* a signal asked for new code: not begun yet */
+    struct restart restart;
+    struct rebalance rebalance;
+    struct imports_file *imports; /* files to be handed over */
+    bool stuck; /* some code keeps the GIL, and the log says so */
+} control_thread;
+
+/* Takes the GIL now and then, to see whether that is possible. A dropped one
+ * may outlive the control thread. */
+static struct gil_task gil_probe;
 
 static int
 least(int a, int b)
@@ -48,7 +52,8 @@ least(int a, int b)
     return a < b ? a : b;
 }
 
-/* A quarter of the shortest time-out, so that none is much overdue. */
+/* ms between two rounds: a quarter of the shortest timeout, so that no
+ * connection is much overdue. */
 static int
 interval_of(const struct config *c)
 {
@@ -62,7 +67,8 @@ interval_of(const struct config *c)
     return shortest < 80 ? 20 : (int)(shortest / 4);
 }
 
-/* Clients have waited since the program before us: a stop is to find them served. */
+/* Clients have waited since the previous run of the program: they are served
+ * before the process stops. */
 static void
 stop_when_loaded(struct pool *p, struct control_thread *t, int64_t now)
 {
@@ -102,7 +108,8 @@ obey(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
     }
 }
 
-/* One that serves error pages may have lost a thread, too. */
+/* Also where error pages are served: such a process may have lost a thread,
+ * too. */
 static void
 ask_for_replacement(struct pool *p)
 {
@@ -113,40 +120,42 @@ ask_for_replacement(struct pool *p)
     if ((s == SCORE_READY || s == SCORE_BROKEN) &&
         atomic_compare_exchange_strong(&w->state, &s, SCORE_RECYCLE) &&
         write(p->s.master_wake_fd, &one, sizeof one) < 0) {
-        return; /* full: it will look */
+        return; /* full: it will wake up anyhow */
     }
 }
 
-/* Nobody serves: the load that is under way is let finish, or new code asked for
- * faster than it loads would keep all waiting for ever. What hangs does not count,
- * and who is needs_recycle out has served. (In the first round after it systemd is told that
- * we are ready.) */
+/* True while the application is loaded for the first time. No new code is
+ * loaded then: where it is asked for faster than it loads, nobody would ever
+ * serve. A load that hangs does not count; nor does a process that has reached
+ * a limit, which has served. (True also in the first round after the load, so
+ * that systemd hears READY before RELOADING.) */
 static bool
 is_first_load(const struct pool *p, struct control_thread *t, int64_t now,
-              unsigned needs_recycle)
+              unsigned limits_reached)
 {
-    bool served = t->serves || needs_recycle > 0;
+    bool served = t->serves || limits_reached > 0;
 
     t->serves = atomic_load(&p->started);
     return !served && now - t->begin_ms < scoreboard_load_limit(p->s.board);
 }
 
-/* A process without a master starts itself again; the others are replaced. */
+/* Brings in new code, or a new process where a limit has been reached. A
+ * process without a master executes itself again; the others are replaced by
+ * it. */
 static void
 renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
 {
-    unsigned needs_recycle = (atomic_load(&p->needs_recycle) ? 1u : 0u) +
-                             watchdog_lost_ever(p->watchdog);
-    /* Nobody serves: no new code can be worse. */
+    unsigned limits_reached = (atomic_load(&p->needs_recycle) ? 1u : 0u) +
+                              watchdog_lost_ever(p->watchdog);
+    /* No thread can serve: new code cannot be worse. */
     bool all_lost = watchdog_lost(p->watchdog) == p->s.config->threads;
-
     bool is_asked = reloads != t->seen.reloads;
 
     t->asked = t->asked || is_asked;
     if (t->stop.end_ms != 0) {
         return;
     }
-    if (is_first_load(p, t, now, needs_recycle)) {
+    if (is_first_load(p, t, now, limits_reached)) {
         if (is_asked && p->s.master_wake_fd < 0) {
             log_notice("SIGHUP: nobody serves yet: the load that is under way "
                        "comes first");
@@ -154,13 +163,13 @@ renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
         return;
     }
     if (p->s.master_wake_fd >= 0) {
-        if (needs_recycle > 0) {
+        if (limits_reached > 0) {
             ask_for_replacement(p);
         }
         return;
     }
     bool due = restart_is_due(&t->restart, p->s.config, now, t->asked,
-                              needs_recycle) ||
+                              limits_reached) ||
                all_lost;
     t->asked = false;
     if (due) {
@@ -169,7 +178,7 @@ renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
     }
 }
 
-/* --reload=modules: who looks at the files has to know which. */
+/* --reload=modules: the master, or else this thread, watches the files. */
 static void
 hand_over_imports(struct pool *p, struct control_thread *t)
 {
@@ -201,16 +210,16 @@ do_nothing(void)
 {
 }
 
-/* systemd's watchdog is fed while Python lets a thread in: a request may take as
- * long as it likes, but code that keeps the GIL stops all of them. (Until the
- * application is loaded that this thread runs has to do.) */
+/* Feeds systemd's watchdog as long as a thread can take the GIL: one request
+ * may take any time, but code that keeps the GIL stops all of them. (Until the
+ * application is loaded it is enough that this thread runs.) */
 static void
 feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
 {
     if (!notify_watchdog_is_due(now)) {
         return;
     }
-    if (gil_task_state(&pulse) != GIL_TASK_IDLE) {
+    if (gil_task_state(&gil_probe) != GIL_TASK_IDLE) {
         if (!t->stuck) {
             log_error(
                 "an extension holds the GIL: no request can continue, and "
@@ -223,8 +232,8 @@ feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
     t->stuck = false;
     notify_watchdog(now);
     if (p->s.doctor == NULL && atomic_load(&p->started) &&
-        gil_task_begin(&pulse, do_nothing) < 0) {
-        return; /* no thread to be had: asked the next time */
+        gil_task_begin(&gil_probe, do_nothing) < 0) {
+        return; /* no thread can be created: tried the next time */
     }
 }
 
@@ -250,10 +259,10 @@ tell(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
     feed_watchdog(p, t, now);
 }
 
-/* The requests that can end have ended. True: the process can do the rest, but
- * without the threads that are lost. */
+/* True where the requests that can end have ended: the main thread does the
+ * rest. Where the main thread itself is lost, the process ends here. */
 static bool
-is_over(struct control_thread *t, struct pool *p)
+is_over(struct pool *p, struct control_thread *t)
 {
     unsigned lost = atomic_load(&p->lost);
 
@@ -268,73 +277,83 @@ is_over(struct control_thread *t, struct pool *p)
     return true;
 }
 
-/* Until the next round. Requests that wait for a thread are looked after in
- * between: for each of these looks a whole round would be dear. */
+/* Waits for the next round. In between, requests that wait for a thread are
+ * passed on: a whole round for each of these looks would cost too much. */
 static void
-wait_for_round(struct pool *p, struct control_thread *t, int timeout_ms,
-               int control)
+wait_for_round(struct pool *p, struct control_thread *t, int timeout_ms)
 {
     int64_t now = clock_ms(), end = now + timeout_ms;
     bool is_due = false;
 
+    assert(timeout_ms >= 0);
+
     while (!is_due) {
         int pause = rebalance_pause(&t->rebalance, now, (int)(end - now));
-        is_due = signals_wait(pause, control, rebalance_fd(&t->rebalance, p));
+        is_due =
+            signals_wait(pause, t->control_fd, rebalance_fd(&t->rebalance, p));
         now = clock_ms();
         rebalance_run(&t->rebalance, p, now);
         is_due = is_due || now >= end;
     }
 }
 
+/* Waits for the next round, and does what is due. False: the requests have
+ * ended, and so does this thread. */
+static bool
+run_round(struct pool *p, struct control_thread *t)
+{
+    int64_t now = clock_ms();
+    bool stopping = t->stop.end_ms != 0 || t->load_end_ms != 0;
+    int round =
+        stopping ? STOPPING_MS : restart_pause(&t->restart, now, t->interval);
+
+    wait_for_round(p, t, notify_wait_ms(now, least(t->watch_ms, round)));
+    now = clock_ms();
+    struct signals s = signals_get();
+    if (s.reloads != t->seen.reloads) {
+        logs_reopen(); /* first: the reload writes to the log */
+    }
+    watch(p, t, now, s.dumps);
+    if (t->stop.end_ms != 0) {
+        graceful_stop_abandon_lost(p);
+    }
+    if (is_over(p, t)) {
+        return false;
+    }
+    hand_over_imports(p, t);
+    renew(p, t, now, s.reloads);
+    tell(p, t, now, s);
+    obey(p, t, now, s);
+    /* Also while the last requests run: the socket would stay readable. */
+    if (p->s.control != NULL) {
+        control_run(p->s.control);
+    }
+    if (t->stop.end_ms != 0) {
+        graceful_stop_go_on(&t->stop, p);
+        return true;
+    }
+    worker_conns_resume(&p->conns);
+    conn_passing_resume(&p->conns);
+    conn_sweep(p->conns.table, now, SWEEP_OVERDUE);
+    if (p->s.master_wake_fd < 0) {
+        scoreboard_sample(p->s.board);
+    }
+    return true;
+}
+
 static void *
 control_thread_main(void *arg)
 {
     struct pool *p = arg;
-    int interval = interval_of(p->s.config);
     struct control_thread *t = &control_thread;
-    int control = p->s.control == NULL ? -1 : control_fd(p->s.control);
 
     t->begin_ms = clock_ms();
     t->watch_ms = 1; /* the watchdog says when it wants to look */
+    t->interval = interval_of(p->s.config);
+    t->control_fd = p->s.control == NULL ? -1 : control_fd(p->s.control);
     restart_init(&t->restart, p->s.config);
     log_set_patience(0);
-    for (;;) {
-        int64_t now = clock_ms();
-        bool stopping = t->stop.end_ms != 0 || t->load_end_ms != 0;
-        int round =
-            stopping ? STOPPING_MS : restart_pause(&t->restart, now, interval);
-        wait_for_round(p, t, notify_wait_ms(now, least(t->watch_ms, round)),
-                       control);
-        now = clock_ms();
-        struct signals s = signals_get();
-        if (s.reloads != t->seen.reloads) {
-            logs_reopen(); /* first: the reload has something to say */
-        }
-        watch(p, t, now, s.dumps);
-        if (t->stop.end_ms != 0) {
-            graceful_stop_abandon_lost(p);
-        }
-        if (is_over(t, p)) {
-            break;
-        }
-        hand_over_imports(p, t);
-        renew(p, t, now, s.reloads);
-        tell(p, t, now, s);
-        obey(p, t, now, s);
-        /* Also while the last requests run: it would stay readable. */
-        if (p->s.control != NULL) {
-            control_run(p->s.control);
-        }
-        if (t->stop.end_ms != 0) {
-            graceful_stop_go_on(&t->stop, p);
-            continue;
-        }
-        worker_conns_resume(&p->conns);
-        conn_passing_resume(&p->conns);
-        conn_sweep(p->conns.table, now, SWEEP_OVERDUE);
-        if (p->s.master_wake_fd < 0) {
-            scoreboard_sample(p->s.board);
-        }
+    while (run_round(p, t)) {
     }
     restart_fini(&t->restart);
     while (t->imports != NULL) {
@@ -348,7 +367,8 @@ control_thread_start(struct pool *p)
 {
     sigset_t all, old;
 
-    /* Signals are for threads whose system calls they may interrupt. */
+    assert(control_thread.begin_ms == 0); /* once in the life of a process */
+    /* Signals go to threads whose system calls they may interrupt. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     int e = pthread_create(&control_thread.id, NULL, control_thread_main, p);

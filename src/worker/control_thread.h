@@ -1,11 +1,13 @@
 /*
- * control_thread.h - the thread that looks after a process: signals, deadlines, limits
+ * control_thread.h - the thread that handles signals, deadlines and limits
  *
- * What:      stops and restarts the pool, ends idle connections, serves the
- *            control socket where there is no master, watches running requests and
- *            those that wait for a thread.
+ * What:      stops and restarts the process, ends idle connections, serves the
+ *            control socket where there is no master, watches requests that run
+ *            and those that wait for a thread.
  * Owner:     worker.c starts it and waits for its end.
- * Threads:   one, with all signals blocked.    GIL: never: no Python here.
+ * Lifetime:  from before the application is loaded until its requests have
+ *            ended.
+ * Threads:   one, with all signals blocked.    GIL: never taken.
  * Errors:    logs.                             Blocks: in poll().
  */
 #ifndef WORKER_CONTROL_THREAD_H
@@ -18,8 +20,8 @@
 /* 0 or -errno. */
 CHECK_RESULT int control_thread_start(struct pool *p);
 
-/* Waits for its end: all requests have ended that can end. *ret: how the process
- * is to go on, restart and end_ms. */
+/* Waits for its end: all requests have ended that can end. *ret: how the
+ * process is to go on, restart and end_ms. */
 void control_thread_join(struct graceful_stop *ret);
 
 #endif

@@ -30,7 +30,7 @@ enum {
     PYTHON_END_MS = 500 /* at least, for the end of Python */
 };
 
-/* -- begin ----------------------------------------------------------------------- */
+/* -- begin ----------------------------------------------------------------- */
 
 /* All workers stop: none is left to take over. */
 static void
@@ -86,7 +86,7 @@ graceful_stop_cancel_restart(struct graceful_stop *g)
     }
 }
 
-/* -- round by round ------------------------------------------------------------ */
+/* -- round by round -------------------------------------------------------- */
 
 /* False where nothing waits to be accepted, another worker has shut the socket
  * down, or the time is over. */
@@ -104,9 +104,9 @@ is_shared(const struct graceful_stop *g, const struct pool *p,
            (f.revents & POLLHUP) == 0;
 }
 
-/* Workers that stop together: each takes from the queues what it has threads for,
- * as before the stop. So nobody waits for a long request of one worker while
- * another is idle. */
+/* Workers that stop together: each takes from the queues what it has threads
+ * for, as before the stop. So nobody waits for a long request of one worker
+ * while another is idle. */
 static void
 share_queues(struct graceful_stop *g, struct pool *p, int64_t now)
 {
@@ -146,8 +146,8 @@ finish_conns(const struct graceful_stop *g, struct pool *p, int64_t now)
     }
     conn_passing_receive_all(&p->conns,
                              (unsigned)conn_table_max(p->conns.table));
-    /* A web server that has had a response on its connection can open another one.
-     * A new connection gets a moment to send its request. */
+    /* A web server that has had a response on its connection can open another
+     * one. A new connection gets a moment to send its request. */
     conn_sweep(p->conns.table, now,
                now < g->finish_ms ? SWEEP_KEPT : SWEEP_ALL);
 }
@@ -177,7 +177,7 @@ graceful_stop_abandon_lost(struct pool *p)
     atomic_store(&p->lost, watchdog_lost(p->watchdog));
 }
 
-/* -- the end ------------------------------------------------------------------- */
+/* -- the end --------------------------------------------------------------- */
 
 /* One of the main thread, the control thread and the thread of
  * finalize_timeout.c ends the process; the others may be about to. */

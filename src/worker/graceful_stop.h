@@ -3,16 +3,17 @@
  *
  * What:      accepts nothing new, ends idle connections or sends them to other
  *            workers, serves what has been sent by then, and makes the request
- *            threads end. When --graceful-timeout passes, or at a second signal,
- *            the process ends all the same.
- *            Where all workers of a master stop, none is left to take over: they
- *            empty the queues of the sockets together first.
+ *            threads end. When --graceful-timeout passes, or at a second
+ *            signal, the process ends all the same. Where all workers of a
+ *            master stop, none is left to take over: they empty the queues of
+ *            the sockets together first.
  * Owner:     struct graceful_stop: the control thread; after its end, the main
  *            thread.
- * Threads:   the owner; graceful_stop_exec_again() and graceful_stop_close(): any.
+ * Threads:   the owner; graceful_stop_exec_again() and graceful_stop_close():
+ *            any.
  * GIL:       not used.                                           Errors: logs.
- * Blocks:    graceful_stop_exec_again(), graceful_stop_close(): while another thread
- *            is in one of them. The rest never.
+ * Blocks:    graceful_stop_exec_again(), graceful_stop_close(): while another
+ *            thread is in one of them. The rest never.
  */
 #ifndef WORKER_GRACEFUL_STOP_H
 #define WORKER_GRACEFUL_STOP_H
@@ -57,16 +58,17 @@ _Noreturn void graceful_stop_end_now(const struct graceful_stop *g,
 int64_t graceful_stop_python_end_ms(const struct graceful_stop *g,
                                     const struct pool *p);
 
-/* Executes the program again on the same sockets. Returns only where that is not
- * possible: -errno; -EBADF after graceful_stop_close(). */
+/* Executes the program again on the same sockets. Returns only where that is
+ * not possible: -errno; -EBADF after graceful_stop_close(). */
 CHECK_RESULT int graceful_stop_exec_again(struct pool *p);
 
 /* Removes the sockets and the pid file that were made here. The caller ends the
  * process after that. Again: only waits for the first. */
 void graceful_stop_close(struct pool *p);
 
-/* Before the caller calls _exit(): executes the program again where that was asked
- * for and no forced stop has come since; else, and where it fails, closes. */
+/* Before the caller calls _exit(): executes the program again where that was
+ * asked for and no forced stop has come since; else, and where it fails,
+ * closes. */
 void graceful_stop_leave(const struct graceful_stop *g, struct pool *p);
 
 #endif

@@ -11,6 +11,7 @@
 #include "worker/conn_passing.h"
 #include "worker/request_threads.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -32,7 +33,7 @@ in_child(void *arg)
     memory_close(&p->memory);
 }
 
-/* The workers of one master must not all wear out at once. */
+/* The workers of one master must not all reach the limit at once. */
 static uint64_t
 request_limit(const struct config *c)
 {
@@ -101,7 +102,7 @@ pool_open(const struct worker_setup *setup, struct pool **ret_pool)
     return 0;
 }
 
-/* The master wants to know when the application has been loaded. */
+/* Tells the master that the application has been loaded, or could not be. */
 static void
 report(struct pool *p, bool loaded)
 {
@@ -112,13 +113,14 @@ report(struct pool *p, bool loaded)
     atomic_store(&p->broken, !loaded);
     if (p->s.master_wake_fd >= 0 &&
         write(p->s.master_wake_fd, &one, sizeof one) < 0) {
-        /* Full: it will look. */
+        /* Full: it will wake up anyhow. */
     }
 }
 
 int
 pool_run(struct pool *p, bool loaded)
 {
+    assert(!atomic_load(&p->started));
     memory_check_limit(&p->memory);
     int e = request_threads_start(p);
     if (e < 0) {
@@ -128,7 +130,7 @@ pool_run(struct pool *p, bool loaded)
     report(p, loaded);
     atomic_store(&p->started, true);
     if (notify_is_on()) {
-        signals_wake(); /* the control thread tells it at once */
+        signals_wake(); /* so that the control thread tells systemd at once */
     }
     request_threads_run_main(p);
     return 0;

@@ -1,14 +1,16 @@
 /*
- * pool.h - the request threads of one process
+ * pool.h - what the request threads of one process share
  *
- * What:      runs FastCGI on a set of listeners until asked to stop or restart.
- *            The calling thread is a request thread; --threads N adds N - 1. The
- *            control thread thread (control_thread.h) owns signals and deadlines.
- * Owner:     main(); one a process, or one a worker.
- * Lifetime:  pool_open() to the end of the process.
- * Threads:   as said.           GIL: not held by the caller.
+ * What:      the connections, the limits, and the flags by which the threads of
+ *            the process tell each other what to do. The threads themselves are
+ *            request_threads.h; control_thread.h controls them.
+ * Owner:     worker.c; one a process.
+ * Lifetime:  pool_open() to the end of the process: threads in requests that
+ *            nothing can end still use it.
+ * Threads:   pool_open(), pool_run(), pool_end(): the main thread.
+ * GIL:       not held by the caller.
  * Errors:    a sysexits code after a log line.
- * Blocks:    pool_run(): until asked to stop.
+ * Blocks:    pool_run(), pool_end(): until threads have ended.
  */
 #ifndef WORKER_POOL_H
 #define WORKER_POOL_H
@@ -27,9 +29,9 @@
 
 struct request_thread;
 
-/* What the threads of the process share. A member that is not atomic is set before
- * the request threads start and only read after that, or its type says which
- * thread may do what. */
+/* What the threads of the process share. A member that is not atomic is set
+ * before the request threads start and only read after that, or its type says
+ * which thread may do what. */
 struct pool {
     struct worker_setup s;
     struct worker_conns conns;
@@ -46,7 +48,8 @@ struct pool {
     /* A limit has been reached: a new process has to take over. Request threads
      * set it. */
     atomic_bool needs_recycle;
-    /* Request threads. The main thread counts them up, each counts itself down. */
+    /* Request threads. The main thread counts them up, each counts itself
+     * down. */
     atomic_uint running;
     /* Of them, those in requests that nothing can end. graceful_stop.c, in the
      * control thread. */
@@ -55,21 +58,22 @@ struct pool {
     _Atomic(enum fcgi_stop) stop;
 };
 
-/* At a stop: the connections have ended, but those of lost threads, which keep
- * theirs. */
+/* At a stop: all connections have ended but those of lost threads. */
 static inline bool
 pool_has_finished(const struct pool *p)
 {
     return conn_table_open(p->conns.table) <= atomic_load(&p->lost);
 }
 
-/* The listeners are watched. 0 or EX_OSERR. */
+/* From here on the listeners are watched and the signal handlers are set, but
+ * nothing is accepted before pool_run(). 0 or EX_OSERR. */
 CHECK_RESULT int pool_open(const struct worker_setup *setup,
                            struct pool **ret_pool);
 
-/* Python has been started and the application loaded (or, loaded false, answers
- * with error pages). Returns 0 when the calling thread has no request left to
- * serve and the control thread has asked all to leave. */
+/* Python runs and the application has been loaded; where loaded is false it
+ * could not be, and requests are answered with error pages. Returns 0 when the
+ * control thread has asked all to leave and the main thread has no request
+ * left. */
 CHECK_RESULT int pool_run(struct pool *p, bool loaded);
 
 /* After pool_run(), when the control thread has ended: waits for the other

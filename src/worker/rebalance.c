@@ -4,15 +4,17 @@
 #include "net/poller.h"
 #include "worker/conn_passing.h"
 
+#include <assert.h>
+
 enum {
     LOOK_MS = 10,
     AGAIN_MS = 5,  /* to the second look, where the first saw something wait */
-    VAIN_MS = 100, /* at most, where none of what waits can be passed on */
-    STUCK_MS = 20, /* without a request that ended */
-    CALM_MS = 50   /* the same; the next event is time enough to look again */
+    VAIN_MS = 100, /* the same, at most, where nothing could be passed on */
+    STUCK_MS = 20, /* no request has ended here for so long: all may hang */
+    CALM_MS = 50   /* the same: no look until the next event */
 };
 
-/* True for a process that another can help out. */
+/* True where this worker is another one and can take connections. */
 static bool
 may_serve(const struct pool *p, unsigned worker)
 {
@@ -46,7 +48,8 @@ has_idle_sibling(const struct pool *p)
     return false;
 }
 
-/* Requests that have ended in the others; less when one cannot help any more. */
+/* Requests that have ended in the other workers. Becomes less when one of them
+ * cannot help any more. */
 static uint64_t
 served_elsewhere(const struct pool *p)
 {
@@ -60,10 +63,11 @@ served_elsewhere(const struct pool *p)
     return n;
 }
 
-/* What waits here at this look and the last: is it to go where it is served
- * earlier? Not where each connection can have had its turn in between. Yes where
- * another process has an idle thread; or, while no request ends here, where one
- * becomes idle now and then: who waits here has as good a claim to it. */
+/* Something waits here at this look and waited at the last: would another
+ * process serve it earlier? No, where each connection may have been served in
+ * between. Yes, where another process has an idle thread; or where no request
+ * ends here while requests end there, so that a thread becomes idle now and
+ * then. */
 static bool
 is_help_at_hand(const struct rebalance *r, const struct pool *p, int64_t now_ms,
                 uint64_t here, uint64_t elsewhere)
@@ -101,7 +105,7 @@ look(struct rebalance *r, struct pool *p, int64_t now_ms)
     }
 }
 
-/* A process that leaves gives away its connections all the same. */
+/* A process that leaves sends its connections away anyhow. */
 static bool
 is_wanted(const struct pool *p)
 {
@@ -119,6 +123,7 @@ rebalance_fd(const struct rebalance *r, const struct pool *p)
 int
 rebalance_pause(const struct rebalance *r, int64_t now_ms, int at_most)
 {
+    assert(at_most >= 0);
     if (r->look_ms == 0 || r->look_ms >= now_ms + at_most) {
         return at_most;
     }

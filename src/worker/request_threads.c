@@ -13,6 +13,7 @@
 #include "worker/watchdog.h"
 #include "wsgi/handler.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -23,22 +24,25 @@
 
 enum {
     THREAD_STACK = 8 << 20, /* Python recurses on it */
-    LEAVE_WAIT_MS = 5
+    LEAVE_WAIT_MS = 5       /* at a stop, for what the others still serve */
 };
 
 struct request_thread {
+    /* Set by request_threads_start(). */
     struct pool *pool;
     pthread_t id;
     bool is_main;
     struct score_thread *score;
+    /* The thread's own. */
     struct wsgi_thread *wsgi;
     struct fcgi_worker *worker;
     struct request *after; /* has work left for when its connection is free */
-    atomic_bool abandoned; /* nobody waits for its end */
+    /* Nobody waits for its end: graceful_stop.c, in the control thread. */
+    atomic_bool abandoned;
 };
 
-/* A limit has been reached: a new process has to take the place of this one. True
- * for the first thread that says so. */
+/* A limit has been reached: a new process has to take the place of this one.
+ * True for the first thread that says so. */
 static bool
 need_recycle(struct pool *p)
 {
@@ -127,6 +131,7 @@ run_after(struct request_thread *t)
     if (q == NULL) {
         return;
     }
+    assert(q->has_after);
     t->after = NULL;
     score_after_begin(t->score);
     request_set_running(q);
@@ -138,7 +143,7 @@ run_after(struct request_thread *t)
     score_after_end(t->score);
 }
 
-/* -- connections ------------------------------------------------------------- */
+/* -- connections ----------------------------------------------------------- */
 
 static void
 serve(struct request_thread *t, struct fcgi_conn *c, int fd)
@@ -160,8 +165,8 @@ serve(struct request_thread *t, struct fcgi_conn *c, int fd)
                       next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0);
 }
 
-/* One at a time: new connections have waited as long, and no other process takes
- * those. */
+/* One at a time: new connections have waited as long, and no other process
+ * takes those. */
 static void
 serve_passed(struct request_thread *t)
 {
@@ -207,7 +212,7 @@ handle(struct request_thread *t, const struct poller_event *ev)
     }
 }
 
-/* Until the control thread says that there is nothing left to do. */
+/* Serves until the control thread says that nothing is left to do. */
 static void
 loop(struct request_thread *t)
 {
@@ -225,7 +230,8 @@ loop(struct request_thread *t)
             if (pool_has_finished(p)) {
                 return;
             }
-            /* One was being accepted when the control thread looked. */
+            /* A connection was being accepted when the control thread
+             * looked. */
             (void)poll(NULL, 0, LEAVE_WAIT_MS);
             break;
         case POLLER_NOTHING:
@@ -247,7 +253,7 @@ thread_main(void *arg)
     struct wsgi_flags flags = {.multithread = p->s.config->threads > 1,
                                .multiprocess = p->s.config->processes > 1};
 
-    /* On a socket that another program made, it may run more of us. */
+    /* The program that made a socket may have started several of us on it. */
     for (size_t i = 0; i < p->s.nlisteners; i++) {
         flags.multiprocess |= p->s.listeners[i].is_adopted;
     }
@@ -266,13 +272,15 @@ thread_main(void *arg)
     }
     fcgi_worker_free(&t->worker);
     wsgi_thread_free(&t->wsgi);
-    if (atomic_fetch_sub(&p->running, 1) == 1) {
-        signals_wake(); /* the last one: the control thread may end */
+    unsigned running = atomic_fetch_sub(&p->running, 1);
+    assert(running > 0);
+    if (running == 1) {
+        signals_wake(); /* the last one: the control thread can end */
     }
     return NULL;
 }
 
-/* -- all threads ----------------------------------------------------------------- */
+/* -- all threads ----------------------------------------------------------- */
 
 int
 request_threads_new(struct pool *p)
@@ -294,6 +302,7 @@ request_threads_start(struct pool *p)
     pthread_attr_t attr;
     int e = pthread_attr_init(&attr);
 
+    assert(atomic_load(&p->running) == 0); /* once in the life of a process */
     if (e == 0) {
         e = pthread_attr_setstacksize(&attr, THREAD_STACK);
     }
@@ -321,6 +330,7 @@ request_threads_run_main(struct pool *p)
 void
 request_threads_abandon(struct pool *p, unsigned thread)
 {
+    assert(thread < p->s.config->threads);
     atomic_store(&p->threads[thread].abandoned, true);
 }
 

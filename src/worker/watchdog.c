@@ -5,24 +5,23 @@
 #include "debug/stack_dump.h"
 #include "os/log.h"
 
-#include <errno.h>
-#include <stdarg.h>
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum {
-    GRACE_MS = 2000, /* for a request to end after RequestTimeout */
-    POKE_MS = 100,   /* between two interrupts of one that does not notice */
-    DUMP_MS = 5,     /* between two looks at a dump that is being made */
-    IDLE_MS = 60000  /* nothing to watch for */
+    GRACE_MS = 2000,    /* for a request to end after RequestTimeout */
+    INTERRUPT_MS = 100, /* between two interrupts of one that goes on */
+    DUMP_MS = 5,        /* between two looks at a dump that is being made */
+    IDLE_MS = 60000     /* nothing to watch for */
 };
 
 enum stage {
     STAGE_CALM,
-    STAGE_DUE,  /* its stack is being dumped */
-    STAGE_TOLD, /* an exception is on its way, or has been */
+    STAGE_DUE,    /* its stack is being dumped */
+    STAGE_RAISED, /* the exception is on its way, or has been raised */
     STAGE_LOST
 };
 
@@ -38,7 +37,7 @@ struct watched {
     bool runs;
     bool slow_seen;
     bool answered; /* LOST: the client has a response from us */
-    int64_t told_ms, interrupted_ms;
+    int64_t raised_ms, interrupted_ms;
 };
 
 struct watchdog {
@@ -74,6 +73,7 @@ watchdog_enter(struct watchdog *w, unsigned thread)
 {
     struct watched *t = &w->threads[thread];
 
+    assert(thread < w->board->nthreads);
     t->id = pthread_self();
     atomic_store(&t->tid, gettid());
 }
@@ -97,6 +97,7 @@ watchdog_dump(struct watchdog *w)
 bool
 watchdog_is_lost(const struct watchdog *w, unsigned thread)
 {
+    assert(thread < w->board->nthreads);
     return w->threads[thread].stage == STAGE_LOST;
 }
 
@@ -112,7 +113,7 @@ watchdog_lost_ever(const struct watchdog *w)
     return w->lost_ever;
 }
 
-/* -- what they are doing ---------------------------------------------------------------- */
+/* -- what the threads do --------------------------------------------------- */
 
 static struct score_thread *
 score_of(const struct watchdog *w, const struct watched *t)
@@ -120,7 +121,8 @@ score_of(const struct watchdog *w, const struct watched *t)
     return scoreboard_thread(w->board, w->worker, (unsigned)(t - w->threads));
 }
 
-/* True where a request runs in it; then serial and since_ms are that one's. */
+/* True where a request runs in the thread; then serial and since_ms are its
+ * own. */
 static bool
 observe(const struct watchdog *w, struct watched *t)
 {
@@ -167,7 +169,7 @@ say(const struct watchdog *w, const struct watched *t, const char *text)
                                   .text = text});
 }
 
-/* -- dumps ---------------------------------------------------------------------------------- */
+/* -- dumps ----------------------------------------------------------------- */
 
 static void
 name_thread(const struct watchdog *w, const struct watched *t, int64_t now)
@@ -197,7 +199,7 @@ say_why(const struct watchdog *w, const struct watched *t, int64_t now,
                    option);
 }
 
-/* True where one has been begun. */
+/* True where a dump has been begun. */
 static bool
 dump_all(struct watchdog *w, int64_t now, bool some_due)
 {
@@ -236,13 +238,13 @@ dump_slow(struct watchdog *w, struct watched *t, int64_t now)
     return true;
 }
 
-/* -- what is to be done ---------------------------------------------------------------------- */
+/* -- what is done about them ----------------------------------------------- */
 
 static void
 interrupt_again(const struct watchdog *w, struct watched *t, int64_t now)
 {
     if (atomic_load(&t->cancel.told) == t->serial ||
-        now - t->interrupted_ms < POKE_MS) {
+        now - t->interrupted_ms < INTERRUPT_MS) {
         return;
     }
     t->interrupted_ms = now;
@@ -254,9 +256,10 @@ interrupt_again(const struct watchdog *w, struct watched *t, int64_t now)
 static void
 begin_to_end(struct watchdog *w, struct watched *t, int64_t now)
 {
-    t->stage = STAGE_TOLD;
-    t->told_ms = now;
-    t->interrupted_ms = now - POKE_MS;
+    assert(t->stage == STAGE_DUE && t->serial != 0);
+    t->stage = STAGE_RAISED;
+    t->raised_ms = now;
+    t->interrupted_ms = now - INTERRUPT_MS;
     atomic_store(&t->cancel.serial, t->serial);
     interrupt_again(w, t, now);
 }
@@ -264,10 +267,10 @@ begin_to_end(struct watchdog *w, struct watched *t, int64_t now)
 static void
 follow_up(struct watchdog *w, struct watched *t, int64_t now)
 {
-    if (t->stage == STAGE_TOLD && now - t->told_ms < GRACE_MS) {
+    if (t->stage == STAGE_RAISED && now - t->raised_ms < GRACE_MS) {
         interrupt_again(w, t, now);
     }
-    else if (t->stage == STAGE_TOLD) {
+    else if (t->stage == STAGE_RAISED) {
         t->stage = STAGE_LOST;
         t->answered = false;
         w->lost_ever++;
@@ -284,7 +287,7 @@ counts_of(const struct watchdog *w)
     return &w->board->workers[w->worker];
 }
 
-/* Those that have just become overdue become DUE. */
+/* Requests that have just become overdue become DUE. */
 static bool
 mark_due(struct watchdog *w, int64_t now)
 {
@@ -302,8 +305,8 @@ mark_due(struct watchdog *w, int64_t now)
     return some;
 }
 
-/* One that has just become slow, or NULL. Where it is overdue as well the dump
- * of that has to do. */
+/* A request that has just become slow, or NULL. One that is overdue as well is
+ * in the dump for that. */
 static struct watched *
 mark_slow(struct watchdog *w, int64_t now)
 {
@@ -342,7 +345,7 @@ begin_dumps(struct watchdog *w, int64_t now)
     if (some_due || w->dump_wanted) {
         w->dumping = dump_all(w, now, some_due);
         if (some_due && !w->dumping) {
-            end_all_due(w, now); /* no dump can be had */
+            end_all_due(w, now); /* no dump is possible now */
         }
     }
     else if ((slow = mark_slow(w, now)) != NULL) {
@@ -356,16 +359,16 @@ sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* When something is to be done about the thread next. A request may begin as soon
- * as we have looked. */
+/* When to look at the thread again. A request may begin as soon as we have
+ * looked. */
 static int64_t
 next_look(const struct watchdog *w, const struct watched *t, int64_t now)
 {
     int64_t since = t->runs ? t->since_ms : now;
     int64_t next = now + IDLE_MS;
 
-    if (t->runs && (t->stage == STAGE_TOLD || t->stage == STAGE_LOST)) {
-        return now + POKE_MS;
+    if (t->runs && (t->stage == STAGE_RAISED || t->stage == STAGE_LOST)) {
+        return now + INTERRUPT_MS;
     }
     if (w->config->request_timeout_ms > 0) {
         next = sooner(next, since + w->config->request_timeout_ms);
@@ -402,7 +405,7 @@ watchdog_run(struct watchdog *w, int64_t now_ms)
     }
     w->lost = lost;
     if (w->dumping || w->dump_wanted) {
-        next = sooner(next, now_ms + (w->dumping ? DUMP_MS : POKE_MS));
+        next = sooner(next, now_ms + (w->dumping ? DUMP_MS : INTERRUPT_MS));
     }
     return next <= now_ms ? 1 : (int)(next - now_ms);
 }

@@ -1,17 +1,20 @@
 /*
- * watchdog.h - who is overdue, and what is done about it
+ * watchdog.h - requests that are slow or overdue, and what is done about them
  *
  * What:      looks at the requests of one process. --slow: one dump of the
  *            request's stack. --request-timeout: a dump of all stacks, then
- *            RequestTimeout inside the request, again and again until Python has
- *            it; when the request still runs GRACE_MS later it is answered in its
- *            thread's place and counts as lost: the process should go.
- * Owner:     whoever calls watchdog_run(): the control thread, or cgi_timeout.c.
- * Lifetime:  watchdog_init() to the end of the process.
- * Threads:   watchdog_enter(), watchdog_begin() the request's; the rest one.
+ *            RequestTimeout is raised inside the request, repeatedly until the
+ *            application notices. When the request still runs GRACE_MS later,
+ *            its client gets a response and the request counts as lost: the
+ *            process should end.
+ * Owner:     the caller of watchdog_run(): the control thread, or
+ *            cgi_timeout.c.
+ * Lifetime:  watchdog_new() to the end of the process.
+ * Threads:   watchdog_enter(), watchdog_begin(): the thread of the request. The
+ *            rest: one thread.
  * GIL:       not held.        Errors: logs.
- * Blocks:    watchdog_run(): where a C extension keeps the GIL, a moment for each
- *            thread that is asked for its stack.
+ * Blocks:    watchdog_run(): where a C extension keeps the GIL, a moment for
+ *            each thread whose stack is wanted.
  */
 #ifndef WORKER_WATCHDOG_H
 #define WORKER_WATCHDOG_H
@@ -33,7 +36,7 @@ CHECK_RESULT struct watchdog *watchdog_new(const struct config *config,
                                            struct scoreboard *board,
                                            unsigned worker);
 
-/* This thread is that one from now on. Before its first request. */
+/* The calling thread has this number. Before its first request. */
 void watchdog_enter(struct watchdog *w, unsigned thread);
 
 /* A request begins; serial is score_begin()'s. */
@@ -43,14 +46,15 @@ void watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
 /* All stacks to the log, soon. */
 void watchdog_dump(struct watchdog *w);
 
-/* Does what is due at now_ms; in how many ms it wants to be called again. */
+/* Does what is due at now_ms. Returns in how many ms to call it again, 1 or
+ * more. */
 CHECK_RESULT int watchdog_run(struct watchdog *w, int64_t now_ms);
 
 /* True where the thread's request is lost. */
 CHECK_RESULT bool watchdog_is_lost(const struct watchdog *w, unsigned thread);
 
-/* How many threads have such a request now, and how many requests were lost since
- * the start. */
+/* How many threads have such a request now, and how many requests were lost
+ * since the start. */
 CHECK_RESULT unsigned watchdog_lost(const struct watchdog *w);
 CHECK_RESULT unsigned watchdog_lost_ever(const struct watchdog *w);
 

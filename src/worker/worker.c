@@ -8,6 +8,7 @@
 #include "worker/graceful_stop.h"
 #include "worker/pool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -38,8 +39,8 @@ worker_open(const struct worker_setup *setup, struct worker **ret)
     return 0;
 }
 
-/* Threads in requests that nothing can end are left behind: the process ends
- * without a look at what they still hold, which is no leak. */
+/* Where threads are lost, the process ends here: LeakSanitizer must not report
+ * what they still hold. */
 static void
 leave_lost_threads(const struct pool *p, int status)
 {
@@ -61,6 +62,8 @@ int
 worker_run(struct worker *w, bool loaded)
 {
     struct pool *p = w->pool;
+
+    assert(p != NULL);
     int status = pool_run(p, loaded);
 
     if (status != 0) {

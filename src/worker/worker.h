@@ -21,8 +21,8 @@
 
 struct worker;
 
-/* From here on signals are obeyed. Until worker_run() a stop ends the process at
- * once with status 0, since nothing has been promised yet. (After a restart
+/* From here on signals are obeyed. Until worker_run() a stop ends the process
+ * at once with status 0, since nothing has been promised yet. (After a restart
  * clients have waited for this process: it serves them before it stops.) 0 or
  * EX_OSERR. */
 CHECK_RESULT int worker_open(const struct worker_setup *setup,

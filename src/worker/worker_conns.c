@@ -5,6 +5,7 @@
 #include "os/log.h"
 #include "transport/fcgi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -31,7 +32,7 @@ raise_descriptors(void)
     return r.rlim_cur > CONNS_MAX ? CONNS_MAX : (size_t)r.rlim_cur;
 }
 
-/* -- listeners -------------------------------------------------------------- */
+/* -- listeners ------------------------------------------------------------- */
 
 static int
 watch_listeners(struct worker_conns *c)
@@ -53,8 +54,9 @@ unwatch_listeners(struct worker_conns *c)
     }
 }
 
-/* Nothing can be accepted. A listener that stays readable would wake the threads
- * again and again, so the control thread watches it again a moment later. */
+/* Nothing can be accepted. A listener that stays readable would wake the
+ * threads again and again, so the control thread watches it again a moment
+ * later. */
 static void
 pause_listeners(struct worker_conns *c, int err)
 {
@@ -74,7 +76,7 @@ worker_conns_resume(struct worker_conns *c)
     }
 }
 
-/* -- connections ------------------------------------------------------------- */
+/* -- connections ----------------------------------------------------------- */
 
 /* A connection and its descriptor, BUSY and ours. NULL: there was none, or one
  * that is refused (*ret_fd >= 0), or errno says what is missing. */
@@ -135,9 +137,11 @@ void
 worker_conns_park(struct worker_conns *c, struct conn *conn, int fd,
                   int64_t deadline_ms, unsigned how)
 {
+    assert(how == 0 || how == POLLER_AT_ONCE);
     how |= conn->in_poller ? 0 : POLLER_NEW;
     conn->in_poller = true;
-    /* Given up before it is armed: the event may come at once, to any thread. */
+    /* Given up before it is armed: the event may come at once, to any
+     * thread. */
     uint32_t generation = conn_park(conn, deadline_ms);
     if (poller_arm(&c->poller, fd, generation, how) < 0) {
         conn_unpark(conn);
@@ -147,7 +151,7 @@ worker_conns_park(struct worker_conns *c, struct conn *conn, int fd,
     conn_armed(conn, generation);
 }
 
-/* -- listeners at a stop ------------------------------------------------------- */
+/* -- listeners at a stop --------------------------------------------------- */
 
 unsigned
 worker_conns_idle_threads(const struct worker_conns *c)
@@ -160,6 +164,7 @@ worker_conns_idle_threads(const struct worker_conns *c)
             scoreboard_thread(s->board, s->worker, i);
         n += atomic_load(&t->since_ms) == 0 && atomic_load(&t->after_ms) == 0;
     }
+    assert(n <= s->board->nthreads);
     return n;
 }
 
@@ -188,8 +193,8 @@ worker_conns_leave_listener(struct worker_conns *c, const struct listener *l)
     take_waiting(c, l, worker_conns_idle_threads(c));
 }
 
-/* Closing a socket resets the connections that wait at it. They are taken first,
- * and are served from the poller. */
+/* Closing a socket resets the connections that wait at it. They are taken
+ * first, and are served from the poller. */
 void
 worker_conns_shut_listener(struct worker_conns *c, struct listener *l)
 {
@@ -199,7 +204,7 @@ worker_conns_shut_listener(struct worker_conns *c, struct listener *l)
     (void)shutdown(l->fd, SHUT_RDWR);
 }
 
-/* -- all of it ------------------------------------------------------------------ */
+/* -- all of it ------------------------------------------------------------- */
 
 int
 worker_conns_open(struct worker_conns *c, const struct worker_setup *setup)

@@ -34,8 +34,8 @@ struct worker_conns {
     const struct worker_setup *setup;
     struct poller poller;     /* has locks of its own */
     struct conn_table *table; /* the same */
-    /* Out of descriptors: the listeners are not watched. The request threads set
-     * it, the control thread clears it. */
+    /* Out of descriptors: the listeners are not watched. The request threads
+     * set it, the control thread clears it. */
     atomic_bool paused;
     /* conn_passing.c only: guards fd_reserve, and scoreboard "full" of ours. */
     pthread_mutex_t receive_lock;
@@ -69,7 +69,7 @@ void worker_conns_end(struct worker_conns *c, struct conn *conn);
 /* How many threads have neither a request nor work after one. */
 unsigned worker_conns_idle_threads(const struct worker_conns *c);
 
-/* -- for the control thread ------------------------------------------------------ */
+/* -- for the control thread ------------------------------------------------ */
 
 /* Watches the listeners again that were paused. */
 void worker_conns_resume(struct worker_conns *c);
@@ -78,7 +78,8 @@ void worker_conns_resume(struct worker_conns *c);
 void worker_conns_leave_listener(struct worker_conns *c,
                                  const struct listener *l);
 
-/* Accepts what waits at a socket of ours; nobody can connect to it after that. */
+/* Accepts what waits at a socket of ours; nobody can connect to it after
+ * that. */
 void worker_conns_shut_listener(struct worker_conns *c, struct listener *l);
 
 #endif

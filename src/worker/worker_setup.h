@@ -2,7 +2,8 @@
  * worker_setup.h - what a process that serves requests gets at its start
  *
  * What:      the configuration, the sockets and what connects it to the master.
- * Owner:     main(). In a worker the master or the zygote has filled in its part.
+ * Owner:     main(). In a worker the master or the zygote has filled in its
+ *            part.
  * Lifetime:  borrowed for the life of the process.
  * Threads:   written at the start only, and in a forked child, by one thread.
  * Errors:    none.                                               Blocks: never.

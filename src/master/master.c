@@ -14,6 +14,7 @@
 #include "reload/reload_pipe.h"
 #include "status/notify.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@
 
 enum {
     TICK_MS = 500,
-    LOG_MS = 1000,    /* for a line of the log, where its reader is stuck */
+    LOG_MS = 1000,    /* at most, to write one line of the log */
     STOPPING_MS = 100 /* a round while deadlines pass */
 };
 
@@ -36,9 +37,9 @@ master_slots(const struct config *config)
     return 2 * (config->processes + 8);
 }
 
-/* -- workers that have ended ---------------------------------------------------------------- */
+/* -- workers that have ended ----------------------------------------------- */
 
-/* One line for whoever looks why: signal or exit code, age, last request. */
+/* One line that says why: signal or exit code, age, last request. */
 static void
 log_death(const struct master *m, unsigned i, int status)
 {
@@ -65,7 +66,7 @@ log_death(const struct master *m, unsigned i, int status)
 static void
 reap_worker(struct master *m, unsigned i, int status)
 {
-    struct slot *s = &m->slots[i];
+    const struct slot *s = &m->slots[i];
     enum score_state state = worker_state(m, i);
     int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
     bool old_code = worker_generation(m, i) != m->generation;
@@ -109,7 +110,8 @@ reap(struct master *m)
     siginfo_t dead = {.si_pid = 0};
     int status;
 
-    /* Looked at first: whose death it is may have been said in between. */
+    /* Messages are read first: a zygote may have reported this child just
+     * now. */
     while (waitid(P_ALL, 0, &dead, WEXITED | WNOHANG | WNOWAIT) == 0 &&
            dead.si_pid != 0) {
         master_read_messages(m);
@@ -120,9 +122,9 @@ reap(struct master *m)
     }
 }
 
-/* -- towards what should be --------------------------------------------------------------- */
+/* -- how many workers ------------------------------------------------------ */
 
-/* Or needs none. */
+/* True also where none is needed. */
 static bool
 has_healthy_zygote(struct master *m, int64_t now)
 {
@@ -132,8 +134,8 @@ has_healthy_zygote(struct master *m, int64_t now)
                                       now - z->started_ms >= MASTER_HEALTHY_MS);
 }
 
-/* As many workers of the present code as there should be; the others leave as
- * soon as enough are ready to do without them. */
+/* Brings the workers of the present code to the number that there should be.
+ * The others leave as soon as enough are ready to do without them. */
 static void
 reconcile(struct master *m, int64_t now)
 {
@@ -179,9 +181,9 @@ reconcile(struct master *m, int64_t now)
     }
 }
 
-/* -- signals ---------------------------------------------------------------------------------- */
+/* -- signals --------------------------------------------------------------- */
 
-/* Nobody can connect any more; who has connected is served by the workers. */
+/* Nobody can connect any more. The workers serve those that have connected. */
 static void
 begin_stop(struct master *m, int64_t now)
 {
@@ -194,9 +196,9 @@ begin_stop(struct master *m, int64_t now)
     atomic_store(&m->board->stopping, true);
 }
 
-/* TTIN and TTOU: how many workers are wanted. */
+/* TTIN and TTOU: one worker more or less for each. */
 static void
-count_again(struct master *m, unsigned more, unsigned less)
+change_target(struct master *m, unsigned more, unsigned less)
 {
     unsigned most = m->board->nworkers / 2;
 
@@ -205,6 +207,7 @@ count_again(struct master *m, unsigned more, unsigned less)
     if (m->target > most) {
         m->target = most;
     }
+    assert(m->target >= 1);
 }
 
 static void
@@ -214,7 +217,8 @@ obey(struct master *m, int64_t now)
 
     if (s.reloads != m->seen.reloads) {
         logs_reopen();
-        master_signal_workers(m, SIGHUP); /* to workers it means just that */
+        master_signal_workers(
+            m, SIGHUP); /* a worker opens its logs again, no more */
     }
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {
@@ -237,7 +241,7 @@ obey(struct master *m, int64_t now)
                                touched ? "touched"
                                : asked ? "SIGHUP"
                                        : NULL);
-        count_again(m, s.more - m->seen.more, s.less - m->seen.less);
+        change_target(m, s.more - m->seen.more, s.less - m->seen.less);
     }
     if (s.dumps != m->seen.dumps) {
         master_signal_workers(m, SIGUSR2);
@@ -245,7 +249,7 @@ obey(struct master *m, int64_t now)
     m->seen = s;
 }
 
-/* -- all of it --------------------------------------------------------------------------------- */
+/* -- all of it ------------------------------------------------------------- */
 
 static bool
 old_code_serves(const struct master *m)
@@ -259,8 +263,8 @@ old_code_serves(const struct master *m)
     return false;
 }
 
-/* To systemd. That this loop runs is all a watchdog can ask of it: a worker that
- * hangs or dies is its own business. */
+/* Tells systemd. Its watchdog watches this loop and nothing else: the master
+ * itself replaces a worker that hangs or dies. */
 static void
 tell(struct master *m, int64_t now)
 {
@@ -275,7 +279,7 @@ tell(struct master *m, int64_t now)
         m->notified = NOTIFY_RELOADING; /* not before the start is over */
     }
     else if (master_count_workers(m).serving > 0) {
-        m->notified = NOTIFY_READY; /* and stays so when all have died */
+        m->notified = NOTIFY_READY; /* also after all of them have died */
     }
     notify_tell(m->notified, m->seen.reloads, m->board, now);
     if (notify_watchdog_is_due(now)) {
@@ -358,6 +362,7 @@ master_run(struct worker_setup *setup)
 
     if (status == 0) {
         loop(&m);
+        assert(m.role != ROLE_MASTER || m.stopping);
     }
     free(m.slots);
     file_watcher_fini(&m.watcher);

@@ -8,6 +8,7 @@
 #include "status/control.h"
 #include "status/notify.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -16,8 +17,9 @@
 #include <unistd.h>
 
 enum {
-    BACKOFF_FIRST_MS = 100,
+    BACKOFF_FIRST_MS = 100, /* doubled after each early death */
     BACKOFF_MAX_MS = 10000,
+    PAUSE_MS = 1000 /* after a fork that failed */
 };
 
 void
@@ -34,10 +36,11 @@ master_close_in_child(struct master *m)
 void
 master_become_worker(struct master *m, unsigned i, pid_t master_pid)
 {
+    assert(i < m->board->nworkers);
     m->role = ROLE_WORKER;
     m->s->worker = i;
     atomic_store(&m->board->workers[i].pid, getpid());
-    /* Without a master nobody would ever stop it. */
+    /* Without a master nothing would ever stop it. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != master_pid) {
         (void)raise(SIGTERM);
@@ -48,7 +51,7 @@ void
 master_pause_forks(struct master *m, int err)
 {
     log_error("a worker cannot be forked: %s", strerror(err));
-    m->not_before = clock_ms() + 1000;
+    m->not_before = clock_ms() + PAUSE_MS;
 }
 
 void
@@ -69,8 +72,8 @@ fork_worker(struct master *m, unsigned i)
 {
     pid_t me = getpid();
 
-    /* In the child they wait for its own signals_open(): a TERM before that would
-     * be the master's, and forgotten. */
+    /* In the child signals wait for its own signals_open(). Before that the
+     * handlers are the master's: a TERM would be lost. */
     signals_hold();
     pid_t pid = fork();
     int err = errno;
@@ -95,6 +98,7 @@ fork_worker(struct master *m, unsigned i)
 void
 master_ask_zygote(struct master *m, const struct zygote *z, unsigned i)
 {
+    assert(zygote_is_able(z) && slot_is_free(&m->slots[i]));
     int e = zygote_ask(z, i);
 
     if (e < 0) {
@@ -116,6 +120,7 @@ master_can_fork(struct master *m)
 void
 master_fork_worker(struct master *m, unsigned i)
 {
+    assert(slot_is_free(&m->slots[i]));
     scoreboard_take(m->board, i, 0, m->generation);
     if (m->s->config->preload) {
         master_ask_zygote(m, master_current_zygote(m), i);

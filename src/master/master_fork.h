@@ -21,8 +21,8 @@
 /* Where workers come from a zygote: one can be asked now. */
 CHECK_RESULT bool master_can_fork(struct master *m);
 
-/* A worker of the present code in slot i, which is free. In the worker it returns
- * with m->role ROLE_WORKER. */
+/* A worker of the present code in slot i, which is free. In the worker it
+ * returns with m->role ROLE_WORKER. */
 void master_fork_worker(struct master *m, unsigned i);
 
 /* Asks this zygote for a worker in slot i, which is taken on the board. */
@@ -31,11 +31,12 @@ void master_ask_zygote(struct master *m, const struct zygote *z, unsigned i);
 /* A worker could not be forked: nothing is forked for the next second. */
 void master_pause_forks(struct master *m, int err);
 
-/* A process of this age has died without being asked to: at its start, or so soon
- * after it that the next one would die at once, too. Otherwise does nothing. */
+/* A process of this age has died without being asked to: at its start, or so
+ * soon after it that the next one would die at once, too. Otherwise does
+ * nothing. */
 void master_back_off(struct master *m, bool at_start, int64_t age_ms);
 
-/* -- in a new process ------------------------------------------------------------- */
+/* -- in a new process ------------------------------------------------------ */
 
 /* Closes what belongs to the master. */
 void master_close_in_child(struct master *m);

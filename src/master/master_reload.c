@@ -6,9 +6,12 @@
 #include "os/log.h"
 #include "reload/file_watcher.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdatomic.h>
 
+/* Ends what has the new code; what has the old code counts as the present
+ * again. */
 static void
 go_back(struct master *m)
 {
@@ -30,7 +33,6 @@ go_back(struct master *m)
             master_dismiss_worker(m, i, SIGKILL);
         }
         else if (!m->slots[i].leaving) {
-            /* They are the present again. */
             atomic_store(&w->generation, m->generation);
         }
     }
@@ -44,8 +46,8 @@ master_give_up_reload(struct master *m)
     go_back(m);
 }
 
-/* New code may take long to load, or for ever: until then the former zygote
- * replaces what dies of the old code. How many of those there are, and will be. */
+/* New code may take long to load, or hang. Until it is loaded the former zygote
+ * replaces workers of the old code that have ended. */
 unsigned
 master_replace_old(struct master *m, unsigned old, int64_t now)
 {
@@ -62,8 +64,8 @@ master_replace_old(struct master *m, unsigned old, int64_t now)
     return old;
 }
 
-/* Workers of the present code. It is tried with one first; but it has to replace
- * what has died of the old code meanwhile, and no zygote replaces. */
+/* New code is tried with one worker. Without a zygote of the old code, new
+ * workers also replace those of the old code that have ended. */
 unsigned
 master_wanted_workers(const struct master *m, unsigned old)
 {
@@ -73,8 +75,8 @@ master_wanted_workers(const struct master *m, unsigned old)
     return old + 1 < m->target ? m->target - old : 1;
 }
 
-/* What takes so long hangs. But where nobody is left who has the old code, there is
- * nothing to go back to. */
+/* A load that takes so long hangs. But where no process has the old code any
+ * more, there is nothing to go back to. */
 void
 master_watch_reload(struct master *m, unsigned old, int64_t now)
 {
@@ -94,6 +96,7 @@ reload(struct master *m, const char *why)
 {
     log_notice("%s: loading the new code", why);
     file_watcher_refresh(&m->watcher);
+    assert(!m->stopping);
     m->generation++;
     atomic_store(&m->board->generation, m->generation);
     m->reloading = master_count_workers(m).serving > 0;
@@ -102,13 +105,13 @@ reload(struct master *m, const char *why)
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         if (!slot_is_free(&m->slots[i]) &&
             worker_state(m, i) == SCORE_STARTING) {
-            master_dismiss_worker(m, i,
-                                  SIGTERM); /* what it loads is old already */
+            /* What it loads is old already. */
+            master_dismiss_worker(m, i, SIGTERM);
         }
     }
 }
 
-/* By something better than error pages. */
+/* True where some worker serves the application, not error pages. */
 static bool
 is_served(const struct master *m)
 {
@@ -122,8 +125,9 @@ is_served(const struct master *m)
     return false;
 }
 
-/* Somebody is about to serve the present code: a worker that loads it, or a zygote
- * that does, or has and is to fork the first worker. What hangs does not count. */
+/* True where a process is about to serve the present code: a worker that loads
+ * it, or a zygote that loads it or has yet to fork the first worker. One that
+ * hangs does not count. */
 static bool
 is_loading(struct master *m, int64_t now)
 {
@@ -146,8 +150,7 @@ is_loading(struct master *m, int64_t now)
     return false;
 }
 
-/* While nobody serves, a load that is under way is let finish: where it is asked
- * for new code faster than any can be loaded, nobody would serve for ever. */
+/* Where new code is asked for faster than it loads, nobody would ever serve. */
 void
 master_consider_reload(struct master *m, int64_t now, const char *why)
 {

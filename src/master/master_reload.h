@@ -1,9 +1,9 @@
 /*
  * master_reload.h - how a master brings in new code
  *
- * What:      a reload begins a new generation with one worker. When that serves,
- *            the others follow and the old ones leave; when the new code does not
- *            load, the old one stays.
+ * What:      a reload begins a new generation with one worker. When that
+ *            serves, the others follow and the old ones leave; when the new
+ *            code does not load, the old one stays.
  * Owner:     the master.
  * Threads:   one.                                                GIL: not used.
  * Errors:    logs.                                               Blocks: never.
@@ -20,12 +20,12 @@
  * serves, a load that is under way is finished first. */
 void master_consider_reload(struct master *m, int64_t now, const char *why);
 
-/* While m->reloading, in every round; old: workers of older code. Gives up where
- * the new code takes too long. */
+/* While m->reloading, in every round; old: workers of older code. Gives up
+ * where the new code takes too long. */
 void master_watch_reload(struct master *m, unsigned old, int64_t now);
 
-/* The same: replaces what has died of the old code. How many workers of it there
- * are, and will be. */
+/* The same: replaces what has died of the old code. How many workers of it
+ * there are, and will be. */
 CHECK_RESULT unsigned master_replace_old(struct master *m, unsigned old,
                                          int64_t now);
 

@@ -56,8 +56,7 @@ struct master {
     const char *reload_asked; /* why new code is to be loaded, later; or NULL */
     int64_t reload_start;     /* clock_ms() */
     struct file_watcher watcher;
-    struct reload_pipe
-        imports; /* from workers: imported files, to be watched */
+    struct reload_pipe imports; /* imported files, from the workers */
     /* All below: master.c. */
     struct signals seen;
     enum notify_state notified; /* systemd */
@@ -79,7 +78,8 @@ slot_is_being_forked(const struct slot *s)
     return s->pid == 0 && s->zygote_pid != 0;
 }
 
-/* The zygote that forks workers of the present code; NULL = there is none now. */
+/* The zygote that forks workers of the present code; NULL = there is none
+ * now. */
 static inline struct zygote *
 master_current_zygote(struct master *m)
 {

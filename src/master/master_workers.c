@@ -4,6 +4,7 @@
 #include "base/signal_name.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,14 +12,15 @@
 
 enum {
     KILL_AFTER_MS = 2000, /* after --graceful-timeout, or SIGQUIT */
-    LAST_MS = 500 /* for a zygote to leave in, however late it is told to */
+    LAST_MS = 500         /* at least, for a zygote that leaves in a stop */
 };
 
-/* -- slots ---------------------------------------------------------------------- */
+/* -- slots ----------------------------------------------------------------- */
 
 void
 master_free_slot(struct master *m, unsigned i)
 {
+    assert(i < m->board->nworkers);
     m->slots[i] = (struct slot){.pid = 0};
     scoreboard_release(m->board, i);
 }
@@ -34,7 +36,6 @@ find_slot(const struct master *m)
     return -1;
 }
 
-/* -1 until one of those that leave has gone. */
 int
 master_take_slot(struct master *m)
 {
@@ -49,7 +50,7 @@ master_take_slot(struct master *m)
     return slot;
 }
 
-/* -- what they do ----------------------------------------------------------------- */
+/* -- what they do ---------------------------------------------------------- */
 
 struct worker_counts
 master_count_workers(const struct master *m)
@@ -73,6 +74,7 @@ master_count_workers(const struct master *m)
         c.ready += current && state_is_serving(s);
         c.broken += current && s == SCORE_BROKEN;
     }
+    assert(c.broken <= c.ready && c.ready <= c.serving && c.serving <= c.alive);
     return c;
 }
 
@@ -103,7 +105,7 @@ master_has_ready_workers(struct scoreboard *b)
     return false;
 }
 
-/* -- signals -------------------------------------------------------------------- */
+/* -- signals --------------------------------------------------------------- */
 
 void
 master_signal_workers(struct master *m, int number)
@@ -121,6 +123,7 @@ master_dismiss_worker(struct master *m, unsigned i, int signal_number)
     struct slot *s = &m->slots[i];
     int64_t kill_at = clock_ms() + KILL_AFTER_MS;
 
+    assert(!slot_is_free(s));
     if (s->leaving && signal_number == SIGTERM) {
         return; /* a second TERM would cut its requests off */
     }
@@ -138,7 +141,8 @@ master_dismiss_worker(struct master *m, unsigned i, int signal_number)
     (void)kill(s->pid, signal_number);
 }
 
-/* Old code first, then the needs_recycle out, then (after TTOU) anyone. */
+/* Higher for one that is needed less: old code first, then those that have
+ * reached a limit, then (after TTOU) any. 0: it leaves already. */
 static int
 rank(const struct master *m, unsigned i)
 {

@@ -18,14 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- slots ------------------------------------------------------------------------- */
+/* -- slots ----------------------------------------------------------------- */
 
 /* A free slot; -1 until a worker that leaves has ended. */
 CHECK_RESULT int master_take_slot(struct master *m);
 
 void master_free_slot(struct master *m, unsigned i);
 
-/* -- what they do -------------------------------------------------------------------- */
+/* -- what they do ---------------------------------------------------------- */
 
 struct worker_counts {
     unsigned current; /* of this generation, starting or serving, staying */
@@ -44,7 +44,7 @@ const char *master_how_it_ended(int status, char *to, size_t size);
 /* True where a process serves the application. Any process may ask. */
 bool master_has_ready_workers(struct scoreboard *b);
 
-/* -- signals ----------------------------------------------------------------------- */
+/* -- signals --------------------------------------------------------------- */
 
 void master_signal_workers(struct master *m, int number);
 

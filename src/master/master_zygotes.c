@@ -16,10 +16,10 @@ enum {
     FORK_MS = 30000 /* a zygote that takes longer to fork is stuck */
 };
 
-/* -- births, and what they say --------------------------------------------------- */
+/* -- starting them, and their reports -------------------------------------- */
 
-/* Each of the others has a worker that still finishes requests. The zygote should
- * outlive it, but new code must not wait for that. */
+/* Each of the others has a worker that still finishes requests. The zygote
+ * should outlive it, but new code must not wait for that. */
 static void
 make_room(struct master *m)
 {
@@ -71,7 +71,8 @@ has_workers(const struct master *m, const struct zygote *z)
     return false;
 }
 
-/* False where it has ended, and been reaped, before we heard of its birth. */
+/* False where it has ended and been reaped before its zygote's report was
+ * read. */
 static bool
 is_our_child(pid_t pid)
 {
@@ -80,6 +81,7 @@ is_our_child(pid_t pid)
     return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
+/* A worker has been forked, or could not be. */
 static void
 note_worker(struct master *m, const struct zygote *z,
             const struct zygote_report *r)
@@ -102,8 +104,8 @@ note_worker(struct master *m, const struct zygote *z,
     }
 }
 
-/* The application does not load: error pages are served only where nobody has
- * anything better. */
+/* The application does not load. Error pages are served only where no process
+ * can do better. */
 static void
 handle_load_failure(struct master *m, struct zygote *z)
 {
@@ -137,7 +139,7 @@ read_messages(struct master *m, struct zygote *z)
         case ZYGOTE_HAS_LOADED:
         case ZYGOTE_HAS_FAILED:
             if (z->state != ZYGOTE_LOADING) {
-                break; /* killed meanwhile */
+                break; /* it has been killed */
             }
             z->state = ZYGOTE_LOADED;
             if (r.message == ZYGOTE_HAS_FAILED) {
@@ -159,7 +161,7 @@ master_read_messages(struct master *m)
     }
 }
 
-/* -- ends ----------------------------------------------------------------------------- */
+/* -- their end ------------------------------------------------------------- */
 
 void
 master_reap_zygote(struct master *m, struct zygote *z, int status)
@@ -168,7 +170,7 @@ master_reap_zygote(struct master *m, struct zygote *z, int status)
     bool no_load = WIFEXITED(status) && WEXITSTATUS(status) == EX_SOFTWARE;
     char how[64];
 
-    read_messages(m, z); /* its last words */
+    read_messages(m, z); /* the last ones */
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         if (slot_is_being_forked(&m->slots[i]) &&
             m->slots[i].zygote_pid == z->pid) {
@@ -190,7 +192,7 @@ master_reap_zygote(struct master *m, struct zygote *z, int status)
 void
 master_update_zygotes(struct master *m, int64_t now)
 {
-    /* In a reload it may be needed again. */
+    /* Where the new code does not load, it is needed again. */
     const struct zygote *former =
         m->reloading ? zygote_table_former(&m->zygotes, m->generation) : NULL;
 

@@ -1,8 +1,8 @@
 /*
  * master_zygotes.h - what the master does with its zygotes (--preload)
  *
- * What:      starts one for each generation of the code, reads what they report,
- *            and makes them leave after their workers.
+ * What:      starts one for each generation of the code, reads what they
+ *            report, and makes them leave after their workers.
  * Owner:     the master.
  * Threads:   one.                                                GIL: not used.
  * Errors:    logs.                                               Blocks: never.
@@ -30,10 +30,12 @@ void master_reap_zygote(struct master *m, struct zygote *z, int status);
 /* Kills those that do not do what they were asked for. */
 void master_watch_zygotes(struct master *m, int64_t now);
 
-/* At a stop: ends those that only load, or all. The others wait for the workers. */
+/* At a stop: ends those that only load, or all. The others wait for the
+ * workers. */
 void master_stop_zygotes(struct master *m, bool all);
 
-/* When the workers have ended: lets the zygotes go. True when all have ended. */
+/* When the workers have ended: lets the zygotes go. True when all have
+ * ended. */
 CHECK_RESULT bool master_dismiss_zygotes(struct master *m);
 
 #endif

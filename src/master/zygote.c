@@ -13,6 +13,7 @@
 #include "worker/finalize_timeout.h"
 #include "wsgi/wsgi_python.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -30,7 +31,7 @@ struct zygote_self {
     int fd; /* to the master */
 };
 
-/* In a child that the application forks while it is imported. */
+/* In a child that the application forks during its import. */
 static void
 in_child(void *arg)
 {
@@ -52,13 +53,14 @@ tell(const struct zygote_self *z, struct zygote_report r)
 
     if (send(z->fd, &r, sizeof r, MSG_NOSIGNAL) < 0 ||
         write(z->s->master_wake_fd, &one, sizeof one) < 0) {
-        /* It has gone, which the next recv() shows; or is awake already. */
+        /* It has ended, and the next recv() shows that; or it is awake
+         * already. */
     }
 }
 
-/* -- birth ------------------------------------------------------------------------- */
+/* -- forking a worker ------------------------------------------------------ */
 
-/* The pipes between the three processes of a birth. */
+/* The pipes between the three processes that take part. */
 struct fork_pipes {
     int report[2]; /* the pid, from the middle one */
     int go[2];     /* one byte, for the worker */
@@ -85,8 +87,9 @@ fork_pipes_open(struct fork_pipes *c)
     return 0;
 }
 
-/* In the worker: it may look for its parent only when the middle process has
- * ended. Where the zygote ends first, nobody knows of this worker. */
+/* In the worker: its parent is the master only when the middle process has
+ * ended. Where the zygote ends first, nobody knows of this worker, and it ends
+ * too. */
 static void
 await_go(struct fork_pipes *c)
 {
@@ -100,12 +103,13 @@ await_go(struct fork_pipes *c)
     fork_pipes_close(c);
 }
 
-/* The worker is to be the master's child. So a process in the middle forks it and
- * ends; an orphan goes to the next process above that takes orphans, and that is
- * the master. True in the worker. */
+/* The worker has to be a child of the master. So a process in the middle forks
+ * it and ends. The kernel gives an orphan to the next ancestor that takes
+ * orphans (a subreaper), and that is the master. True in the worker. */
 static bool
 fork_twice(struct fork_pipes *c, pid_t *ret_middle)
 {
+    assert(c->report[1] >= 0);
     *ret_middle = fork();
     if (*ret_middle != 0) {
         return false;
@@ -116,12 +120,12 @@ fork_twice(struct fork_pipes *c, pid_t *ret_middle)
     }
     worker = worker < 0 ? -errno : worker;
     if (write(c->report[1], &worker, sizeof worker) < 0) {
-        /* The zygote has died. */
+        /* The zygote has ended. */
     }
     _exit(EX_OK);
 }
 
-/* What the middle one has to say, and its end. */
+/* Reads the pid from the middle process, and waits for its end. */
 static pid_t
 await_middle(struct fork_pipes *c, pid_t middle)
 {
@@ -149,7 +153,7 @@ fork_worker(struct zygote_self *z, unsigned slot)
         return false;
     }
     python_fork_begin(wsgi_python_flush_line);
-    signals_hold(); /* the worker's are its own from its first moment on */
+    signals_hold(); /* until the worker has handlers of its own */
     forked_child_pause(true);
     if (fork_twice(&c, &middle)) {
         await_go(&c);
@@ -165,13 +169,13 @@ fork_worker(struct zygote_self *z, unsigned slot)
     /* In this order: the worker cannot die before the master knows of it. */
     tell(z, r);
     if (write(c.go[1], "", 1) < 0) {
-        /* It has been killed, and the master will find it so. */
+        /* The worker has been killed: the master will reap it. */
     }
     fork_pipes_close(&c);
     return false;
 }
 
-/* -- all of it ---------------------------------------------------------------------- */
+/* -- all of it ------------------------------------------------------------- */
 
 static int
 set_up(struct zygote_self *z, pid_t master)
@@ -185,7 +189,7 @@ set_up(struct zygote_self *z, pid_t master)
         log_error("--preload: setting up the process: %s", strerror(-e));
         return EX_OSERR;
     }
-    /* While it imports it does not hear of the master's end. */
+    /* During the import it would not notice the end of the master. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     return getppid() == master ? 0 : EX_OSERR;
 }
@@ -193,6 +197,7 @@ set_up(struct zygote_self *z, pid_t master)
 static int
 load(struct zygote_self *z)
 {
+    assert(z->s->preload == PRELOAD_NONE);
     int status = wsgi_python_start(z->s->config);
 
     if (status != 0) {
@@ -221,7 +226,7 @@ load(struct zygote_self *z)
     return 0;
 }
 
-/* What has come so far is forgotten; the worker's pool opens its own. */
+/* Forgets the signals that have come; the worker opens its own handlers. */
 static void
 close_signals(void)
 {
@@ -264,14 +269,14 @@ zygote_run(struct worker_setup *setup, int fd, pid_t master, unsigned *ret_slot)
         return status;
     }
     for (;;) {
-        /* Signals are the master's to act upon. */
+        /* Signals only wake it: the master acts on them. */
         (void)signals_wait(-1, self.fd, -1);
         ssize_t n = recv(self.fd, ret_slot, sizeof *ret_slot, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             continue;
         }
         if (n != (ssize_t)sizeof *ret_slot) {
-            break; /* the master has gone, or has no use for us any more */
+            break; /* the master has ended, or lets us go */
         }
         if (fork_worker(&self, *ret_slot)) {
             close_signals();
@@ -281,7 +286,7 @@ zygote_run(struct worker_setup *setup, int fd, pid_t master, unsigned *ret_slot)
     }
     close_signals();
     if (signals_open(false) < 0) {
-        /* Then no signal hastens the end. */
+        /* Then the end takes its full time, whatever signals come. */
     }
     finish(setup);
     return EX_OK;

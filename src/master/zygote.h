@@ -1,17 +1,18 @@
 /*
- * zygote.h - the process that has imported the application and forks the workers
+ * zygote.h - the process that imports the application and forks the workers
  *
- * What:      --preload. The master, which has no Python, forks a zygote; it loads
- *            the application once and forks a worker whenever it is asked to, so
- *            that workers share its memory and need not load anything. They are
- *            made the master's own children, as all its workers are. What the
- *            master keeps of it is in zygote_table.h.
+ * What:      --preload. The master, which has no Python, forks a zygote. It
+ *            loads the application once and forks a worker whenever the master
+ *            asks for one, so that workers share its memory and need not load
+ *            anything. They become children of the master, as all its workers
+ *            are. What the master keeps of a zygote is in zygote_table.h.
  * Owner:     the process.
+ * Lifetime:  from the fork until the master closes the connection.
  * Threads:   one of its own (the application may have more).
- * GIL:       held only while Python is started, imports, forks and ends.
- * Errors:    a sysexits code after a log line; a failed import is told to the
- *            master, and workers can be forked nevertheless.
- * Blocks:    until the master hangs up.
+ * GIL:       held only while Python starts, imports, forks and ends.
+ * Errors:    a sysexits code after a log line. A failed import is reported to
+ *            the master, and workers can be forked nevertheless.
+ * Blocks:    until the master closes the connection.
  */
 #ifndef MASTER_ZYGOTE_H
 #define MASTER_ZYGOTE_H
@@ -21,8 +22,8 @@
 
 #include <sys/types.h>
 
-/* What a zygote says to the master, one message each. The master says only the
- * number (unsigned) of the slot a worker is wanted for. */
+/* What a zygote reports to the master, one message each. The master sends only
+ * the number (unsigned) of the slot for which it wants a worker. */
 enum zygote_message {
     ZYGOTE_HAS_LOADED, /* the application */
     ZYGOTE_HAS_FAILED, /* to load it; the traceback is in the log */
@@ -30,15 +31,16 @@ enum zygote_message {
 };
 struct zygote_report {
     enum zygote_message message;
-    unsigned slot; /* BORNE */
-    pid_t pid;     /* BORNE: now a child of the master; < 0 = -errno */
+    unsigned slot; /* FORKED */
+    pid_t pid;     /* FORKED: now a child of the master; < 0 = -errno */
 };
 
 enum { ZYGOTE_IS_WORKER = -1 };
 
-/* The life of a zygote, in the process that the master (a pid) has forked for it;
- * fd is its end of a SOCK_SEQPACKET pair. Returns ZYGOTE_IS_WORKER in a worker, with
- * *ret_slot and setup->preload filled in, else the exit code. */
+/* All that a zygote does, in the process that the master has forked for it.
+ * fd is its end of a SOCK_SEQPACKET pair, master the pid. Returns
+ * ZYGOTE_IS_WORKER in a worker, with *ret_slot and setup->preload filled in;
+ * else the exit code. */
 CHECK_RESULT int zygote_run(struct worker_setup *setup, int fd, pid_t master,
                             unsigned *ret_slot);
 

@@ -5,6 +5,7 @@
 #include "os/log.h"
 #include "process/signals.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
@@ -135,6 +136,7 @@ zygote_is_able(const struct zygote *z)
 int
 zygote_ask(const struct zygote *z, unsigned slot)
 {
+    assert(zygote_is_able(z));
     return send(z->fd, &slot, sizeof slot, MSG_DONTWAIT | MSG_NOSIGNAL) < 0
                ? -errno
                : 0;
@@ -150,8 +152,8 @@ zygote_read_message(struct zygote *z, struct zygote_report *ret)
     }
     do {
         n = recv(z->fd, ret, sizeof *ret, MSG_DONTWAIT);
-        /* Reset: it has died without hearing us out. Its own words, if there are
-         * any, come after that. */
+        /* Reset: it has ended before it read all of ours. Its own messages, if
+         * there are any, come after that. */
     } while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     return n == (ssize_t)sizeof *ret;
 }
@@ -160,10 +162,10 @@ void
 zygote_dismiss(struct zygote *z, int64_t kill_at)
 {
     if (z->state == ZYGOTE_LOADING) {
-        zygote_kill(z); /* it has promised nothing yet */
+        zygote_kill(z); /* no worker depends on it yet */
     }
     else if (zygote_is_able(z)) {
-        /* It sees the end of the connection, but can still be heard. */
+        /* It sees the end of the connection, but can still send. */
         (void)shutdown(z->fd, SHUT_WR);
         z->state = ZYGOTE_LEAVING;
         z->kill_at = kill_at;
@@ -209,6 +211,7 @@ zygote_is_killed(const struct zygote *z)
 void
 zygote_reap(struct zygote *z)
 {
+    assert(z->state != ZYGOTE_NONE);
     fd_close(&z->fd);
     *z = (struct zygote){.state = ZYGOTE_NONE, .fd = -1};
 }

@@ -301,7 +301,6 @@ signals_wait(int timeout_ms, int fd, int second_fd)
                           {.fd = second_fd, .events = POLLIN}};
     uint64_t count;
 
-    assert(wake_fd >= 0);
     if (poll(p, ARRAY_SIZE(p), timeout_ms) <= 0) {
         return false;
     }

@@ -1,11 +1,11 @@
 /*
- * argv.c - whose words stand in argv: the administrator's or the client's
+ * argv.c - separates the words of the command line from those of a client
  *
- * RFC 3875, 4.4: a server may split a query string without "=" at its "+",
+ * RFC 3875, 4.4: a server may split a query string without "=" at each "+",
  * decode the words and append them to the command line of the script. (Apache,
- * thttpd and mini_httpd do, lighttpd and busybox do not.) Anybody can write a
- * query, so those words must be neither options nor APP; php-cgi learned it as
- * CVE-2012-1823. There are three ways to be run:
+ * thttpd and mini_httpd do, lighttpd and busybox do not.) Anybody can send a
+ * query, so these words must not be taken as options or APP; in php-cgi that
+ * was CVE-2012-1823. The program can be started in three ways:
  *
  *   a script with a #! line   [wsgi-cgi, "its options"?, script, QUERY WORDS]
  *   a wrapper's command line  [wsgi-cgi, options, APP]  (a careless wrapper
@@ -13,32 +13,34 @@
  *   the program itself, copied or linked into cgi-bin
  *                             [wsgi-cgi, QUERY WORDS]
  *
- * Where APP stands before the query's words, they are never looked at: options
- * end at APP. What has to be caught is the third way, and nothing in argv alone
- * tells it from the second. So, in this order:
+ * Words after APP do no harm: options end at APP. The third way is the
+ * dangerous one, and argv alone does not distinguish it from the second. So
+ * there are three rules, in this order:
  *
- * 1. Where the request's script is the very file that is running, the server
- *    has run us directly and every word is the query's.
- * 2. The query's words stand last. Where the last words of argv are the first
- *    words of the query (servers cut long lists), they are dropped. Compared
- *    without backslashes, since Apache puts them before what a shell would act
- *    on. This does not ask for a missing "=": a server may be sloppier than
- *    the RFC.
- * 3. php-cgi's guard, for servers that decode in a way rule 2 does not know:
- *    where the query could be words and begins with "-", options are believed
- *    only when the script that follows has them in its own #! line.
+ * 1. If the script of the request is the file of this program, the server has
+ *    started it directly, and every word belongs to the query.
+ * 2. The words of the query come last. If the last words of argv are the first
+ *    words of the query (servers cut long lists), they are removed. Backslashes
+ *    are ignored in the comparison, since Apache puts them before characters
+ *    that are special to a shell. A "=" in the query changes nothing: a server
+ *    may not follow the RFC exactly.
+ * 3. A check as in php-cgi, for servers that decode in a way that rule 2 does
+ *    not know: if the query may be split into words and starts with "-",
+ *    options are accepted only if the script that follows has them in its #!
+ *    line.
  *
- * Rules 2 and 3 may hit words that are the administrator's after all: on a
- * server that passes no words anybody can write a query that looks like the end
- * of the command line. Behind APP that costs nothing. Where no APP is left the
- * request is in doubt and must be refused: going on without those words would
- * let a client switch off a --limit-body or a --set that stood last.
+ * Rules 2 and 3 may remove words of the administrator: on a server that passes
+ * no words, anybody can send a query that looks like the end of the command
+ * line. After APP that does no harm. Where no APP is left, the request must be
+ * refused, since without these words a client could switch off a --limit-body
+ * or a --set at the end of the command line.
  */
 #include "conf/argv.h"
 
 #include "base/url.h"
 #include "conf/shebang.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +57,8 @@ is_blank(char c)
 
 /* -- splitting ------------------------------------------------------------- */
 
-/* Unquotes the word at *from to *to, NUL included; both move on. */
+/* Copies the word at *from to *to without quotes, with a NUL, and moves
+ * both. */
 static int
 take_word(const char **from, char **to)
 {
@@ -94,8 +97,8 @@ take_word(const char **from, char **to)
 int
 argv_split(const char *text, struct argv_words *ret_words)
 {
-    /* Words are never longer than their source; at most every second byte
-     * starts one. One byte more: the last word's NUL. */
+    /* A word is not longer than its source, at most every second byte starts
+     * one, and the last one needs a byte more for its NUL. */
     size_t size = strlen(text);
     struct argv_words w = {.v = calloc(size / 2 + 1, sizeof(*w.v)),
                            .text = malloc(size + 1)};
@@ -108,8 +111,10 @@ argv_split(const char *text, struct argv_words *ret_words)
         if (*text == '\0') {
             break;
         }
+        assert(w.n < size / 2 + 1);
         w.v[w.n++] = to;
         r = take_word(&text, &to);
+        assert(to <= w.text + size + 1);
     }
     if (r < 0) {
         argv_words_fini(&w);
@@ -152,9 +157,9 @@ argv_is_shebang(const char *word, const char *script, bool *ret_is_cut)
     return !*ret_is_cut || s - line >= SHEBANG_OLD_KERNEL;
 }
 
-/* -- the query's words ----------------------------------------------------- */
+/* -- the words of the query ------------------------------------------------ */
 
-/* Splits at "+" and decodes; empty words are left out, some servers do that. */
+/* Splits at "+" and decodes. Leaves out empty words, as some servers do. */
 static int
 query_words(const char *query, struct argv_words *ret_words)
 {
@@ -172,7 +177,8 @@ query_words(const char *query, struct argv_words *ret_words)
             continue;
         }
         word[url_decode(word, strlen(word))] = '\0';
-        if (*word != '\0') { /* %00 ends it, as in the servers' C strings */
+        if (*word != '\0') { /* %00 ends it, as in a C string of the server */
+            assert(w.n < size / 2 + 1);
             w.v[w.n++] = word;
         }
     }
@@ -180,7 +186,7 @@ query_words(const char *query, struct argv_words *ret_words)
     return 0;
 }
 
-/* Equal but for backslashes. */
+/* True where the words are equal without backslashes. */
 static bool
 same_word(const char *a, const char *b)
 {
@@ -193,9 +199,11 @@ same_word(const char *a, const char *b)
     }
 }
 
-/* True where the words of argv from first on are the query's first words. */
+/* True where the words of argv, from first to the end, are the first words of
+ * the query. */
 static bool
-are_querys(char *const *argv, int first, int argc, const struct argv_words *w)
+are_from_query(char *const *argv, int first, int argc,
+               const struct argv_words *w)
 {
     size_t q = 0;
     for (int i = first; i < argc; i++) {
@@ -210,10 +218,10 @@ are_querys(char *const *argv, int first, int argc, const struct argv_words *w)
     return q > 0;
 }
 
-/* True for a query that a server may turn into words (no "=") of which the
- * first begins with "-", plain or encoded, after any blanks and "+". */
+/* True for a query that a server may split into words (it has no "="), the
+ * first of which starts with "-", encoded or not, after any blanks and "+". */
 static bool
-begins_with_dash(const char *query)
+starts_with_dash(const char *query)
 {
     if (strchr(query, '=') != NULL) {
         return false;
@@ -227,7 +235,7 @@ begins_with_dash(const char *query)
     return c == '-';
 }
 
-/* True where the script the server says it runs is our own executable file. */
+/* True where the script of the request is the file of this program. */
 static bool
 runs_us_directly(void)
 {
@@ -235,8 +243,8 @@ runs_us_directly(void)
     if (stat("/proc/self/exe", &self) < 0) {
         return false;
     }
-    /* mini_httpd sets no SCRIPT_FILENAME; the script is in the current folder
-     * then. */
+    /* mini_httpd sets no SCRIPT_FILENAME, but changes to the directory of the
+     * script. */
     const char *name = getenv("SCRIPT_NAME");
     const char *slash = name != NULL ? strrchr(name, '/') : NULL;
     const char *paths[] = {getenv("SCRIPT_FILENAME"),
@@ -269,17 +277,18 @@ argv_trusted(int argc, char **argv, bool *ret_in_doubt)
     }
     bool is_cut;
     int own = 1; /* rule 2 */
-    while (own < argc && !are_querys(argv, own, argc, &words)) {
+    while (own < argc && !are_from_query(argv, own, argc, &words)) {
         own++;
     }
     argv_words_fini(&words);
 
-    /* Rule 3, unless the query's words have been found: what stands before
-     * them is not the query's. */
-    if (own == argc && argv[1][0] == '-' && begins_with_dash(query) &&
+    /* Rule 3, unless the words of the query have been found: then the words
+     * before them are not from the query. */
+    if (own == argc && argv[1][0] == '-' && starts_with_dash(query) &&
         (argc < 3 || !argv_is_shebang(argv[1], argv[2], &is_cut))) {
         own = 1;
     }
+    assert(own >= 1 && own <= argc);
     *ret_in_doubt = own < argc;
     return own;
 }

@@ -1,9 +1,10 @@
 /*
- * argv.h - whose words stand in argv: the administrator's or the client's
+ * argv.h - separates the words of the command line from those of a client
  *
- * What:      tells the words of a query string from those of a command line, a
- *            #! line's options from other words, and splits text into words.
- * Owner:     words own their memory; everything else is borrowed.
+ * What:      finds the words of a query string at the end of argv, and the
+ *            options of a #! line at its start; splits text into words.
+ * Owner:     a struct argv_words has its own memory; other pointers belong to
+ *            the caller.
  * Threads:   start only (reads the environment).                 GIL: not used.
  * Errors:    0 or -errno; logs nothing.                 Blocks: file system.
  * Standards: RFC 3875, 4.4.
@@ -22,20 +23,20 @@ struct argv_words {
     char *text; /* what v points into */
 };
 
-/* Splits at blanks; quotes and backslash as in a shell, nothing else of it.
- * -EINVAL: a quote is not closed, or a backslash ends the text. */
+/* Splits at blanks. Quotes and backslashes work as in a shell, nothing else
+ * does. -EINVAL: a quote is not closed, or a backslash ends the text. */
 CHECK_RESULT int argv_split(const char *text, struct argv_words *ret_words);
 void argv_words_fini(struct argv_words *w);
 
-/* True where script is a file whose #! line hands over word as its argument:
- * then the kernel has made argv, [interpreter, word, script, ...]. *ret_is_cut:
- * word is only the beginning of what the line says. */
+/* True where script is a file whose #! line has word as its argument: the
+ * kernel has then made argv, [interpreter, word, script, ...]. *ret_is_cut:
+ * word is only the start of the argument. */
 bool argv_is_shebang(const char *word, const char *script, bool *ret_is_cut);
 
-/* How many words of argv, argv[0] included, may be believed in a CGI request;
- * what follows them may come from the client. At least 1. *ret_in_doubt: it may
- * also be the administrator's; unless APP is among those believed, the request
- * must be refused. */
+/* The number of words of argv, argv[0] included and so at least 1, that are not
+ * from the client of a CGI request. *ret_in_doubt: the words that follow may be
+ * from the command line as well; the request must be refused unless APP comes
+ * before them. */
 int argv_trusted(int argc, char **argv, bool *ret_in_doubt);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * config.c - what the command line asked for: giving it back
+ * config.c - frees the configuration
  */
 #include "conf/config.h"
 #include "conf/value.h"
@@ -16,7 +16,7 @@ free_list(struct config_list *list)
     *list = (struct config_list){0};
 }
 
-/* Every string of a config is its own copy. */
+/* Every string is a copy that the config owns. */
 void
 config_fini(struct config *c)
 {

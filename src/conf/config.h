@@ -1,10 +1,10 @@
 /*
- * config.h - what the command line asked for: the read-only result
+ * config.h - the configuration from the command line, read-only
  *
- * What:      one plain struct, filled by conf/options, then never changed.
- * Owner:     main(); everyone else holds a const pointer.
- * Lifetime:  the process. Strings point into argv, the environment, or memory
- *            that options_parse() allocated and config_fini() frees.
+ * What:      a plain struct, which conf/options fills and nobody changes later.
+ * Owner:     main(); all others have a const pointer.
+ * Lifetime:  the process. options_parse() allocates strings and lists, and
+ *            config_fini() frees them.
  * Threads:   any (read only).                                    GIL: not used.
  * Errors:    none.                                               Blocks: never.
  */
@@ -34,7 +34,7 @@ enum config_action {
 enum config_reload { RELOAD_SCRIPT, RELOAD_MODULES, RELOAD_OFF };
 enum config_log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-/* Words given by a repeatable option, in order. */
+/* The values of a repeatable option, in order. */
 struct config_list {
     char **v;
     size_t n;
@@ -43,9 +43,9 @@ struct config_list {
 struct config {
     enum config_action action;
     enum config_mode mode;
-    const char *app;      /* APP as written, NULL when there is none */
-    const char *ignored;  /* the word behind APP, where no client can have
-                           * written it; NULL when there is none */
+    const char *app;      /* APP as written; NULL = none */
+    const char *ignored;  /* the word after APP, where it cannot come from a
+                           * client; NULL = none */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
     const char *chdir;    /* --chdir DIR or NULL */
@@ -60,20 +60,21 @@ struct config {
     uint64_t limit_head;            /* bytes of parameters of one request */
     uint64_t limit_body;            /* bytes, 0 = no limit */
     int64_t head_timeout_ms;        /* whole head of one request */
-    int64_t body_timeout_ms;        /* without a byte of the body */
-    int64_t write_timeout_ms;       /* without a byte taken by the peer */
-    int64_t keepalive_timeout_ms;   /* idle kept connection */
-    int64_t graceful_timeout_ms;    /* running requests at TERM, USR1 */
+    int64_t body_timeout_ms;        /* until the next byte of the body */
+    int64_t write_timeout_ms;       /* until the peer takes a byte */
+    int64_t keepalive_timeout_ms;   /* until the next request */
+    int64_t graceful_timeout_ms;    /* for running requests, at SIGTERM */
     int backlog;
     mode_t socket_mode;       /* of unix sockets we create */
     const char *socket_owner; /* "user[:group]" or NULL */
     enum config_errors_to errors_to;
-    bool user_site; /* with the packages of the user */
+    bool user_site; /* --user-site */
     bool debug;
-    bool doctor; /* --doctor stands in the place of an application */
+    bool doctor; /* --doctor, instead of APP */
 
-    /* --x-sendfile: files below dirs[i] become urls[i] and the rest of the path;
-     * both end in "/". NULL: every file is sent. */
+    /* --x-sendfile: the name of the header, NULL = off. For a file below
+     * dirs[i] its value is urls[i] and the rest of the path; both end in
+     * "/". */
     const char *x_sendfile;
     struct config_list x_sendfile_urls, x_sendfile_dirs;
 
@@ -81,26 +82,26 @@ struct config {
     unsigned processes;    /* --processes N, auto = cores; 0 = no master */
     bool preload;          /* --preload: import once, then fork the workers */
     unsigned max_requests; /* of a process, 0 = no limit */
-    unsigned max_requests_jitter; /* up to so many more, at random */
-    uint64_t max_memory;          /* bytes of RSS after a request, 0 = none */
-    int64_t request_timeout_ms;   /* 0 = none */
-    int64_t slow_ms;              /* 0 = off */
+    unsigned max_requests_jitter; /* up to this many more, at random */
+    uint64_t max_memory;        /* bytes of RSS after a request, 0 = no limit */
+    int64_t request_timeout_ms; /* 0 = off */
+    int64_t slow_ms;            /* 0 = off */
     enum config_reload reload;
     const char *user;     /* --user NAME|UID or NULL */
     const char *group;    /* --group NAME|GID or NULL */
-    int umask;            /* -1 = as found */
+    int umask;            /* -1 = unchanged */
     const char *pid_file; /* or NULL */
 
-    /* Seeing inside. */
+    /* Status and logs. */
     const char *status_path; /* "/path" or NULL */
     const char *ping_path;   /* "/path" or NULL */
     const char *control;     /* --control ADDR or NULL */
-    const char *log_file;    /* or NULL = fd 2; "-": the same, as our own log */
+    const char *log_file;    /* "-" = fd 2 with the time; NULL = fd 2, plain */
     const char *access_log;  /* FILE, "-" = the log, or NULL */
     enum config_log_format log_format;
-    enum log_level log_level; /* lines up to this one */
+    enum log_level log_level; /* log lines up to this level */
 
-    /* The client in the same program: ACTION_PING, STATUS, REQUEST. */
+    /* The client commands: ACTION_PING, ACTION_STATUS, ACTION_REQUEST. */
     const char *address;        /* ADDR */
     bool json;                  /* --status --json */
     const char *method, *path;  /* --request */

@@ -4,15 +4,16 @@
  * A new option is one row of the table, a field of struct config, and an entry
  * of man/wsgi-cgi.1; tests/gateway/test_docs.py compares the three.
  *
- * The words are taken by an own loop, not by getopt_long(): that would accept
- * abbreviations (then no option can be added without breaking somebody), and
- * its state is global, while up to three lists of words are parsed here.
+ * It does not use getopt_long(), which accepts abbreviations (so that a new
+ * option can make an old command line ambiguous) and has a global state, while
+ * up to three lists of words are parsed here.
  */
 #include "conf/options.h"
 #include "conf/argv.h"
 #include "conf/value.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -322,6 +323,8 @@ static int
 apply(struct config *c, const struct option_row *row, const char *value,
       const char *where)
 {
+    assert(row->set != NULL && row->field < sizeof *c);
+    assert(row->arg == NULL || row->expected != NULL);
     int r = row->set(row, (char *)c + row->field, value);
     if (r == -ENOMEM) {
         log_error("%sout of memory", where);
@@ -335,8 +338,8 @@ apply(struct config *c, const struct option_row *row, const char *value,
     return 0;
 }
 
-/* Finds the row of a word that begins with "-"; NULL is unknown. The value in
- * the same word ("--name=value", "-bvalue") goes to *ret_value, or NULL. */
+/* Finds the row of a word that starts with "-"; NULL: it is unknown. *ret_value
+ * is the value in the same word ("--name=value", "-bvalue"), or NULL. */
 static const struct option_row *
 recognise(const char *word, const char **ret_value)
 {
@@ -349,12 +352,12 @@ recognise(const char *word, const char **ret_value)
     }
     row = find_letter(word[1]);
     *ret_value = word[1] != '\0' && word[2] != '\0' ? word + 2 : NULL;
-    /* No clusters: the letters that take no value all end the parsing. */
+    /* Letters cannot be combined: those without a value end the parsing. */
     return row != NULL && row->arg == NULL && *ret_value != NULL ? NULL : row;
 }
 
-/* Takes one option from the front of n words; *ret_used: 1, or 2 where the
- * value was the next word. */
+/* Parses the option at the front of n words. *ret_used: 1, or 2 where the value
+ * is the next word. */
 static int
 parse_option(struct config *c, char *const *words, size_t n, const char *where,
              size_t *ret_used)
@@ -384,14 +387,15 @@ parse_option(struct config *c, char *const *words, size_t n, const char *where,
     return apply(c, row, value, where);
 }
 
-/* --help and --version are answered whatever stands behind them. */
+/* After --help or --version, no other word matters. */
 static bool
 is_answered(const struct config *c)
 {
     return c->action == ACTION_HELP || c->action == ACTION_VERSION;
 }
 
-/* Options up to the first word that is none; *ret_used is its index, or n. */
+/* Parses options up to another word. *ret_used is the index of that word, or
+ * n. */
 static int
 parse_words(struct config *c, char *const *words, size_t n, const char *where,
             size_t *ret_used)
@@ -409,11 +413,12 @@ parse_words(struct config *c, char *const *words, size_t n, const char *where,
         }
         i += used;
     }
+    assert(i <= n);
     *ret_used = i;
     return 0;
 }
 
-/* A text that may hold nothing but options. */
+/* Parses a text in which only options are allowed. */
 static int
 parse_text(struct config *c, const char *text, const char *where)
 {
@@ -422,7 +427,7 @@ parse_text(struct config *c, const char *text, const char *where)
     if (r < 0) {
         log_error("%s%s: \"%s\"", where,
                   r == -ENOMEM ? "out of memory"
-                               : "a quote is open, or \"\\\" ends the text",
+                               : "missing closing quote, or \"\\\" at the end",
                   text);
         return r == -ENOMEM ? EX_OSERR : EX_USAGE;
     }
@@ -443,9 +448,9 @@ static int
 refuse_empty_app(char *const *words, size_t n)
 {
     log_error("APP: invalid value \"\"%s%s%s: expected a file, "
-              "MODULE[:CALLABLE] or MODULE:FACTORY(); is there a blank too "
-              "many, or an empty variable, where the command line is written?",
-              n > 1 ? " in front of \"" : "", n > 1 ? words[1] : "",
+              "MODULE[:CALLABLE] or MODULE:FACTORY(); does the command line "
+              "have two blanks, or an empty variable?",
+              n > 1 ? " before \"" : "", n > 1 ? words[1] : "",
               n > 1 ? "\"" : "");
     return EX_USAGE;
 }
@@ -460,7 +465,7 @@ set_word(const char **field, const char *word)
     return 0;
 }
 
-/* APP, and what stands behind it. */
+/* APP, and the word after it. */
 static int
 take_app(struct config *c, char *const *words, size_t n)
 {
@@ -474,8 +479,8 @@ take_app(struct config *c, char *const *words, size_t n)
     return r == 0 && n > 1 ? set_word(&c->ignored, words[1]) : r;
 }
 
-/* What is not an option: METHOD PATH and then options again, or APP, behind
- * which nothing is looked at. */
+/* The words after the options: METHOD PATH and more options; or APP, after
+ * which no word is parsed. */
 static int
 parse_operands(struct config *c, char *const *words, size_t n)
 {
@@ -484,7 +489,7 @@ parse_operands(struct config *c, char *const *words, size_t n)
     switch (c->action) {
     case ACTION_REQUEST:
         if (n < 2) {
-            return 0; /* the caller tells */
+            return 0; /* the caller logs it */
         }
         r = set_word(&c->method, words[0]);
         r = r == 0 ? set_word(&c->path, words[1]) : r;
@@ -509,15 +514,14 @@ parse_operands(struct config *c, char *const *words, size_t n)
     return r;
 }
 
-/* An option that stood behind may have been a limit. */
+/* The option that was cut off may have been a limit, so the start fails. */
 static int
 refuse_cut(const char *word)
 {
     size_t n = strlen(word);
-    log_error(
-        "in the #! line: it is longer than what the kernel reads, and was "
-        "cut behind \"%s\"; put options into " OPTIONS_VARIABLE,
-        word + (n > 20 ? n - 20 : 0));
+    log_error("in the #! line: it is longer than the kernel reads, and was cut "
+              "after \"%s\"; put options into " OPTIONS_VARIABLE,
+              word + (n > 20 ? n - 20 : 0));
     return EX_USAGE;
 }
 
@@ -554,20 +558,20 @@ parse_defaults(struct config *c)
     return 0;
 }
 
-/* What only makes sense with something else. */
+/* Checks options that need another one. */
 static int
 check_together(const struct config *c)
 {
     bool runs = c->action == ACTION_RUN || c->action == ACTION_CHECK ||
                 c->action == ACTION_EXPLAIN;
     if (runs && c->preload && c->processes == 0) {
-        log_error("--preload: it needs workers to share the application; give "
-                  "--processes N, or leave --preload out");
+        log_error("--preload: it needs --processes N: only workers of a master "
+                  "can share the application");
         return EX_USAGE;
     }
     if (runs && c->preload && c->app == NULL && c->scripts_in != NULL) {
-        log_error("--preload: it needs APP; scripts of --scripts-in are loaded "
-                  "when they are asked for");
+        log_error("--preload: it needs APP: scripts of --scripts-in are loaded "
+                  "when they are requested");
         return EX_USAGE;
     }
     return 0;
@@ -595,13 +599,13 @@ options_parse(int argc, char **argv, bool request_in_env,
         value_drop(&c->ignored);
     }
     if (r == 0 && in_doubt && c->app == NULL) {
-        log_error("the words of this query string cannot be told from those of "
-                  "the command line: put options into " OPTIONS_VARIABLE
-                  ", or an APP behind them");
+        log_error("the words of this query string look like the end of the "
+                  "command line: put the options into " OPTIONS_VARIABLE
+                  ", or APP after them");
         r = EX_USAGE;
     }
     if (r == 0 && c->action == ACTION_REQUEST && c->path == NULL) {
-        log_error("--request: behind the address METHOD and PATH are missing");
+        log_error("--request: missing METHOD and PATH after the address");
         r = EX_USAGE;
     }
     r = r == 0 ? check_together(c) : r;

@@ -1,12 +1,13 @@
 /*
  * options.h - the option table: command line, --help, WSGI_CGI_OPTIONS
  *
- * What:      ONE table of options feeds the parser, --help and the test that
- *            compares it with the man page.
+ * What:      one table of options is the source of the parser, of --help and of
+ *            the test that compares both with the man page.
  * Owner:     the caller owns the config.
  * Threads:   start only.                                         GIL: not used.
- * Errors:    a sysexits code; the one line that says what was read and what was
- *            expected has been written to stderr.                 Blocks: never.
+ * Errors:    a sysexits code, after one log line with the value and what was
+ *            expected.
+ * Blocks:    on the file system, for --x-sendfile and #! lines.
  * Standards: RFC 3875, 4.4 (words of argv that come from the query string).
  */
 #ifndef CONF_OPTIONS_H
@@ -18,18 +19,18 @@
 #include <stdio.h>
 
 /* Fills ret_config with the defaults, then with WSGI_CGI_OPTIONS (split at
- * blanks; quotes and backslash as in a shell), then with argv up to APP. A first
- * word of argv that starts with "-" and holds blanks is a #! line's options:
- * Linux hands them over as one word, which is split the same way.
+ * blanks; quotes and backslashes work as in a shell), then with argv up to APP.
+ * The options of a #! line are the first word of argv: Linux passes them as one
+ * word, which is split in the same way.
  *
- * With request_in_env (a CGI request is in the environment) the words of argv may
- * be the query string's: conf/argv.h says which of them are believed.
+ * request_in_env: a CGI request is in the environment, so words of argv may be
+ * from the query string. conf/argv.h says which ones are accepted.
  *
- * 0, or an exit code of <sysexits.h> after one line on stderr. */
+ * 0, or an exit code of <sysexits.h> after one log line. */
 CHECK_RESULT int options_parse(int argc, char **argv, bool request_in_env,
                                struct config *ret_config);
 
-/* The --help text, made from the table. */
+/* Writes the text of --help. */
 void options_help(FILE *to);
 
 #endif

@@ -5,12 +5,14 @@
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The first bytes of a regular file; the number read, 0 where it cannot be. */
+/* Reads the first bytes of a regular file. The number of bytes; 0 on
+ * failure. */
 static size_t
 read_start(const char *path, char *to, size_t size)
 {
@@ -32,6 +34,7 @@ shebang_read(const char *path, char *to, size_t size,
     size_t n = read_start(path, to, size - 1);
     size_t before;
 
+    assert(n < size);
     to[n] = '\0';
     before = strncmp(to, mark, strlen(mark)) == 0 ? strlen(mark) : 0;
     *ret_before = before > 0 ? SHEBANG_AFTER_MARK : SHEBANG_IS_FIRST;
@@ -52,6 +55,7 @@ shebang_divide(const char *line, const char **ret_program,
                size_t *ret_program_len, const char **ret_rest)
 {
     const char *s = line + 2;
+    assert(line[0] == '#' && line[1] == '!');
     s += strspn(s, " \t");
     *ret_program = s;
     *ret_program_len = strcspn(s, " \t");

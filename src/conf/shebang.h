@@ -1,8 +1,7 @@
 /*
  * shebang.h - the #! line of a script
  *
- * What:      reads it as it stands in the file, which need not be how the
- *            kernel reads it.
+ * What:      reads the line of the file; the kernel may read it in another way.
  * Owner:     the caller.
  * Threads:   any.                                                GIL: not used.
  * Errors:    none: a file that cannot be read has no such line.
@@ -17,26 +16,26 @@
 #include <stddef.h>
 
 enum {
-    /* How many bytes of a file Linux reads to find the line, less one: what
-     * does not fit is cut off. 127 before Linux 5.1. */
+    /* The length to which Linux cuts the line: since 5.1, and before. */
     SHEBANG_KERNEL = 255,
     SHEBANG_OLD_KERNEL = 127,
 };
 
-/* What stands in front of it, so that the kernel does not see it. */
+/* What comes before the line. The kernel finds it only at the start of the
+ * file. */
 enum shebang_before {
     SHEBANG_IS_FIRST,
     SHEBANG_AFTER_MARK, /* a byte order mark */
     SHEBANG_AFTER_BLANKS
 };
 
-/* The line without its newline, or as much as there is room for. False where
- * the file does not begin like that. */
+/* Reads the line, without its newline and cut to size. False where the file
+ * does not start with one. */
 CHECK_RESULT bool shebang_read(const char *path, char *to, size_t size,
                                enum shebang_before *ret_before);
 
-/* Its two words, as the kernel divides it: the program, and all the rest.
- * Blanks at the end stay. */
+/* Divides the line as the kernel does: into the program and the rest, in which
+ * blanks at the end stay. */
 void shebang_divide(const char *line, const char **ret_program,
                     size_t *ret_program_len, const char **ret_rest);
 

@@ -298,7 +298,7 @@ def test_shebang_that_the_kernel_cuts(world):
     path = script(world, line)
     done = subprocess.run([path], env=world.env(GET), stdin=subprocess.DEVNULL, capture_output=True, timeout=10 * SLOW)
     assert done.returncode == 64 and done.stdout.startswith(b'Status: 500 '), done
-    assert b'in the #! line: it is longer than what the kernel reads, and was cut behind "xxx' in done.stderr
+    assert b'in the #! line: it is longer than the kernel reads, and was cut after "xxx' in done.stderr
 
 
 def test_shebang_of_the_longest_line(world):
@@ -447,7 +447,7 @@ def test_words_behind_app_with_a_question(run, tmp_path, action):
 
 
 @pytest.mark.parametrize('words, text', [
-    ([''], 'APP: invalid value "": expected a file'), (['--threads', '2', '', 'app.py'], 'APP: invalid value "" in front of "app.py": expected'),
+    ([''], 'APP: invalid value "": expected a file'), (['--threads', '2', '', 'app.py'], 'APP: invalid value "" before "app.py": expected'),
     (['--', ''], 'APP: invalid value "": expected'), (['--python-path', '', 'app.py'], '--python-path: invalid value "": expected a directory'),
     (['--venv=', 'app.py'], '--venv: invalid value "": expected'),
 ])

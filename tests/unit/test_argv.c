@@ -412,7 +412,8 @@ test_a_shebang_line_that_is_wrong(void **state UNUSED)
          "in the #! line: --threads: missing value"},
         {"#!/w --threads 4 app.py\n", "--threads 4 app.py",
          "in the #! line: unexpected \"app.py\": expected only options"},
-        {"#!/w --set='A\n", "--set='A", "in the #! line: a quote is open"},
+        {"#!/w --set='A\n", "--set='A",
+         "in the #! line: missing closing quote"},
         {"#!/w --thread 4\n", "--thread 4",
          "in the #! line: unknown option \"--thread\""},
     };
@@ -433,8 +434,8 @@ test_a_shebang_line_that_lost_its_end(void **state UNUSED)
     write_script("long.py", line);
     line[255] = '\0';
     assert_int_equal(PARSE(false, line + 5, "long.py"), EX_USAGE);
-    assert_non_null(strstr(message, "in the #! line: it is longer than what "
-                                    "the kernel reads, and was cut behind "
+    assert_non_null(strstr(message, "in the #! line: it is longer than "
+                                    "the kernel reads, and was cut after "
                                     "\"yyyyyyyyyyyyyyyyyyyy\""));
 }
 
@@ -461,7 +462,8 @@ test_a_request_cannot_give_options_or_app(void **state UNUSED)
         config_fini(&config);
         /* Nobody says what was run: no guess. */
         assert_int_equal(PARSE(true, words[i]), EX_USAGE);
-        assert_non_null(strstr(message, "cannot be told from"));
+        assert_non_null(
+            strstr(message, "look like the end of the command line"));
     }
     /* Outside of a request argv is the administrator's. */
     assert_int_equal(PARSE(false, "-h"), 0);

@@ -434,9 +434,9 @@ test_environment_holds_options_only(void **state UNUSED)
         {"--threads", "in WSGI_CGI_OPTIONS: --threads: missing value"},
         {"--threads x", "in WSGI_CGI_OPTIONS: --threads: invalid value \"x\""},
         {"--nonsense", "in WSGI_CGI_OPTIONS: unknown option"},
-        {"--venv='/a", "in WSGI_CGI_OPTIONS: a quote is open"},
-        {"--venv=\"/a", "a quote is open"},
-        {"--debug \\", "a quote is open, or \"\\\" ends the text"},
+        {"--venv='/a", "in WSGI_CGI_OPTIONS: missing closing quote"},
+        {"--venv=\"/a", "missing closing quote"},
+        {"--debug \\", "missing closing quote, or \"\\\" at the end"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_int_equal(setenv("WSGI_CGI_OPTIONS", cases[i].text, 1), 0);

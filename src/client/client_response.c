@@ -1,9 +1,13 @@
+/*
+ * client_response.c - reads the response of a backend: head and body
+ */
 #include "client/client_response.h"
 
 #include "base/num.h"
 #include "client/fcgi_client.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
 #include <string.h>
@@ -25,7 +29,7 @@ client_response_fini(struct client_response *a)
     buf_fini(&a->head);
 }
 
-/* -- the head ------------------------------------------------------------------------ */
+/* -- the head -------------------------------------------------------------- */
 
 const char *
 client_response_header(const struct client_response *a, const char *name)
@@ -42,8 +46,8 @@ client_response_header(const struct client_response *a, const char *name)
     return NULL;
 }
 
-/* Where the head ends, its empty line included; 0 = not yet. Lines may end in
- * "\n" alone. */
+/* The length of the head with its empty line; 0: it is not complete. Lines may
+ * end in "\n" alone. */
 static size_t
 head_end(const struct buf *b, size_t from)
 {
@@ -59,7 +63,8 @@ head_end(const struct buf *b, size_t from)
     return 0;
 }
 
-/* Lines become strings. False where one is no header: not a CGI response. */
+/* Makes each line a string. False where one is not a header, so that this is
+ * not a CGI response. */
 static bool
 split_head(struct buf *head)
 {
@@ -84,6 +89,7 @@ split_head(struct buf *head)
         to += n;
         head->data[to++] = '\0';
     }
+    assert(to <= head->len);
     head->len = to;
     return to > 0;
 }
@@ -93,6 +99,7 @@ read_head(struct client_response *a)
 {
     uint64_t status;
 
+    assert(!a->has_head);
     a->has_head = true;
     if (!split_head(&a->head)) {
         return -EBADMSG;
@@ -112,10 +119,10 @@ read_head(struct client_response *a)
     return 0;
 }
 
-/* -- what the backend sends ------------------------------------------------------------- */
+/* -- the response ---------------------------------------------------------- */
 
 static int
-hand_on(struct client_response *a,
+deliver(struct client_response *a,
         int (*to)(struct client_response *a, const char *bytes, size_t n),
         const char *bytes, size_t n)
 {
@@ -130,17 +137,18 @@ take(void *arg, bool is_errors, const char *bytes, size_t n)
     struct client_response *a = arg;
 
     if (is_errors) {
-        return hand_on(a, a->on_errors, bytes, n);
+        return deliver(a, a->on_errors, bytes, n);
     }
     if (a->has_head) {
-        return hand_on(a, a->on_body, bytes, n);
+        return deliver(a, a->on_body, bytes, n);
     }
     size_t had = a->head.len;
     int e = buf_add(&a->head, bytes, n);
     if (e < 0) {
         return e;
     }
-    /* The line end before may be the first of the two. */
+    /* The first of the two line ends may have come before. */
+    assert(had <= a->head.len);
     size_t end = head_end(&a->head, had);
     if (end == 0) {
         return 0;
@@ -151,7 +159,7 @@ take(void *arg, bool is_errors, const char *bytes, size_t n)
         e = a->on_head(a);
         a->sink_failed = e < 0;
     }
-    return e == 0 ? hand_on(a, a->on_body, bytes + (end - had), n - (end - had))
+    return e == 0 ? deliver(a, a->on_body, bytes + (end - had), n - (end - had))
                   : e;
 }
 
@@ -162,7 +170,7 @@ refused(const struct connection *p, unsigned protocol_status)
                           ? "it refuses a second request on a connection"
                       : protocol_status == FCGI_OVERLOADED ? "it is overloaded"
                       : protocol_status == FCGI_UNKNOWN_ROLE
-                          ? "it is no responder"
+                          ? "it is not a responder"
                           : "it refuses the request";
 
     log_error("%s: %s: %s", p->option, p->address, why);
@@ -176,9 +184,10 @@ client_response_get(struct client_response *a, struct connection *p,
     struct fcgi_client_end end;
     int e = fcgi_client_request(p, vars, body, take, a, &end);
 
-    /* -EMSGSIZE is a sink's, too, but the peer's fault. */
+    /* A callback returns -EMSGSIZE, too: the response of the peer is too
+     * large. */
     if (e < 0 && a->sink_failed && e != -EMSGSIZE) {
-        log_error("%s: writing the answer: %s", p->option, strerror(-e));
+        log_error("%s: cannot write the answer: %s", p->option, strerror(-e));
         return EX_IOERR;
     }
     if (e < 0 && end.body_failed) {
@@ -194,7 +203,7 @@ client_response_get(struct client_response *a, struct connection *p,
         return refused(p, end.protocol_status);
     }
     if (e < 0 || !a->has_head) {
-        log_error("%s: %s: the answer is no CGI response", p->option,
+        log_error("%s: %s: the answer is not a CGI response", p->option,
                   p->address);
         return EX_UNAVAILABLE;
     }

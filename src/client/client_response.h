@@ -1,11 +1,11 @@
 /*
- * client_response.h - the response of a backend, taken apart: head and body
+ * client_response.h - reads the response of a backend: head and body
  *
- * What:      one request and its response; the head is collected, the body goes
- *            on to whoever wants it.
+ * What:      sends one request; collects the head of the response, and passes
+ *            the body to a callback.
  * Owner:     a client_*() function.
- * Lifetime:  client_response_init() to client_response_fini(); head is whole before the first byte
- *            of the body is handed on.
+ * Lifetime:  client_response_init() to client_response_fini(). The head is
+ *            complete before the callbacks get the first byte of the body.
  * Threads:   one.                                                GIL: not used.
  * Errors:    0; EX_UNAVAILABLE, EX_NOINPUT or EX_IOERR after a log line.
  * Blocks:    until the peer's deadline.
@@ -23,29 +23,29 @@
 #include <stddef.h>
 
 struct client_response {
-    struct buf head; /* lines without their ends, each terminated by a NUL */
+    struct buf head; /* the lines, each with a NUL instead of its end */
     bool has_head;
-    int status;         /* 200 where the head has none, 302 for a Location */
+    int status; /* without one in the head: 200, or 302 for a Location */
     const char *reason; /* in head, or "" */
-    /* What the caller wants, each may be NULL: the head is whole; bytes of the
-     * body; bytes of FCGI_STDERR. 0 or -errno, which ends the exchange. */
+    /* Callbacks; each may be NULL. They get the complete head, bytes of the
+     * body, and bytes of FCGI_STDERR. 0, or -errno to stop. */
     int (*on_head)(struct client_response *a);
     int (*on_body)(struct client_response *a, const char *bytes, size_t n);
     int (*on_errors)(struct client_response *a, const char *bytes, size_t n);
     void *arg;
-    bool sink_failed; /* one of these has returned an error */
+    bool sink_failed; /* a callback has returned an error */
 };
 
 void client_response_init(struct client_response *a);
 void client_response_fini(struct client_response *a);
 
-/* Sends the request and takes the whole response. */
+/* Sends the request and reads the whole response. */
 CHECK_RESULT int client_response_get(struct client_response *a,
                                      struct connection *p,
                                      const struct buf *vars,
                                      struct upload *body);
 
-/* The value of a header, NULL where it is not there. */
+/* The value of a header; NULL: there is none of that name. */
 const char *client_response_header(const struct client_response *a,
                                    const char *name);
 

@@ -1,3 +1,6 @@
+/*
+ * connection.c - a connection to a backend, with a deadline
+ */
 #include "client/connection.h"
 
 #include "base/clock.h"
@@ -5,6 +8,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -79,6 +83,7 @@ connection_wait(const struct connection *p, short events)
 {
     struct pollfd poll_fd = {.fd = p->fd, .events = events};
 
+    assert(p->fd >= 0);
     for (;;) {
         int64_t left = time_left(p);
         if (left == 0) {
@@ -94,8 +99,8 @@ connection_wait(const struct connection *p, short events)
     }
 }
 
-/* A unix socket whose queue is full cannot be waited for by poll(): connect()
- * waits, as long as SO_SNDTIMEO says. */
+/* poll() cannot wait for a unix socket whose queue is full. connect() can, for
+ * SO_SNDTIMEO. */
 static int
 connect_unix(struct connection *p, const struct address *a)
 {
@@ -143,6 +148,7 @@ int
 connection_connect(struct connection *p)
 {
     struct address a;
+    assert(p->fd < 0);
     int r = address_parse(p->option, p->address, &a);
 
     if (r != 0) {

@@ -1,10 +1,10 @@
 /*
- * connection.h - the backend that is asked: a connection with a deadline
+ * connection.h - a connection to a backend, with a deadline
  *
- * What:      connects, sends and receives; every wait ends at the deadline.
+ * What:      connects, sends and receives. Every wait ends at the deadline.
  * Owner:     a client_*() function.
  * Threads:   one.                                                GIL: not used.
- * Errors:    0 or -errno; connection_strerror() makes a sentence of it.
+ * Errors:    0 or -errno; connection_failed() logs it.
  * Blocks:    until the deadline.
  */
 #ifndef CLIENT_CONNECTION_H
@@ -19,11 +19,11 @@
 
 struct connection {
     const char *option;  /* "--ping", for the log */
-    const char *address; /* as the command line has it */
+    const char *address; /* as on the command line */
     int fd;
     int64_t timeout_ms;
     int64_t deadline_ms;
-    bool renews; /* every byte that is moved starts timeout_ms again */
+    bool renews; /* each transfer starts timeout_ms again */
 };
 
 void connection_init(struct connection *p, const char *option,
@@ -33,20 +33,21 @@ void connection_close(struct connection *p);
 /* 0; EX_USAGE or EX_UNAVAILABLE after a log line. */
 CHECK_RESULT int connection_connect(struct connection *p);
 
-/* Waits for POLLIN or POLLOUT; the revents, -ETIMEDOUT or -errno. */
+/* Waits for POLLIN or POLLOUT. Returns the revents, -ETIMEDOUT or -errno. */
 CHECK_RESULT int connection_wait(const struct connection *p, short events);
 
-/* After connection_receive(), when the bytes have been dealt with, however long that
- * took: a time that renews begins again now. */
+/* Starts timeout_ms again, if renews is set. To be called when the received
+ * bytes have been used, which may take time. */
 void connection_renew(struct connection *p);
 
-/* Without waiting: bytes moved, 0 for the end (receive), -EAGAIN or -errno. */
+/* These do not wait. They return the number of bytes, -EAGAIN or -errno;
+ * connection_receive() returns 0 at the end. */
 CHECK_RESULT ssize_t connection_send(struct connection *p, const void *bytes,
                                      size_t n);
 CHECK_RESULT ssize_t connection_receive(const struct connection *p, void *to,
                                         size_t size);
 
-/* One log line, EX_UNAVAILABLE. err is what another function returned. */
+/* Logs err, which another function has returned. EX_UNAVAILABLE. */
 CHECK_RESULT int connection_failed(const struct connection *p, int err);
 
 #endif

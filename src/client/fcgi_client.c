@@ -1,8 +1,12 @@
+/*
+ * fcgi_client.c - sends a request, or FCGI_GET_VALUES, and reads the answer
+ */
 #include "client/fcgi_client.h"
 
 #include "client/request_params.h"
 #include "transport/fcgi_parser.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
 #include <poll.h>
@@ -24,13 +28,13 @@ struct exchange {
     struct buf out, in;
     size_t sent;       /* of out */
     bool body_ended;   /* the end of STDIN is in out */
-    bool no_more_sent; /* the peer takes nothing more; it may still answer */
-    bool begun;        /* some of STDOUT has come */
+    bool no_more_sent; /* the peer reads no more, but may still answer */
+    bool begun;        /* bytes of STDOUT have arrived */
     bool done;
     struct fcgi_client_end end;
 };
 
-/* -- sending ------------------------------------------------------------------------ */
+/* -- sending --------------------------------------------------------------- */
 
 static int
 add_record(struct buf *out, unsigned type, unsigned id, const void *bytes,
@@ -58,7 +62,7 @@ add_head(struct exchange *x, const struct buf *vars)
     return e == 0 ? add_record(&x->out, FCGI_PARAMS, REQUEST_ID, NULL, 0) : e;
 }
 
-/* The next piece of the body, where what was there has been sent. */
+/* Adds the next piece of the body when all before it has been sent. */
 static int
 refill(struct exchange *x)
 {
@@ -90,10 +94,11 @@ send_some(struct exchange *x)
     if (e < 0) {
         return e;
     }
+    assert(x->sent <= x->out.len);
     ssize_t n =
         connection_send(x->peer, x->out.data + x->sent, x->out.len - x->sent);
     if (n == -EPIPE || n == -ECONNRESET) {
-        /* An answer to a body that was not wanted may be there to be read. */
+        /* It may have answered without reading the body. */
         x->no_more_sent = true;
         return 0;
     }
@@ -104,7 +109,7 @@ send_some(struct exchange *x)
     return n < 0 ? (int)n : 0;
 }
 
-/* -- receiving ----------------------------------------------------------------------- */
+/* -- receiving ------------------------------------------------------------- */
 
 static int
 take_record(struct exchange *x, const uint8_t *h)
@@ -114,7 +119,7 @@ take_record(struct exchange *x, const uint8_t *h)
     unsigned id = fcgi_u16(h + 2);
 
     if (id == 0 || x->body == NULL) {
-        /* Management: only fcgi_client_values() waits for it. */
+        /* A management record, for which only fcgi_client_values() waits. */
         x->done = x->body == NULL &&
                   (h[1] == FCGI_GET_VALUES_RESULT || h[1] == FCGI_UNKNOWN_TYPE);
         return x->done || x->body != NULL ? 0 : -EPROTO;
@@ -136,8 +141,8 @@ take_record(struct exchange *x, const uint8_t *h)
     }
 }
 
-/* A record of no version: so ends an answer that is not whole (fcgi_break_off()).
- * -errno. */
+/* -errno for a header with another version. 0 ends an incomplete answer: see
+ * fcgi_break_off(). */
 static int
 other_version(const struct exchange *x, uint8_t version)
 {
@@ -162,10 +167,11 @@ take_records(struct exchange *x)
         e = take_record(x, h);
         at += size;
     }
+    assert(at <= x->in.len);
     buf_consume(&x->in, at);
     if (e == 0 && !x->done && x->in.len > 0 &&
         (uint8_t)x->in.data[0] != FCGI_VERSION_1) {
-        /* An HTTP server says less than a header, perhaps. */
+        /* Less than a header: the answer of an HTTP server, perhaps. */
         return other_version(x, (uint8_t)x->in.data[0]);
     }
     return e;
@@ -187,7 +193,7 @@ receive_some(struct exchange *x)
     }
     x->in.len += (size_t)n;
     e = take_records(x);
-    connection_renew(x->peer); /* the sink may have waited for its reader */
+    connection_renew(x->peer); /* the sink may have waited */
     return e;
 }
 

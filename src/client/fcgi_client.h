@@ -1,13 +1,13 @@
 /*
- * fcgi_client.h - records to and from a backend: one request, or FCGI_GET_VALUES
+ * fcgi_client.h - sends a request, or FCGI_GET_VALUES, and reads the answer
  *
- * What:      sends and receives at the same time, so that neither side can wait
- *            for the other.
- * Owner:     the caller owns the peer.
+ * What:      sends and receives records at the same time, so that the two sides
+ *            cannot wait for each other.
+ * Owner:     the caller owns the connection.
  * Threads:   one.                                                GIL: not used.
  * Errors:    0 or -errno: -EPROTO (not FastCGI), -ENODATA (the connection ended
- *            before END_REQUEST), -ETIMEDOUT, or what a sink returned.
- * Blocks:    until the peer's deadline.
+ *            before END_REQUEST), -ETIMEDOUT, or what the sink returned.
+ * Blocks:    until the deadline of the connection.
  * Standards: FastCGI 1.0, 3.3, 4.1, 5.
  */
 #ifndef CLIENT_FCGI_CLIENT_H
@@ -21,13 +21,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Gets the bytes of STDOUT (is_errors: STDERR) as they come. */
+/* Gets the bytes of STDOUT, or STDERR (is_errors), as they arrive. */
 typedef int (*fcgi_client_sink)(void *arg, bool is_errors, const char *bytes,
                                 size_t n);
 
 struct fcgi_client_end {
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */
-    bool body_failed;         /* the error was the body's, not the peer's */
+    bool body_failed;         /* reading the body failed, not the connection */
 };
 
 CHECK_RESULT int fcgi_client_request(struct connection *p,
@@ -36,7 +36,7 @@ CHECK_RESULT int fcgi_client_request(struct connection *p,
                                      void *arg,
                                      struct fcgi_client_end *ret_end);
 
-/* 0: it has answered FCGI_GET_VALUES, or said that it does not know that. */
+/* 0: the backend has answered, with values or with FCGI_UNKNOWN_TYPE. */
 CHECK_RESULT int fcgi_client_values(struct connection *p);
 
 #endif

@@ -1,7 +1,9 @@
 /*
- * ping_command.c - --ping: does the backend answer, and how fast
+ * ping_command.c - --ping: checks that the backend answers, and how fast
  */
 #include "client/client.h"
+
+#include "base/clock.h"
 #include "client/client_response.h"
 #include "client/fcgi_client.h"
 #include "client/request_params.h"
@@ -10,16 +12,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sysexits.h>
-#include <time.h>
-
-static int64_t
-now_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static int
 ask_path(const struct config *config, struct connection *p)
@@ -38,7 +30,7 @@ ask_path(const struct config *config, struct connection *p)
         status = client_response_get(&answer, p, &vars, &body);
     }
     if (status == 0 && (answer.status < 200 || answer.status > 299)) {
-        log_error("%s: %s: %s is answered with %d %s", p->option, p->address,
+        log_error("%s: %s: the answer to %s is %d %s", p->option, p->address,
                   config->ping_path, answer.status, answer.reason);
         status = EX_UNAVAILABLE;
     }
@@ -51,7 +43,7 @@ ask_path(const struct config *config, struct connection *p)
 int
 client_ping(const struct config *config)
 {
-    int64_t began_us = now_us();
+    int64_t start_us = clock_us();
     struct connection peer;
     int status;
 
@@ -67,7 +59,7 @@ client_ping(const struct config *config)
     }
     connection_close(&peer);
     if (status == 0) {
-        int64_t us = now_us() - began_us;
+        int64_t us = clock_us() - start_us;
         (void)printf("pong from %s in %" PRId64 ".%03" PRId64 " ms\n",
                      config->address, us / 1000, us % 1000);
         (void)fflush(stdout);

@@ -1,8 +1,8 @@
 /*
- * request_command.c - --request: one request to a backend, its response on stdout
+ * request_command.c - --request: sends a request, and prints the response
  *
- * The head is shown as lines, its status first; the body as it comes; what the
- * application wrote to FCGI_STDERR goes to stderr.
+ * The lines of the head come first, with the status at the front, then the body
+ * as it arrives. Bytes of FCGI_STDERR go to stderr.
  */
 #include "client/client.h"
 #include "client/client_response.h"
@@ -60,8 +60,7 @@ open_body(const struct config *config, struct upload *body)
 
     if (e < 0) {
         log_error("--data-file: %s: %s", config->data_file,
-                  e == -ETIMEDOUT ? "nothing came within --timeout"
-                                  : strerror(-e));
+                  e == -ETIMEDOUT ? "no data within --timeout" : strerror(-e));
         return EX_NOINPUT;
     }
     return 0;

@@ -1,3 +1,6 @@
+/*
+ * request_params.c - the variables of a request, like those of a web server
+ */
 #include "client/request_params.h"
 
 #include "base/token.h"
@@ -5,6 +8,7 @@
 #include "config.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,7 +18,7 @@
 
 enum { NAME_MAX_BYTES = 256 };
 
-/* -- pairs -------------------------------------------------------------------- */
+/* -- pairs ----------------------------------------------------------------- */
 
 static int
 add_length(struct buf *to, size_t n)
@@ -23,6 +27,7 @@ add_length(struct buf *to, size_t n)
                              (unsigned char)(n >> 16), (unsigned char)(n >> 8),
                              (unsigned char)n};
 
+    assert(n < UINT32_C(1) << 31);
     return n < 0x80 ? buf_add(to, four + 3, 1) : buf_add(to, four, 4);
 }
 
@@ -57,7 +62,7 @@ is_set(const struct config *c, const char *name)
     return false;
 }
 
-/* A variable of ours, unless --set has another value for it. */
+/* Adds a variable, unless --set has another value for it. */
 static int
 add_own(struct buf *to, const struct config *c, const char *name,
         const char *value, size_t n)
@@ -72,7 +77,7 @@ add_text(struct buf *to, const struct config *c, const char *name,
     return add_own(to, c, name, value, strlen(value));
 }
 
-/* -- the path ------------------------------------------------------------------ */
+/* -- the path -------------------------------------------------------------- */
 
 /* Adds the decoded path; *ret_err is 0 or -errno of the buffer. False where a
  * "%" does not start an escape, or the escape is that of NUL. */
@@ -118,8 +123,8 @@ add_path(struct buf *to, const struct config *c, const char *option,
     buf_init(&info, 1 << 20);
     if (path[0] != '/' || strpbrk(path, " #") != NULL || has_control(path) ||
         !decode(path, n, &info, &e)) {
-        log_error("%s: invalid path \"%s\": expected what stands in a URL, "
-                  "/PATH or /PATH?QUERY, percent-encoded",
+        log_error("%s: invalid path \"%s\": expected /PATH or /PATH?QUERY, "
+                  "percent-encoded as in a URL",
                   option, path);
         buf_fini(&info);
         return EX_USAGE;
@@ -132,9 +137,10 @@ add_path(struct buf *to, const struct config *c, const char *option,
     return e;
 }
 
-/* -- headers ---------------------------------------------------------------------- */
+/* -- headers --------------------------------------------------------------- */
 
-/* "X-Name" as HTTP_X_NAME; the two that describe the body without HTTP_. */
+/* "X-Name" becomes HTTP_X_NAME; Content-Type and Content-Length get no
+ * HTTP_. */
 static void
 variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
 {
@@ -142,6 +148,7 @@ variable_name(const char *header, size_t n, char to[NAME_MAX_BYTES + 8])
                    (n == 14 && strncasecmp(header, "Content-Length", n) == 0);
     size_t at = is_body ? 0 : 5;
 
+    assert(n <= NAME_MAX_BYTES);
     memcpy(to, "HTTP_", 5);
     for (size_t i = 0; i < n; i++) {
         char c = header[i];
@@ -205,7 +212,7 @@ add_headers(struct buf *to, const struct config *c)
     return e;
 }
 
-/* -- all -------------------------------------------------------------------------------- */
+/* -- all variables --------------------------------------------------------- */
 
 static int
 add_fixed(struct buf *to, const struct config *c)
@@ -262,7 +269,7 @@ request_params_make(struct buf *to, const struct config *config,
     e = e == 0 ? add_headers(to, config) : e;
     e = e == 0 ? add_settings(to, config) : e;
     if (e < 0) {
-        log_error("%s: the request's variables: %s", option, strerror(-e));
+        log_error("%s: cannot build the request: %s", option, strerror(-e));
         return EX_OSERR;
     }
     return e;

@@ -1,8 +1,8 @@
 /*
- * request_params.h - the variables of the client's request, as a web server would send them
+ * request_params.h - the variables of a request, like those of a web server
  *
- * What:      name-value pairs in FastCGI's form: from the method, the path, -H
- *            and --set (which overrides all others).
+ * What:      name-value pairs of FastCGI from the method, the path, --header
+ *            and --set, which overrides all others.
  * Owner:     the caller owns the buffer.
  * Threads:   one.                                                GIL: not used.
  * Errors:    0; EX_USAGE or EX_OSERR after a log line.           Blocks: never.
@@ -17,12 +17,12 @@
 
 #include <stdint.h>
 
-/* One pair. 0 or -errno of the buffer. */
+/* Adds a pair. 0 or -errno of the buffer. */
 CHECK_RESULT int request_params_add(struct buf *to, const char *name,
                                     const char *value, size_t nvalue);
 
-/* A whole request. path is "/path" or "/path?query", percent-encoded as in a
- * URL; length is that of the body, -1 = none. */
+/* Adds the variables of a request. path is "/path" or "/path?query",
+ * percent-encoded as in a URL; length is that of the body, -1 = none. */
 CHECK_RESULT int request_params_make(struct buf *to,
                                      const struct config *config,
                                      const char *option, const char *method,

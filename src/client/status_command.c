@@ -1,5 +1,5 @@
 /*
- * status_command.c - --status: the status page of a backend, or of its control socket
+ * status_command.c - --status: prints the status page of a backend
  */
 #include "client/client.h"
 #include "client/client_response.h"
@@ -12,8 +12,8 @@
 #include <strings.h>
 #include <sysexits.h>
 
-/* Any path will do for a control socket. */
-#define PRESET_PATH "/status"
+/* A control socket answers every path. */
+#define DEFAULT_PATH "/status"
 
 enum { PAGE_MAX = 32 << 20 };
 
@@ -23,7 +23,7 @@ keep(struct client_response *a, const char *bytes, size_t n)
     return buf_add(a->arg, bytes, n);
 }
 
-/* An application that knows no status page may answer 200 to everything. */
+/* The answer may come from an application, which may answer 200 to any path. */
 static int
 check(const struct client_response *a, const struct connection *p,
       const char *path, const char *type)
@@ -31,18 +31,19 @@ check(const struct client_response *a, const struct connection *p,
     const char *have = client_response_header(a, "Content-Type");
 
     if (a->status != 200) {
-        log_error("%s: %s: %s is answered with %d %s", p->option, p->address,
+        log_error("%s: %s: the answer to %s is %d %s", p->option, p->address,
                   path, a->status, a->reason);
         return EX_UNAVAILABLE;
     }
     if (have == NULL || strncasecmp(have, type, strlen(type)) != 0) {
-        log_error("%s: %s: %s is no status page: it is %s, not %s", p->option,
-                  p->address, path, have == NULL ? "of no type" : have, type);
+        log_error("%s: %s: %s is not a status page: its type is %s, not %s",
+                  p->option, p->address, path, have == NULL ? "missing" : have,
+                  type);
         return EX_UNAVAILABLE;
     }
     const struct buf *page = a->arg;
     if (page->len == 0) {
-        log_error("%s: %s: %s is no status page: it is empty", p->option,
+        log_error("%s: %s: %s is not a status page: it is empty", p->option,
                   p->address, path);
         return EX_UNAVAILABLE;
     }
@@ -54,7 +55,7 @@ show(const struct buf *page)
 {
     if (fwrite(page->data, 1, page->len, stdout) != page->len ||
         fflush(stdout) != 0) {
-        log_error("--status: writing the answer: %s", strerror(errno));
+        log_error("--status: cannot write the answer: %s", strerror(errno));
         return EX_IOERR;
     }
     return 0;
@@ -65,7 +66,7 @@ ask(const struct config *config, struct connection *p,
     struct client_response *answer, struct buf *vars)
 {
     const char *path =
-        config->status_path != NULL ? config->status_path : PRESET_PATH;
+        config->status_path != NULL ? config->status_path : DEFAULT_PATH;
     struct buf uri;
     struct upload body;
     int status;

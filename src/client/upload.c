@@ -1,7 +1,11 @@
+/*
+ * upload.c - the body of a request: --data-file
+ */
 #include "client/upload.h"
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -37,7 +41,7 @@ wait_readable(int fd, int64_t timeout_ms)
 }
 
 static int
-take_in(struct upload *b, int64_t timeout_ms)
+read_all(struct upload *b, int64_t timeout_ms)
 {
     char piece[64 << 10];
 
@@ -67,7 +71,7 @@ upload_open(struct upload *b, const char *path, int64_t timeout_ms)
 {
     struct stat st;
 
-    /* NONBLOCK: a FIFO that nobody writes to would not even open. */
+    /* O_NONBLOCK: else the open of a FIFO waits for a writer. */
     b->fd = strcmp(path, "-") == 0
                 ? fd_dup_high(STDIN_FILENO)
                 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -79,7 +83,7 @@ upload_open(struct upload *b, const char *path, int64_t timeout_ms)
     }
     off_t at = lseek(b->fd, 0, SEEK_CUR);
     if (!S_ISREG(st.st_mode) || at < 0) {
-        return take_in(b, timeout_ms);
+        return read_all(b, timeout_ms);
     }
     b->left = st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
     return 0;
@@ -108,6 +112,7 @@ upload_read(struct upload *b, void *to, size_t size)
     if (n == 0) {
         return -ENODATA;
     }
+    assert(n < 0 || (uint64_t)n <= b->left);
     b->left -= n > 0 ? (uint64_t)n : 0;
     return n;
 }

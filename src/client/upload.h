@@ -1,8 +1,9 @@
 /*
  * upload.h - the body of a request: --data-file
  *
- * What:      a regular file, read as it is sent; or anything else (a pipe, a
- *            terminal), taken in whole first, because its length goes ahead.
+ * What:      a regular file is read while it is sent. Any other (a pipe, a
+ *            terminal) is read into a spool first, because the request starts
+ *            with the length.
  * Owner:     client_request().
  * Threads:   one.                                                GIL: not used.
  * Errors:    0 or -errno.
@@ -22,10 +23,10 @@
 struct upload {
     int fd; /* -1: in the spool */
     struct spool spool;
-    uint64_t left; /* bytes that upload_read() will still give */
+    uint64_t left; /* bytes that upload_read() has not returned yet */
 };
 
-/* An empty one. */
+/* Makes an empty body. */
 void upload_init(struct upload *b);
 void upload_fini(struct upload *b);
 
@@ -33,7 +34,8 @@ void upload_fini(struct upload *b);
 CHECK_RESULT int upload_open(struct upload *b, const char *path,
                              int64_t timeout_ms);
 
-/* Up to size bytes; 0 at the end. -ENODATA: the file has become shorter. */
+/* Reads up to size bytes; 0 at the end. -ENODATA: the file has become
+ * shorter. */
 CHECK_RESULT ssize_t upload_read(struct upload *b, void *to, size_t size);
 
 #endif

@@ -1,8 +1,12 @@
+/*
+ * acl.c - the addresses that may connect over TCP
+ */
 #include "net/acl.h"
 
 #include "base/num.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -81,6 +85,7 @@ matches(const struct acl_block *b, const uint8_t address[16])
 {
     unsigned whole = b->bits / 8, rest = b->bits % 8;
 
+    assert(b->bits <= 128);
     if (memcmp(b->address, address, whole) != 0) {
         return false;
     }

@@ -1,8 +1,8 @@
 /*
- * acl.h - which addresses may connect over TCP
+ * acl.h - the addresses that may connect over TCP
  *
  * What:      a list of CIDR blocks (IPv4, IPv6), from --allow or
- *            FCGI_WEB_SERVER_ADDRS. Unix sockets are guarded by their mode.
+ *            FCGI_WEB_SERVER_ADDRS. The mode of a unix socket protects it.
  * Owner:     the caller.
  * Threads:   built at start, then read only.                     GIL: not used.
  * Errors:    0 or -EINVAL, -ENOMEM; logs nothing.                Blocks: never.
@@ -26,19 +26,20 @@ struct acl_block {
 struct acl {
     struct acl_block *blocks;
     size_t n;
-    bool any;      /* everyone, said explicitly */
-    bool tcp_only; /* FCGI_WEB_SERVER_ADDRS: other peers are refused (3.2) */
+    bool any;      /* "any" was added: all may connect */
+    bool tcp_only; /* FCGI_WEB_SERVER_ADDRS: other sockets are refused (3.2) */
 };
 
 /* Adds "any", an address or ADDRESS/BITS. */
 CHECK_RESULT int acl_add(struct acl *a, const char *text);
 void acl_fini(struct acl *a);
 
-/* True where nothing was said. */
+/* True where nothing was added. */
 bool acl_is_empty(const struct acl *a);
 
-/* An empty list lets everyone in (the listener decided what that may mean).
- * Peers of unix sockets pass, except with tcp_only. */
+/* True where the peer may connect. With an empty list all may: the listener
+ * has checked that this is safe. Peers of unix sockets may, except with
+ * tcp_only. */
 bool acl_peer(const struct acl *a, const struct sockaddr_storage *peer);
 
 #endif

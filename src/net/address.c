@@ -1,9 +1,13 @@
+/*
+ * address.c - a socket address as written on the command line
+ */
 #include "net/address.h"
 
 #include "base/num.h"
 #include "os/log.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -11,9 +15,9 @@ static int
 not_an_address(const char *option, const char *text)
 {
     log_error(
-        "%s: invalid value \"%s\": expected unix:/path, /path, @abstract, "
-        "HOST:PORT, [IPV6]:PORT or :PORT (loopback), with HOST a numeric "
-        "address",
+        "%s: invalid value \"%s\": expected unix:PATH, /PATH, @NAME, "
+        "HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is a numeric "
+        "address or localhost",
         option, text);
     return EX_USAGE;
 }
@@ -26,8 +30,9 @@ parse_unix(const char *option, const char *text, const char *path,
     size_t n = strlen(path);
 
     if (n < 2 || n >= sizeof un->sun_path) {
-        log_error("%s: the path of '%s' must have 2 to %zu bytes", option, text,
-                  sizeof un->sun_path - 1);
+        log_error("%s: invalid value \"%s\": expected a path or name of 2 to "
+                  "%zu bytes",
+                  option, text, sizeof un->sun_path - 1);
         return EX_USAGE;
     }
     un->sun_family = AF_UNIX;
@@ -35,9 +40,10 @@ parse_unix(const char *option, const char *text, const char *path,
     ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
     ret->is_file = path[0] != '@';
     if (!ret->is_file) {
-        un->sun_path[0] = '\0'; /* abstract: no file, the length counts */
+        un->sun_path[0] = '\0'; /* abstract: there is no file and no NUL */
         ret->len--;
     }
+    assert(ret->len <= sizeof *un);
     return 0;
 }
 

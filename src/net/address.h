@@ -1,12 +1,12 @@
 /*
  * address.h - a socket address as written on the command line
  *
- * What:      reads unix:/path, /path, @abstract, HOST:PORT, [v6]:PORT and :PORT
- *            (loopback): one notation for listening and for connecting.
+ * What:      reads unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT and :PORT
+ *            (loopback), for listening and for connecting.
  * Owner:     the caller.
  * Threads:   any.                                                GIL: not used.
- * Errors:    0 or EX_USAGE after one log line that says what is allowed.
- * Blocks:    never: hosts are numeric, or localhost.
+ * Errors:    0, or EX_USAGE after one log line with what was expected.
+ * Blocks:    never: a host is numeric, or localhost.
  */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H
@@ -33,11 +33,11 @@ struct address {
     bool is_file; /* a unix socket with a name in the file system */
 };
 
-/* option ("--bind") is for the log line. */
+/* option is its name for the log line: "--bind". */
 CHECK_RESULT int address_parse(const char *option, const char *text,
                                struct address *ret);
 
-/* True where only this machine can reach a TCP address. */
+/* True for a TCP address that only this machine can reach. */
 bool address_is_loopback(const struct address *a);
 
 #endif

@@ -1,7 +1,11 @@
+/*
+ * conn.c - accepted connections: the owner and the deadline of each
+ */
 #include "net/conn.h"
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -13,8 +17,8 @@ enum { STATE_BITS = 3, STATE_MASK = (1 << STATE_BITS) - 1 };
 struct conn_table {
     char *entries;
     size_t max, entry_size;
-    atomic_int top; /* highest descriptor ever used + 1 */
-    atomic_size_t open;
+    atomic_int top;     /* highest descriptor ever used + 1; any thread */
+    atomic_size_t open; /* connections that are not FREE; any thread */
 };
 
 struct conn_table *
@@ -25,6 +29,7 @@ conn_table_new(size_t max, size_t entry_size)
     if (t == NULL) {
         return NULL;
     }
+    assert(entry_size >= sizeof(struct conn));
     t->max = max;
     t->entry_size = (entry_size + 15) & ~(size_t)15;
     t->entries = mmap(NULL, max * t->entry_size, PROT_READ | PROT_WRITE,
@@ -61,6 +66,7 @@ conn_table_max(const struct conn_table *t)
 static struct conn *
 entry(const struct conn_table *t, int fd)
 {
+    assert(fd >= 0 && (size_t)fd < t->max);
     void *p = t->entries + (size_t)fd * t->entry_size;
     return p;
 }
@@ -90,7 +96,7 @@ state_of(uint32_t word)
     return (enum conn_state)(word & STATE_MASK);
 }
 
-/* By whoever has it: nobody else changes the word meanwhile. */
+/* For the owner of an entry: no other thread changes the word meanwhile. */
 static void
 set_state(struct conn *c, enum conn_state state)
 {
@@ -106,7 +112,8 @@ is_parked(const struct conn *c)
     return state_of(word) == CONN_PARKED;
 }
 
-/* Keeps a parked one from whoever is woken for it, until set_state(). */
+/* Takes a parked entry for the sweeper, until set_state(): a thread that the
+ * poller wakes for it waits. */
 static bool
 hold(struct conn *c)
 {
@@ -124,7 +131,8 @@ conn_open(struct conn_table *t, int fd)
         return NULL;
     }
     struct conn *c = entry(t, fd);
-    /* First: the load orders us behind whoever had the number before. */
+    /* First: its load makes what the last owner of this number did visible. */
+    assert(state_of(atomic_load(&c->word)) == CONN_FREE);
     set_state(c, CONN_BUSY);
     atomic_store(&c->swept, false);
     atomic_store(&c->kept, false);
@@ -157,7 +165,7 @@ conn_take(struct conn_table *t, int fd, uint32_t generation)
                 return c;
             }
             break;
-        case CONN_SWEPT: /* the sweeper holds it for a few system calls */
+        case CONN_SWEPT: /* the sweeper has it for a few system calls */
             (void)sched_yield();
             word = atomic_load(&c->word);
             break;
@@ -172,6 +180,7 @@ conn_park(struct conn *c, int64_t deadline_ms)
     uint32_t generation =
         (generation_of(atomic_load(&c->word)) + 1) & CONN_GENERATION;
 
+    assert(state_of(atomic_load(&c->word)) == CONN_BUSY);
     atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
     atomic_store(&c->word, word_of(generation, CONN_ARMING));
     return generation;
@@ -189,6 +198,7 @@ conn_armed(struct conn *c, uint32_t generation)
 void
 conn_unpark(struct conn *c)
 {
+    assert(state_of(atomic_load(&c->word)) == CONN_ARMING);
     set_state(c, CONN_BUSY);
 }
 
@@ -197,25 +207,26 @@ conn_close(struct conn_table *t, struct conn *c)
 {
     int fd = conn_fd(t, c);
 
-    /* Before close(): the number may be accepted again at once. */
+    assert(state_of(atomic_load(&c->word)) != CONN_FREE);
+    /* Before close(): accept() may return the number again at once. */
     set_state(c, CONN_FREE);
     fd_close(&fd);
     atomic_fetch_sub(&t->open, 1);
 }
 
 void
-conn_give(struct conn_table *t, bool (*give)(void *arg, struct conn *c, int fd),
-          void *arg)
+conn_pass_parked(struct conn_table *t,
+                 bool (*pass)(void *arg, struct conn *c, int fd), void *arg)
 {
     int top = atomic_load(&t->top);
 
     for (int fd = 0; fd < top; fd++) {
         struct conn *c = entry(t, fd);
-        /* As for the sweeper: who is woken for it waits until it is known. */
+        /* A thread that is woken for it waits until pass() has returned. */
         if (!hold(c)) {
             continue;
         }
-        if (give(arg, c, fd)) {
+        if (pass(arg, c, fd)) {
             conn_close(t, c);
         }
         else {
@@ -251,8 +262,9 @@ is_due(struct conn *c, int64_t now_ms, enum conn_sweep which)
             (which == SWEEP_KEPT && atomic_load(&c->kept)));
 }
 
-/* True where nothing will wake a thread for it. What has been received waits for
- * room to be answered, so that a peer that never reads has its deadline, too. */
+/* True where nothing will wake a thread for it. Where input waits outside of
+ * the socket, that is room for the answer: so the deadline also ends a peer
+ * that never reads. */
 static bool
 is_idle(const struct conn *c, int fd)
 {
@@ -265,15 +277,15 @@ is_idle(const struct conn *c, int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-/* Held by the sweeper: nobody takes it meanwhile. */
+/* The entry is SWEPT: no thread takes it meanwhile. */
 static void
 sweep_one(struct conn *c, int fd, int64_t now_ms, enum conn_sweep which)
 {
     if (!is_due(c, now_ms, which) || !is_idle(c, fd)) {
         return;
     }
-    /* On a unix socket the peer cannot send from here on, and knows it. What it
-     * has sent until then is not lost, but a request to be answered. */
+    /* From now on the peer of a unix socket gets an error when it sends. What
+     * it has sent before is a request that must be answered. */
     (void)shutdown(fd, SHUT_RD);
     if (is_idle(c, fd)) {
         atomic_store(&c->swept, true);

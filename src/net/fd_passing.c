@@ -1,13 +1,17 @@
+/*
+ * fd_passing.c - passes open connections from one process to another
+ */
 #include "net/fd_passing.h"
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
-/* What one message holds besides its byte. */
+/* The control data of a message. */
 union control {
     struct cmsghdr header; /* for the alignment */
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -21,7 +25,7 @@ fd_passing_open(struct fd_passing *m)
 {
     int fds[2];
 
-    /* Not SOCK_DGRAM, which holds ten messages and no more. */
+    /* Not SOCK_DGRAM, whose queue has room for ten messages only. */
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
                    fds) < 0) {
         return -errno;
@@ -50,6 +54,7 @@ fd_passing_send(const struct fd_passing *m, int fd, bool kept)
                          .msg_controllen = sizeof control};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
+    assert(fd >= 0 && c != NULL);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
@@ -69,7 +74,7 @@ fd_passing_has_room(const struct fd_passing *m)
 void
 fd_passing_wake_another(const struct fd_passing *m)
 {
-    /* Where there is no room much is on its way, and all are awake. */
+    /* Where there is no room, many messages are waiting, and all are awake. */
     (void)send(m->send_fd, &wake, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
@@ -95,7 +100,7 @@ receive(const struct fd_passing *m, char *ret_byte)
         memcpy(&fd, CMSG_DATA(c), sizeof fd);
     }
     *ret_byte = byte;
-    return fd < 0 ? -EMFILE : fd; /* the kernel found no number for it */
+    return fd < 0 ? -EMFILE : fd; /* the kernel had no number for it */
 }
 
 int

@@ -1,10 +1,16 @@
+/*
+ * fd_reserve.c - keeps descriptor numbers free for descriptors in messages
+ */
 #include "net/fd_reserve.h"
 
 #include "os/fd.h"
 
+#include <assert.h>
+
 bool
 fd_reserve_hold(struct fd_reserve *s, int fd)
 {
+    assert(s->held <= FD_RESERVE_COUNT);
     while (s->held < FD_RESERVE_COUNT) {
         int copy = fd_dup_high(fd);
         if (copy < 0) {

@@ -1,11 +1,11 @@
 /*
- * fd_reserve.h - descriptor numbers kept free for what would be lost without one
+ * fd_reserve.h - keeps descriptor numbers free for descriptors in messages
  *
- * What:      a descriptor that comes in a message is discarded by the kernel where
- *            the process has no number left for it. So some numbers are occupied
- *            beforehand, and given up just before the message is received: more
- *            than one, since another thread may open a file just then.
- * Owner:     whoever receives.
+ * What:      the kernel discards a descriptor in a message where the process
+ *            has no number left for it. So some numbers are kept in use, and
+ *            closed just before a message is received; several, since other
+ *            threads may open files at the same time.
+ * Owner:     the receiver.
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    false; logs nothing.                                Blocks: never.
  */
@@ -24,7 +24,7 @@ struct fd_reserve {
     unsigned held;
 };
 
-/* Occupies what is missing with duplicates of fd. False: there are not enough. */
+/* Fills the reserve with duplicates of fd. False: it is not full. */
 CHECK_RESULT bool fd_reserve_hold(struct fd_reserve *s, int fd);
 
 void fd_reserve_release(struct fd_reserve *s);

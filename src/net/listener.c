@@ -1,3 +1,6 @@
+/*
+ * listener.c - listening sockets: bound here, inherited, or from LISTEN_FDS
+ */
 #include "net/listener.h"
 
 #include "net/address.h"
@@ -6,6 +9,7 @@
 #include "os/log.h"
 #include "os/user_lookup.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,9 +19,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* -- unix sockets ----------------------------------------------------------------- */
+/* -- unix sockets ---------------------------------------------------------- */
 
-/* USER, USER:GROUP or :GROUP; what is not said is -1. */
+/* USER, USER:GROUP or :GROUP; a missing part is -1. */
 static int
 parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
 {
@@ -42,8 +46,7 @@ parse_owner(const char *text, uid_t *ret_uid, gid_t *ret_gid)
     return text[n] == ':' ? group_lookup(text + n + 1, ret_gid) : 0;
 }
 
-/* Who is to have the file where --socket-owner does not say it: who we are going
- * to be. */
+/* Without --socket-owner the file belongs to --user and --group. */
 static int
 default_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
 {
@@ -61,7 +64,7 @@ default_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
     return config->group == NULL ? 0 : group_lookup(config->group, ret_gid);
 }
 
-/* Found before anything is made. */
+/* To be called before the file is created: it may fail. */
 static int
 find_owner(const struct config *config, struct socket_owner *ret)
 {
@@ -77,9 +80,9 @@ find_owner(const struct config *config, struct socket_owner *ret)
         e = parse_owner(owner, &ret->uid, &ret->gid);
     }
     if (e < 0) {
-        log_error("--socket-owner: invalid value \"%s\", which names no user "
-                  "or group "
-                  "here: expected USER, USER:GROUP, :GROUP or numbers",
+        log_error("--socket-owner: invalid value \"%s\": expected USER, "
+                  "USER:GROUP or :GROUP with users and groups of this system, "
+                  "or numbers",
                   owner);
         return EX_USAGE;
     }
@@ -87,10 +90,11 @@ find_owner(const struct config *config, struct socket_owner *ret)
 }
 
 static int
-give(const struct listener *l, const struct socket_owner *owner,
-     const struct config *config)
+set_owner(const struct listener *l, const struct socket_owner *owner,
+          const struct config *config)
 {
-    int e = socket_file_give(l->path, &l->file, owner);
+    assert(l->path != NULL);
+    int e = socket_file_chown(l->path, &l->file, owner);
 
     if (e < 0) {
         log_error("--socket-owner and --socket-mode: %s cannot be given to %s "
@@ -104,7 +108,7 @@ give(const struct listener *l, const struct socket_owner *owner,
     return 0;
 }
 
-/* -- both ------------------------------------------------------------------------------- */
+/* -- all sockets ----------------------------------------------------------- */
 
 static int
 bind_failed(const char *option, const char *text, int err)
@@ -115,8 +119,8 @@ bind_failed(const char *option, const char *text, int err)
         return EX_UNAVAILABLE;
     }
     if (err == EEXIST) {
-        log_error("%s: there is a file at %s that is not a socket; it is left "
-                  "alone, choose another path or remove it",
+        log_error("%s: %s exists and is not a socket: remove it, or choose "
+                  "another path",
                   option, text);
         return EX_UNAVAILABLE;
     }
@@ -133,7 +137,7 @@ set_options(int fd, int family)
         return;
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    /* Accepted sockets inherit it: no system call for each. */
+    /* Accepted sockets inherit it, without a system call for each. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (family == AF_INET6) {
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
@@ -155,7 +159,7 @@ bind_file(struct listener *l, const char *option, const char *text,
         l->path = strdup(a->u.un.sun_path);
         r = l->path == NULL ? -ENOMEM : 0;
     }
-    return r < 0 ? bind_failed(option, text, -r) : give(l, &owner, config);
+    return r < 0 ? bind_failed(option, text, -r) : set_owner(l, &owner, config);
 }
 
 static int
@@ -203,8 +207,8 @@ listener_bind(struct listener *l, const char *option, const char *text,
     l->is_tcp = a.is_tcp;
     if (l->is_tcp && !address_is_loopback(&a) && acl_is_empty(allow)) {
         log_error("%s: %s can be reached from other machines and FastCGI has "
-                  "no password; say who may connect with --allow=CIDR,... (or "
-                  "--allow=any)",
+                  "no password; list those that may connect with "
+                  "--allow=CIDR,... (or --allow=any)",
                   option, text);
         return EX_USAGE;
     }
@@ -238,8 +242,8 @@ listener_adopt(struct listener *l, int fd)
     l->is_adopted = true;
     set_options(high, a.any.sa_family);
     (void)snprintf(l->name, sizeof l->name, "inherited descriptor %d", fd);
-    /* Several processes may share it: after a wake-up the connection may be
-     * another's, and a blocking accept() would then hold the thread. */
+    /* Several processes may share it: another one may accept the connection
+     * first, and a blocking accept() would then stop the thread. */
     int r = fd_set_nonblock(high);
     if (r < 0) {
         log_error("descriptor %d: %s", fd, strerror(-r));
@@ -264,7 +268,7 @@ listener_inherit(struct listener *l, int fd, const char *address,
     if (strncmp(address, "unix:", 5) == 0) {
         address += 5;
     }
-    /* What stands there by now may be somebody else's. */
+    /* The file may be another one by now: file tells. */
     if (address[0] == '/' && file->st_ino != 0) {
         l->path = strdup(address); /* NULL: the file stays at the end */
         l->file = *file;
@@ -278,9 +282,9 @@ listener_unlink(struct listener *l)
     int e = l->path == NULL ? 0 : socket_file_remove(l->path, &l->file);
 
     if (e < 0) {
-        /* The folder is of the user that we were: see --user. */
-        log_notice("the socket file %s cannot be removed (%s): it stays, and "
-                   "the next start replaces it",
+        /* After --user the process may not write to the directory. */
+        log_notice("cannot remove the socket file %s: %s; the next start "
+                   "replaces it",
                    l->path, socket_file_strerror(e));
     }
     free(l->path);

@@ -1,21 +1,26 @@
+/*
+ * poller.c - the epoll of all request threads
+ */
 #include "net/poller.h"
 
 #include "net/conn.h"
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What epoll gives back: kind in the top 2 bits, then the generation (with bits
- * enough to tell a stale event), then the descriptor. */
+/* The data of an epoll event: the kind in the top 2 bits, the generation, by
+ * which an old event is recognised, and the descriptor. */
 enum { KIND_SHIFT = 62, GENERATION_SHIFT = 32 };
 
 static uint64_t
 token(enum poller_kind kind, int fd, uint32_t generation)
 {
+    assert(fd >= 0 && generation <= CONN_GENERATION);
     return (uint64_t)kind << KIND_SHIFT |
            (uint64_t)(generation & CONN_GENERATION) << GENERATION_SHIFT |
            (uint32_t)fd;
@@ -53,7 +58,7 @@ poller_close(struct poller *p)
 int
 poller_add_listener(struct poller *p, int fd)
 {
-    /* EXCLUSIVE: of several processes on one socket not all are woken. */
+    /* EXCLUSIVE: wakes one of the processes that share the socket, not all. */
     struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE};
 
     ev.data.u64 = token(POLLER_LISTENER, fd, 0);
@@ -76,10 +81,9 @@ poller_arm(struct poller *p, int fd, uint32_t generation, unsigned how)
         ev.events |= EPOLLOUT;
     }
     ev.data.u64 = token(POLLER_CONN, fd, generation);
-    /* Who is woken comes after us. ThreadSanitizer knows that of EPOLL_CTL_ADD, but
-     * not of MOD, and counts a descriptor as memory that both calls read: so a
-     * thread that is woken at once, and closes the connection, would be in a race
-     * with us. conn.h says who may close a descriptor, and when. */
+    /* The call happens before the thread that it wakes goes on. ThreadSanitizer
+     * knows that for EPOLL_CTL_ADD, but not for MOD. It would see a race where
+     * that thread closes the descriptor at once. */
     TSAN_IGNORE_READS_BEGIN();
     int r = epoll_ctl(p->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
     TSAN_IGNORE_READS_END();
@@ -98,9 +102,9 @@ poller_wake_all(struct poller *p)
     const uint64_t one = 1;
     int saved = errno;
 
-    /* Never read back: the level-triggered event wakes everyone. */
+    /* Nobody reads it: the event is level-triggered and wakes all threads. */
     if (write(p->wake_fd, &one, sizeof one) < 0) {
-        /* The counter is full: it is readable all the same. */
+        /* The counter is full, and so readable. */
     }
     errno = saved;
 }
@@ -125,6 +129,7 @@ size_t
 poller_take(struct poller *p, struct poller_event *ret, size_t max)
 {
     struct epoll_event ev[POLLER_TAKE_MAX];
+    assert(max > 0);
     int n = epoll_wait(p->epoll_fd, ev,
                        max < POLLER_TAKE_MAX ? (int)max : POLLER_TAKE_MAX, 0);
 

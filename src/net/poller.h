@@ -1,8 +1,9 @@
 /*
- * poller.h - one epoll for all request threads of the process
+ * poller.h - the epoll of all request threads
  *
- * What:      listeners (every waiting process may take a connection), parked
- *            connections (one event, then disarmed) and a wake-up for all.
+ * What:      waits for listeners, which processes may share, for parked
+ *            connections (one event, then they must be armed again), and for
+ *            poller_wake_all().
  * Owner:     the process.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0 or -errno; logs nothing.
@@ -39,32 +40,32 @@ CHECK_RESULT int poller_add_listener(struct poller *p, int fd);
 void poller_remove_listener(struct poller *p, int fd);
 
 enum poller_arm {
-    POLLER_NEW = 1 << 0,    /* the poller has not seen the descriptor yet */
-    POLLER_AT_ONCE = 1 << 1 /* also when it is writable: mostly now */
+    POLLER_NEW = 1 << 0,    /* epoll does not know the descriptor yet */
+    POLLER_AT_ONCE = 1 << 1 /* wake when it is writable as well: at once */
 };
 
-/* Wakes one thread once when the connection is readable or gone; how is of enum
- * poller_arm. */
+/* Wakes one thread, once, when the connection is readable or closed. how has
+ * the bits of enum poller_arm. */
 CHECK_RESULT int poller_arm(struct poller *p, int fd, uint32_t generation,
                             unsigned how);
 
-/* For a connection that another process goes on with: its description stays open
- * there, so that close() alone would not end our interest. */
+/* For a connection that another process uses now. Since it stays open there,
+ * close() does not remove it from epoll. */
 void poller_disarm(struct poller *p, int fd);
 
-/* Every poller_wait() from now on returns POLLER_WAKE. Async-signal-safe. */
+/* From now on every poller_wait() returns POLLER_WAKE. Async-signal-safe. */
 void poller_wake_all(struct poller *p);
 
 /* True where poller_wait() would return an event at once. */
 bool poller_has_events(const struct poller *p);
 
-/* The events that are there, at most max: how many. What is level-triggered
- * (listeners, the wake-up) stays, for whoever waits. */
+/* Takes up to max events without waiting and returns their number. Listeners
+ * and the wake-up are level-triggered: other threads get these events, too. */
 CHECK_RESULT size_t poller_take(struct poller *p, struct poller_event *ret,
                                 size_t max);
 
-/* The next event, at most timeout_ms away (-1 = any time). POLLER_NOTHING on
- * time-out or signal. */
+/* Waits for the next event, timeout_ms at most (-1: forever). POLLER_NOTHING
+ * after a timeout or signal. */
 CHECK_RESULT int poller_wait(struct poller *p, int timeout_ms,
                              struct poller_event *ret);
 

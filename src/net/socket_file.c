@@ -1,8 +1,12 @@
+/*
+ * socket_file.c - the file of a unix socket
+ */
 #include "net/socket_file.h"
 
 #include "os/fd.h"
 #include "os/safe_path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -17,14 +21,14 @@
 
 enum { PROC_PATH = 40 }; /* "/proc/self/fd/" and a number */
 
-/* The entry itself, whatever it is. */
+/* Opens the file with O_PATH, of any type. */
 static int
 open_entry(const struct safe_path *p)
 {
     return safe_path_open(p, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 }
 
-/* -- a stale one ------------------------------------------------------------------- */
+/* -- stale files ----------------------------------------------------------- */
 
 static int
 connect_to(const void *address, socklen_t len)
@@ -39,7 +43,7 @@ connect_to(const void *address, socklen_t len)
     return e;
 }
 
-/* connect() follows links; to root a link that others may have made is none. */
+/* connect() follows links, but root must not where others may have made one. */
 static int
 probe(const struct safe_path *p, const struct sockaddr_un *address,
       socklen_t len)
@@ -57,11 +61,11 @@ probe(const struct safe_path *p, const struct sockaddr_un *address,
     (void)snprintf(entry.sun_path, sizeof entry.sun_path, "/proc/self/fd/%d",
                    fd);
     int e = connect_to(&entry, sizeof entry);
-    return e == -ENOENT ? -ENOSYS : e; /* we hold it: it is /proc that is not */
+    return e == -ENOENT ? -ENOSYS : e; /* the file is open: /proc is missing */
 }
 
-/* A socket file that nobody listens on is stale and may go; anything else at
- * that path is somebody's. */
+/* Removes a socket file on which nobody listens. Any other file at that path is
+ * an error. */
 static int
 remove_stale(const struct sockaddr_un *address, socklen_t len)
 {
@@ -88,18 +92,18 @@ remove_stale(const struct sockaddr_un *address, socklen_t len)
     return unlinkat(p.folder_fd, p.name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* -- whose files we make ------------------------------------------------------------- */
+/* -- file system IDs ------------------------------------------------------- */
 
-struct maker {
+struct file_ids {
     uid_t uid;
     gid_t gid;
-    int is_dumpable, death_signal; /* what the kernel takes for ids dropped */
+    int is_dumpable, death_signal; /* the kernel resets them with the IDs */
     struct __user_cap_header_struct version;
     struct __user_cap_data_struct rights[_LINUX_CAPABILITY_U32S_3];
 };
 
 static void
-become_self(const struct maker *m)
+restore_ids(const struct file_ids *m)
 {
     (void)setfsuid(geteuid());
     (void)setfsgid(getegid());
@@ -110,13 +114,14 @@ become_self(const struct maker *m)
     (void)prctl(PR_SET_PDEATHSIG, m->death_signal, 0, 0, 0);
 }
 
-/* Files are the owner's from the beginning: there is nothing to give to him, and so
- * nothing that he could put in its place. Root's rights to write in folders stay:
- * the folder may be neither his nor root's. On failure all is as before. */
+/* With the IDs of the owner the file belongs to him from the start: no chown()
+ * is needed, which could hit another file that he has put there. The
+ * capabilities of root stay, since the directory may belong to a third user. On
+ * failure nothing has changed. */
 static int
-become_owner(struct maker *m, const struct socket_owner *owner)
+set_ids(struct file_ids *m, const struct socket_owner *owner)
 {
-    *m = (struct maker){
+    *m = (struct file_ids){
         .uid = owner->uid == (uid_t)-1 ? geteuid() : owner->uid,
         .gid = owner->gid == (gid_t)-1 ? getegid() : owner->gid,
     };
@@ -128,20 +133,20 @@ become_owner(struct maker *m, const struct socket_owner *owner)
     }
     (void)setfsgid(m->gid);
     (void)setfsuid(m->uid);
-    /* Without them the owner's own rights have to do. */
+    /* Where this fails, the owner's own permissions must suffice. */
     (void)syscall(SYS_capset, &m->version, m->rights);
-    /* No other way tells whether they have worked. */
+    /* Both return the old ID only, not whether they have worked. */
     if (setfsuid((uid_t)-1) != (int)m->uid ||
         setfsgid((gid_t)-1) != (int)m->gid) {
-        become_self(m);
+        restore_ids(m);
         return -EPERM;
     }
     return 0;
 }
 
-/* -- bind ------------------------------------------------------------------------------ */
+/* -- bind ------------------------------------------------------------------ */
 
-/* There is no bindat(). */
+/* bind() in an open directory: Linux has no bindat(). */
 static int
 bind_in_folder(int fd, const struct safe_path *p)
 {
@@ -166,8 +171,8 @@ bind_in_folder(int fd, const struct safe_path *p)
     return fchdir(here) < 0 ? -errno : e;
 }
 
-/* The kernel does not follow a link that has the last name; before that, links may
- * only be root's. The whole path is what ss(8) shows. */
+/* bind() does not follow a link at the end of the path; earlier links must be
+ * root's. Binds to the whole path if possible, since ss(8) shows it. */
 static int
 bind_at(int fd, const struct safe_path *p, const struct sockaddr_un *un,
         socklen_t len, mode_t mode)
@@ -183,17 +188,17 @@ bind_at(int fd, const struct safe_path *p, const struct sockaddr_un *un,
 }
 
 static int
-make(int fd, const struct safe_path *p, const struct sockaddr_un *address,
-     socklen_t len, const struct socket_owner *owner, struct stat *ret)
+create(int fd, const struct safe_path *p, const struct sockaddr_un *address,
+       socklen_t len, const struct socket_owner *owner, struct stat *ret)
 {
-    struct maker m;
+    struct file_ids m;
     int e;
 
     if (p->is_exposed) {
-        e = become_owner(&m, owner);
+        e = set_ids(&m, owner);
         if (e == 0) {
             e = bind_at(fd, p, address, len, owner->mode);
-            become_self(&m);
+            restore_ids(&m);
         }
     }
     else {
@@ -217,13 +222,14 @@ socket_file_bind(int fd, const struct sockaddr_un *address, socklen_t len,
     CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     int e = remove_stale(address, len);
 
+    assert(address->sun_path[0] == '/');
     if (e == 0) {
         e = safe_path_find(&p, address->sun_path, geteuid());
     }
-    return e < 0 ? e : make(fd, &p, address, len, owner, ret_file);
+    return e < 0 ? e : create(fd, &p, address, len, owner, ret_file);
 }
 
-/* -- give, check, remove ----------------------------------------------------------------- */
+/* -- chown, check, remove -------------------------------------------------- */
 
 static bool
 is_same(const struct stat *a, const struct stat *b)
@@ -247,11 +253,11 @@ change(int fd, const struct stat *st, const struct socket_owner *owner)
     return chmod(entry, owner->mode) < 0 ? -errno : 0;
 }
 
-/* Left to do where nobody but root could replace it, or we are not root; and where
- * the folder has a group, or a default ACL, for what is made in it. */
+/* This is needed where only root can replace the file, where we are not root,
+ * and where the directory has set-group-ID or a default ACL. */
 int
-socket_file_give(const char *path, const struct stat *file,
-                 const struct socket_owner *owner)
+socket_file_chown(const char *path, const struct stat *file,
+                  const struct socket_owner *owner)
 {
     CLEANUP(safe_path_close) struct safe_path p = {.folder_fd = -1};
     CLEANUP(fd_close) int fd = -1;
@@ -314,11 +320,11 @@ socket_file_strerror(int err)
 {
     switch (err) {
     case -ESTALE:
-        return "somebody else has put another file in its place in the moment "
-               "it was made";
+        return "another process has replaced the file just after it was "
+               "created";
     case -ENOSYS:
-        return "without /proc it cannot be told whether somebody listens at "
-               "the socket file there; remove it";
+        return "there is no /proc to find out whether a process listens on "
+               "the existing socket file; remove the file";
     default:
         return safe_path_strerror(err);
     }

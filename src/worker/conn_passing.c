@@ -154,7 +154,7 @@ send_parked(void *arg, struct conn *conn, int fd)
 void
 conn_passing_send_idle(struct worker_conns *c)
 {
-    conn_give(c->table, send_parked, c);
+    conn_pass_parked(c->table, send_parked, c);
 }
 
 bool

@@ -256,7 +256,7 @@ def test_two_that_start_at_once(world):
     first.exit_codes = {69}
     first.log.allow('.')
     os.kill(tracer, signal.SIGKILL)         # the call goes on
-    assert first.wait(20) == 69 and 'another file in its place' in first.logged
+    assert first.wait(20) == 69 and 'another process has replaced the file' in first.logged
     assert second.request().body == b'hello'
 
 

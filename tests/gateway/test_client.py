@@ -116,7 +116,7 @@ def test_ping_path(fcgi_unix, run):
     server = fcgi_unix(ECHO, '--ping-path', '/ping')
     assert run('--ping', server.address, '--ping-path', '/ping').code == 0
     finished = run('--ping', server.address, '--ping-path', '/x', '-H', 'X-Status: 503 Busy')
-    assert finished.code == 69 and '/x is answered with 503 Busy' in finished.stderr
+    assert finished.code == 69 and 'the answer to /x is 503 Busy' in finished.stderr
     assert finished.stdout == b''
 
 
@@ -248,17 +248,17 @@ def test_status_of_something_else(fcgi_unix, run):
     """An application that answers 200 to everything is not taken for a status page."""
     server = fcgi_unix(ECHO)
     finished = run('--status', server.address)
-    assert finished.code == 69 and '/status is no status page: it is application/json, not text/plain' in \
+    assert finished.code == 69 and '/status is not a status page: its type is application/json, not text/plain' in \
         finished.stderr
     finished = run('--status', server.address, '-H', 'X-Status: 404 Not Found')
-    assert finished.code == 69 and '/status is answered with 404 Not Found' in finished.stderr
+    assert finished.code == 69 and 'the answer to /status is 404 Not Found' in finished.stderr
     assert finished.stdout == b''
 
 
 def test_empty_status(backend, run):
     """200 and the right type, and nothing else."""
     finished = run('--status', backend(fcgi.record(fcgi.STDOUT, 1, OK) + END))
-    assert finished.code == 69 and 'is no status page: it is empty' in finished.stderr and finished.stdout == b''
+    assert finished.code == 69 and 'is not a status page: it is empty' in finished.stderr and finished.stdout == b''
 
 
 def test_endless_status(backend, run):
@@ -386,7 +386,7 @@ def test_silent_fifo(run, tmp_path):
     """Nor a named one that nobody has opened for writing."""
     os.mkfifo(tmp_path / 'fifo')
     finished = run('--request', '/nowhere', 'POST', '/', '--data-file', tmp_path / 'fifo', '--timeout', '200ms')
-    assert finished.code == 66 and 'nothing came within --timeout' in finished.stderr
+    assert finished.code == 66 and 'no data within --timeout' in finished.stderr
 
 
 def test_fifo(fcgi_unix, run, tmp_path):
@@ -407,7 +407,7 @@ def test_silent_pipe(run):
     reader, writer = os.pipe()
     with os.fdopen(reader, 'rb') as stdin, os.fdopen(writer, 'wb'):
         finished = run('--request', '/nowhere', 'POST', '/', '--data-file', '-', '--timeout', '200ms', stdin=stdin)
-    assert finished.code == 66 and 'nothing came within --timeout' in finished.stderr
+    assert finished.code == 66 and 'no data within --timeout' in finished.stderr
 
 
 @pytest.mark.parametrize('answer, message', [
@@ -416,15 +416,15 @@ def test_silent_pipe(run):
     (fcgi.record(fcgi.STDOUT, 1, OK + b'half') + bytes(8) + END, 'the connection ended before the answer did'),
     (bytes(8), 'not FastCGI'),
     (b'', 'the connection ended before the answer did'),
-    (END, 'the answer is no CGI response'),
-    (fcgi.record(fcgi.STDOUT, 1, b'no head') + END, 'the answer is no CGI response'),
-    (fcgi.record(fcgi.STDOUT, 1, b'no header line\r\n\r\n') + END, 'the answer is no CGI response'),
-    (fcgi.record(fcgi.STDOUT, 1, b'Status: oops\r\n\r\n') + END, 'the answer is no CGI response'),
-    (fcgi.record(fcgi.STDOUT, 1, b'Status: 20\r\n\r\n') + END, 'the answer is no CGI response'),
-    (fcgi.record(fcgi.STDOUT, 1, b'\r\n\r\n') + END, 'the answer is no CGI response'),
+    (END, 'the answer is not a CGI response'),
+    (fcgi.record(fcgi.STDOUT, 1, b'no head') + END, 'the answer is not a CGI response'),
+    (fcgi.record(fcgi.STDOUT, 1, b'no header line\r\n\r\n') + END, 'the answer is not a CGI response'),
+    (fcgi.record(fcgi.STDOUT, 1, b'Status: oops\r\n\r\n') + END, 'the answer is not a CGI response'),
+    (fcgi.record(fcgi.STDOUT, 1, b'Status: 20\r\n\r\n') + END, 'the answer is not a CGI response'),
+    (fcgi.record(fcgi.STDOUT, 1, b'\r\n\r\n') + END, 'the answer is not a CGI response'),
     (fcgi.record(fcgi.STDOUT, 1, b'X: ' + b'y' * 60000) * 20 + END, 'larger than the client takes'),
     (fcgi.record(fcgi.END_REQUEST, 1, b'\0\0\0\0\x02\0\0\0'), 'it is overloaded'),
-    (fcgi.record(fcgi.END_REQUEST, 1, b'\0\0\0\0\x03\0\0\0'), 'it is no responder'),
+    (fcgi.record(fcgi.END_REQUEST, 1, b'\0\0\0\0\x03\0\0\0'), 'it is not a responder'),
     (fcgi.record(fcgi.END_REQUEST, 1, b''), 'not FastCGI'),
     (fcgi.record(fcgi.STDOUT, 2, OK), 'not FastCGI'),
     (b'HTTP/1.1 400 Bad Request\r\n\r\n', 'not FastCGI'),

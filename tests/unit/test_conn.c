@@ -258,15 +258,15 @@ test_give(void **state UNUSED)
     struct conn *c = open_pair(ends);
 
     offered = NULL;
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_null(offered); /* it is ours */
     uint32_t generation = park(c, 0);
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_ptr_equal(offered, c);
     assert_ptr_equal(conn_take(table, ends[0], generation), c);
     generation = park(c, 0);
     take = true;
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_int_equal(conn_table_open(table), 0);
     assert_null(conn_take(table, ends[0], generation));
     assert_int_equal(fcntl(ends[0], F_GETFD), -1);
@@ -284,7 +284,7 @@ test_nobody_gives_away_what_is_not_armed(void **state UNUSED)
     uint32_t generation = conn_park(c, 1);
 
     offered = NULL;
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_null(offered);
     conn_sweep(table, 100, SWEEP_ALL);
     assert_false(is_shut_down(ends[1]));
@@ -309,14 +309,14 @@ test_who_is_woken_is_faster(void **state UNUSED)
     offered = NULL;
     assert_ptr_equal(conn_take(table, ends[0], first), c);
     conn_armed(c, first);
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_null(offered); /* it is the other's */
     uint32_t second = conn_park(c, 0);
     conn_armed(c, first);
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_null(offered); /* not armed yet by him */
     conn_armed(c, second);
-    conn_give(table, take_offer, &take);
+    conn_pass_parked(table, take_offer, &take);
     assert_ptr_equal(offered, c);
     (void)close(ends[1]);
 }

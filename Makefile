@@ -102,7 +102,7 @@ PROGRAM  := $(BUILD)/wsgi-cgi
 BARE := help clean dist uninstall deps deps-test deps-lint demo check \
         check-servers bench bench-smoke bench-compare deps-bench check-asan \
         check-tsan lint lint-light lint-layers lint-banned \
-        lint-length lint-man lint-shell lint-selftest lint-cppcheck \
+        lint-length lint-words lint-man lint-shell lint-selftest lint-cppcheck \
         format format-check
 ifneq ($(filter-out $(BARE),$(or $(MAKECMDGOALS),all)),)
 
@@ -390,8 +390,8 @@ $(BUILD)/bench/embed: bench_libs = $(PYTHON_STUB) $(PYTHON_LIBS) $(LDLIBS)
 
 # --- lint ---------------------------------------------------------------------
 
-.PHONY: lint lint-light lint-layers lint-banned lint-length lint-man \
-        lint-shell lint-selftest lint-cppcheck lint-tidy lint-objects \
+.PHONY: lint lint-light lint-layers lint-banned lint-length lint-words \
+        lint-man lint-shell lint-selftest lint-cppcheck lint-tidy lint-objects \
         format format-check
 
 lint-light: lint-layers lint-banned lint-length lint-selftest lint-man
@@ -409,7 +409,7 @@ lint: deps-lint lint-light lint-shell ## all static checks; warnings are errors
 	@$(SUBMAKE) CC=clang BUILD=$(call variant_build,lint-clang) lint-tidy
 	@$(SUBMAKE) lint-cppcheck
 
-lint-layers lint-banned lint-length lint-selftest:
+lint-layers lint-banned lint-length lint-words lint-selftest:
 	$(Q)$(TEST_PYTHON) tools/$@
 
 lint-man:

@@ -54,7 +54,7 @@ fd_passing_send(const struct fd_passing *m, int fd, bool kept)
                          .msg_controllen = sizeof control};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
-    assert(fd >= 0 && c != NULL);
+    assert(c != NULL);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);

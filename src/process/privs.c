@@ -62,8 +62,8 @@ find_groups(struct privs *p)
 static int
 no_such(const char *option, const char *text, const char *what)
 {
-    log_error("--%s: invalid value \"%s\": there is no such %s: expected a "
-              "name or a number",
+    log_error("--%s: invalid value \"%s\": expected the name of a %s of this "
+              "system, or a number",
               option, text, what);
     return EX_NOUSER;
 }

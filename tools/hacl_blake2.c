@@ -2,16 +2,16 @@
  * hacl_blake2.c - BLAKE2 for a libpythonX.Y.a that lacks its own
  *
  * What:      the functions that Python 3.14's blake2module.o calls, under the
- *            names it calls. Debian's archive has neither HACL's BLAKE2 objects
- *            nor those for SSE and AVX2, so that nothing could be linked with
- *            it. RFC 7693; the functions "for SSE and AVX2" forward to the
- *            scalar ones. All are weak: what an archive does have is taken from
- *            there. tools/python-probe compiles this where it is needed, and
- *            takes it only if the digests are right.
- * Owner:     a state is the caller's, from malloc or copy to free. The structs
- *            that the caller hands over are laid out as CPython's are.
+ *            names that it uses. Debian's archive has no BLAKE2 objects of HACL,
+ *            so nothing could be linked with it. The functions for SSE and AVX2
+ *            call the scalar ones. All are weak, so those of an archive come
+ *            first. tools/python-probe compiles this file where it is needed, and
+ *            uses it only if the digests are correct.
+ * Owner:     the caller owns a state, from malloc or copy to free. The structs of
+ *            the caller have the layout of CPython's.
  * Threads:   any, one at a time per state.                   GIL: not used.
- * Errors:    NULL when memory ran out.                       Blocks: never.
+ * Errors:    NULL where memory is short.                     Blocks: never.
+ * Standards: RFC 7693.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /*
- * hacl_blake2_word.h - one of the two BLAKE2; hacl_blake2.c includes it for each
+ * hacl_blake2_word.h - BLAKE2s or BLAKE2b; hacl_blake2.c includes it for each
  *
- * What:      the words WORD, ROUNDS, ROTATIONS and IV say which; OURS, HACL and
- *            SIMD make the names. So there is no include guard.
+ * What:      the macros WORD, ROUNDS, ROTATIONS and IV define which one; OURS, HACL
+ *            and SIMD make the names. So there is no include guard.
  * Owner, threads, errors: see hacl_blake2.c.
  */
 

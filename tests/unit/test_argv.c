@@ -3,7 +3,8 @@
  *
  * C14 (RFC 3875, 4.4; CVE-2012-1823). Each case is an argv as some server and
  * the kernel make it, and how many of its words may be believed. What the
- * option parser does with them is in test_options.c and at the end of this file.
+ * option parser does with them is in test_options.c and at the end of this
+ * file.
  */
 #include "unit.h"
 
@@ -234,7 +235,7 @@ test_a_wrappers_command_line(void **state UNUSED)
     check(cases, ARRAY_SIZE(cases), false);
 }
 
-/* The guard: words that came from the query in a way nobody foresaw. */
+/* Rule 3: words of a query that a server has decoded in an unknown way. */
 static void
 test_a_query_that_begins_with_a_dash(void **state UNUSED)
 {
@@ -345,7 +346,7 @@ test_a_shebang_line_that_the_kernel_cut(void **state UNUSED)
     assert_false(is_shebang("--venv=/z", "long.py"));
 }
 
-/* -- through options_parse() ------------------------------------------------ */
+/* -- through options_parse() ----------------------------------------------- */
 
 static struct config config;
 static char message[4096];
@@ -460,7 +461,7 @@ test_a_request_cannot_give_options_or_app(void **state UNUSED)
         assert_int_equal(config.action, ACTION_RUN);
         assert_string_equal(config.app, "plain.py");
         config_fini(&config);
-        /* Nobody says what was run: no guess. */
+        /* The server does not say what it has started: no guess. */
         assert_int_equal(PARSE(true, words[i]), EX_USAGE);
         assert_non_null(
             strstr(message, "look like the end of the command line"));

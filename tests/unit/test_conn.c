@@ -1,6 +1,6 @@
 /*
- * test_conn.c - net/conn: one owner at a time, stale events find nobody, and the
- *               sweeper shuts down but never closes
+ * test_conn.c - net/conn: one owner at a time, old events take no connection,
+ *               and the sweeper shuts down but never closes
  */
 #include "unit.h"
 
@@ -183,7 +183,7 @@ test_the_sweeper(void **state UNUSED)
         {100, true, false, SWEEP_KEPT, true},
         {0, true, false, SWEEP_ALL, true},
         {101, true, false, SWEEP_ALL, true},
-        /* whoever owns it looks after it */
+        /* its owner enforces the deadline */
         {100, false, true, SWEEP_OVERDUE, false},
         {100, false, true, SWEEP_KEPT, false},
         {100, false, true, SWEEP_ALL, false},
@@ -273,10 +273,10 @@ test_give(void **state UNUSED)
     (void)close(ends[1]);
 }
 
-/* Its owner is about to hand the descriptor to the poller: neither may it be closed
- * in between nor, the number, become another connection's. */
+/* Its owner is about to hand the descriptor to the poller: neither may it be
+ * closed in between nor, the number, become another connection's. */
 static void
-test_nobody_gives_away_what_is_not_armed(void **state UNUSED)
+test_only_armed_connections_are_passed(void **state UNUSED)
 {
     int ends[2];
     bool take = true;
@@ -296,8 +296,8 @@ test_nobody_gives_away_what_is_not_armed(void **state UNUSED)
     (void)close(ends[1]);
 }
 
-/* A thread that is woken at once takes it, and parks it again, before the one that
- * armed the poller goes on. */
+/* A thread that is woken at once takes it, and parks it again, before the one
+ * that armed the poller goes on. */
 static void
 test_who_is_woken_is_faster(void **state UNUSED)
 {
@@ -357,8 +357,8 @@ test_close_all(void **state UNUSED)
     (void)close(b[1]);
 }
 
-/* Bytes that were received already are no reason to end a connection, unless its
- * peer takes no answers. */
+/* Bytes that were received already are no reason to end a connection, unless
+ * its peer takes no answers. */
 static void
 test_received_input(void **state UNUSED)
 {
@@ -456,7 +456,7 @@ main(void)
         TEST(test_received_input),
         TEST(test_bytes_that_come_just_now),
         TEST(test_give),
-        TEST(test_nobody_gives_away_what_is_not_armed),
+        TEST(test_only_armed_connections_are_passed),
         TEST(test_who_is_woken_is_faster),
         TEST(test_the_number_of_open_connections),
         TEST(test_close_all),

@@ -1,5 +1,6 @@
 /*
- * test_connection.c - client/connection: no backend can stretch the time it was given
+ * test_connection.c - client/connection: no backend can stretch the time it was
+ * given
  */
 #include "unit.h"
 

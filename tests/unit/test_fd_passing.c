@@ -1,6 +1,7 @@
 /*
- * test_fd_passing.c - net/fd_passing: a connection arrives once, as it was, and whoever
- *                  sends too many is told (P2, P5)
+ * test_fd_passing.c - net/fd_passing: a connection arrives once and unchanged,
+ * and
+ *                     a sender of too many gets an error (P2, P5)
  */
 #include "unit.h"
 

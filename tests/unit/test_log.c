@@ -1,8 +1,8 @@
 /*
  * test_log.c - os/log: one line, one write(2), nothing unescaped
  *
- * The program's own write() stands in for the C library's where fd 2 is meant,
- * to count the calls and to fail some of them.
+ * The test's own write() replaces that of the C library for fd 2, to count the
+ * calls and to fail some of them.
  */
 #include "unit.h"
 
@@ -138,7 +138,7 @@ test_levels(void **state UNUSED)
     assert_null(log_level_name(LOG_LEVEL_MAX));
 }
 
-/* Where the time stands nothing else is compared. */
+/* The time is not compared. */
 static void
 expect_stamped(const char *text)
 {

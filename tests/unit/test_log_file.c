@@ -1,5 +1,5 @@
 /*
- * test_log_file.c - os/log_file: opening, renaming, opening anew
+ * test_log_file.c - os/log_file: opening, renaming, opening again
  */
 #include "unit.h"
 
@@ -116,7 +116,7 @@ test_a_link_to_what_is_not_there(void **state UNUSED)
     struct log_file f;
     assert_int_equal(symlink("log.1", "log"), 0);
     assert_int_equal(log_file_open(&f, "log", geteuid()), 0);
-    assert_false(f.is_made); /* whoever made the link has said where */
+    assert_false(f.is_made); /* it is where the link leads */
     say(f.fd, "there\n");
     expect("log.1", "there\n");
     log_file_fini(&f);

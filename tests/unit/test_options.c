@@ -33,7 +33,8 @@ parse(const char *const *words)
     capture_start(&capture);
     int r = options_parse(argc, argv, false, &config);
     capture_end(&capture, message, sizeof(message));
-    /* The config must not point into argv: these are freed before it is read. */
+    /* The config must not point into argv: these are freed before it is
+     * read. */
     for (int i = 1; i < argc; i++) {
         free(argv[i]);
     }
@@ -172,7 +173,7 @@ test_actions(void **state UNUSED)
         expect_ok(PARSE(cases[i].word));
         assert_int_equal(config.action, cases[i].action);
     }
-    /* Whoever asks for help is not told what else is wrong. */
+    /* --help ignores all errors after it. */
     expect_ok(PARSE("-h", "--nonsense"));
     assert_int_equal(config.action, ACTION_HELP);
     expect_usage(PARSE("--check", "--nonsense"), "\"--nonsense\"");

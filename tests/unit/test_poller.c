@@ -1,6 +1,6 @@
 /*
- * test_poller.c - net/poller: what is taken in one go stays where it is level-
- *                 triggered, and is gone where it is a connection's (F13)
+ * test_poller.c - net/poller: an event of a listener stays after it was taken,
+ *                 one of a connection does not (F13)
  */
 #include "unit.h"
 

@@ -1,8 +1,9 @@
 /*
- * test_safe_path.c - os/safe_path: which links root follows, and whose files it takes
+ * test_safe_path.c - os/safe_path: the links that root follows, and the owners
+ *                    of files that it accepts
  *
- * Who owns what is made up here, so that no root is needed: all is root's but what
- * give() has given away. Modes, links and names are real.
+ * The owners are simulated, so that the test does not need root: every file is
+ * root's, except those of give(). Modes, links and names are real.
  */
 #include "unit.h"
 
@@ -193,15 +194,15 @@ test_the_folder_of_another(void **state UNUSED)
     assert_true(p.is_exposed);
     assert_false(p.is_folder_exposed || p.is_sticky);
     safe_path_close(&p);
-    /* Whatever is in it below is no better, whoever owns that. */
+    /* A directory in it is not safer, whoever owns it. */
     make_folder("theirs/below", 0755, ROOT);
     assert_int_equal(symlink("../../target/file", "theirs/below/file"), 0);
     assert_int_equal(use("theirs/below/file", O_CREAT), -EXDEV);
     assert_int_equal(find(&p, "theirs/below/new"), 0);
     assert_true(p.is_exposed && p.is_folder_exposed);
     safe_path_close(&p);
-    make_file("theirs/log", STRANGER);       /* he may, there */
-    make_file("theirs/third", STRANGER + 1); /* whom he has let in */
+    make_file("theirs/log", STRANGER);       /* his directory */
+    make_file("theirs/third", STRANGER + 1); /* whom he lets write there */
     assert_int_equal(use("theirs/log", 0), 0);
     assert_int_equal(use("theirs/third", 0), 0);
     assert_int_equal(use("theirs/new", O_CREAT), 0);
@@ -290,7 +291,8 @@ test_a_folder_made_in_a_sticky_one(void **state UNUSED)
     assert_int_equal(use("sticky/stranger/stranger", 0), -EUSERS);
     assert_int_equal(use("sticky/stranger/root", 0), 0);
     assert_int_equal(use("sticky/user/user", 0), 0);
-    make_file("sticky/user/other", STRANGER); /* whom the user has let in */
+    make_file("sticky/user/other",
+              STRANGER); /* whom the user lets write there */
     assert_int_equal(use("sticky/user/other", 0), 0);
     make_folder("theirs", 01777, STRANGER);
     make_folder("theirs/below", 0755, STRANGER);
@@ -310,8 +312,8 @@ test_a_second_name(void **state UNUSED)
     assert_int_equal(use("theirs/log", 0), 0);
 }
 
-/* Where nobody can rename what is root's, a stranger can still make a hard link to
- * what is root's elsewhere; but not to a folder. */
+/* In a sticky directory nobody can rename a file of root, but another user can
+ * make a hard link to one from elsewhere; not to a directory. */
 static void
 test_a_second_name_in_a_sticky_folder(void **state UNUSED)
 {
@@ -330,7 +332,7 @@ test_a_second_name_in_a_sticky_folder(void **state UNUSED)
     assert_int_equal(use("sticky/folder/link", O_CREAT), 0);
 }
 
-/* What is swapped after the look changes nothing. */
+/* A directory that is replaced after the walk changes nothing. */
 static void
 test_swapped_in_between(void **state UNUSED)
 {
@@ -348,7 +350,7 @@ test_swapped_in_between(void **state UNUSED)
     assert_int_equal(access("moved/log", F_OK), 0);
 }
 
-/* In a user namespace "/" belongs to whoever is as good as root there. */
+/* In a user namespace "/" may belong to another user than root. */
 static void
 test_the_owner_of_the_top(void **state UNUSED)
 {

@@ -18,7 +18,7 @@ test_user_by_name(void **state UNUSED)
     assert_int_equal(a.home[0], '/');
 }
 
-/* A number that is somebody's is that user, with name and group. */
+/* The number of a user finds his name and group. */
 static void
 test_user_by_number(void **state UNUSED)
 {

@@ -394,7 +394,8 @@ $(BUILD)/bench/embed: bench_libs = $(PYTHON_STUB) $(PYTHON_LIBS) $(LDLIBS)
         lint-man lint-shell lint-selftest lint-cppcheck lint-tidy lint-objects \
         format format-check
 
-lint-light: lint-layers lint-banned lint-length lint-selftest lint-man
+lint-light: lint-layers lint-banned lint-length lint-words lint-selftest \
+            lint-man
 
 lint: deps-lint lint-light lint-shell ## all static checks; warnings are errors
 	@$(SUBMAKE) $(JOBS) CC=gcc EXTRA_CFLAGS='-Werror' \

@@ -283,7 +283,7 @@ listener_unlink(struct listener *l)
 
     if (e < 0) {
         /* After --user the process may not write to the directory. */
-        log_notice("cannot remove the socket file %s: %s; the next start "
+        log_notice("the socket file %s cannot be removed: %s; the next start "
                    "replaces it",
                    l->path, socket_file_strerror(e));
     }

@@ -1,8 +1,8 @@
 /*
  * debug_page.c - the error page of --debug
  *
- * The page is for a person who has just made a mistake: what happened stands on
- * top, then the line where it did, then the way there, newest call first.
+ * The page is for a developer who has just made a mistake: at the top is what
+ * happened, then come the line where it happened and the calls, newest first.
  */
 #include "debug/debug_page.h"
 
@@ -10,6 +10,7 @@
 #include "config.h"
 #include "debug/traceback.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -17,14 +18,14 @@
 #include <string.h>
 
 enum {
-    CHAIN_MAX = 8,        /* exceptions: the raised one and its causes */
-    FRAMES_MAX = 40,      /* calls shown of each */
-    CONTEXT_LINES = 4,    /* source lines above and below */
-    LINE_MAX_CHARS = 300, /* of a source line: minified code */
+    CHAIN_MAX = 8,     /* exceptions: the one that was raised and its causes */
+    FRAMES_MAX = 40,   /* calls of each exception */
+    CONTEXT_LINES = 4, /* source lines before and after */
+    LINE_MAX_CHARS = 300, /* of a source line, which may be minified code */
     VALUE_MAX = 4096,     /* bytes of a variable's value */
 };
 
-/* -- writing HTML --------------------------------------------------------------- */
+/* -- writing HTML ---------------------------------------------------------- */
 
 static void
 add_text(struct text_writer *w, const char *s)
@@ -32,7 +33,8 @@ add_text(struct text_writer *w, const char *s)
     html_lines(w, s, strlen(s));
 }
 
-/* str(o), lone surrogates and all. NULL adds nothing, but ends an exception. */
+/* Adds str(o), also with lone surrogates, and clears an exception. NULL adds
+ * nothing. */
 static void
 add_object(struct text_writer *w, PyObject *o)
 {
@@ -51,7 +53,7 @@ add_object(struct text_writer *w, PyObject *o)
     PyErr_Clear();
 }
 
-/* Bytes of the web server: UTF-8 where they are, escapes where not. */
+/* Adds bytes from the web server; what is not UTF-8 appears as \xNN. */
 static void
 add_raw(struct text_writer *w, const char *s, size_t n)
 {
@@ -61,9 +63,9 @@ add_raw(struct text_writer *w, const char *s, size_t n)
     PyErr_Clear();
 }
 
-/* -- looking at Python ---------------------------------------------------------- */
+/* -- looking at Python ----------------------------------------------------- */
 
-/* New reference or NULL, never an exception. */
+/* A new reference or NULL, without an exception. */
 static PyObject *
 attribute(PyObject *o, const char *name)
 {
@@ -80,7 +82,7 @@ number(PyObject *o)
     return n;
 }
 
-/* module.function(arguments by format); as above. */
+/* module.function(arguments by format), as attribute(). */
 #define CALL(MODULE, FUNCTION, ...) \
     call((MODULE), (FUNCTION), Py_BuildValue(__VA_ARGS__))
 
@@ -118,14 +120,13 @@ add_type(struct text_writer *w, PyObject *exc)
     }
 }
 
-/* -- the traceback ------------------------------------------------------------- */
+/* -- the traceback --------------------------------------------------------- */
 
 static void
 add_source_line(struct text_writer *w, PyObject *line, long n, bool is_here)
 {
-    text_writer_text(w, is_here ? "<span class=here><i>" : "<span><i>");
-    text_writer_printf(w, "%ld", n);
-    text_writer_text(w, "</i>");
+    text_writer_printf(w, "<span%s><i>%ld</i>", is_here ? " class=here" : "",
+                       n);
     CLEANUP(py_clear)
     PyObject *cut = PyUnicode_Check(line)
                         ? PyUnicode_Substring(line, 0, LINE_MAX_CHARS)
@@ -137,7 +138,7 @@ add_source_line(struct text_writer *w, PyObject *line, long n, bool is_here)
     text_writer_text(w, "</span>");
 }
 
-/* False where the source cannot be had. */
+/* False: there is no source. */
 static bool
 add_source(struct text_writer *w, PyObject *filename, long here)
 {
@@ -148,6 +149,7 @@ add_source(struct text_writer *w, PyObject *filename, long here)
         here > PyList_GET_SIZE(lines)) {
         return false;
     }
+    assert(here >= 1 && here <= PyList_GET_SIZE(lines));
     long first = here > CONTEXT_LINES ? here - CONTEXT_LINES : 1;
     long last = here + CONTEXT_LINES;
     if (last > PyList_GET_SIZE(lines)) {
@@ -174,9 +176,7 @@ add_frame(struct text_writer *w, PyObject *frame, bool open)
     add_object(w, function);
     text_writer_text(w, "</b> <code class=file>");
     add_object(w, filename);
-    text_writer_text(w, ":");
-    text_writer_printf(w, "%ld", here);
-    text_writer_text(w, "</code></summary>");
+    text_writer_printf(w, ":%ld</code></summary>", here);
     if (filename == NULL || !add_source(w, filename, here)) {
         text_writer_text(w, "<pre>(no source)</pre>");
     }
@@ -188,16 +188,11 @@ add_note(struct text_writer *w, const char *before, Py_ssize_t n,
          const char *after)
 {
     if (n > 0) {
-        text_writer_text(w, "<p class=note>");
-        text_writer_text(w, before);
-        text_writer_printf(w, "%ld", (long)n);
-        text_writer_text(w, after);
-        text_writer_text(w, "</p>");
+        text_writer_printf(w, "<p class=note>%s%zd%s</p>", before, n, after);
     }
 }
 
-/* Newest first. A call that repeats itself, as in endless recursion, is shown
- * once. */
+/* Newest first. A call that repeats, as in endless recursion, is shown once. */
 static void
 add_frames(struct text_writer *w, PyObject *exc, bool open_first)
 {
@@ -228,7 +223,7 @@ add_frames(struct text_writer *w, PyObject *exc, bool open_first)
     add_note(w, "", i, " earlier calls are not shown.");
 }
 
-/* Where the parser stopped is not a call, so that no frame shows it. */
+/* The place where the parser stopped is not a call, so no frame shows it. */
 static void
 add_syntax_error(struct text_writer *w, PyObject *exc)
 {
@@ -243,19 +238,18 @@ add_syntax_error(struct text_writer *w, PyObject *exc)
     }
     text_writer_text(w, "<div class=box><p><code class=file>");
     add_object(w, filename);
-    text_writer_text(w, ":");
-    text_writer_printf(w, "%ld", here);
-    text_writer_text(w, "</code></p>");
+    text_writer_printf(w, ":%ld</code></p>", here);
     (void)add_source(w, filename, here);
     text_writer_text(w, "</div>");
 }
 
-/* What Python would print as its reason; *ret_word says how. New reference. */
+/* What Python would print as the reason, introduced by *ret_word. A new
+ * reference or NULL. */
 static PyObject *
 reason_of(PyObject *exc, const char **ret_word)
 {
     PyObject *cause = PyException_GetCause(exc);
-    *ret_word = "It was raised because of this:";
+    *ret_word = "It was caused by this:";
     if (cause == NULL) {
         CLEANUP(py_clear)
         PyObject *hide = attribute(exc, "__suppress_context__");
@@ -270,14 +264,12 @@ add_chain(struct text_writer *w, PyObject *exc)
 {
     PyObject *at = Py_NewRef(exc);
     const char *word = "";
-    bool opened = false; /* the first call there is, of whichever exception */
+    bool opened = false; /* a call, the first of all, is shown open */
 
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
         CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(at);
         if (i > 0) {
-            text_writer_text(w, "<h2><small>");
-            text_writer_text(w, word);
-            text_writer_text(w, "</small>");
+            text_writer_printf(w, "<h2><small>%s</small>", word);
             add_type(w, at);
             text_writer_text(w, "</h2><p class=text>");
             add_object(w, at);
@@ -304,13 +296,13 @@ add_plain_traceback(struct text_writer *w, PyObject *exc)
     if (text == NULL) {
         return;
     }
-    text_writer_text(w, "<details><summary>The same as text, as in the log"
+    text_writer_text(w, "<details><summary>The traceback as in the log"
                         "</summary><pre>");
     html_lines(w, PyBytes_AS_STRING(text), (size_t)PyBytes_GET_SIZE(text));
     text_writer_text(w, "</pre></details>");
 }
 
-/* -- the request -------------------------------------------------------------------- */
+/* -- the request ----------------------------------------------------------- */
 
 static int
 by_name(const void *a, const void *b)
@@ -332,15 +324,11 @@ add_param(struct text_writer *w, const struct param *e)
     add_raw(w, e->name, e->name_len);
     text_writer_text(w, "</th><td>");
     if (params_is_secret(e)) {
-        text_writer_text(w, "<em>not shown, ");
-        text_writer_printf(w, "%ld", (long)e->value_len);
-        text_writer_text(w, " bytes</em>");
+        text_writer_printf(w, "<em>not shown, %u bytes</em>", e->value_len);
     }
     else if (e->value_len > VALUE_MAX) {
         add_raw(w, e->value, VALUE_MAX);
-        text_writer_text(w, "<em> ... (");
-        text_writer_printf(w, "%ld", (long)e->value_len);
-        text_writer_text(w, " bytes)</em>");
+        text_writer_printf(w, "<em> ... (%u bytes)</em>", e->value_len);
     }
     else {
         add_raw(w, e->value, e->value_len);
@@ -371,7 +359,7 @@ add_params(struct text_writer *w, const struct params *params)
     free(sorted);
 }
 
-/* -- the page ------------------------------------------------------------------------- */
+/* -- the page -------------------------------------------------------------- */
 
 static void
 add_python(struct text_writer *w)
@@ -424,10 +412,11 @@ debug_page(struct request *q, PyObject *exc, struct buf *out)
     add_params(&w, &q->params);
     add_python(&w);
     text_writer_text(
-        &w, "</main>\n<footer>The page says so much because of "
-            "<code>--debug</code>; leave that off where strangers can see it. "
-            "The log has the same error under the number above. "
+        &w, "</main>\n<footer>This page shows details because of "
+            "<code>--debug</code>: do not use it where strangers can see the "
+            "page. The log has the same error with the ID above. "
             "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n");
     PyErr_Clear();
+    assert(w.err <= 0);
     return w.err;
 }

@@ -1,10 +1,11 @@
 /*
  * debug_page.h - the error page of --debug
  *
- * What:      one HTML page without outside resources: the exception, its source
- *            lines, the traceback as text, the request's variables.
+ * What:      an HTML page without external resources: the exception, its source
+ *            lines, the traceback as text, the variables of the request.
  * Owner:     the caller owns the buffer.
- * Threads:   the request's thread.                                GIL: held.
+ * Lifetime:  one request.
+ * Threads:   the request's thread.                                   GIL: held.
  * Errors:    0 or -errno; never leaves a Python exception set.
  * Blocks:    file system (source lines).
  */
@@ -16,8 +17,9 @@
 #include "base/buf.h"
 #include "gateway/request.h"
 
-/* Adds the page (UTF-8) to out. Borrows exc. Values of cookies, passwords and
- * the like are not shown. On failure out holds half a page: drop it. */
+/* Adds the page (UTF-8) to out. Borrows exc. Does not show the values of
+ * cookies, passwords and the like. After an error, out has only a part of the
+ * page. */
 CHECK_RESULT int debug_page(struct request *q, PyObject *exc, struct buf *out);
 
 #endif

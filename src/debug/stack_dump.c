@@ -1,5 +1,5 @@
 /*
- * stack_dump.c - the Python stacks of threads, for the log
+ * stack_dump.c - writes the Python stacks of threads to the log
  */
 #include "debug/stack_dump.h"
 
@@ -10,6 +10,7 @@
 #include "python/gil_task.h"
 #include "python/python.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -26,11 +27,11 @@
 
 enum {
     TEXT_MAX = 1 << 20, /* of a dump */
-    FRAMES_MAX = 100,   /* of a stack, the most recent ones; as faulthandler */
-    LINE_TEXT = 1024,   /* a line on top, or a name */
-    GIL_WAIT_MS = 1000, /* then it is tried without */
-    GIL_TASK_MAX_MS = 5000, /* a task that hangs (in some __del__) */
-    ANSWER_WAIT_MS = 100    /* for one thread to write down its stack */
+    FRAMES_MAX = 100,   /* of a stack, the most recent ones, as faulthandler */
+    LINE_TEXT = 1024,   /* a line at the top, or a name */
+    GIL_WAIT_MS = 1000, /* then each thread writes its own stack */
+    GIL_TASK_MAX_MS = 5000, /* then the task hangs (in some __del__) */
+    ANSWER_WAIT_MS = 100    /* for one thread to write its stack */
 };
 
 struct name {
@@ -39,13 +40,14 @@ struct name {
     char text[LINE_TEXT];
 };
 
-/* The dump in hand. */
+/* The present dump. Its thread writes all fields, or the GIL task while that
+ * runs. */
 static struct {
     enum log_level level;
     bool all;
-    char id[REQUEST_ID_MAX + 1]; /* of the request it is about, if it is one */
+    char id[REQUEST_ID_MAX + 1]; /* of the request, if there is only one */
     unsigned nids;
-    struct buf text; /* lines, as they are */
+    struct buf text; /* the lines */
     struct name *names;
     size_t n;
     bool begun;
@@ -61,7 +63,7 @@ add_line(const char *text)
     size_t before = dump.text.len;
 
     if (buf_add_str(&dump.text, text) < 0 || buf_add(&dump.text, "\n", 1) < 0) {
-        dump.text.len = before; /* no memory: what there is has to do */
+        dump.text.len = before; /* no memory: the line is missing */
     }
 }
 
@@ -76,7 +78,7 @@ find_name(pthread_t id)
     return NULL;
 }
 
-/* -- with the GIL ------------------------------------------------------------------ */
+/* -- with the GIL ---------------------------------------------------------- */
 
 static PyObject *
 frame_text(PyFrameObject *frame)
@@ -117,8 +119,8 @@ add_frames(PyObject *top)
     }
 }
 
-/* The name that threading has for it, without asking its lock: whoever holds it
- * may be what we are about to show. NULL: none. */
+/* The name of the thread in the module threading, or NULL. Does not take the
+ * lock of that module: the thread that holds it may be one that we show. */
 static PyObject *
 thread_name(PyObject *ident)
 {
@@ -189,8 +191,8 @@ add_others(PyObject *frames)
     }
 }
 
-/* In whole lines, as many as a pipe takes at once: nobody who watches over a
- * process may wait for the reader of its log. */
+/* Writes whole lines, as many as a pipe takes at once: the watchdog must not
+ * wait for the reader of the log. */
 static void
 log_pieces(const char *rest, size_t left)
 {
@@ -204,7 +206,7 @@ log_pieces(const char *rest, size_t left)
     }
 }
 
-/* Each line of a text log is one of ours. */
+/* In a text log, each line has our prefix. */
 static void
 log_lines(char *lines)
 {
@@ -221,7 +223,8 @@ log_lines(char *lines)
     buf_fini(&out);
 }
 
-/* In a JSON log the dump is one object: the first line, and what stands below. */
+/* In a JSON log, the dump is one object: the first line and the lines below
+ * it. */
 static void
 log_object(char *lines)
 {
@@ -266,15 +269,15 @@ with_gil(void)
     Py_END_ALLOW_THREADS
 }
 
-/* -- without it --------------------------------------------------------------------- */
+/* -- without it ------------------------------------------------------------ */
 
-/* faulthandler writes down the stack of the thread its handler runs in; the
- * handler runs inside ours. */
+/* The handler of faulthandler writes the stack of the thread that it runs in.
+ * Our handler calls it. */
 static struct {
     void (*write_stack)(int number); /* NULL: not available */
-    int fd;                          /* where to: memory */
-    atomic_int asked;                /* tid of the thread whose turn it is */
-    _Atomic pthread_t by;            /* who has answered */
+    int fd;                          /* a memory file for the stack */
+    atomic_int asked;                /* tid of the thread that has to write */
+    _Atomic pthread_t by;            /* the thread that has written */
     sem_t answered;
 } self_dump = {.fd = -1};
 
@@ -307,7 +310,7 @@ install(void)
     if (r == NULL) {
         return -1;
     }
-    if (self_dump.write_stack == NULL) { /* else this is a fork of it */
+    if (self_dump.write_stack == NULL) { /* else we are a forked process */
         if (sigaction(STACK_DUMP_SIGNAL, NULL, &sa) < 0 ||
             (sa.sa_flags & SA_SIGINFO) != 0) {
             return -1;
@@ -319,7 +322,7 @@ install(void)
     return sigaction(STACK_DUMP_SIGNAL, &sa, NULL);
 }
 
-/* False where the application has a handler of its own there. */
+/* False: the application has its own handler for the signal. */
 static bool
 is_installed(void)
 {
@@ -330,17 +333,18 @@ is_installed(void)
            sa.sa_handler == on_signal;
 }
 
-/* What faulthandler wrote, with other lines around it; its first line is a title
- * of its own. */
+/* Adds the stack that faulthandler has written, with our title in place of its
+ * own, which is the first line. */
 static void
 add_answer(const char *title)
 {
-    static char text[64 << 10]; /* more than FRAMES_MAX lines, mostly */
+    static char text[64 << 10]; /* usually more than FRAMES_MAX lines */
     ssize_t n = pread(self_dump.fd, text, sizeof text - 1, 0);
 
+    assert(n < (ssize_t)sizeof text);
     text[n > 0 ? n : 0] = '\0';
     if (strstr(text, "  File ") == NULL) {
-        return; /* a thread without Python, or one that waits for requests */
+        return; /* no Python code runs in it, or it is idle */
     }
     add_line(title);
     char *rest = text;
@@ -361,6 +365,7 @@ ask(pid_t tid)
         lseek(self_dump.fd, 0, SEEK_SET) < 0) {
         return;
     }
+    assert(atomic_load(&self_dump.asked) == 0); /* one thread at a time */
     atomic_store(&self_dump.asked, tid);
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_nsec += ANSWER_WAIT_MS * 1000000L;
@@ -377,7 +382,7 @@ ask(pid_t tid)
     }
     atomic_store(&self_dump.asked, 0);
     while (sem_trywait(&self_dump.answered) == 0) {
-        /* One that was late. */
+        /* A late answer to an earlier question. */
     }
 }
 
@@ -417,7 +422,7 @@ without_gil(void)
     log_text();
 }
 
-/* -- both ----------------------------------------------------------------------------- */
+/* -- both ------------------------------------------------------------------ */
 
 void
 stack_dump_open(void)
@@ -477,7 +482,7 @@ stack_dump_name(pthread_t id, pid_t tid, const char *fmt, ...)
     va_list ap;
 
     if (grown == NULL) {
-        return; /* it will be one of the application's */
+        return; /* it will appear as a thread of the application */
     }
     dump.names = grown;
     struct name *name = &grown[dump.n++];
@@ -490,10 +495,11 @@ stack_dump_name(pthread_t id, pid_t tid, const char *fmt, ...)
 void
 stack_dump_begin(int64_t now_ms)
 {
+    assert(!dump.begun); /* stack_dump_prepare() was called */
     dump.begun = true;
     dump.since_ms = now_ms;
     if (gil_task_begin(&dump.task, with_gil) < 0) {
-        /* An earlier one still waits for the GIL: that is how it is. */
+        /* An earlier task still waits for the GIL. */
         without_gil();
         dump.begun = false;
     }

@@ -1,13 +1,13 @@
 /*
- * stack_dump.h - the Python stacks of threads, for the log
+ * stack_dump.h - writes the Python stacks of threads to the log
  *
- * What:      what sys._current_frames() shows, one line a frame, the most recent
- *            call first. Where the GIL cannot be had in time (a C extension keeps
- *            it) each thread is asked by STACK_DUMP_SIGNAL instead and writes down its
- *            own stack, as faulthandler does.
+ * What:      what sys._current_frames() shows, one line for each frame, the
+ *            most recent call first. If the GIL is not free in time (a C
+ *            extension holds it), each thread gets STACK_DUMP_SIGNAL instead
+ *            and writes its own stack, with faulthandler.
  * Owner:     the process; one dump at a time.
  * Lifetime:  stack_dump_open() to the end of the process.
- * Threads:   stack_dump_open() the main thread; the rest one thread, any.
+ * Threads:   stack_dump_open() the main thread; the rest one other thread.
  * GIL:       not held by the caller.
  * Errors:    none: what cannot be found out is missing.
  * Blocks:    stack_dump_work(): without the GIL up to 0.1 s for each thread.
@@ -24,27 +24,29 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The number is ours; the man page says so. */
+/* The man page reserves this signal for us. */
 #define STACK_DUMP_SIGNAL (SIGRTMIN + 11)
 
-/* After Python has started, and in a process forked from such a one. */
+/* Call it when Python has started, and again in a forked process. */
 void stack_dump_open(void);
 
-/* Begins to describe a dump: of all threads, or of those that are named alone.
- * False: none can be made now (Python has not started, another is being made). */
+/* Begins to describe a dump of all threads, or only of those that
+ * stack_dump_name() names. False: no dump is possible now (Python has not
+ * started, or another dump is being made). */
 CHECK_RESULT bool stack_dump_prepare(enum log_level level, bool all);
 
-/* A line on top, without its level and newline; id of the request, or "". */
+/* Adds a line at the top, without its level and newline. id: of a request, or
+ * "". */
 void stack_dump_say(const char *id, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* What stands above the stack of a thread that runs now. */
+/* Adds a thread with the line above its stack. */
 void stack_dump_name(pthread_t id, pid_t tid, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-/* Begins to make it. */
+/* Begins to make the dump that has been described. */
 void stack_dump_begin(int64_t now_ms);
 
-/* To be called now and then. True: it is in the log (or none was begun). */
+/* Call it regularly. True: the dump is in the log, or there is none. */
 CHECK_RESULT bool stack_dump_work(int64_t now_ms);
 
 #endif

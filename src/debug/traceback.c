@@ -3,7 +3,7 @@
  */
 #include "debug/traceback.h"
 
-/* "  File "app.py", line 3, in application", of one frame. */
+/* "  File "app.py", line 3, in application" for one frame. */
 static PyObject *
 format_frame(PyObject *frame)
 {
@@ -25,7 +25,7 @@ format_frame(PyObject *frame)
                                       line, function);
 }
 
-/* What a line of it says without the module traceback. */
+/* The lines of the traceback without the module traceback. */
 static PyObject *
 plain_lines(PyObject *exc, PyObject *why)
 {
@@ -69,8 +69,8 @@ lines_of(PyObject *exc)
                                 frames == NULL ? Py_None : frames, NULL);
 }
 
-/* A module of the application may stand in front of one that traceback imports:
- * a token.py does. */
+/* A module of the application may hide one that traceback imports: token.py for
+ * example. */
 PyObject *
 traceback_format(PyObject *exc)
 {
@@ -95,9 +95,9 @@ void
 traceback_prepare(void)
 {
     ASSERT_GIL();
-    /* A whole exception is formatted, since versions of CPython differ in what
-     * they import when: this one, an AttributeError, has a frame in a small file
-     * of the standard library. */
+    /* Formats a complete exception, since versions of CPython import different
+     * modules at different times. This one, an AttributeError, has a frame in a
+     * small file of the standard library. */
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("linecache");
     CLEANUP(py_clear)
     PyObject *r = module == NULL
@@ -111,7 +111,7 @@ traceback_prepare(void)
     (void)text;
     PyErr_Clear();
 #if PY_VERSION_HEX >= 0x030C0000
-    /* It measures source lines that are not ASCII. */
+    /* traceback measures source lines that are not ASCII with it. */
     CLEANUP(py_clear) PyObject *data = PyImport_ImportModule("unicodedata");
     PyErr_Clear();
 #endif

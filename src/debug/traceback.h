@@ -1,11 +1,12 @@
 /*
  * traceback.h - an exception as text
  *
- * What:      the traceback as python3 prints it, by the module traceback; without
- *            source lines where that module cannot be imported.
+ * What:      the traceback as python3 prints it, from the module traceback; if
+ *            that module cannot be imported, one without source lines.
  * Owner:     the caller owns what is returned.
+ * Lifetime:  nothing is kept.
  * Threads:   any.                                                    GIL: held.
- * Errors:    CPython's convention.
+ * Errors:    CPython's convention: NULL with an exception.
  * Blocks:    file system (source lines, imports).
  */
 #ifndef DEBUG_TRACEBACK_H
@@ -13,12 +14,12 @@
 
 #include "python/python.h"
 
-/* Imports what a traceback needs, so that no request has to. Costs milliseconds
- * where the application has not imported it. Leaves no exception. */
+/* Imports what a traceback needs, so that no request has to. That takes a few
+ * milliseconds if the application has not imported it. Leaves no exception. */
 void traceback_prepare(void);
 
-/* The traceback as python3 prints it, causes included, in UTF-8. New reference;
- * NULL with an exception. */
+/* The traceback including causes, as bytes in UTF-8. A new reference, or NULL
+ * with an exception. */
 PyObject *traceback_format(PyObject *exc);
 
 #endif

@@ -1,10 +1,7 @@
-/*
- * main.c - which mode, which exit code
- *
- * Decides once how this process was started (web server's CGI, spawner's
- * FastCGI socket, or on its own), and runs the one or the other. The only file
- * that ends the process, besides those of proc/.
- */
+/* main.c - the mode and the exit code Finds out how the process was started (as
+ * a web server's CGI script, by a spawner with a FastCGI socket, or on its own)
+ * and runs that mode. Besides this file, only those in process/, reload/,
+ * worker/, master/ and mode/ may end the process. */
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
@@ -23,6 +20,7 @@
 #include "reload/restart.h"
 #include "transport/cgi.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,10 +29,10 @@
 
 extern char **environ;
 
-static struct config config;
+static struct config config; /* written before the first thread starts */
 
-/* Leaves without finalising Python: interp_finish() has saved what there was.
- * LeakSanitizer runs at a return from main() only. */
+/* Ends without finalizing Python: interp_finish() has done what is necessary.
+ * LeakSanitizer runs only when main() returns. */
 static int
 leave(int status)
 {
@@ -47,7 +45,7 @@ leave(int status)
 #endif
 }
 
-/* Started by hand: what is wrong with the words comes first. */
+/* Started by hand: errors in the arguments come first. */
 static int
 usage(char **argv)
 {
@@ -60,7 +58,7 @@ usage(char **argv)
         "  in a cgi-bin:    make '#!/path/to/wsgi-cgi' the first line of APP\n"
         "  under a spawner: a listening socket on descriptor 0\n"
         "  on its own:      wsgi-cgi --bind unix:/run/app.sock APP\n"
-        "See wsgi-cgi --help, and --explain for what was found.\n");
+        "See wsgi-cgi --help; --explain shows what was found.\n");
     return status != 0 ? status : EX_USAGE;
 }
 
@@ -101,6 +99,7 @@ run(const struct start_mode *s, char **argv)
         start_mode_examine(s, &config, &facts);
         doctor = &facts;
     }
+    assert(s->why != NULL); /* start_mode_detect() was called */
     switch (s->mode) {
     case MODE_CGI:
         return cgi_process_run(&config, s, doctor);
@@ -141,7 +140,8 @@ main(int argc, char **argv)
     start.shares_stderr =
         start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO);
     if (start.shares_stderr) {
-        log_to_syslog(true); /* mini_httpd: fd 2 goes where the response goes */
+        log_to_syslog(
+            true); /* mini_httpd: descriptor 2 is that of the response */
     }
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
@@ -150,7 +150,7 @@ main(int argc, char **argv)
         status = run(&start, argv);
     }
     else if (is_cgi) {
-        /* The web server's client must not be left with an empty answer. */
+        /* The client must not get an empty response. */
         struct cgi_io io = {STDIN_FILENO, STDOUT_FILENO};
         cgi_fail(&config, environ, &io);
     }

@@ -12,6 +12,7 @@
 #include "worker/cgi_timeout.h"
 #include "wsgi/handler.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -19,7 +20,8 @@
 
 extern char **environ;
 
-static bool shares_stderr; /* still: where the log is, the response may be */
+/* The log still goes to the pipe of the response. */
+static bool shares_stderr;
 
 static void
 watch_begin(struct request *q)
@@ -30,7 +32,7 @@ watch_begin(struct request *q)
     stack_dump_open();
     if (cgi_timeout_begin(q->config, q) < 0) {
         log_warning("--request-timeout and --slow: out of memory or threads; "
-                    "this request is not watched");
+                    "this request has no time limit");
     }
 }
 
@@ -46,21 +48,21 @@ run_request(void *arg, struct request *q)
     watch_begin(q);
     handler_run(arg, q);
     if (forked_child_is()) {
-        _exit(q->exit_status); /* the request is its parent's */
+        _exit(q->exit_status); /* the request belongs to its parent */
     }
     cgi_timeout_end(q);
 }
 
-/* Where both are one pipe the server waits for the last one to let go of it. */
+/* If both are the same pipe, the server waits until nobody has it open. */
 static void
-let_go_of_stderr(void)
+close_stdout_and_stderr(void)
 {
     CLEANUP(fd_close) int null = fd_open_null();
 
     if (null < 0 || fd_redirect(null, STDOUT_FILENO) < 0 ||
         fd_redirect(null, STDERR_FILENO) < 0) {
-        log_warning("out of descriptors: the client waits for the work after "
-                    "its response");
+        log_warning("out of descriptors: the client has to wait for the work "
+                    "after its response");
     }
 }
 
@@ -68,7 +70,7 @@ static void
 run_after(void *arg, struct request *q)
 {
     if (shares_stderr) {
-        let_go_of_stderr();
+        close_stdout_and_stderr();
     }
     handler_after(arg, q);
     if (forked_child_is()) {
@@ -76,7 +78,7 @@ run_after(void *arg, struct request *q)
     }
 }
 
-/* A child that goes on in the background must not keep the server waiting. */
+/* The server must not wait for a child that continues in the background. */
 static void
 close_io(void *arg)
 {
@@ -86,16 +88,17 @@ close_io(void *arg)
     fd_close(&io->out_fd);
 }
 
-/* Whatever stops us before the application runs, the client gets a page with the
- * id that the log has; the exit code is the cause's. */
+/* If something fails before the application runs, the client gets a page with
+ * the ID that is in the log. Returns the exit code. */
 static int
 fail(const struct config *config, struct cgi_io *io, int status)
 {
+    assert(status != 0);
     cgi_fail(config, environ, io);
     return status;
 }
 
-/* Where the response's place was not taken, fd 1 still is it. */
+/* Descriptors that were not duplicated are still 0 and 1. */
 static int
 fail_with_stdio(const struct config *config, struct cgi_io *io)
 {
@@ -108,7 +111,7 @@ fail_with_stdio(const struct config *config, struct cgi_io *io)
     return fail(config, io, EX_OSERR);
 }
 
-/* The web server has decided who runs a script, and for how long. */
+/* The web server decides which user runs a script, and for how long. */
 static int
 refuse_options(const struct config *config)
 {
@@ -141,8 +144,8 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
         return fail_with_stdio(config, &io);
     }
     if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
-        /* /dev/null stands there now and would swallow the response; a write
-         * must fail, so that the exit code tells. */
+        /* Now it is /dev/null, which would accept the response. A write must
+         * fail, so that the exit code shows the loss. */
         fd_close(&io.out_fd);
         io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (io.out_fd < 0) {
@@ -152,7 +155,7 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
     if (doctor != NULL) {
         return cgi_run(config, environ, &io, run_doctor, NULL, doctor);
     }
-    /* httpoxy: libraries take it for the operator's proxy setting. */
+    /* httpoxy: libraries would use the client's header as their proxy. */
     (void)unsetenv("HTTP_PROXY");
     if ((status = refuse_options(config)) != 0 ||
         (status = logs_open(config, false, -1, geteuid())) != 0 ||

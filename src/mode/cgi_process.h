@@ -1,12 +1,15 @@
 /*
- * cgi_process.h - a process that answers the one request of its environment
+ * cgi_process.h - a process that answers one CGI request
  *
- * What:      from the options to the exit code; whatever fails on the way, the
- *            client gets a page.
+ * What:      all from the options to the exit code. If something fails, the
+ *            client gets an error page.
  * Owner:     main().
+ * Lifetime:  the process.
  * Threads:   the main thread.                                    GIL: not held.
- * Errors:    the exit code: the response's, or a sysexits code after a log line.
- * Blocks:    until the request, and the work after it, are done.
+ * Errors:    the exit code: the response's, or a sysexits code after a log
+ *            line.
+ * Blocks:    until the request and the work after it have ended.
+ * Standards: RFC 3875.
  */
 #ifndef MODE_CGI_PROCESS_H
 #define MODE_CGI_PROCESS_H
@@ -16,7 +19,8 @@
 #include "doctor/doctor.h"
 #include "mode/start_mode.h"
 
-/* doctor: --doctor, its page is the response; or NULL. */
+/* doctor: with --doctor, the facts for its page, which is the response; or
+ * NULL. */
 CHECK_RESULT int cgi_process_run(const struct config *config,
                                  const struct start_mode *s,
                                  struct doctor_facts *doctor);

@@ -1,12 +1,14 @@
 /*
  * check.h - --check: does the application load?
  *
- * What:      as the user who would run it, and without serving anything. A process
- *            that is about to take new code asks it that way, too (restart.h).
+ * What:      loads the application as the user that would run it, and serves
+ *            nothing. A process that is about to load new code runs this in a
+ *            child process first (restart.h).
  * Owner:     main().
+ * Lifetime:  the process.
  * Threads:   the main thread.                                    GIL: not held.
  * Errors:    the exit code: a sysexits code after a log line.
- * Blocks:    as the application does.
+ * Blocks:    as long as the application takes to load.
  */
 #ifndef MODE_CHECK_H
 #define MODE_CHECK_H

@@ -31,13 +31,13 @@
 
 extern char **environ;
 
-/* Threads may outlive their caller. */
+/* Static, since threads may still run when their caller returns. */
 static struct sockets sockets;
 static struct fd_passing fd_passing = {-1, -1};
 static struct privs privs;
 
-/* Starts Python and loads the application, where the zygote has not done so. 0,
- * also where it does not load, or a sysexits code. */
+/* Starts Python and loads the application, unless the zygote has done so.
+ * Returns 0, even if it does not load, or a sysexits code. */
 static int
 start_application(const struct worker_setup *setup, bool *ret_loaded)
 {
@@ -54,9 +54,9 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
     stack_dump_open();
     *ret_loaded = setup->preload == PRELOAD_LOADED;
     if (is_first) {
-        /* An application that cannot be loaded answers 500 until its file is
-         * mended: exiting here would make a spawner's loop of it. But where
-         * others serve the old code, their answers are better. */
+        /* An application that does not load answers with 500 until its file is
+         * fixed: if we exited, a spawner would start us again and again. But if
+         * others serve the old code, their responses are better. */
         int64_t start = clock_ms();
         *ret_loaded = loader_load() == 0;
         if (*ret_loaded) {
@@ -67,7 +67,7 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
         wsgi_python_warm_up();
         reload_pipe_tell(setup->imports_fd);
         if (!*ret_loaded && master_has_ready_workers(setup->board)) {
-            /* A thread it has started may never end. */
+            /* The application may have started a thread that never ends. */
             finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS,
                                    EX_SOFTWARE, NULL, NULL);
             interp_finish_without_threads();
@@ -81,8 +81,7 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
     return 0;
 }
 
-/* Everything between the sockets and the first request, in the one process or in
- * a worker. */
+/* All that comes after the sockets, in the one process or in a worker. */
 static int
 serve(const struct worker_setup *setup)
 {
@@ -110,7 +109,7 @@ static int
 run_processes(struct worker_setup *setup)
 {
     if (setup->config->processes > 0) {
-        /* Returns in every worker, and in the master at the end. */
+        /* This returns in every worker, and in the master at the end. */
         int status = master_run(setup);
         return status != MASTER_IS_WORKER ? status : serve(setup);
     }
@@ -118,7 +117,7 @@ run_processes(struct worker_setup *setup)
     return serve(setup);
 }
 
-/* What a user without rights could not: all sockets, and the pid file. */
+/* Opens what may need root: all sockets and the pid file. */
 static int
 open_all(const struct start_mode *s, const struct restart_fds *inherited,
          struct worker_setup *setup)
@@ -148,7 +147,7 @@ open_all(const struct start_mode *s, const struct restart_fds *inherited,
     return status;
 }
 
-/* Everything until the sockets are open and Python may start. */
+/* All that comes before Python: logs, sockets, --user. */
 static int
 set_up(const struct start_mode *s, struct worker_setup *setup)
 {
@@ -167,7 +166,7 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }
-    /* A child of the application is not the one they were meant for. */
+    /* They are not for the child processes of the application. */
     (void)unsetenv("LISTEN_FDS");
     (void)unsetenv("LISTEN_PID");
     (void)unsetenv("LISTEN_FDNAMES");
@@ -181,15 +180,16 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     if ((status = fcgi_os_start()) < 0) {
         log_error("%s", status == -ENOMEM
                             ? "out of memory"
-                            : "this libfcgi does not use wsgi-cgi's I/O layer; "
-                              "build with FCGI=static");
+                            : "this libfcgi does not use wsgi-cgi's I/O "
+                              "functions: build with FCGI=static");
         return status == -ENOMEM ? EX_OSERR : EX_SOFTWARE;
     }
     if (privs.wanted && !privs.already) {
         logs_give(privs.uid, privs.gid);
     }
     status = privs_drop(&privs);
-    /* As the user that will run it: what he cannot read is told now. */
+    /* As the user that will run it, to find out now what that user cannot
+     * read. */
     return status != 0 ? status : startup_prepare(setup->config, false);
 }
 
@@ -210,7 +210,8 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
         return status;
     }
     log_set_id(request_running_id);
-    /* Before the first socket: from then on a TERM must not just kill us. */
+    /* Before the first socket: from then on SIGTERM must not kill the
+     * process. */
     if (restart_remember(argv, environ) < 0 ||
         signals_open(config->processes > 0) < 0) {
         log_error("out of memory or descriptors");

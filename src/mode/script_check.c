@@ -4,6 +4,7 @@
 #include "os/log.h"
 #include "os/path_access.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,11 +17,11 @@ enum { WHY_MAX = 2 * PATH_MAX + 256 };
 
 static const char our_name[] = "wsgi-cgi";
 
-/* The #! line: as it stands, and its words without a CR at the end. */
+/* The #! line, and its words without a CR at the end. */
 struct script {
     const char *path;
     char line[PATH_MAX];
-    size_t length; /* of the line, with a CR */
+    size_t length; /* of the line, including a CR */
     enum shebang_before before;
     bool has_cr;
     char program[PATH_MAX];
@@ -33,7 +34,7 @@ warn(const struct script *s, const char *why)
     log_warning("%s cannot be run as a CGI script: %s", s->path, why);
 }
 
-/* -- the line -------------------------------------------------------------------- */
+/* -- the line -------------------------------------------------------------- */
 
 static const char *
 base_name(const char *path)
@@ -56,7 +57,7 @@ is_this_program(const char *path)
            st.st_dev == self.st_dev && st.st_ino == self.st_ino;
 }
 
-/* Also wsgi-cgi3.11, any other name of ours, and behind env(1). */
+/* Also with other names, such as wsgi-cgi3.11, and after env(1). */
 static bool
 is_ours(const struct script *s)
 {
@@ -76,6 +77,7 @@ read_script(struct script *s, const char *path)
         return false;
     }
     s->length = strlen(s->line);
+    assert(s->length > 0); /* at least "#!" */
     s->has_cr = s->line[s->length - 1] == '\r';
     s->line[s->length - s->has_cr] = '\0';
     shebang_divide(s->line, &program, &n, &s->rest);
@@ -89,34 +91,33 @@ check_line(const struct script *s)
     char why[WHY_MAX];
 
     if (s->before == SHEBANG_AFTER_MARK) {
-        warn(s, "a byte order mark (BOM) stands in front of its #! line, which "
-                "the kernel does not see then");
+        warn(s, "a byte order mark (BOM) comes before its #! line, so that the "
+                "kernel does not see that line");
     }
     if (s->before == SHEBANG_AFTER_BLANKS) {
-        warn(s, "#! are not its first two bytes");
+        warn(s, "its first two bytes are not #!");
     }
     if (s->has_cr && (*s->rest == '\0' || is_env(s))) {
-        warn(s,
-             "its #! line ends in CR LF, as in files of Windows, and the "
-             "kernel takes the CR for the last letter of the program's name");
+        warn(s, "its #! line ends in CR LF, as in files from Windows, and the "
+                "kernel regards the CR as a part of the program's name");
     }
     else if (s->has_cr) {
-        log_warning("%s: its #! line ends in CR LF, as in files of Windows; "
-                    "without an option in it the kernel would not find the "
+        log_warning("%s: its #! line ends in CR LF, as in files from Windows; "
+                    "without an option in it, the kernel would not find the "
                     "program",
                     s->path);
     }
     if (s->length > SHEBANG_KERNEL) {
         (void)snprintf(why, sizeof why,
                        "its #! line has %zu bytes, of which the kernel reads "
-                       "%d: it is cut behind \"%.*s\"",
+                       "%d: it is cut after \"%.*s\"",
                        s->length, SHEBANG_KERNEL, 20,
                        s->line + SHEBANG_KERNEL - 20);
         warn(s, why);
     }
 }
 
-/* -- the files ------------------------------------------------------------------- */
+/* -- the files ------------------------------------------------------------- */
 
 static void
 check_program(const struct script *s)
@@ -125,14 +126,15 @@ check_program(const struct script *s)
 
     if (is_env(s)) {
         if (s->rest[0] != '-' && strpbrk(s->rest, " \t") != NULL) {
-            warn(s, "env takes all the words behind it for one; write env -S");
+            warn(s, "env regards all words after it as one: write env -S");
         }
         return;
     }
     if (s->program[0] != '/') {
-        (void)snprintf(why, sizeof why,
-                       "its #! line names \"%.*s\", which is no absolute path",
-                       PATH_MAX, s->program);
+        (void)snprintf(
+            why, sizeof why,
+            "its #! line names \"%.*s\", which is not an absolute path",
+            PATH_MAX, s->program);
         warn(s, why);
     }
     else if (path_access(s->program, X_OK, NULL, reason, sizeof reason) < 0) {
@@ -150,7 +152,7 @@ check_file(const struct script *s)
     struct stat st;
 
     if (stat(s->path, &st) == 0 && (st.st_mode & 0111) == 0) {
-        warn(s, "nobody may execute it; chmod +x");
+        warn(s, "it is not executable: chmod +x");
     }
     else if (path_access(s->path, X_OK, NULL, why, sizeof why) < 0) {
         warn(s, why);

@@ -3,6 +3,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -52,13 +53,14 @@ adopt(struct sockets *s, int fd)
     return e;
 }
 
-/* After a restart the sockets are here already. */
+/* After a restart, the sockets are already open. */
 static int
 open_inherited(struct sockets *s, const struct config *config,
                const struct restart_fds *from)
 {
     int e = 0;
 
+    assert(s->n + from->nlisteners <= RESTART_LISTENERS_MAX);
     for (size_t i = 0; e == 0 && i < from->nlisteners; i++) {
         const char *address = i < config->bind.n ? config->bind.v[i] : NULL;
         e = listener_inherit(&s->v[s->n], from->listeners[i], address,
@@ -97,8 +99,8 @@ sockets_open(struct sockets *s, const struct config *config,
     }
     if (e == 0 && start->inherited == 0) {
         if (!start->fd0_listens) {
-            log_error("--mode=fastcgi needs a listening socket: on descriptor "
-                      "0, by LISTEN_FDS, or by --bind");
+            log_error("--mode=fastcgi needs a listening socket: as descriptor "
+                      "0, from LISTEN_FDS, or from --bind");
             return EX_USAGE;
         }
         e = adopt(s, STDIN_FILENO);

@@ -1,11 +1,13 @@
 /*
- * sockets.h - all that a FastCGI process listens on, and who may connect
+ * sockets.h - the sockets of a FastCGI process, and who may connect
  *
- * What:      from --bind, LISTEN_FDS or descriptor 0, or from the run of the
- *            program before this one; --allow.
+ * What:      the listening sockets, from --bind, LISTEN_FDS or descriptor 0, or
+ *            from before a restart; and --allow.
  * Owner:     fcgi_process.c; its workers borrow them.
- * Threads:   at start and end only.                              GIL: not used.
- * Errors:    a sysexits code after a log line.     Blocks: on the file system.
+ * Lifetime:  the process. Nothing is written after the start.
+ * Threads:   only at the start and at the end.                   GIL: not used.
+ * Errors:    a sysexits code after a log line.
+ * Blocks:    file system.
  */
 #ifndef MODE_SOCKETS_H
 #define MODE_SOCKETS_H
@@ -25,15 +27,15 @@ struct sockets {
     struct acl allow;
 };
 
-/* s starts as zeroes; after a failure it holds what was open by then. */
+/* *s must be zero. After a failure it has the sockets opened so far. */
 CHECK_RESULT int sockets_open(struct sockets *s, const struct config *config,
                               const struct start_mode *start,
                               const struct restart_fds *inherited);
 
-/* Closes, and removes what was made. */
+/* Closes the sockets and removes their files. */
 void sockets_close(struct sockets *s);
 
-/* Frees what is only memory. */
+/* Frees --allow. */
 void sockets_fini(struct sockets *s);
 
 #endif

@@ -7,6 +7,7 @@
 #include "python/interp.h"
 #include "reload/restart.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* systemd's protocol: the descriptors are ours only if the pid says so. */
+/* sd_listen_fds(3): the descriptors are for us only if the pid is ours. */
 static int
 inherited_listeners(void)
 {
@@ -40,16 +41,16 @@ start_mode_detect(struct start_mode *s, const struct config *config)
     s->mode = MODE_FASTCGI;
     if (config->mode != MODE_AUTO) {
         s->mode = config->mode;
-        s->why = "--mode says so";
+        s->why = "--mode sets it";
     }
     else if (restart_is_one()) {
-        s->why = "the program executed itself again with its sockets";
+        s->why = "the program has restarted itself with its sockets";
     }
     else if (config->bind.n > 0) {
         s->why = "--bind names a socket to listen on";
     }
     else if (s->inherited > 0) {
-        s->why = "LISTEN_FDS and LISTEN_PID hand over listening sockets";
+        s->why = "LISTEN_FDS and LISTEN_PID pass listening sockets";
     }
     else if (s->fd0_listens) {
         s->why = "descriptor 0 is a listening socket";
@@ -103,10 +104,11 @@ kind_of_fd(int fd, char *to, size_t size)
 static const char *const mode_names[] = {
     [MODE_AUTO] = "none", [MODE_CGI] = "cgi", [MODE_FASTCGI] = "fastcgi"};
 
-/* What it was at the start: closed ones have been filled. */
+/* What it was at the start; closed ones have been opened since. */
 static const char *
 kind_at_start(const struct start_mode *s, int fd, char *to, size_t size)
 {
+    assert(fd >= 0 && fd <= 2);
     return s->was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
 }
 
@@ -153,8 +155,8 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
     return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
 }
 
-/* Python is only asked whether it could start: the page is also for finding out
- * why it cannot. */
+/* Only checks whether Python could start: the page also helps to find out why
+ * it does not. */
 void
 start_mode_examine(const struct start_mode *s, struct config *config,
                    struct doctor_facts *ret)
@@ -187,7 +189,7 @@ start_mode_examine(const struct start_mode *s, struct config *config,
     ret->python = interp_version();
     ret->executable = python;
     ret->python_said = said;
-    /* There is no Python to be interrupted, or to be shared. */
+    /* They need Python, which does not start. */
     config->request_timeout_ms = config->slow_ms = 0;
     config->preload = false;
     if (s->mode == MODE_FASTCGI) {

@@ -1,11 +1,14 @@
 /*
- * start_mode.h - how the process was started, and so what it is to be
+ * start_mode.h - how the process was started, and so its mode
  *
- * What:      a web server's CGI script, a spawner's FastCGI program, or one on its
- *            own; --explain prints it, --doctor shows it.
+ * What:      finds out whether it is a web server's CGI script, a spawner's
+ *            FastCGI program, or one on its own. --explain prints it, --doctor
+ *            shows it.
  * Owner:     main().
- * Threads:   at start only.                                      GIL: not used.
- * Errors:    see each.                                     Blocks: never.
+ * Lifetime:  the process. Nothing is written after the start.
+ * Threads:   only at the start.                                  GIL: not used.
+ * Errors:    a mode that is not found is MODE_AUTO.
+ * Blocks:    never.
  */
 #ifndef MODE_START_MODE_H
 #define MODE_START_MODE_H
@@ -17,31 +20,31 @@
 #include <stdbool.h>
 
 struct start_mode {
-    /* Of main(), before anything is changed: */
-    unsigned was_closed; /* bit n: descriptor n was, and has been filled */
+    /* Set by main(), before it changes anything: */
+    unsigned was_closed; /* bit n: descriptor n was closed; now it is open */
     bool request_in_env;
-    bool shares_stderr; /* CGI: it is the pipe that the response goes to */
-    /* Of start_mode_detect(): */
-    enum config_mode mode; /* MODE_AUTO: could not be told */
-    const char *why;       /* we think so */
+    bool shares_stderr; /* CGI: descriptor 2 is the pipe of the response */
+    /* Set by start_mode_detect(): */
+    enum config_mode mode; /* MODE_AUTO: not found */
+    const char *why;       /* the reason for mode */
     bool fd0_listens;
-    int inherited; /* LISTEN_FDS that are ours, from START_MODE_INHERITED on */
+    int inherited; /* how many LISTEN_FDS, from START_MODE_INHERITED on */
 };
 
 enum { START_MODE_INHERITED = 3 };
 
-/* Decides the mode, for once and all. */
+/* Finds the mode. */
 void start_mode_detect(struct start_mode *s, const struct config *config);
 
-/* Warns of a word that stands behind APP, where nothing is looked at. */
+/* Warns of a word after APP, which is ignored. */
 void start_mode_warn_ignored(const struct config *config);
 
-/* --explain, to standard output: EX_OK, or EX_USAGE where there is no mode. */
+/* Prints --explain. EX_OK, or EX_USAGE if no mode was found. */
 CHECK_RESULT int start_mode_explain(const struct start_mode *s,
                                     const struct config *config);
 
-/* --doctor: what its page says of the process. Takes from the configuration what
- * needs a Python. */
+/* Collects for --doctor what its page shows of the process. Turns the options
+ * off that need Python. */
 void start_mode_examine(const struct start_mode *s, struct config *config,
                         struct doctor_facts *ret);
 

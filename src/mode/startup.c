@@ -9,6 +9,7 @@
 #include "python/interp.h"
 #include "wsgi/wsgi_python.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
@@ -22,6 +23,7 @@ startup_take_stdio(int *ret_in, int *ret_out)
     CLEANUP(fd_close) int null = -1;
     int e = 0;
 
+    assert((ret_in == NULL) == (ret_out == NULL));
     if (ret_in != NULL) {
         *ret_in = fd_dup_high(STDIN_FILENO);
         *ret_out = fd_dup_high(STDOUT_FILENO);
@@ -43,11 +45,11 @@ startup_take_stdio(int *ret_in, int *ret_out)
 static int
 cannot_enter(const char *dir, const char *why)
 {
-    log_error("cannot change to folder %s: %s", dir, why);
+    log_error("cannot change to directory %s: %s", dir, why);
     return EX_NOINPUT;
 }
 
-/* --chdir: root does not let others choose where relative paths lead. */
+/* --chdir: other users must not choose where relative paths lead for root. */
 static int
 enter_folder(const char *dir)
 {
@@ -56,7 +58,7 @@ enter_folder(const char *dir)
     return e < 0 ? cannot_enter(dir, safe_path_strerror(e)) : 0;
 }
 
-/* RFC 3875, 7.2: a script's working folder is its own. */
+/* RFC 3875, 7.2: the working directory of a script is its own directory. */
 static int
 enter_script_folder(const struct config *config)
 {
@@ -70,7 +72,7 @@ enter_script_folder(const struct config *config)
         return 0;
     }
     memcpy(path, script, strlen(script) + 1);
-    /* Whoever could make a link of it could as well write the script. */
+    /* A user who could replace it by a link could also replace the script. */
     return chdir(dirname(path)) == 0 ? 0 : cannot_enter(path, strerror(errno));
 }
 

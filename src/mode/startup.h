@@ -1,12 +1,13 @@
 /*
- * startup.h - what comes before the first request, in every mode
+ * startup.h - what all modes do before the first request
  *
- * What:      the descriptors that the protocol is on taken away from 0 and 1; what
- *            of the configuration can be found wrong without Python; Python.
+ * What:      moves the descriptors of the protocol away from 0 and 1, checks
+ *            the configuration as far as that is possible without Python,
+ *            starts Python.
  * Owner:     the process.
- * Threads:   at start only.                          GIL: not held.
- * Errors:    a sysexits code after a log line, if nothing else is said.
- * Blocks:    on the file system; startup_start_python() as Python does.
+ * Threads:   only at the start.                                  GIL: not held.
+ * Errors:    a sysexits code after a log line, except startup_take_stdio().
+ * Blocks:    file system; startup_start_python() as long as Python takes.
  */
 #ifndef MODE_STARTUP_H
 #define MODE_STARTUP_H
@@ -16,19 +17,20 @@
 
 #include <stdbool.h>
 
-/* Standard output belongs to the protocol: whatever prints there, in Python, in C
- * or in a child, must not reach the web server. ret_in, ret_out: what 0 and 1 were;
- * or both NULL. 0 or -errno, no log line. */
+/* Moves standard input and output away and puts /dev/null and standard error in
+ * their place: output of Python, C libraries and child processes must not reach
+ * the web server. ret_in, ret_out: the new descriptors, or both NULL to close
+ * them. Returns 0 or -errno, without a log line. */
 CHECK_RESULT int startup_take_stdio(int *ret_in, int *ret_out);
 
-/* Looks for the application and for Python, and enters the folder to work in. */
+/* Checks the application and Python, and changes to the working directory. */
 CHECK_RESULT int startup_prepare(const struct config *config, bool is_cgi);
 
-/* In the process that serves, where Python runs: --request-timeout can end
- * requests. */
+/* Call this in the process that serves, when Python runs: from now on
+ * --request-timeout can interrupt requests. */
 CHECK_RESULT int startup_open_watch(const struct config *config);
 
-/* Starts Python, and startup_open_watch(). */
+/* Starts Python, and calls startup_open_watch(). */
 CHECK_RESULT int startup_start_python(const struct config *config);
 
 #endif

@@ -313,17 +313,17 @@ def test_shebang_of_the_longest_line(world):
 
 # The first line, what --check says of it, and whether the kernel runs it all the same.
 FAULTS = {
-    'CR LF': ('#!{program}\r\n', 'its #! line ends in CR LF, as in files of Windows, and the kernel takes the CR', False),
-    'CR LF behind an option': ('#!{program} --set A.b=1\r\n', ': its #! line ends in CR LF, as in files of Windows; ', True),
+    'CR LF': ('#!{program}\r\n', 'its #! line ends in CR LF, as in files from Windows, and the kernel regards the CR', False),
+    'CR LF behind an option': ('#!{program} --set A.b=1\r\n', ': its #! line ends in CR LF, as in files from Windows; ', True),
     'CR LF and env': ('#!/usr/bin/env wsgi-cgi\r\n', 'its #! line ends in CR LF', False),
-    'byte order mark': ('\ufeff#!{program}\n', 'a byte order mark (BOM) stands in front of its #! line', False),
-    'blank': (' #!{program}\n', '#! are not its first two bytes', False),
-    'empty line': ('\n#!{program}\n', '#! are not its first two bytes', False),
-    'too long': ('#!{program} --set A.b={fill}\n', 'bytes, of which the kernel reads 255: it is cut behind "xxx', False),
-    'too long a path': ('#!/{fill}/wsgi-cgi\n', 'bytes, of which the kernel reads 255: it is cut behind "xxx', False),
+    'byte order mark': ('\ufeff#!{program}\n', 'a byte order mark (BOM) comes before its #! line', False),
+    'blank': (' #!{program}\n', 'its first two bytes are not #!', False),
+    'empty line': ('\n#!{program}\n', 'its first two bytes are not #!', False),
+    'too long': ('#!{program} --set A.b={fill}\n', 'bytes, of which the kernel reads 255: it is cut after "xxx', False),
+    'too long a path': ('#!/{fill}/wsgi-cgi\n', 'bytes, of which the kernel reads 255: it is cut after "xxx', False),
     'no such program': ('#!/no/such/wsgi-cgi\n', 'its #! line names /no/such/wsgi-cgi: /no does not exist', False),
-    'no path': ('#!wsgi-cgi\n', 'its #! line names "wsgi-cgi", which is no absolute path', False),
-    'env with options': ('#!/usr/bin/env wsgi-cgi --threads 2\n', 'env takes all the words behind it for one', False),
+    'no path': ('#!wsgi-cgi\n', 'its #! line names "wsgi-cgi", which is not an absolute path', False),
+    'env with options': ('#!/usr/bin/env wsgi-cgi --threads 2\n', 'env regards all words after it as one', False),
 }
 
 
@@ -352,11 +352,11 @@ def test_check_of_permissions(world):
     """A script without the x bit; and one that only others may execute."""
     path = script(world, BINARY, HELLO)
     path.chmod(0o644)
-    assert f'{path} cannot be run as a CGI script: nobody may execute it; chmod +x' in world.run('--check', path).stderr
+    assert f'{path} cannot be run as a CGI script: it is not executable: chmod +x' in world.run('--check', path).stderr
     (world.tmp_path / 'gateway').symlink_to(BINARY)
     path = script(world, world.tmp_path / 'gateway', HELLO, 'other')
     path.chmod(0o644)
-    assert 'nobody may execute it' in world.run('--check', path).stderr, 'the program by another name'
+    assert 'it is not executable' in world.run('--check', path).stderr, 'the program by another name'
     if os.getuid() != 0:
         path.chmod(0o655)
         assert 'may not execute' in world.run('--check', path).stderr

@@ -1,6 +1,6 @@
 # page-css.sed: a style sheet, smaller, as the lines of a C string
 #
-# Each line ends where a space would not matter: after { } ; or a comma.
+# The lines are joined without a space.
 s/^ *//
 /^\/\*/d
 /^$/d

@@ -53,7 +53,7 @@ run_request(void *arg, struct request *q)
     cgi_timeout_end(q);
 }
 
-/* If both are the same pipe, the server waits until nobody has it open. */
+/* If both are the same pipe, the server waits until both are closed. */
 static void
 close_stdout_and_stderr(void)
 {

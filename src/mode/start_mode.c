@@ -117,6 +117,7 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
 {
     char python[PATH_MAX], other[64];
 
+    assert(s->why != NULL && s->mode < ARRAY_SIZE(mode_names));
     if (s->request_in_env && !s->fd0_listens) {
         (void)printf("Status: 200 OK\r\n"
                      "Content-Type: text/plain; charset=utf-8\r\n\r\n");
@@ -165,6 +166,7 @@ start_mode_examine(const struct start_mode *s, struct config *config,
     struct buf reasons;
     char other[64];
 
+    assert(s->why != NULL && s->mode != MODE_AUTO);
     ret->mode = mode_names[s->mode];
     ret->why = s->why;
     for (int fd = 0; fd <= 2; fd++) {

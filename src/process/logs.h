@@ -35,8 +35,8 @@ CHECK_RESULT int logs_open(const struct config *config, bool restarted,
 void logs_give(uid_t uid, gid_t gid);
 
 /* Makes the log file descriptor 2; true if there is a log file. Call it when
- * the start has succeeded: until then, errors go to whoever started the
- * program. */
+ * the start has succeeded: until then, errors go to the process that started
+ * the program. */
 bool logs_take_stderr(void);
 
 /* Opens the files again: at SIGHUP, in every process. */

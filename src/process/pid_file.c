@@ -89,6 +89,7 @@ process_age_ms(pid_t pid)
     char name[64], text[1024], *rest, *word = NULL;
     uint64_t ticks;
 
+    assert(pid > 0);
     (void)snprintf(name, sizeof name, "/proc/%ld/stat", (long)pid);
     fd = open(name, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);

@@ -28,7 +28,7 @@
 struct privs {
     bool wanted;               /* --user or --group is given */
     bool already;              /* the process has that user and group already */
-    const char *who;           /* the word of the command line, for the log */
+    const char *who;           /* as on the command line, for the log */
     struct user_entry account; /* of --user */
     uid_t uid;
     gid_t gid;

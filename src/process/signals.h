@@ -63,9 +63,9 @@ const struct python_signals *signals_own(void);
 /* The signals so far. */
 struct signals signals_get(void);
 
-/* Waits until a signal has arrived, one of two other descriptors (-1 = none)
- * is readable, or timeout_ms have passed. True: a signal, or the first
- * descriptor. Without signals_open(), as with --check, signals do not end it. */
+/* Waits until a signal has arrived, one of two other descriptors (-1 = none) is
+ * readable, or timeout_ms have passed. True: a signal, or the first descriptor.
+ * Without signals_open(), as with --check, signals do not end it. */
 bool signals_wait(int timeout_ms, int fd, int second_fd);
 
 /* Makes signals_wait() return. */

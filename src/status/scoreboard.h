@@ -54,7 +54,8 @@ struct score_thread {
 };
 
 /* A worker process. The process that starts workers, which is the master or the
- * one process itself, sets and clears the slot; nobody else writes then. */
+ * one process itself, sets and clears the slot, when no other process writes
+ * it. */
 struct score_worker {
     /* The worker, while it has the slot: its main thread READY or BROKEN, a
      * request thread READY instead of BROKEN, its control thread RECYCLE and

@@ -152,7 +152,7 @@ summary_of(const struct app *a, PyObject *exc)
 {
     assert(exc != NULL && !PyErr_Occurred());
     const char *what = PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)
-                           ? "ended itself while it was loaded"
+                           ? "exited while it was loaded"
                            : "could not be loaded";
     CLEANUP(py_clear) PyObject *text = PyObject_Str(exc);
     if (text == NULL) {
@@ -194,7 +194,7 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
         CLEANUP(py_clear) PyObject *traceback = traceback_text(exc);
         Py_XSETREF(a->text,
                    PyUnicode_FromFormat(
-                       "%V\n(not tried again yet; this is what happened:)\n%V",
+                       "%V\n(not tried again yet; the failure was:)\n%V",
                        summary, "out of memory", traceback, ""));
     }
     PyErr_Clear();
@@ -346,7 +346,7 @@ get_callable(struct app *a, struct file_id stamp)
     unsigned long me = PyThread_get_thread_ident();
     if (a->loader == me) {
         return PyErr_Format(load_error_type,
-                            "%s asks for itself while it is loaded",
+                            "%s was requested by the code that loads it",
                             a->spec->display_name);
     }
     if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK) && !wait_for_lock(a)) {

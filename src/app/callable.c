@@ -316,8 +316,7 @@ check_function(const struct signature *s, const char *where, const char *name)
 
     if (s->is_async && !takes_three) {
         PyErr_Format(PyExc_TypeError,
-                     "%s: %s is an async function, and what WSGI calls must "
-                     "not be one",
+                     "%s: %s is an async function, which WSGI cannot call",
                      where, name);
         return -1;
     }
@@ -357,8 +356,8 @@ refuse_class(const struct signature *s, const char *where, const char *name)
         return -1;
     }
     PyErr_Format(PyExc_TypeError,
-                 "%s: %s is a class whose objects are no response, since they "
-                 "cannot be iterated; is one of them the application?",
+                 "%s: %s is a class whose objects cannot be a response, since "
+                 "they are not iterable; is one of them the application?",
                  where, name);
     return -1;
 }
@@ -388,8 +387,8 @@ refuse_object(PyObject *o, const char *where, const char *name)
         CLEANUP(py_clear) PyObject *its = PyModule_GetNameObject(o);
         PyErr_Clear();
         PyErr_Format(PyExc_TypeError,
-                     "%s: %s is a module, not a callable: say which in it, as "
-                     "in %V:NAME",
+                     "%s: %s is a module, not a callable: name the callable in "
+                     "it, as in %V:NAME",
                      where, name, its, name);
     }
     else if (PyCoro_CheckExact(o)) {
@@ -432,8 +431,7 @@ callable_refuse_result(PyObject *result)
 
     if (PyCoro_CheckExact(result)) {
         close_coroutine(result);
-        hint =
-            ": is it an ASGI application? " ADAPTER " makes a WSGI one of it";
+        hint = ": is it an ASGI application? " ADAPTER " adapts it to WSGI";
     }
     else if (PyAsyncGen_CheckExact(result)) {
         hint = ", not an asynchronous one";

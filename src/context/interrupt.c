@@ -91,7 +91,7 @@ interrupt_open(void)
     int r = install();
     if (r < 0) {
         PyErr_Clear();
-        log_error("--request-timeout: its signal cannot be used");
+        log_error("--request-timeout: its signal cannot be installed");
     }
     PyGILState_Release(gil);
     return r;

@@ -52,8 +52,8 @@ warn_about_threads(void)
     const char *text = names == NULL ? NULL : PyUnicode_AsUTF8(names);
 
     if (text != NULL) {
-        log_warning("--preload: threads that the application has started while "
-                    "it was imported do not run in the workers: %s",
+        log_warning("--preload: threads that the application started during "
+                    "import do not run in the workers: %s",
                     text);
     }
     PyErr_Clear();

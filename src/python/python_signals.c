@@ -58,8 +58,8 @@ on_python_signal(UNUSED PyObject *self, PyObject *const *args, Py_ssize_t n)
         }
     }
     return PyErr_Format(PyExc_ValueError,
-                        "this handler takes (signal, frame) of a signal that "
-                        "wsgi-cgi obeys");
+                        "expected (signal, frame) for a signal that wsgi-cgi "
+                        "handles");
 }
 
 static bool

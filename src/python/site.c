@@ -164,8 +164,8 @@ find_packages(char *to, size_t size)
     if (base == NULL) {
         const struct passwd *pw = getpwuid(getuid());
         if (pw == NULL) {
-            log_error("--user-site: HOME is not set, and uid %u has no entry "
-                      "that names one",
+            log_error("--user-site: HOME is not set, and there is no passwd "
+                      "entry for uid %u",
                       (unsigned)getuid());
             return false;
         }
@@ -196,8 +196,8 @@ check_packages(void)
     /* HOME may be another user's, as under sudo or spawn-fcgi -u, and the owner
      * of the folder decides what this process runs. */
     if (st.st_uid != geteuid() && st.st_uid != 0) {
-        log_error("--user-site: %s belongs to uid %u, and this is uid %u: is "
-                  "HOME another user's?",
+        log_error("--user-site: %s belongs to uid %u, but this process runs as "
+                  "uid %u: is HOME another user's?",
                   path, (unsigned)st.st_uid, (unsigned)geteuid());
         return false;
     }
@@ -218,8 +218,8 @@ site_check_user(const struct config *config)
     }
     if (getuid() != geteuid() || getgid() != getegid()) {
         log_error("--user-site: this process has the rights of another user or "
-                  "group (set-user-ID); Python does not take the packages of a "
-                  "user then");
+                  "group (set-user-ID); then Python ignores the packages of a "
+                  "user");
         return EX_CONFIG;
     }
     return check_packages() ? 0 : EX_CONFIG;

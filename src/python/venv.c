@@ -117,8 +117,8 @@ venv_check_base(const char *exe)
         (void)snprintf(prefix, sizeof(prefix), "%.*s", (int)strcspn(home, ":"),
                        home);
         if (!has_encodings(prefix, why, sizeof(why))) {
-            log_error("PYTHONHOME=%s is no home of Python " PYTHON_X_Y
-                      ": %s; unset it (for a virtual environment say --venv)",
+            log_error("PYTHONHOME=%s is not a home of Python " PYTHON_X_Y
+                      ": %s; unset it (for a virtual environment use --venv)",
                       home, why);
             return EX_CONFIG;
         }
@@ -253,8 +253,8 @@ check_cfg(const char *dir, struct cfg *cfg)
         char above[PATH_MAX];
         bool is_bin = join(above, sizeof(above), dir, "../pyvenv.cfg") == 0 &&
                       access(above, F_OK) == 0;
-        log_error("--venv %s is no virtual environment: there is no pyvenv.cfg "
-                  "in it%s",
+        log_error("--venv %s is not a virtual environment: it has no "
+                  "pyvenv.cfg%s",
                   dir, is_bin ? " (the folder above it is one)" : "");
         return EX_CONFIG;
     }
@@ -369,8 +369,8 @@ check_home(const char *dir, const struct cfg *cfg, const char *exe)
         log_error("--venv %s needs the Python in %s: %s", dir, cfg->home, why);
         return EX_CONFIG;
     }
-    log_warning("--venv %s was made by the Python in %s, but this wsgi-cgi has "
-                "that of %s: create it again with %s if imports fail",
+    log_warning("--venv %s was created by the Python in %s, but this wsgi-cgi "
+                "uses %s: create it again with %s if imports fail",
                 dir, cfg->home, exe, exe);
     return 0;
 }
@@ -379,7 +379,7 @@ static int
 check_outside(const char *dir, const struct cfg *cfg)
 {
     if (cfg->is_closed) {
-        log_error("--venv %s is closed to --user-site: its pyvenv.cfg has no "
+        log_error("--venv %s does not allow --user-site: its pyvenv.cfg has no "
                   "include-system-site-packages = true",
                   dir);
         return EX_CONFIG;

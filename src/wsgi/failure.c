@@ -130,7 +130,7 @@ static void
 answer_timeout(struct request_guard *g, PyObject *exc)
 {
     if (!request_timeout_matches(exc)) {
-        log_exception(g, exc, "the application, when it was to end,");
+        log_exception(g, exc, "the application, when it was interrupted,");
     }
     if (request_guard_enter(g, name) == 0) {
         request_log(g->q, LOG_LEVEL_ERROR, "ended by --request-timeout");
@@ -181,7 +181,7 @@ failure_gone(struct request_guard *g)
     assert(g->q != NULL);
     const char *how =
         request_is_cancelled(g->q) ? "the application answered too late: cut"
-        : g->gone == -ETIMEDOUT ? "the client took nothing for --write-timeout"
+        : g->gone == -ETIMEDOUT ? "the client read nothing for --write-timeout"
                                 : "the client went away";
 
     if (request_guard_enter(g, name) < 0) {

@@ -83,8 +83,8 @@ check_started(const struct request_guard *g)
         return STEP_CONTINUE;
     }
     PyErr_SetString(PyExc_AssertionError,
-                    "the application gave a body (or none) without a "
-                    "successful call of start_response()");
+                    "start_response() was not called before the body, or its "
+                    "last call failed");
     return STEP_FAILED;
 }
 
@@ -97,7 +97,7 @@ send_block(struct request_guard *g, PyObject *block)
 {
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError,
-                     "the body must be made of bytes, not %.200s",
+                     "the body must consist of bytes, not %.200s",
                      Py_TYPE(block)->tp_name);
         return STEP_FAILED;
     }

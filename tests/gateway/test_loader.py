@@ -43,7 +43,7 @@ def refused(server, *patterns):
     server.expect_log(r'\[\w{12}\] GET /: the application raised LoadError')
     for pattern in patterns:
         server.expect_log(pattern)
-    server.allow_log(r'LoadError|could not be loaded|ended itself while|serving error pages')
+    server.allow_log(r'LoadError|could not be loaded|exited while|serving error pages')
     server.allow_log(r'^\S*(Error|SystemExit|KeyboardInterrupt|BaseException)\b')
     response = server.request()
     assert response.status == 500
@@ -263,7 +263,7 @@ TWO_GIVEN = ', but a WSGI server gives two, environ and start_response'
                             ('partial', 'partial'), ('partial_object', 'partial_object'), ('Asgi()', 'Asgi()')]],
     *[(name, f'{name} is an ASGI 2 application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware('
              f'asgiref.compatibility.guarantee_single_callable({name})) instead') for name in ('asgi2', 'Asgi2')],
-    ('two', 'two is an async function, and what WSGI calls must not be one'),
+    ('two', 'two is an async function, which WSGI cannot call'),
     ('make_async()', 'make_async() is a coroutine: a factory must not be an async function'),
     ('make', f'make takes no arguments{TWO_GIVEN}; a factory is written with its arguments, as make()'),
     ('maker', f'maker takes no arguments{TWO_GIVEN}; a factory is written with its arguments, as maker()'),
@@ -277,9 +277,9 @@ TWO_GIVEN = ', but a WSGI server gives two, environ and start_response'
              'made by Wsgi()'),
     ('New', 'New is a class that cannot be called with two arguments, environ and start_response; an object of it is '
             'made by New(...)'),
-    ('Session', 'Session is a class whose objects are no response, since they cannot be iterated; is one of them the '
+    ('Session', 'Session is a class whose objects cannot be a response, since they are not iterable; is one of them the '
                 'application?'),
-    ('module', 'module is a module, not a callable: say which in it, as in json.decoder:NAME'),
+    ('module', 'module is a module, not a callable: name the callable in it, as in json.decoder:NAME'),
     ('three.__name__', 'three.__name__ is a str, not a callable'),
 ])
 def test_callable_of_another_kind(run, tmp_path, name, sentence):
@@ -303,7 +303,7 @@ def test_callable_found_by_its_usual_name(transport, tmp_path, form):
 
 
 @pytest.mark.parametrize('result, pattern', [
-    ('asgi(1, 2, 3)', r'returned coroutine; .*: is it an ASGI application\? a2wsgi\.ASGIMiddleware makes a WSGI one of it'),
+    ('asgi(1, 2, 3)', r'returned coroutine; .*: is it an ASGI application\? a2wsgi\.ASGIMiddleware adapts it to WSGI'),
     ('asgi_generator(1, 2, 3)', 'returned async_generator; it must return an iterable of bytes, not an asynchronous one'),
     ('make', r'returned function; .*: is it a factory\? Then write MODULE:FACTORY\(\), or --callable FACTORY\(\)'),
 ])
@@ -390,7 +390,7 @@ def test_check(run, tmp_path):
     assert 'app.py", line 1' in finished.stderr
     (tmp_path / 'app.py').write_text('import sys\nsys.exit(3)\n')
     finished = run('--check', 'app.py')
-    assert finished.code == 70 and 'app.py ended itself while it was loaded: SystemExit: 3' in finished.stderr
+    assert finished.code == 70 and 'app.py exited while it was loaded: SystemExit: 3' in finished.stderr
 
 
 def test_python_path(cgi, tmp_path):
@@ -540,7 +540,7 @@ def loads(tmp_path):
 
 
 @pytest.mark.parametrize('failure, pattern', [
-    ('raise SystemExit(3)', 'ended itself while it was loaded: SystemExit: 3'),
+    ('raise SystemExit(3)', 'exited while it was loaded: SystemExit: 3'),
     ('import os, sys\nsys.exit("the end")', 'SystemExit: the end'), ('raise KeyboardInterrupt', 'KeyboardInterrupt'),
     ('import no_such_module', "No module named 'no_such_module'"), ('def f(:', 'SyntaxError'), ('pass', 'has neither'),
     ('raise BaseException("odd")', 'BaseException: odd'),

@@ -162,6 +162,6 @@ def test_half_a_record_is_a_reset(world):
     ''', '--write-timeout', f'{int(300 * SLOW)}ms')
     conn = server.connect()
     conn.half_duplex_send(fcgi.request_bytes(server.params()))
-    server.wait_log('info: .*the client took nothing for --write-timeout')
+    server.wait_log('info: .*the client read nothing for --write-timeout')
     conn.wait_eof()
     assert conn.reset and not conn.not_whole

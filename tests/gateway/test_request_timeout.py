@@ -419,7 +419,7 @@ def test_waiting_for_the_one_that_loads(world, tmp_path):
     server = Transport(world, 'fcgi-unix').serve_scripts('--scripts-in', str(script.parent), '--request-timeout', LIMIT,
                                                          '--threads', '2')
     allow(server)
-    server.allow_log('SystemExit|could not be loaded|ended itself|LoadError|RequestTimeout')
+    server.allow_log('SystemExit|could not be loaded|exited while|LoadError|RequestTimeout')
     exchanges = [server.start(params={'SCRIPT_FILENAME': str(script)}) for _ in range(2)]
     for exchange in exchanges:
         exchange.finish_body()

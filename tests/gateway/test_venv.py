@@ -113,7 +113,7 @@ def test_not_a_folder(run, venv, tmp_path):
 
 def test_no_venv(run, venv, tmp_path):
     (tmp_path / 'plain').mkdir()
-    refused(run, '--venv', 'plain', text='no virtual environment: there is no pyvenv.cfg')
+    refused(run, '--venv', 'plain', text='not a virtual environment: it has no pyvenv.cfg')
     refused(run, '--venv', 'venv/bin', text='the folder above it is one')
 
 
@@ -182,7 +182,7 @@ def test_venv_of_another_build(run, venv, tmp_path, version, with_library):
     edit(venv / 'pyvenv.cfg', '^home = .*$', f'home = {home}/bin')
     finished = run('--check', '--venv', 'venv', 'app.py')
     assert finished.code == 0, finished
-    assert f'warning: --venv {venv} was made by the Python in {home}/bin' in finished.stderr
+    assert f'warning: --venv {venv} was created by the Python in {home}/bin' in finished.stderr
 
 
 def test_same_build_by_another_name(run, venv, tmp_path):
@@ -197,7 +197,7 @@ def test_same_build_by_another_name(run, venv, tmp_path):
 def test_pythonhome(run, venv, tmp_path):
     """A wrong one is refused, a right one is worth a warning."""
     for wrong in (tmp_path, tmp_path / 'nowhere', venv):
-        refused(run, text=f'PYTHONHOME={wrong} is no home of Python', env={'PYTHONHOME': str(wrong)})
+        refused(run, text=f'PYTHONHOME={wrong} is not a home of Python', env={'PYTHONHOME': str(wrong)})
     prefix = ask_python('import sys; print(sys.base_prefix)')
     finished = run('--check', 'app.py', env={'PYTHONHOME': prefix})
     assert finished.code == 0 and f'warning: PYTHONHOME={prefix} is set' in finished.stderr
@@ -331,7 +331,7 @@ def test_user_site_of_another(run, home, tmp_path):
     if os.getuid() != 0:
         pytest.skip('only root can give a folder away')
     os.chown(home, 12345, 12345)
-    refused(run, '--user-site', env=of_user(home), text=f'{home} belongs to uid 12345, and this is uid 0')
+    refused(run, '--user-site', env=of_user(home), text=f'{home} belongs to uid 12345, but this process runs as uid 0')
 
 
 def test_user_site_with_rights_of_another(run, home, tmp_path):

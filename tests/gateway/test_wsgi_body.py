@@ -23,7 +23,7 @@ def test_wrong_block_first(fcgi_unix, block, shape):
             start_response('200 OK', [('X-A', '1')])
             return {shape.format(block)}
     ''')
-    server.expect_log('TypeError: the body must be made of bytes')
+    server.expect_log('TypeError: the body must consist of bytes')
     server.allow_log('raised TypeError')
     response = server.request()
     assert response.status == 500 and b'X-A' not in response.raw
@@ -38,7 +38,7 @@ def test_wrong_block_later(transport, result):
             return {result}
     ''')
     aborts(server)
-    server.expect_log('TypeError: the body must be made of bytes')
+    server.expect_log('TypeError: the body must consist of bytes')
     server.allow_log('raised TypeError')
     response = server.request()
     assert response.body == b'sent' and not response.complete

@@ -201,7 +201,7 @@ def test_text_files(transport, big_file, make):
             start_response('200 OK', [('X-A', '1')])
             return environ['wsgi.file_wrapper']({make})
     ''', env={'FILE': str(big_file)})
-    server.expect_log('TypeError: the body must be made of bytes, not str')
+    server.expect_log('TypeError: the body must consist of bytes, not str')
     server.allow_log('raised TypeError')
     assert server.request().status == 500
 

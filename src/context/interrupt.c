@@ -16,7 +16,7 @@
 
 /* -- the signal ------------------------------------------------------------ */
 
-/* interrupt_open() writes these in the main thread, before there are others. */
+/* interrupt_open() writes these in the main thread, before requests run. */
 static void (*python_handler)(int); /* what signal.signal() has installed */
 static pid_t main_tid;
 

@@ -2,6 +2,7 @@
 
 #include "os/fd.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -81,17 +82,23 @@ write_file(struct spool *s, const char *p, size_t n)
 int
 spool_write(struct spool *s, const void *bytes, size_t n)
 {
-    if (s->fd < 0 && s->mem.len + n <= SPOOL_MEMORY) {
-        return buf_add(&s->mem, bytes, n);
-    }
+    size_t in_mem = 0;
+
+    assert(s->mem.len <= SPOOL_MEMORY);
     if (s->fd < 0) {
+        size_t room = SPOOL_MEMORY - s->mem.len;
+        in_mem = n < room ? n : room;
+        int e = buf_add(&s->mem, bytes, in_mem);
+        if (e < 0 || in_mem == n) {
+            return e;
+        }
         int fd = open_file();
         if (fd < 0) {
             return fd;
         }
         s->fd = fd;
     }
-    return write_file(s, bytes, n);
+    return write_file(s, (const char *)bytes + in_mem, n - in_mem);
 }
 
 ssize_t

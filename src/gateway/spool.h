@@ -38,6 +38,7 @@ void spool_fini(struct spool *s);
 /* Bytes that spool_read() would give. */
 uint64_t spool_size(const struct spool *s);
 
+/* Adds n bytes. After an error as many of them as found room are there. */
 CHECK_RESULT int spool_write(struct spool *s, const void *bytes, size_t n);
 
 /* Up to size of the oldest bytes; 0 = empty. */

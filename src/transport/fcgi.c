@@ -76,7 +76,6 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
     buf_init(&w->reply, REPLY_MAX);
     buf_init(&w->head, (size_t)limits->head);
     spool_init(&w->body.spool);
-    spool_init(&w->body.data_spool);
     return w;
 }
 
@@ -89,7 +88,6 @@ fcgi_worker_free(struct fcgi_worker **w)
         buf_fini(&(*w)->reply);
         buf_fini(&(*w)->head);
         spool_fini(&(*w)->body.spool);
-        spool_fini(&(*w)->body.data_spool);
         free((*w)->fx);
         free(*w);
         *w = NULL;
@@ -203,7 +201,6 @@ run_request(struct fcgi_worker *w)
     access_log_begin(q);
     int r = add_params(w);
     w->head_used = true;
-    fcgi_body_look(w);
     if (r < 0) {
         response_abort(q);
     }
@@ -211,7 +208,8 @@ run_request(struct fcgi_worker *w)
         request_refuse(q, (enum params_fault)w->c->parser.fault);
     }
     else if (request_prepare(q) == 0) {
-        if (!w->body.stdin_eof && q->content_length < 0 && !q->is_unsized) {
+        fcgi_body_look(w);
+        if (!fcgi_body_is_empty(w) && q->content_length < 0 && !q->is_unsized) {
             q->is_unsized = has_silent_body(q);
         }
         w->run(w->run_arg, q);

@@ -1,8 +1,18 @@
+/*
+ * fcgi_body.c - the body of a FastCGI request
+ *
+ * Two decoders share the work. We find the borders of the records, because what
+ * lies between them decides what may pass: libfcgi gets this request's STDIN and
+ * DATA records as the peer sent them, padding included, and turns them into the
+ * streams that the application reads. It never sees records of other ids,
+ * management records, ABORT_REQUEST and faults, where it loses data or its place.
+ */
 #include "transport/fcgi_worker.h"
 
 #include "base/clock.h"
 #include "transport/fcgi_os.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
 #include <fcgiapp.h>
@@ -88,32 +98,20 @@ fcgi_body_begin(struct fcgi_worker *w)
 {
     struct fcgi_body *b = &w->body;
 
-    b->left = b->pad = 0;
+    assert(!w->has_stream && spool_size(&b->spool) == 0);
+    b->ready = b->left = b->pad = 0;
+    b->drop = false;
     b->taken = 0;
+    b->deadline_ms = 0;
     b->foreign = b->unshared = 0;
     b->type = 0;
     /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
     b->stdin_eof = w->c->parser.role == FCGI_AUTHORIZER;
     b->data_eof = w->c->parser.role != FCGI_FILTER;
     b->peer_eof = b->aborted = false;
-    b->error = b->lost = b->data_lost = 0;
-    w->replaying = true;
+    b->error = b->lost = 0;
+    w->head_given = w->reads_data = false;
     w->head_used = false;
-    w->part = PART_BEGIN;
-}
-
-void
-fcgi_body_end(struct fcgi_worker *w)
-{
-    if (w->has_stream) {
-        FCGX_Free(w->fx, 0);
-        w->fx->ipcFd = -1;
-        w->has_stream = false;
-        fcgi_os_attach(NULL, NULL);
-    }
-    w->head_used = false; /* what comes next may be a head */
-    spool_fini(&w->body.spool);
-    spool_fini(&w->body.data_spool);
 }
 
 bool
@@ -123,7 +121,21 @@ fcgi_body_complete(const struct fcgi_worker *w)
            w->body.pad == 0;
 }
 
-/* -- records behind the head --------------------------------------------------------- */
+bool
+fcgi_body_is_empty(const struct fcgi_worker *w)
+{
+    return w->body.stdin_eof && w->body.taken == 0;
+}
+
+/* -- the borders of the records behind the head ------------------------------------ */
+
+/*
+ * libfcgi decodes the body from the connection's own bytes. scan() finds where
+ * the records end: [parser.pos, parser.pos + ready) are bytes of this request's
+ * STDIN and DATA records, headers and padding included, which libfcgi or the
+ * spool gets as they are. Anything else ends that range and waits until it has
+ * been handed over: only then parser.pos can move past it.
+ */
 
 static int
 set_error(struct fcgi_worker *w, int err)
@@ -134,47 +146,99 @@ set_error(struct fcgi_worker *w, int err)
     return w->body.error;
 }
 
-/* A complete header of our own request is at h. 0 or -errno. */
-static int
-own_record(struct fcgi_worker *w, const uint8_t *h)
+/* Bytes that have arrived and have not been scanned. */
+static size_t
+unscanned(const struct fcgi_worker *w)
+{
+    return w->in.len - w->c->parser.pos - w->body.ready;
+}
+
+/* The first of them. */
+static const uint8_t *
+scan_point(const struct fcgi_worker *w)
+{
+    return (const uint8_t *)w->in.data + w->c->parser.pos + w->body.ready;
+}
+
+/* Moves on by n bytes of the current record. */
+static void
+move_on(struct fcgi_worker *w, size_t n)
+{
+    if (w->body.drop) {
+        assert(w->body.ready == 0);
+        w->c->parser.pos += n;
+    }
+    else {
+        w->body.ready += n;
+    }
+}
+
+/* What has arrived of the current record's content and padding. */
+static void
+rest_of_record(struct fcgi_worker *w)
 {
     struct fcgi_body *b = &w->body;
-    size_t n = fcgi_u16(h + 4);
+    size_t have = unscanned(w);
+    size_t content = b->left < have ? b->left : have;
+    size_t pad = b->pad < have - content ? b->pad : have - content;
 
-    switch (h[1]) {
-    case FCGI_STDIN:
-        if (b->stdin_eof && w->c->parser.role != FCGI_AUTHORIZER) {
-            return -EPROTO;
-        }
-        b->stdin_eof = b->stdin_eof || n == 0;
-        break;
-    case FCGI_DATA:
-        if (!b->stdin_eof || b->data_eof) {
-            return -EPROTO;
-        }
-        b->data_eof = n == 0;
-        break;
-    case FCGI_ABORT_REQUEST:
-        b->aborted = true;
-        return -ECONNABORTED;
-    default:
+    if (content > 0) {
+        b->deadline_ms = 0;
+        b->taken += b->type == FCGI_STDIN ? content : 0;
+    }
+    b->left -= content;
+    b->pad -= pad;
+    move_on(w, content + pad);
+}
+
+/* True where nobody will ever ask for content that comes now. */
+static bool
+is_beyond_length(const struct fcgi_worker *w, uint8_t type)
+{
+    return type == FCGI_STDIN && w->q.content_length >= 0 &&
+           w->body.taken >= (uint64_t)w->q.content_length;
+}
+
+/* The header of a STDIN or DATA record of our own request is at h. 1 = done, 0 =
+ * what comes before it has to be handed over first, or -EPROTO. */
+static int
+stream_record(struct fcgi_worker *w, const uint8_t *h)
+{
+    struct fcgi_body *b = &w->body;
+    bool *eof = h[1] == FCGI_STDIN ? &b->stdin_eof : &b->data_eof;
+    size_t n = fcgi_u16(h + 4);
+    bool beyond = n > 0 && is_beyond_length(w, h[1]);
+    bool out_of_order = *eof || (h[1] == FCGI_DATA && !b->stdin_eof);
+
+    if ((out_of_order || beyond) && b->ready > 0) {
+        return 0;
+    }
+    if (out_of_order) {
         return -EPROTO;
     }
     b->type = h[1];
     b->left = n;
     b->pad = h[6];
-    w->c->parser.pos += FCGI_HEADER;
-    return 0;
+    b->drop = beyond;
+    move_on(w, FCGI_HEADER);
+    if (n == 0) {
+        *eof = true;
+        b->deadline_ms = 0;
+        /* libfcgi forgets this padding when it goes on to DATA. */
+        b->drop = b->pad > 0;
+    }
+    return 1;
 }
 
 /* A record of another id, or of none: its content must be whole to be answered.
  * 1 = done, 0 = more bytes are needed, or -errno. */
 static int
-other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
+other_record(struct fcgi_worker *w, const uint8_t *h)
 {
     size_t whole = FCGI_HEADER + fcgi_u16(h + 4) + (size_t)h[6];
 
-    if (have < whole) {
+    assert(w->body.ready == 0);
+    if (unscanned(w) < whole) {
         return 0;
     }
     w->body.foreign += whole;
@@ -190,74 +254,50 @@ other_record(struct fcgi_worker *w, const uint8_t *h, size_t have)
     return e < 0 ? e : 1;
 }
 
-/* Takes one step through what has arrived. 1 = go on, 0 = more bytes are needed,
- * or -errno. */
+/* The record at the scan point. 1 = go on behind it, 0 = more bytes are needed
+ * or what comes before it has to be handed over, or -errno. */
 static int
 next_record(struct fcgi_worker *w)
 {
-    struct fcgi_parser *g = &w->c->parser;
-    size_t have = w->in.len - g->pos;
-    const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
+    const uint8_t *h = scan_point(w);
+    bool is_own = unscanned(w) >= FCGI_HEADER && h[0] == FCGI_VERSION_1 &&
+                  fcgi_u16(h + 2) == w->c->parser.id;
 
-    if (w->body.pad > 0) {
-        size_t n = w->body.pad < have ? w->body.pad : have;
-        g->pos += n;
-        w->body.pad -= n;
-        return w->body.pad == 0;
+    if (is_own && (h[1] == FCGI_STDIN || h[1] == FCGI_DATA)) {
+        return stream_record(w, h);
     }
-    if (have == 0) {
+    if (w->body.ready > 0) {
         return 0;
     }
     if (h[0] != FCGI_VERSION_1) {
         return -EPROTO;
     }
-    if (have < FCGI_HEADER) {
+    if (unscanned(w) < FCGI_HEADER) {
         return 0;
     }
-    if (fcgi_u16(h + 2) != g->id) {
-        return other_record(w, h, have);
+    if (!is_own) {
+        return other_record(w, h);
     }
-    int e = own_record(w, h);
-    return e < 0 ? e : 1;
+    w->body.aborted = h[1] == FCGI_ABORT_REQUEST;
+    return w->body.aborted ? -ECONNABORTED : -EPROTO;
 }
 
-static bool
-is_at_end(const struct fcgi_body *b, uint8_t type)
-{
-    return type == FCGI_STDIN ? b->stdin_eof : b->data_eof;
-}
-
-/* Content of one stream that has arrived: *ret_p and how much; 0 with *ret_end
- * set at the stream's end, 0 without where more bytes are needed; or -errno. */
-static ssize_t
-next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
-             bool *ret_end)
+/* Scans what has arrived. Where ready is 0 afterwards, more bytes are needed, or
+ * the body is complete. 0 or -errno. */
+static int
+scan(struct fcgi_worker *w)
 {
     struct fcgi_body *b = &w->body;
-    struct fcgi_parser *g = &w->c->parser;
 
-    *ret_end = false;
-    for (;;) {
-        size_t have = w->in.len - g->pos;
-        size_t n = b->left < have ? b->left : have;
-        if (b->left > 0) {
-            if (b->type != type && is_at_end(b, type)) {
-                *ret_end = true; /* DATA has begun: that is for who wants it */
+    while (unscanned(w) > 0) {
+        if (b->left > 0 || b->pad > 0) {
+            if (b->drop && b->ready > 0) {
                 return 0;
             }
-            if (n == 0) {
-                return 0;
-            }
-            if (b->type == type) {
-                *ret_p = w->in.data + g->pos;
-                return (ssize_t)n;
-            }
-            g->pos += n; /* another stream's, which nobody wants */
-            b->left -= n;
+            rest_of_record(w);
             continue;
         }
-        if (is_at_end(b, type) && b->pad == 0) {
-            *ret_end = true;
+        if (b->stdin_eof && b->data_eof) {
             return 0;
         }
         int r = b->error != 0 ? b->error : next_record(w);
@@ -265,13 +305,28 @@ next_content(struct fcgi_worker *w, uint8_t type, const char **ret_p,
             return r < 0 ? set_error(w, r) : 0;
         }
     }
+    return b->error;
 }
 
-static void
-take(struct fcgi_worker *w, size_t n)
+void
+fcgi_body_end(struct fcgi_worker *w)
 {
-    w->c->parser.pos += n;
-    w->body.left -= n;
+    struct fcgi_body *b = &w->body;
+
+    if (w->has_stream) {
+        FCGX_Free(w->fx, 0);
+        w->fx->ipcFd = -1;
+        w->has_stream = false;
+        fcgi_os_attach(NULL, NULL);
+    }
+    /* What nobody has asked for. */
+    w->c->parser.pos += b->ready;
+    b->ready = 0;
+    if (b->drop) {
+        rest_of_record(w);
+    }
+    w->head_used = false; /* what comes next may be a head */
+    spool_fini(&b->spool);
 }
 
 /* A peer whose bytes are always there would otherwise keep the GIL. */
@@ -292,10 +347,13 @@ give_way(struct fcgi_worker *w, size_t n)
     }
 }
 
-/* More bytes from the peer, waiting for them. 0 or -errno. */
+/* More bytes from the peer, waiting for them. 0 or -errno. The deadline is that of
+ * the next content: other bytes do not prolong it. */
 static int
-receive_more(struct fcgi_worker *w, int64_t deadline_ms)
+receive_more(struct fcgi_worker *w)
 {
+    int64_t *deadline = &w->body.deadline_ms;
+
     for (;;) {
         ssize_t n = w->body.peer_eof ? 0 : fcgi_receive(w);
         if (n > 0) {
@@ -310,9 +368,31 @@ receive_more(struct fcgi_worker *w, int64_t deadline_ms)
             return set_error(w, (int)n);
         }
         w->body.unshared = 0;
-        int r = transport_wait(&w->q, w->fd, POLLIN, deadline_ms);
+        if (*deadline == 0) {
+            *deadline = clock_ms() + w->config->body_timeout_ms;
+        }
+        int r = transport_wait(&w->q, w->fd, POLLIN, *deadline);
         if (r < 0) {
             return set_error(w, r);
+        }
+    }
+}
+
+/* 1 = ready > 0, waiting for it; 0 = the body is complete; or -errno. */
+static int
+wait_ready(struct fcgi_worker *w)
+{
+    for (;;) {
+        int e = scan(w);
+        if (w->body.ready > 0) {
+            return 1;
+        }
+        if (e < 0 || fcgi_body_complete(w)) {
+            return e;
+        }
+        e = receive_more(w);
+        if (e < 0) {
+            return e;
         }
     }
 }
@@ -320,51 +400,32 @@ receive_more(struct fcgi_worker *w, int64_t deadline_ms)
 void
 fcgi_body_look(struct fcgi_worker *w)
 {
-    const char *p;
-    bool end;
-
-    if (!w->body.stdin_eof) {
-        if (next_content(w, FCGI_STDIN, &p, &end) < 0) {
-            return; /* the error is kept and told to whoever reads */
-        }
+    if (!fcgi_body_complete(w) && scan(w) < 0) {
+        return; /* the error is kept for the next read */
     }
 }
 
-/* What lies beyond CONTENT_LENGTH nobody will ever ask for. */
-static int
-keep_stdin(struct fcgi_worker *w, const char *p, size_t n)
+/* -- the spool --------------------------------------------------------------------- */
+
+/* The ready bytes go into the spool. Where there is no room for them the next
+ * read fails; the response goes on, and what follows is dropped. */
+static void
+set_aside(struct fcgi_worker *w)
 {
     const struct request *q = &w->q;
-    uint64_t limit = q->config->limit_body;
-    uint64_t before = w->body.taken;
-
-    w->body.taken += n;
-    if (q->content_length >= 0) {
-        uint64_t length = (uint64_t)q->content_length;
-        uint64_t left = length > before ? length - before : 0;
-        n = n < left ? n : (size_t)left;
-    }
-    else if (w->body.taken > (limit > 0 ? limit : SPOOL_MAX)) {
-        return -EMSGSIZE;
-    }
-    return n == 0 ? 0 : spool_write(&w->body.spool, p, n);
-}
-
-/* Content that arrived goes into the spool of its stream. Where there is no room
- * for it, whoever reads is told; the response goes on, and what else comes is
- * dropped. */
-static void
-set_aside(struct fcgi_worker *w, const char *p, size_t n)
-{
     struct fcgi_body *b = &w->body;
+    size_t *pos = &w->c->parser.pos;
+    uint64_t limit =
+        q->config->limit_body > 0 ? q->config->limit_body : SPOOL_MAX;
 
-    if (b->type == FCGI_DATA && b->data_lost == 0) {
-        b->data_lost = spool_write(&b->data_spool, p, n);
+    if (b->lost == 0 && q->content_length < 0 && b->taken > limit) {
+        b->lost = -EMSGSIZE;
     }
-    if (b->type == FCGI_STDIN && b->lost == 0) {
-        b->lost = keep_stdin(w, p, n);
+    if (b->lost == 0) {
+        b->lost = spool_write(&b->spool, w->in.data + *pos, b->ready);
     }
-    take(w, n);
+    *pos += b->ready;
+    b->ready = 0;
 }
 
 bool
@@ -379,11 +440,8 @@ fcgi_body_wants_more(const struct fcgi_worker *w)
 int
 fcgi_body_absorb(struct fcgi_worker *w)
 {
-    bool filter = w->c->parser.role == FCGI_FILTER;
-    const char *p;
-    bool end = false;
-
     ssize_t n = fcgi_receive(w);
+
     if (n == 0) {
         w->body.peer_eof = true;
         return 0;
@@ -391,72 +449,73 @@ fcgi_body_absorb(struct fcgi_worker *w)
     if (n < 0) {
         return n == -EAGAIN ? 0 : (int)n;
     }
-    while ((n = next_content(w, FCGI_STDIN, &p, &end)) > 0 ||
-           (end && filter && (n = next_content(w, FCGI_DATA, &p, &end)) > 0)) {
-        set_aside(w, p, (size_t)n);
+    for (;;) {
+        (void)scan(w); /* an error is kept for the next read */
+        if (w->body.ready == 0) {
+            return 0;
+        }
+        set_aside(w);
     }
-    return 0; /* an error is told to whoever reads */
+}
+
+int64_t
+fcgi_take_body(struct request *q)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+
+    for (;;) {
+        int r = wait_ready(w);
+        if (r <= 0) {
+            return r < 0 ? r : (int64_t)w->body.taken;
+        }
+        set_aside(w);
+        if (w->body.lost < 0) {
+            return w->body.lost;
+        }
+    }
 }
 
 /* -- libfcgi's input ------------------------------------------------------------------ */
 
-/* The head as libfcgi is to see it: BEGIN and the end of PARAMS, which are taken
- * from the parser. 0 when it has had all of it. */
+/* The head is made here. libfcgi loses its place behind a BEGIN that has padding,
+ * may close a connection without KEEP_CONN, and has no need of the parameters,
+ * which the parser has decoded. */
 static size_t
-replay_head(struct fcgi_worker *w, char *to)
+give_head(struct fcgi_worker *w, char *to)
 {
+    enum { HEAD = 3 * FCGI_HEADER }; /* BEGIN with its content, empty PARAMS */
     const struct fcgi_parser *g = &w->c->parser;
     uint8_t *p = (uint8_t *)to;
 
-    if (w->part == PART_BEGIN) {
-        memset(p, 0, (size_t)2 * FCGI_HEADER);
-        fcgi_header(p, FCGI_BEGIN_REQUEST, g->id, 8);
-        p[FCGI_HEADER + 1] = g->role;
-        p[FCGI_HEADER + 2] =
-            FCGI_KEEP_CONN; /* the socket is not its to close */
-        w->part = PART_PARAMS;
-        return (size_t)2 * FCGI_HEADER;
-    }
-    if (w->part == PART_PARAMS) {
-        fcgi_header(p, FCGI_PARAMS, g->id, 0);
-        w->part = PART_STDIN;
-        return FCGI_HEADER;
-    }
-    w->replaying = false;
-    return 0;
+    memset(p, 0, HEAD);
+    fcgi_header(p, FCGI_BEGIN_REQUEST, g->id, 8);
+    p[FCGI_HEADER + 1] = g->role;
+    p[FCGI_HEADER + 2] = FCGI_KEEP_CONN;
+    fcgi_header(p + (size_t)2 * FCGI_HEADER, FCGI_PARAMS, g->id, 0);
+    w->head_given = true;
+    return HEAD;
 }
 
-/* One record a call; libfcgi reads 8 KiB at a time. STDIN that was spooled comes
- * first. At an error it is told the connection has ended. */
+/* Records as they came: what was spooled comes first. libfcgi asks for 8 KiB at a
+ * time, and for nothing behind the end of its stream. */
 ssize_t
 fcgi_feed(void *arg, char *to, size_t size)
 {
     struct fcgi_worker *w = arg;
-    uint8_t type = w->part == PART_DATA ? FCGI_DATA : FCGI_STDIN;
-    int lost = type == FCGI_DATA ? w->body.data_lost : w->body.lost;
-    const char *p = NULL;
-    int64_t deadline = 0; /* for bytes of the body; others do not prolong it */
+    struct fcgi_body *b = &w->body;
     ssize_t n;
-    bool end;
 
-    if (w->replaying && (n = (ssize_t)replay_head(w, to)) > 0) {
-        return n;
+    if (!w->head_given) {
+        return (ssize_t)give_head(w, to);
     }
-    n = spool_read(type == FCGI_DATA ? &w->body.data_spool : &w->body.spool,
-                   to + FCGI_HEADER, size - FCGI_HEADER);
-    if (n == 0 && lost != 0) {
-        n = lost;
-    }
-    else if (n == 0) {
-        while ((n = next_content(w, type, &p, &end)) == 0 && !end) {
-            if (deadline == 0) {
-                deadline = clock_ms() + w->config->body_timeout_ms;
-            }
-            int e = receive_more(w, deadline);
-            if (e < 0) {
-                n = e;
-                break;
-            }
+    n = spool_read(&b->spool, to, size);
+    if (n == 0) {
+        n = b->lost < 0 ? b->lost : wait_ready(w);
+        if (n > 0) {
+            n = (ssize_t)(b->ready < size ? b->ready : size);
+            memcpy(to, w->in.data + w->c->parser.pos, (size_t)n);
+            w->c->parser.pos += (size_t)n;
+            b->ready -= (size_t)n;
         }
     }
     if (n < 0) {
@@ -464,15 +523,7 @@ fcgi_feed(void *arg, char *to, size_t size)
         errno = (int)-n;
         return -1;
     }
-    if (n > 0 && p != NULL) {
-        n = n > (ssize_t)(size - FCGI_HEADER) ? (ssize_t)(size - FCGI_HEADER)
-                                              : n;
-        memcpy(to + FCGI_HEADER, p, (size_t)n);
-        w->body.taken += type == FCGI_STDIN ? (size_t)n : 0;
-        take(w, (size_t)n);
-    }
-    fcgi_header((uint8_t *)to, type, w->c->parser.id, (size_t)n);
-    return FCGI_HEADER + n;
+    return n;
 }
 
 /* -- the transport's half ---------------------------------------------------------------- */
@@ -504,7 +555,7 @@ start_data(struct fcgi_worker *w)
 {
     char waste[4096];
 
-    if (w->part == PART_DATA) {
+    if (w->reads_data) {
         return 0;
     }
     while (FCGX_GetStr(waste, sizeof waste, w->fx->in) == (int)sizeof waste) {
@@ -512,7 +563,7 @@ start_data(struct fcgi_worker *w)
     if (FCGX_GetError(w->fx->in) != 0) {
         return set_error(w, -EPROTO);
     }
-    w->part = PART_DATA;
+    w->reads_data = true;
     return FCGX_StartFilterData(w->fx->in) == 0 ? 0 : set_error(w, -EPROTO);
 }
 
@@ -521,8 +572,7 @@ fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
 {
     struct fcgi_worker *w = fcgi_of(q);
 
-    if (s == STREAM_STDIN &&
-        (w->q.role == ROLE_AUTHORIZER || w->part == PART_DATA)) {
+    if (s == STREAM_STDIN && (w->q.role == ROLE_AUTHORIZER || w->reads_data)) {
         return 0;
     }
     int e = open_stream(w);
@@ -553,50 +603,16 @@ fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
     return (ssize_t)got;
 }
 
-int64_t
-fcgi_take_body(struct request *q)
-{
-    struct fcgi_worker *w = fcgi_of(q);
-    int64_t deadline = 0; /* for bytes of the body, as in fcgi_feed() */
-    const char *p;
-    bool end;
-
-    for (;;) {
-        ssize_t n = next_content(w, FCGI_STDIN, &p, &end);
-        int e = 0;
-        if (n < 0 || (n == 0 && end)) {
-            return n < 0 ? n : (int64_t)w->body.taken;
-        }
-        if (n > 0) {
-            deadline = 0;
-            set_aside(w, p, (size_t)n);
-            e = w->body.lost;
-        }
-        else {
-            if (deadline == 0) {
-                deadline = clock_ms() + w->config->body_timeout_ms;
-            }
-            e = receive_more(w, deadline);
-        }
-        if (e < 0) {
-            return e;
-        }
-    }
-}
-
 /* An ABORT_REQUEST that has arrived behind the body. Other records there belong
  * to the next request. */
 static bool
 abort_arrived(struct fcgi_worker *w)
 {
-    const struct fcgi_parser *g = &w->c->parser;
-    const uint8_t *h = (const uint8_t *)w->in.data + g->pos;
+    const uint8_t *h = scan_point(w);
 
-    if (!fcgi_body_complete(w) || w->in.len - g->pos < FCGI_HEADER) {
-        return false;
-    }
-    return h[0] == FCGI_VERSION_1 && h[1] == FCGI_ABORT_REQUEST &&
-           fcgi_u16(h + 2) == g->id;
+    return fcgi_body_complete(w) && unscanned(w) >= FCGI_HEADER &&
+           h[0] == FCGI_VERSION_1 && h[1] == FCGI_ABORT_REQUEST &&
+           fcgi_u16(h + 2) == w->c->parser.id;
 }
 
 bool

@@ -17,24 +17,23 @@ struct FCGX_Request; /* libfcgi's, known to the .c files only */
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
-    size_t left;    /* content of the current record not taken yet */
-    size_t pad;     /* padding behind it */
-    uint8_t type;   /* of the current record */
-    bool stdin_eof; /* the empty STDIN has been seen (or none will come) */
-    bool data_eof;  /* the same for DATA */
-    bool peer_eof;  /* the peer will send nothing more */
-    bool aborted;   /* ABORT_REQUEST for this request */
-    int error;      /* -errno: what ended the input */
-    int lost; /* -errno: why what comes of STDIN is not kept, but dropped */
-    int data_lost;           /* the same of DATA */
-    struct spool spool;      /* STDIN taken before it was asked for */
-    struct spool data_spool; /* the same of DATA */
-    uint64_t taken;          /* bytes of STDIN that have arrived */
-    size_t foreign;          /* bytes of other ids' records */
-    size_t unshared;         /* bytes received without giving the GIL away */
+    size_t ready;        /* from parser.pos on: bytes that libfcgi may see */
+    size_t left;         /* behind them: content of the current record */
+    size_t pad;          /* and its padding */
+    bool drop;           /* libfcgi must not see what is left of that record */
+    uint8_t type;        /* of that record */
+    bool stdin_eof;      /* the empty STDIN has been seen (or none will come) */
+    bool data_eof;       /* the same for DATA */
+    bool peer_eof;       /* the peer will send nothing more */
+    bool aborted;        /* ABORT_REQUEST for this request */
+    int error;           /* -errno: what ended the input */
+    int lost;            /* -errno: why records are dropped, not spooled */
+    struct spool spool;  /* records taken before libfcgi asked for them */
+    uint64_t taken;      /* content of STDIN that has arrived */
+    int64_t deadline_ms; /* of the next content; 0 = not waited for yet */
+    size_t foreign;      /* bytes of other ids' records */
+    size_t unshared;     /* bytes received without releasing the GIL */
 };
-
-enum fcgi_part { PART_BEGIN, PART_PARAMS, PART_STDIN, PART_DATA };
 
 struct fcgi_worker {
     struct request q; /* first: the transport gets only this */
@@ -49,15 +48,15 @@ struct fcgi_worker {
     struct buf reply; /* answers of the parser */
     struct buf head;  /* the PARAMS in hand: names and values point into it */
     struct fcgi_body body;
-    bool has_stream;     /* libfcgi has been given the request */
-    bool replaying;      /* it still reads the head */
-    bool head_used;      /* it was copied: the input may be overwritten */
-    enum fcgi_part part; /* what libfcgi is given next */
-    bool begun;          /* an FCGI_STDOUT record was sent */
-    bool used_stderr;    /* an FCGI_STDERR record was sent */
-    bool broken;         /* a write has failed: nothing more can be sent */
-    bool sending;        /* inside a record: answers have to wait */
-    bool cut_off; /* the response was aborted: close without END_REQUEST */
+    bool has_stream;  /* libfcgi has been given the request */
+    bool head_given;  /* and has read its head */
+    bool reads_data;  /* and goes on to DATA */
+    bool head_used;   /* it was copied: the input may be overwritten */
+    bool begun;       /* an FCGI_STDOUT record was sent */
+    bool used_stderr; /* an FCGI_STDERR record was sent */
+    bool broken;      /* a write has failed: nothing more can be sent */
+    bool sending;     /* inside a record: answers have to wait */
+    bool cut_off;     /* the response was aborted: close without END_REQUEST */
 };
 
 extern const struct transport fcgi_transport;
@@ -84,7 +83,7 @@ void fcgi_body_end(struct fcgi_worker *w);
 /* libfcgi's input (fcgi_os_attach). */
 ssize_t fcgi_feed(void *arg, char *to, size_t size);
 
-/* Looks at records that have arrived, so that stdin_eof is known early. */
+/* Looks at records that have arrived, so that their end is known early. */
 void fcgi_body_look(struct fcgi_worker *w);
 
 /* The socket is readable while we want to write: takes what comes into a spool,
@@ -97,6 +96,9 @@ bool fcgi_body_wants_more(const struct fcgi_worker *w);
 
 /* True where nothing of the request is still to come. */
 bool fcgi_body_complete(const struct fcgi_worker *w);
+
+/* True where STDIN has ended without a byte. */
+bool fcgi_body_is_empty(const struct fcgi_worker *w);
 
 /* Transport: read, take_body and peer_gone. */
 ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,

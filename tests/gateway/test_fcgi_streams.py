@@ -169,6 +169,22 @@ def test_half_duplex_peer_without_room(fcgi_unix, role, tmp_path):
             conn = server.connect()         # it ended with the error
 
 
+def test_what_is_beyond_content_length_takes_no_room(fcgi_unix, tmp_path):
+    """F24: a peer that sends more than it announced does not fill the spool with what nobody can read."""
+    server = fcgi_unix('''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            yield b'y' * 2000000
+            yield b'%d %d' % (len(environ['wsgi.input'].read()), len(environ['wsgi_cgi.data'].read()))
+    ''', env={'TMPDIR': str(tmp_path / 'nowhere')})
+    for size in 0, 1000, 70_000:
+        conn = server.connect()
+        conn.half_duplex_send(
+            fcgi.head(server.params('POST', body=b'x' * size, params={'FCGI_DATA_LENGTH': '500'}), role=fcgi.FILTER)
+            + fcgi.stream(fcgi.STDIN, 1, b'x' * 3_000_000) + fcgi.stream(fcgi.DATA, 1, b'z' * 500))
+        assert conn.response(timeout=20).body[2_000_000:] == b'%d 500' % size
+
+
 @pytest.mark.parametrize('how', ['end of stream', 'half-close', 'close', 'abort'])
 @pytest.mark.parametrize('sent', [0, 10, 100_000])
 def test_short_body(fcgi_server, how, sent, tmp_path):

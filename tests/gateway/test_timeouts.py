@@ -129,6 +129,25 @@ def test_body_stops(fcgi_server):
     assert server.request().status == 200
 
 
+@pytest.mark.parametrize('filler', ['padding', 'records of another id'])
+def test_what_is_not_the_body_does_not_prolong_it(fcgi_server, filler):
+    """--body-timeout: padding and other requests' records are no bytes of this body, however steadily they come."""
+    server = fcgi_server(ECHO, '--body-timeout', OPTION)
+    server.allow_log('body|timeout|timed out')
+    conn = server.connect()
+    first = fcgi.record(STDIN, 1, b'x', padding=255)
+    head, filler = ((first[:9], b'\0') if filler == 'padding' else (first, fcgi.record(STDIN, 2, b'y')))
+    start = time.monotonic()
+    conn.send(fcgi.head(server.params('POST', body=b'x' * 100)) + head)
+    for _ in range(255):
+        if not conn.silent(0.05):
+            break
+        conn.send(filler)
+    response = conn.response()
+    assert_on_time(time.monotonic() - start)
+    assert response.status == 502 and response.body == b'OSError'
+
+
 def test_body_stops_over_cgi(cgi):
     """--body-timeout over CGI."""
     server = cgi.serve(ECHO, '--body-timeout', OPTION)

@@ -209,6 +209,25 @@ test_no_folder_for_the_file_is_an_error(void **state UNUSED)
     spool_fini(&s);
 }
 
+/* What comes before the first byte without room can be read. */
+static void
+test_what_fits_stays(void **state UNUSED)
+{
+    static char block[3 * SPOOL_MEMORY];
+    static char got[sizeof(block)];
+    struct spool s;
+    spool_init(&s);
+    memset(block, 'x', sizeof(block));
+    assert_int_equal(setenv("TMPDIR", "/nonexistent", 1), 0);
+    assert_int_equal(spool_write(&s, block, 1000), 0);
+    assert_int_equal(spool_write(&s, block, sizeof(block)), -ENOENT);
+    assert_int_equal(spool_size(&s), SPOOL_MEMORY);
+    assert_int_equal(spool_read(&s, got, sizeof(got)), SPOOL_MEMORY);
+    assert_memory_equal(got, block, SPOOL_MEMORY);
+    assert_int_equal(setenv("TMPDIR", folder, 1), 0);
+    spool_fini(&s);
+}
+
 /* A file may not grow: what a full disk looks like, but for the number. */
 static void
 test_a_full_disk_is_an_error(void **state UNUSED)
@@ -239,6 +258,7 @@ main(void)
         cmocka_unit_test(test_an_emptied_file_is_empty),
         cmocka_unit_test(test_the_file_has_no_name_and_is_private),
         cmocka_unit_test(test_no_folder_for_the_file_is_an_error),
+        cmocka_unit_test(test_what_fits_stays),
         cmocka_unit_test(test_a_full_disk_is_an_error),
     };
     return cmocka_run_group_tests_name("spool", tests, set_up, tear_down);

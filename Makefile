@@ -286,7 +286,7 @@ run_pytest = WSGI_CGI=$(abspath $(PROGRAM)) $(TEST_PYTHON) -m pytest \
 
 check: deps-test ## install what is missing, build, run all tests, light lint
 	@$(SUBMAKE) $(JOBS) all unit
-	@status=0; for suite in lint-light check-unit check-gateway \
+	@status=0; for suite in lint-light lint-calls check-unit check-gateway \
 	    $(if $(wildcard tests/servers),check-servers) bench-smoke; do \
 	    echo "== $$suite"; $(SUBMAKE) $$suite || status=1; \
 	done; exit $$status
@@ -391,15 +391,15 @@ $(BUILD)/bench/embed: bench_libs = $(PYTHON_STUB) $(PYTHON_LIBS) $(LDLIBS)
 # --- lint ---------------------------------------------------------------------
 
 .PHONY: lint lint-light lint-layers lint-banned lint-length lint-words \
-        lint-man lint-shell lint-selftest lint-cppcheck lint-tidy lint-objects \
-        format format-check
+        lint-man lint-calls lint-shell lint-selftest lint-cppcheck lint-tidy \
+        lint-objects format format-check
 
 lint-light: lint-layers lint-banned lint-length lint-words lint-selftest \
             lint-man
 
 lint: deps-lint lint-light lint-shell ## all static checks; warnings are errors
 	@$(SUBMAKE) $(JOBS) CC=gcc EXTRA_CFLAGS='-Werror' \
-	    BUILD=$(call variant_build,lint-gcc) objects
+	    BUILD=$(call variant_build,lint-gcc) objects lint-calls
 	@# Memory handed over to an array in a struct counts as leaked in gcc 12's
 	@# analyzer; LeakSanitizer knows better.
 	@$(SUBMAKE) $(JOBS) CC=gcc \
@@ -412,6 +412,9 @@ lint: deps-lint lint-light lint-shell ## all static checks; warnings are errors
 
 lint-layers lint-banned lint-length lint-words lint-selftest:
 	$(Q)$(TEST_PYTHON) tools/$@
+
+lint-calls: $(OBJ)
+	$(Q)$(TEST_PYTHON) tools/$@ $(OBJ)
 
 lint-man:
 	$(Q)$(if $(wildcard man/*.1 man/*.7),\

@@ -1,6 +1,7 @@
 /*
- * test_rebalance.c - worker/rebalance: what waits for a thread goes to another process when
- *                 it is better off there, and not when it is not
+ * test_rebalance.c - worker/rebalance: a connection that waits for a thread is
+ *                    passed on where another process serves it earlier, and
+ *                    stays where none does
  */
 #include "unit.h"
 
@@ -10,9 +11,9 @@
 
 #include <sys/eventfd.h>
 
-/* What rebalance asks the other files of worker/, and makes them do. */
+/* Stand-ins for the functions of other files that rebalance.c calls. */
 static bool is_busy, keeps;
-static unsigned relieved;
+static unsigned passed_on;
 
 unsigned
 worker_conns_idle_threads(const struct worker_conns *c UNUSED)
@@ -23,7 +24,7 @@ worker_conns_idle_threads(const struct worker_conns *c UNUSED)
 bool
 conn_passing_send_waiting(struct worker_conns *c UNUSED)
 {
-    relieved++;
+    passed_on++;
     return !keeps;
 }
 
@@ -42,11 +43,11 @@ worker(unsigned i)
 }
 
 /* Two workers that serve, ours with a busy thread and some connections, one of
- * which has something to say. */
+ * which has input. */
 static int
 setup(void **state UNUSED)
 {
-    relieved = 0;
+    passed_on = 0;
     is_busy = true;
     keeps = false;
     now = 1000;
@@ -101,24 +102,25 @@ static void
 test_what_waits_twice_is_passed_on(void **state UNUSED)
 {
     look_after(0, 0);
-    assert_int_equal(relieved, 0);
+    assert_int_equal(passed_on, 0);
     look_after(0, 0);
-    assert_int_equal(relieved, 1);
+    assert_int_equal(passed_on, 1);
     look_after(0, 0);
-    assert_int_equal(relieved, 2);
+    assert_int_equal(passed_on, 2);
 }
 
-/* Requests end here as fast as connections bring them: nobody has waited long. */
+/* Requests end here as fast as connections bring them: nobody has waited
+ * long. */
 static void
 test_each_has_had_its_turn(void **state UNUSED)
 {
     look_after(0, 0);
     for (int i = 0; i < 20; i++) {
         look_after(CONNS, 0);
-        assert_int_equal(relieved, 0);
+        assert_int_equal(passed_on, 0);
     }
     look_after(CONNS - 1, 0); /* one may have waited all the time */
-    assert_int_equal(relieved, 1);
+    assert_int_equal(passed_on, 1);
 }
 
 static void
@@ -128,23 +130,24 @@ test_nobody_has_a_thread_for_it(void **state UNUSED)
     for (int i = 0; i < 20; i++) {
         look_after(0, 0);
     }
-    assert_int_equal(relieved, 0);
+    assert_int_equal(passed_on, 0);
 }
 
-/* None ends here, but now and then one there: who waits has as good a claim. */
+/* No request ends here, but now and then one ends there: so a thread becomes
+ * idle there, which serves it earlier. */
 static void
 test_busy_sibling_that_gets_on(void **state UNUSED)
 {
     occupy_sibling();
     look_after(0, 1);
     int64_t begun = now;
-    while (relieved == 0 && now < begun + 100) {
+    while (passed_on == 0 && now < begun + 100) {
         look_after(0, 1);
     }
-    assert_int_equal(relieved, 1);
+    assert_int_equal(passed_on, 1);
     assert_true(now >= begun + 20);
     look_after(1, 1); /* it gets on here, too */
-    assert_int_equal(relieved, 1);
+    assert_int_equal(passed_on, 1);
 }
 
 static void
@@ -154,7 +157,7 @@ test_a_thread_is_free(void **state UNUSED)
     for (int i = 0; i < 5; i++) {
         look_after(0, 0);
     }
-    assert_int_equal(relieved, 0);
+    assert_int_equal(passed_on, 0);
 }
 
 static void
@@ -167,15 +170,15 @@ test_sibling_that_can_take_nothing(void **state UNUSED)
         atomic_store(&worker(SIBLING)->state, states[i]);
         look_after(0, 0);
         look_after(0, 0);
-        assert_int_equal(relieved, 0);
+        assert_int_equal(passed_on, 0);
     }
     atomic_store(&worker(SIBLING)->state, SCORE_RECYCLE);
     atomic_store(&worker(SIBLING)->full, true);
     look_after(0, 0);
-    assert_int_equal(relieved, 0);
+    assert_int_equal(passed_on, 0);
     atomic_store(&worker(SIBLING)->full, false);
     look_after(0, 0);
-    assert_int_equal(relieved, 1);
+    assert_int_equal(passed_on, 1);
 }
 
 static void
@@ -184,7 +187,7 @@ test_process_that_leaves(void **state UNUSED)
     look_after(0, 0);
     atomic_store(&pool.stop, FCGI_LEAVE);
     look_after(0, 0);
-    assert_int_equal(relieved, 0);
+    assert_int_equal(passed_on, 0);
     assert_int_equal(rebalance_fd(&rebalance, &pool), -1);
 }
 
@@ -198,7 +201,7 @@ test_in_vain(void **state UNUSED)
     while (now < begun + 1000) {
         look_after(0, 0);
     }
-    assert_true(relieved >= 5 && relieved <= 20);
+    assert_true(passed_on >= 5 && passed_on <= 20);
 }
 
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
@@ -216,5 +219,5 @@ main(void)
         TEST(test_process_that_leaves),
         TEST(test_in_vain),
     };
-    return cmocka_run_group_tests_name("relief", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("rebalance", tests, NULL, NULL);
 }

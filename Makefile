@@ -52,8 +52,8 @@ SRC_os        := fd file_id log log_file memory path_absolute path_access \
 SRC_conf      := argv config options shebang value
 SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file
-SRC_gateway   := access_log params path request request_id response rewrite \
-                 spool x_sendfile
+SRC_gateway   := access_log params params_correct path request request_id \
+                 response response_head rewrite spool x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client ping_command \

@@ -172,7 +172,7 @@ fate(const struct visit *v, const struct param *e, uint32_t times, uint32_t nth)
     assert(nth >= 1 && nth <= times);
     const struct param *now = &v->q->params.v[e->room - 1];
 
-    if (v->q->mended == -EBADMSG) {
+    if (v->q->corrected == -EBADMSG) {
         return NULL; /* nothing was mended */
     }
     if (now->value == NULL) {

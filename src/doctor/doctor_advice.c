@@ -180,13 +180,13 @@ find_no_method(const struct doctor_case *c, struct finding *f)
         f->where = "nginx, in the location:";
         f->lines = "include /etc/nginx/fastcgi_params;";
     }
-    return c->q->mended == -EBADMSG;
+    return c->q->corrected == -EBADMSG;
 }
 
 static bool
 find_outside(const struct doctor_case *c, struct finding *f)
 {
-    if (c->q->mended != -ENOENT) {
+    if (c->q->corrected != -ENOENT) {
         return false;
     }
     if (c->q->config->mount != NULL) {
@@ -376,7 +376,7 @@ find_rewrite(const struct doctor_case *c, struct finding *f)
 static bool
 find_path(const struct doctor_case *c, struct finding *f)
 {
-    if (c->q->mended != 0 || c->rewrite == REWRITE_NO_PATH ||
+    if (c->q->corrected != 0 || c->rewrite == REWRITE_NO_PATH ||
         c->rewrite == REWRITE_REFUSED) {
         return false;
     }

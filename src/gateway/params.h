@@ -1,9 +1,9 @@
 /*
- * params.h - the CGI variables of one request, merged and mended
+ * params.h - the CGI variables of one request, merged and corrected
  *
  * What:      what the server sent (environment or FastCGI PARAMS) goes in raw
  *            and in order; what PEP 3333 wants comes out: duplicates merged,
- *            servers' quirks mended, required names always there.
+ *            servers' quirks corrected, required names always set.
  * Owner:     the request. Names and values are borrowed from the caller's bytes,
  *            except merged and made-up ones, which the params own.
  * Lifetime:  params_clear() ends all values; the memory is kept for the next.
@@ -77,6 +77,14 @@ void params_clear(struct params *p);
 CHECK_RESULT int params_add(struct params *p, const char *name, size_t nname,
                             const char *value, size_t nvalue);
 
+/* Sets a variable to one value, whatever it was. Name and value must outlive the
+ * request. 0 or -ENOMEM. */
+CHECK_RESULT int params_set(struct params *p, const char *name, size_t nname,
+                            const char *value, size_t nvalue);
+
+/* Memory for a value of n bytes that lives until params_clear(); or NULL. */
+CHECK_RESULT char *params_alloc(struct params *p, size_t n);
+
 /* NULL where absent or dropped. hash is hash_bytes(name, n). */
 struct param *params_find(const struct params *p, const char *name, size_t n,
                           uint32_t hash);
@@ -121,13 +129,13 @@ params_is(const struct params *p, const char *name, const char *value)
            memcmp(e->value, value, e->value_len) == 0;
 }
 
-/* Applies all rules of the architecture's "environ" section; call once after
- * the last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400),
- * or -ENOENT (the path lies outside --mount: answer 404). */
-CHECK_RESULT int params_mend(struct params *p, const struct config *config);
+/* Corrects what the server sent to what PEP 3333 wants; call once after the last
+ * params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400), or -ENOENT
+ * (the path lies outside --mount: answer 404). */
+CHECK_RESULT int params_correct(struct params *p, const struct config *config);
 
 /* What a server that has sent these two parts says of its rewrites; app may be
- * NULL. Also before params_mend(). */
+ * NULL. Also before params_correct(). */
 struct rewrite_facts params_rewrite_facts(const struct params *p,
                                           const char *app,
                                           struct path_part script,
@@ -139,7 +147,7 @@ CHECK_RESULT int params_set_length(struct params *p, uint64_t length);
 /* The number a variable such as CONTENT_LENGTH holds, -1 where unknown. */
 int64_t params_length(const struct params *p, const char *name);
 
-/* After params_mend(): true for https. */
+/* After params_correct(): true for https. */
 bool params_is_https(const struct params *p);
 
 #endif

@@ -153,11 +153,11 @@ prepare_body(struct request *q)
 int
 request_prepare(struct request *q)
 {
-    int r = params_mend(&q->params, q->config);
+    int r = params_correct(&q->params, q->config);
 
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     response_reset(&q->response);
-    q->mended = r;
+    q->corrected = r;
     if (q->config->doctor && r != -ENOMEM) {
         r = 0;
     }

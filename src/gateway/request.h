@@ -57,7 +57,7 @@ struct request {
     struct params params;
     struct response response;
     struct wait_hooks hooks;
-    int mended;                  /* what params_mend() said */
+    int corrected;               /* what params_correct() said */
     int64_t content_length;      /* -1 = not known */
     int64_t data_length;         /* FCGI_DATA_LENGTH, -1 = not known */
     uint64_t data_read;          /* bytes of DATA handed out */

@@ -93,7 +93,10 @@ CHECK_RESULT int response_add_header(struct response *r, const char *name,
 /* True where such a header was added; not for the four that CGI knows. */
 bool response_has_header(const struct response *r, const char *name);
 
-/* Takes Content-Length back. */
+/* Adds a Content-Length that the application has not given. 0 or -ENOMEM. */
+CHECK_RESULT int response_set_length(struct response *r, uint64_t length);
+
+/* Removes Content-Length. */
 void response_drop_length(struct response *r);
 
 /* -- sending ---------------------------------------------------------------- */

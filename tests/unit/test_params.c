@@ -20,7 +20,7 @@ struct params_case {
     const char *sent[MAX];
     const char *expected[MAX];
     const char *mount; /* NULL = the automatic rule */
-    int result;        /* of params_mend() */
+    int result;        /* of params_correct() */
 };
 
 static void
@@ -70,9 +70,9 @@ check(const struct params_case *c, size_t n)
         for (size_t i = 0; i < MAX && c->sent[i] != NULL; i++) {
             add(&p, c->sent[i]);
         }
-        int r = params_mend(&p, &config);
+        int r = params_correct(&p, &config);
         if (r != c->result) {
-            fail_msg("%s: params_mend() gives %d, not %d", c->what, r,
+            fail_msg("%s: params_correct() gives %d, not %d", c->what, r,
                      c->result);
         }
         for (size_t i = 0; r == 0 && i < MAX && c->expected[i] != NULL; i++) {
@@ -323,7 +323,7 @@ test_chosen_names_do_not_collide(void **state UNUSED)
     }
 }
 
-/* -- mending --------------------------------------------------------------- */
+/* -- correcting ------------------------------------------------------------ */
 
 static void
 test_no_method_is_no_request(void **state UNUSED)
@@ -331,11 +331,11 @@ test_no_method_is_no_request(void **state UNUSED)
     static const struct config config;
     struct params p;
     params_init(&p);
-    assert_int_equal(params_mend(&p, &config), -EBADMSG);
+    assert_int_equal(params_correct(&p, &config), -EBADMSG);
     add(&p, "REQUEST_METHOD=");
-    assert_int_equal(params_mend(&p, &config), -EBADMSG);
+    assert_int_equal(params_correct(&p, &config), -EBADMSG);
     add(&p, "REQUEST_METHOD=M-SEARCH"); /* C9: any token */
-    assert_int_equal(params_mend(&p, &config), 0);
+    assert_int_equal(params_correct(&p, &config), 0);
     assert_true(params_is(&p, "REQUEST_METHOD", "M-SEARCH"));
     params_fini(&p);
 }
@@ -463,7 +463,7 @@ test_content_length(void **state UNUSED)
         params_clear(&p);
         add(&p, "REQUEST_METHOD=POST");
         add(&p, cases[i].sent);
-        assert_int_equal(params_mend(&p, &config), 0);
+        assert_int_equal(params_correct(&p, &config), 0);
         if (params_length(&p, "CONTENT_LENGTH") != cases[i].length) {
             fail_msg("%s: %lld", cases[i].sent,
                      (long long)params_length(&p, "CONTENT_LENGTH"));
@@ -508,7 +508,7 @@ test_https(void **state UNUSED)
         for (size_t k = 0; cases[i].sent[k] != NULL; k++) {
             add(&p, cases[i].sent[k]);
         }
-        assert_int_equal(params_mend(&p, &config), 0);
+        assert_int_equal(params_correct(&p, &config), 0);
         if (params_is_https(&p) != cases[i].https) {
             fail_msg("case %zu: %s", i, cases[i].sent[0]);
         }
@@ -555,7 +555,7 @@ test_set_adds_and_overrides(void **state UNUSED)
     add(&p, "REQUEST_METHOD=GET");
     add(&p, "HTTPS=off");
     add(&p, "HTTP_X=client");
-    assert_int_equal(params_mend(&p, &config), 0);
+    assert_int_equal(params_correct(&p, &config), 0);
     expect(&p, "set", "APP_MODE=production");
     expect(&p, "set", "HTTPS=on");
     expect(&p, "set", "EMPTY=");
@@ -667,7 +667,7 @@ test_in_cgi_the_script_is_a_file(void **state UNUSED)
     add(&p, "REQUEST_METHOD=GET");
     add(&p, "SCRIPT_NAME=/app");
     add(&p, "SERVER_SOFTWARE=nginx/1.22.1"); /* by fcgiwrap */
-    assert_int_equal(params_mend(&p, &config), 0);
+    assert_int_equal(params_correct(&p, &config), 0);
     expect(&p, "cgi", "SCRIPT_NAME=/app");
     expect(&p, "cgi", "PATH_INFO=");
     params_clear(&p);

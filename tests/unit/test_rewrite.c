@@ -42,9 +42,9 @@ check(const struct rewrite_case *c, size_t n)
                                         strlen(eq + 1)),
                              0);
         }
-        int r = params_mend(&p, &config);
+        int r = params_correct(&p, &config);
         if (r != c->result) {
-            fail_msg("%s: params_mend() gives %d", c->what, r);
+            fail_msg("%s: params_correct() gives %d", c->what, r);
         }
         if (r < 0) {
             continue;

@@ -23,14 +23,14 @@ static const char write_name[] = "write()";
 
 /* -- status and headers (inside the guard) --------------------------------- */
 
-struct text {
+struct latin1_text {
     const char *bytes;
     size_t n;
 };
 
 /* Gets the bytes of a latin-1 str. Returns NULL, or what is wrong with it. */
 static const char *
-get_text(PyObject *str, struct text *ret_text)
+get_text(PyObject *str, struct latin1_text *ret_text)
 {
     if (!PyUnicode_Check(str)) {
         return "must be str";
@@ -56,7 +56,7 @@ fault_class(PyObject *str)
 static int
 set_status(struct response *r, PyObject *status)
 {
-    struct text s;
+    struct latin1_text s;
     const char *fault = get_text(status, &s);
 
     if (fault == NULL) {
@@ -78,7 +78,7 @@ set_status(struct response *r, PyObject *status)
 static int
 add_header(struct response *r, Py_ssize_t i, PyObject *header)
 {
-    struct text name, value;
+    struct latin1_text name, value;
 
     if (!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2) {
         PyErr_Format(PyExc_TypeError,

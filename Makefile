@@ -68,15 +68,14 @@ SRC_wsgi      := after_response environ failure file_wrapper handler \
                  input_stream module response_body start_response wsgi_python
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
-SRC_process   := forked_child logs pid_file privs signals
+SRC_process   := finalize_timeout forked_child logs pid_file privs signals
 SRC_reload    := file_watcher reload_pipe restart
-SRC_worker    := cgi_timeout conn_passing control_thread finalize_timeout \
-                 graceful_stop pool rebalance request_threads watchdog worker \
-                 worker_conns
+SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
+                 request_threads watchdog worker worker_conns
 SRC_master    := master master_fork master_reload master_workers \
                  master_zygotes zygote zygote_table
-SRC_mode      := cgi_process check fcgi_process script_check sockets \
-                 start_mode startup
+SRC_mode      := cgi_process cgi_timeout check fcgi_process script_check \
+                 sockets start_mode startup
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))

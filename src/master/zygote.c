@@ -4,13 +4,13 @@
 #include "base/clock.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "process/finalize_timeout.h"
 #include "process/forked_child.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "python/python_fork.h"
 #include "python/python_signals.h"
 #include "reload/reload_pipe.h"
-#include "worker/finalize_timeout.h"
 #include "wsgi/wsgi_python.h"
 
 #include <assert.h>

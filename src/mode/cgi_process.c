@@ -1,6 +1,7 @@
 #include "mode/cgi_process.h"
 
 #include "debug/stack_dump.h"
+#include "mode/cgi_timeout.h"
 #include "mode/startup.h"
 #include "os/fd.h"
 #include "os/log.h"
@@ -9,7 +10,6 @@
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "transport/cgi.h"
-#include "worker/cgi_timeout.h"
 #include "wsgi/handler.h"
 
 #include <assert.h>

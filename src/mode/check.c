@@ -5,12 +5,12 @@
 #include "mode/script_check.h"
 #include "mode/start_mode.h"
 #include "mode/startup.h"
+#include "process/finalize_timeout.h"
 #include "process/privs.h"
 #include "python/interp.h"
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
-#include "worker/finalize_timeout.h"
 #include "wsgi/wsgi_python.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 #include "worker/worker.h"
 
 #include "os/log.h"
+#include "process/finalize_timeout.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "worker/control_thread.h"
-#include "worker/finalize_timeout.h"
 #include "worker/graceful_stop.h"
 #include "worker/pool.h"
 

@@ -12,8 +12,8 @@
  * Errors:    where no thread can be created there is no limit.
  * Blocks:    never.
  */
-#ifndef WORKER_FINALIZE_TIMEOUT_H
-#define WORKER_FINALIZE_TIMEOUT_H
+#ifndef PROCESS_FINALIZE_TIMEOUT_H
+#define PROCESS_FINALIZE_TIMEOUT_H
 
 #include <stdint.h>
 

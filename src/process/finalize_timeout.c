@@ -1,4 +1,4 @@
-#include "worker/finalize_timeout.h"
+#include "process/finalize_timeout.h"
 
 #include "base/clock.h"
 #include "base/compiler.h"

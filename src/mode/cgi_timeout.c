@@ -1,4 +1,4 @@
-#include "worker/cgi_timeout.h"
+#include "mode/cgi_timeout.h"
 
 #include "base/clock.h"
 #include "status/scoreboard.h"

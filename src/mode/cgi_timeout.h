@@ -9,8 +9,8 @@
  * GIL:       not held.                       Errors: 0 or -errno.
  * Blocks:    cgi_timeout_end(): while a dump is being written.
  */
-#ifndef WORKER_CGI_TIMEOUT_H
-#define WORKER_CGI_TIMEOUT_H
+#ifndef MODE_CGI_TIMEOUT_H
+#define MODE_CGI_TIMEOUT_H
 
 #include "base/compiler.h"
 #include "conf/config.h"

@@ -50,37 +50,60 @@ struct cancel {
     _Atomic uint64_t told;   /* of the last one whose application was told */
 };
 
+/*
+ * Four writers, each with a part of its own; everybody reads. All of them run in
+ * the request's thread, or in another one of the application that holds the
+ * request's guard (context/request_guard.h); the exceptions are named.
+ */
 struct request {
+    /* The transport: once, when it makes the struct. */
     const struct transport *transport;
     const struct config *config;
+    bool is_cgi; /* run_once */
+
+    /* The transport: from the head of each request, before the WSGI side sees
+     * it. */
     enum request_role role;
-    struct params params;
+    struct params params; /* until request_detach() */
+    bool is_unsized; /* request_take_body() is due; request_prepare() as well */
+
+    /* gateway/: request_prepare() ... */
+    int corrected;          /* result of params_correct() */
+    int64_t content_length; /* -1 = not known; request_take_body() as well */
+    int64_t data_length;    /* FCGI_DATA_LENGTH, -1 = not known */
+    bool input_terminated;  /* wsgi.input_terminated */
+    /* ... request_read() ... */
+    uint64_t data_read; /* bytes of DATA handed out */
+    uint64_t body_read; /* bytes of STDIN handed out */
+    int body_error;     /* sticky: -errno, 0 = none */
+    bool body_eof;      /* the end of STDIN has been handed out */
+    /* ... response_*(); response_give_up() in a thread that is not the request's,
+     * while that one is stuck and the guard keeps it out ... */
     struct response response;
-    struct wait_hooks hooks;
-    int corrected;               /* what params_correct() said */
-    int64_t content_length;      /* -1 = not known */
-    int64_t data_length;         /* FCGI_DATA_LENGTH, -1 = not known */
-    uint64_t data_read;          /* bytes of DATA handed out */
-    uint64_t body_read;          /* bytes of STDIN handed out */
-    int body_error;              /* sticky: -errno, 0 = none */
-    bool body_eof;               /* the end of STDIN has been handed out */
-    bool input_terminated;       /* wsgi.input_terminated */
-    bool is_unsized;             /* request_take_body() is due */
-    bool is_cgi;                 /* run_once */
-    bool used_write;             /* blocks were sent one by one */
-    bool has_after;              /* the application has work left for when the
-                                  * response is out */
-    int errors_to_server;        /* -1 until request_tells_server() */
-    pthread_t owner;             /* the thread that runs it */
-    uint64_t serial;             /* in its thread, from 1; 0 = no cancel */
-    struct cancel *cancel;       /* NULL: nobody will; borrowed */
-    int exit_status;             /* appStatus, or the CGI exit code */
+    bool used_write; /* blocks were sent one by one */
+    /* ... and the log. */
+    int errors_to_server;        /* -1 until request_tells_server(); the guard
+                                  * sets 0 where the peer is gone */
     int64_t start_us;            /* clock_us(), for the access log only; 0 =
                                   * it gets no line, or has it already */
-    pid_t pid;                   /* the process that serves it */
     char id[REQUEST_ID_MAX + 1]; /* "" until request_id() */
     struct request_ids ids;      /* where it comes from */
     char line[200];              /* request_line(), once it is detached */
+
+    /* The WSGI side. response_give_up() puts its own hooks and owner in for as
+     * long as it runs. */
+    struct wait_hooks hooks; /* when the guard is made */
+    bool has_after;          /* the application has work left for when the
+                              * response is out */
+    int exit_status; /* appStatus, or the CGI exit code; response_*() as well */
+
+    /* The process. */
+    pid_t pid;       /* that serves it: request_init() */
+    pthread_t owner; /* the thread that runs it: request_clear() */
+    /* The watchdog, when the request begins. */
+    uint64_t serial;       /* in its thread, from 1; 0 = no cancel */
+    struct cancel *cancel; /* NULL: nobody will; borrowed. What it points to is
+                            * atomic: any thread may write it at any time */
 };
 
 void request_init(struct request *q, const struct transport *transport,
@@ -89,10 +112,10 @@ void request_fini(struct request *q);
 /* For the next request on the same struct. */
 void request_clear(struct request *q);
 
-/* To be called when all params were added: mends them, sets content_length,
+/* Call it when all params were added: corrects them, sets content_length and
  * response.is_head. 0; or the response has been given (400, 404, 413) and the
- * result is -EBADMSG: do not call the application. With --doctor what cannot be
- * mended is no reason to answer: it is looked at. */
+ * result is -EBADMSG: do not call the application. With --doctor a request that
+ * cannot be corrected is not answered here: the doctor reports it. */
 CHECK_RESULT int request_prepare(struct request *q);
 
 /* The answer, and a line in the log, for a request whose variables are not given to

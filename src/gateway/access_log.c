@@ -11,9 +11,9 @@
 #include <string.h>
 
 enum {
-    FIELD_MAX = 8 << 10, /* of one text; the rest is cut, and says so */
-    URI_MAX = 7 << 10, /* so that a whole request line is no longer than that */
-    PATH_MAX_EACH = 2 << 10, /* of each part of one put together */
+    FIELD_MAX = 8 << 10,     /* of one text; "..." shows that the rest is cut */
+    URI_MAX = 7 << 10,       /* leaves room for the method and the protocol */
+    PATH_MAX_EACH = 2 << 10, /* of each part of a URL put together */
     WORD_MAX = 64,
     LINE_ROOM = 512,
     LINE_MAX_BYTES = 256 << 10 /* every byte of all texts escaped */
@@ -63,7 +63,7 @@ access_log_reopen(bool moved_only)
     return log_file_reopen(&access_log.file);
 }
 
-/* -- what a line says ------------------------------------------------------------- */
+/* -- the fields of a line ------------------------------------------------- */
 
 struct text {
     const char *s;
@@ -79,14 +79,14 @@ param_of(const struct request *q, const char *name)
                      : (struct text){p->value, p->value_len};
 }
 
-/* How much of a text is shown, where dots stand for the rest. */
+/* How much of a text is shown before the dots. */
 static size_t
 shown_length(struct text t)
 {
     return t.n <= FIELD_MAX ? t.n : utf8_whole(t.s, FIELD_MAX);
 }
 
-/* At most max bytes, and dots for the rest. */
+/* At most max bytes, with dots for the rest. */
 static int
 add(struct buf *to, struct text t, size_t max)
 {
@@ -96,7 +96,7 @@ add(struct buf *to, struct text t, size_t max)
     return e == 0 && n < t.n ? buf_add_str(to, "...") : e;
 }
 
-/* The URL, as the client has sent it if the server tells. */
+/* The URL: as the client sent it where the server passes that on. */
 static int
 add_uri(const struct request *q, struct buf *to)
 {
@@ -131,7 +131,7 @@ add_request_line(const struct request *q, struct buf *to)
 
 struct line {
     struct text addr, user, request, referer, agent;
-    int status; /* 0 = the client was told none */
+    int status; /* 0 = none was sent */
     uint64_t bytes;
     int64_t duration_us;
     const char *id;
@@ -155,7 +155,7 @@ line_fill(struct line *l, struct request *q)
     l->pid = q->pid;
 }
 
-/* -- text ------------------------------------------------------------------------- */
+/* -- text ----------------------------------------------------------------- */
 
 static bool
 is_plain(unsigned char c, bool quoted)
@@ -218,7 +218,7 @@ put_quoted(char *to, struct text t)
     return put_text(to, "\" ");
 }
 
-/* Into room that is there. */
+/* The caller has reserved the room. */
 static char *
 put_line(char *to, const struct line *l)
 {
@@ -264,7 +264,7 @@ format_text(struct buf *b, const struct line *l)
     return e;
 }
 
-/* -- JSON ------------------------------------------------------------------------- */
+/* -- JSON ----------------------------------------------------------------- */
 
 static int
 add_member(struct buf *b, const char *name, struct text t)
@@ -312,9 +312,9 @@ format_json(struct buf *b, const struct line *l)
                                      : ",\"aborted\":false}\n");
 }
 
-/* -- a request -------------------------------------------------------------------- */
+/* -- a request ------------------------------------------------------------ */
 
-/* Of a CGI process the start of Python belongs to the request. */
+/* In a CGI process the start of Python belongs to the request. */
 void
 access_log_begin(struct request *q)
 {
@@ -323,7 +323,7 @@ access_log_begin(struct request *q)
     }
 }
 
-/* Apart: its buffers are not to cost anything where nothing is logged. */
+/* A function of its own: without a log its buffers cost nothing. */
 __attribute__((noinline)) static void
 log_request(struct request *q)
 {
@@ -342,7 +342,7 @@ log_request(struct request *q)
             log_raw(line.data, line.len);
         }
         else if (e == 0) {
-            /* O_APPEND: it is whole beside those of other processes. */
+            /* O_APPEND: lines of other processes do not mix with it. */
             log_write(access_log.file.fd, line.data, line.len);
         }
     }

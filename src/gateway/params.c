@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/num.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ params_refusal(enum params_fault fault)
                               "the variables are larger than --limit-head"},
     };
 
+    assert(fault > PARAMS_OK && fault < ARRAY_SIZE(refusals));
     return &refusals[fault];
 }
 
@@ -69,8 +71,8 @@ params_fini(struct params *p)
     memset(p, 0, sizeof *p);
 }
 
-/* Where the name's index + 1 is, or the 0 where it would go. Inline: a small
- * request asks sixty times. */
+/* The slot with the name's index + 1, or the empty one where it belongs.
+ * Inline: a small request looks sixty names up. */
 ALWAYS_INLINE uint32_t *
 slot_of(const struct params *p, const char *name, size_t n, uint32_t hash)
 {
@@ -90,6 +92,7 @@ slot_of(const struct params *p, const char *name, size_t n, uint32_t hash)
 static int
 grow(struct params *p)
 {
+    assert(p->n == p->cap);
     size_t cap = p->cap == 0 ? MIN_PARAMS : p->cap * 2;
     struct param *v = realloc(p->v, cap * sizeof *v);
     if (v == NULL) {
@@ -142,8 +145,8 @@ name_is(const struct param *e, const char *name)
     return e->name_len == n && memcmp(e->name, name, n) == 0;
 }
 
-/* Joining is for repeated request headers only: of a configuration parameter
- * sent twice the last one is the operator's word. */
+/* Only repeated request headers are joined. Of a configuration parameter that
+ * is sent twice the last one counts. */
 static const char *
 joiner(const struct param *e)
 {
@@ -167,6 +170,7 @@ merge(struct params *p, struct param *e, const char *value, size_t n)
 {
     const char *sep = joiner(e);
 
+    assert(e->value != NULL && (e->room == 0 || e->value_len <= e->room));
     if (sep == NULL) {
         borrow(e, value, n);
         return 0;
@@ -177,7 +181,7 @@ merge(struct params *p, struct param *e, const char *value, size_t n)
         return -ENOMEM;
     }
     if (need > e->room) {
-        /* Twice as much: thousands of repeats must not cost their square. */
+        /* Twice as much: thousands of repeats must not take quadratic time. */
         mem = params_alloc(p, need * 2);
         if (mem == NULL) {
             return -ENOMEM;
@@ -187,7 +191,8 @@ merge(struct params *p, struct param *e, const char *value, size_t n)
         e->room = (uint32_t)(need * 2);
     }
     else {
-        mem = (char *)(uintptr_t)e->value; /* ours, since it has room */
+        mem = (char *)(uintptr_t)
+                  e->value; /* it has room, so params_alloc() made it */
     }
     memcpy(mem + e->value_len, sep, 2);
     memcpy(mem + e->value_len + 2, value, n);
@@ -228,6 +233,7 @@ add(struct params *p, const char *name, size_t nname, const char *value,
 static int
 remember(struct params *p, struct param e)
 {
+    assert(p->keep_raw);
     if (p->nraw == p->raw_cap) {
         size_t cap = p->raw_cap == 0 ? MIN_PARAMS : p->raw_cap * 2;
         struct param *raw = realloc(p->raw, cap * sizeof *raw);

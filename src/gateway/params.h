@@ -4,9 +4,10 @@
  * What:      what the server sent (environment or FastCGI PARAMS) goes in raw
  *            and in order; what PEP 3333 wants comes out: duplicates merged,
  *            servers' quirks corrected, required names always set.
- * Owner:     the request. Names and values are borrowed from the caller's bytes,
- *            except merged and made-up ones, which the params own.
- * Lifetime:  params_clear() ends all values; the memory is kept for the next.
+ * Owner:     the request. Names and values are borrowed from the caller's
+ *            bytes, except those that were merged or added, which the params
+ *            own.
+ * Lifetime:  params_clear() ends all values; keeps memory for the next request.
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    0 or -ENOMEM; logs nothing.                         Blocks: never.
  * Standards: RFC 3875, 4.1; PEP 3333, environ Variables.
@@ -47,19 +48,19 @@ struct params {
     bool keep_raw;       /* --doctor */
     bool script_is_file; /* set by CGI: SCRIPT_NAME names a script on disk, so
                           * it is never the whole path of the URL */
-    bool is_unsized;     /* CONTENT_LENGTH was -1: there is a body */
+    bool is_unsized;     /* CONTENT_LENGTH was -1: a body of unknown length */
 };
 
-/* Why a set of variables is not given to the application. */
+/* Why the application does not get a request. */
 enum params_fault {
     PARAMS_OK,
-    PARAMS_BROKEN,   /* its lengths contradict one another */
+    PARAMS_BROKEN,   /* a length goes beyond the end */
     PARAMS_BAD_BYTE, /* a NUL, "=" in a name, or no name at all */
     PARAMS_TOO_MANY, /* --limit-vars */
     PARAMS_TOO_LARGE /* --limit-head */
 };
 
-/* What the client is told, and the log. */
+/* For the client: status and sentence; for the log: reason. */
 struct params_refusal {
     const char *status, *sentence, *reason;
 };
@@ -77,26 +78,26 @@ void params_clear(struct params *p);
 CHECK_RESULT int params_add(struct params *p, const char *name, size_t nname,
                             const char *value, size_t nvalue);
 
-/* Sets a variable to one value, whatever it was. Name and value must outlive the
- * request. 0 or -ENOMEM. */
+/* Sets a variable to one value, whatever it was. Name and value must outlive
+ * the request. 0 or -ENOMEM. */
 CHECK_RESULT int params_set(struct params *p, const char *name, size_t nname,
                             const char *value, size_t nvalue);
 
 /* Memory for a value of n bytes that lives until params_clear(); or NULL. */
 CHECK_RESULT char *params_alloc(struct params *p, size_t n);
 
-/* NULL where absent or dropped. hash is hash_bytes(name, n). */
+/* NULL if absent or dropped. hash is hash_bytes(name, n). */
 struct param *params_find(const struct params *p, const char *name, size_t n,
                           uint32_t hash);
 
-/* The same, for a name that is best a constant. */
+/* The same; the hash of a constant name is computed at compile time. */
 ALWAYS_INLINE const struct param *
 params_get(const struct params *p, const char *name)
 {
     return params_find(p, name, strlen(name), hash_bytes(name, strlen(name)));
 }
 
-/* From now on it is absent. */
+/* Removes it. */
 ALWAYS_INLINE void
 params_drop(struct params *p, const char *name)
 {
@@ -115,11 +116,11 @@ params_is_header(const char *name, size_t n)
     return n >= 5 && memcmp(name, "HTTP_", 5) == 0;
 }
 
-/* True where the name says that the value is nobody's business: pages with it
- * get into screenshots. */
+/* True if the name says that the value is secret: pages with it get into
+ * screenshots. */
 bool params_is_secret(const struct param *e);
 
-/* True where the variable is there and has exactly this value. */
+/* True if the variable exists and has exactly this value. */
 ALWAYS_INLINE bool
 params_is(const struct params *p, const char *name, const char *value)
 {
@@ -129,13 +130,13 @@ params_is(const struct params *p, const char *name, const char *value)
            memcmp(e->value, value, e->value_len) == 0;
 }
 
-/* Corrects what the server sent to what PEP 3333 wants; call once after the last
- * params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400), or -ENOENT
- * (the path lies outside --mount: answer 404). */
+/* Corrects what the server sent to what PEP 3333 wants; call once after the
+ * last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400), or
+ * -ENOENT (the path lies outside --mount: answer 404). */
 CHECK_RESULT int params_correct(struct params *p, const struct config *config);
 
-/* What a server that has sent these two parts says of its rewrites; app may be
- * NULL. Also before params_correct(). */
+/* What these variables say about rewrites, with these two parts of the path;
+ * app may be NULL. Also before params_correct(). */
 struct rewrite_facts params_rewrite_facts(const struct params *p,
                                           const char *app,
                                           struct path_part script,

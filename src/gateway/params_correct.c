@@ -47,11 +47,11 @@ correct_length(struct params *p)
 {
     const struct param *e = find(p, "CONTENT_LENGTH");
     const struct param *header = find(p, "HTTP_CONTENT_LENGTH");
-    bool is_servers = e != NULL; /* and not what the client wrote */
+    bool is_servers = e != NULL; /* not the client's header */
     uint64_t n;
     int r;
 
-    /* busybox httpd has the former for POST alone. */
+    /* busybox httpd sends the former for POST only. */
     if (e == NULL && header != NULL) {
         r = set(p, "CONTENT_LENGTH", header->value, header->value_len);
         if (r < 0) {
@@ -149,9 +149,9 @@ correct_server(struct params *p)
     return r;
 }
 
-/* PEP 3333: an application at the root has SCRIPT_NAME "", and then there is no URL
- * without a path. Go's cgi.Handler and others divide behind a slash: "/app/" and
- * "x". It belongs to what follows, unless that has one. */
+/* PEP 3333: an application at the root has SCRIPT_NAME "", and then there is no
+ * URL without a path. Go's cgi.Handler and others divide after a slash: "/app/"
+ * and "x". The slash belongs to what follows, unless that has one. */
 static int
 move_slashes(struct params *p, struct path_part *script, struct path_part *info)
 {
@@ -188,6 +188,7 @@ set_path(struct params *p, struct path_part script, struct path_part info)
     if (r < 0) {
         return r;
     }
+    assert(script.n == 0 || script.s[script.n - 1] != '/');
     if (script.n == 0 && info.n == 0) {
         info = (struct path_part){"/", 1};
     }
@@ -212,12 +213,12 @@ hints_of(const struct params *p)
     };
 }
 
-/* Apache puts REDIRECT_ in front of the names of the request before, once for each
- * internal redirect. */
+/* Apache puts REDIRECT_ in front of the names of the request before, once for
+ * each internal redirect. */
 static bool
 was_refused(const struct params *p)
 {
-    /* LimitInternalRecursion, if nothing is said */
+    /* the default of LimitInternalRecursion */
     enum { REDIRECTS_MAX = 10 };
     static const char last[] = "REDIRECT_STATUS";
     enum { PREFIX = sizeof "REDIRECT_" - 1 };
@@ -233,11 +234,11 @@ was_refused(const struct params *p)
             return true;
         }
     }
-    return true; /* too many to look at */
+    return true; /* too many to check */
 }
 
-/* mod_proxy_fcgi says the same of a file and of a ProxyPass below the document
- * root. Only of a file it knows by itself where PATH_INFO begins. */
+/* mod_proxy_fcgi sends the same for a file and for a ProxyPass below the
+ * document root. Only for a file does it find the start of PATH_INFO itself. */
 static bool
 apache_has_script(const struct params *p, struct path_part script,
                   struct path_part info)
@@ -277,7 +278,7 @@ params_rewrite_facts(const struct params *p, const char *app,
     return f;
 }
 
-/* A URL that was not rewritten, as most are, is seen without any memory. */
+/* A URL that was not rewritten, as most are, needs no memory. */
 static int
 undo_rewrite(struct params *p, const struct config *config,
              struct path_part joined, struct path_part *script,
@@ -286,6 +287,7 @@ undo_rewrite(struct params *p, const struct config *config,
     struct path_part uri = path_without_query(part(p, "REQUEST_URI"));
     char *room = NULL;
 
+    assert(config->mount != NULL);
     if (script->n == 0 || path_equals_decoded(uri, joined)) {
         return 0;
     }
@@ -342,8 +344,8 @@ correct_path(struct params *p, const struct config *config)
     return set_path(p, script, info);
 }
 
-/* --set: the operator's word counts more than the server's, also in the rules
- * below (--set HTTPS=on). */
+/* --set overrides what the server sent, also for the rules below (--set
+ * HTTPS=on). */
 static int
 add_settings(struct params *p, const struct config_list *settings)
 {

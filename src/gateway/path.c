@@ -41,7 +41,7 @@ without_slashes(struct path_part p)
     return p;
 }
 
-/* Is path dir itself or below it? Leading slashes do not count: Apache writes
+/* True if path is dir or below it. Leading slashes do not count: Apache writes
  * proxy:fcgi://host/path and proxy:fcgi://host//path for the same thing. */
 static bool
 is_below(struct path_part path, struct path_part dir)
@@ -97,7 +97,7 @@ path_script_is_whole(struct path_part script, const struct path_hints *hints)
     if (starts_with(hints->server_software, "nginx/")) {
         return true;
     }
-    /* Apache's mod_proxy_fcgi: there is no script where the made-up file name
+    /* Apache's mod_proxy_fcgi: there is no script if the made-up file name
      * lies outside the document root. */
     size_t prefix = url_proxy_prefix(file.s, file.n);
     if (prefix == 0 && !(hints->context_prefix.s != NULL &&

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "gateway/transport.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 
 enum {
     WAIT_MAX_MS = 60000,
-    WAIT_WATCHED_MS = 500 /* where the request may be cancelled meanwhile */
+    WAIT_WATCHED_MS = 500 /* if the request can be cancelled */
 };
 
 void
@@ -68,8 +69,8 @@ server_is(const struct request *q, const char *name)
     return e != NULL && e->value_len >= n && memcmp(e->value, name, n) == 0;
 }
 
-/* HAProxy 2.6 dies of FCGI_STDERR records: never send it any by itself. And who
- * has given the program a log wants to read it all there. */
+/* HAProxy 2.6 crashes on FCGI_STDERR records: never send it any by default.
+ * With a log of our own everything belongs there. */
 static bool
 wants_errors(const struct request *q)
 {
@@ -84,8 +85,8 @@ wants_errors(const struct request *q)
     return !log_is_own() && !server_is(q, "HAProxy");
 }
 
-/* Is there a body of unknown length? mini_httpd hides the header that would say
- * so, and sends a length wherever the client does. */
+/* True if there is a body of unknown length. mini_httpd hides the header that
+ * says so, but it sends a length whenever the client does. */
 static bool
 has_unsized_body(const struct request *q)
 {
@@ -107,9 +108,9 @@ request_tells_server(struct request *q)
 }
 
 /* FastCGI marks the end of STDIN; in CGI mode only CONTENT_LENGTH tells it. A
- * chunked upload without a length: Apache's mod_cgid ends stdin behind the body;
- * of others nothing is known but that some send none, and an empty body that
- * should not be empty must not reach the application. */
+ * chunked upload without a length: Apache's mod_cgid ends stdin behind the
+ * body; some other servers send no body at all, and a body that is empty by
+ * mistake must not reach the application. */
 static int
 check_framing(struct request *q)
 {
@@ -194,13 +195,14 @@ request_refuse(struct request *q, enum params_fault fault)
 {
     const struct params_refusal *refusal = params_refusal(fault);
 
+    assert(q->response.state == RESPONSE_NONE);
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     request_log(q, LOG_LEVEL_INFO, "%.3s: %s", refusal->status,
                 refusal->reason);
     response_error(q, refusal->status, refusal->sentence, NULL);
 }
 
-/* -- the body ----------------------------------------------------------------- */
+/* -- the body ------------------------------------------------------------- */
 
 static ssize_t
 read_stdin(struct request *q, void *to, size_t size)
@@ -209,6 +211,7 @@ read_stdin(struct request *q, void *to, size_t size)
     ssize_t n;
 
     if (q->content_length >= 0) {
+        assert(q->body_read <= (uint64_t)q->content_length);
         uint64_t left = (uint64_t)q->content_length - q->body_read;
         if (left == 0) {
             q->body_eof = true;
@@ -307,13 +310,16 @@ refuse_body(struct request *q, int err)
     }
 }
 
-/* Frameworks read CONTENT_LENGTH bytes, none where it is missing. So the body of
- * a chunked upload is measured before they see it; one that was cut short they
- * never see, as behind a web server that buffers. */
+/* Frameworks read CONTENT_LENGTH bytes, none where it is missing. So the body
+ * of a chunked upload is measured before they see it. They never see one that
+ * was cut short, as behind a web server that buffers. */
 int
 request_take_body(struct request *q)
 {
-    int64_t n = q->transport->take_body(q);
+    int64_t n;
+
+    assert(q->body_read == 0 && q->content_length < 0);
+    n = q->transport->take_body(q);
 
     if (n >= 0) {
         int r = params_set_length(&q->params, (uint64_t)n);
@@ -381,6 +387,7 @@ transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
     int longest = q->cancel != NULL ? WAIT_WATCHED_MS : WAIT_MAX_MS;
     int result;
 
+    assert(fd >= 0 && events != 0);
     if (q->hooks.enter != NULL) {
         q->hooks.enter(q->hooks.arg);
     }
@@ -414,9 +421,9 @@ transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
     return result;
 }
 
-/* -- the log -------------------------------------------------------------------- */
+/* -- the log -------------------------------------------------------------- */
 
-/* How many of the bytes the web server has taken, for its own log. */
+/* How many of the bytes went to the web server's log. */
 static size_t
 tell_server(struct request *q, const char *lines, size_t n)
 {
@@ -426,7 +433,7 @@ tell_server(struct request *q, const char *lines, size_t n)
                : 0;
 }
 
-/* Whoever reads fd 2 may be slow: around what is written there. */
+/* The reader of fd 2 may be slow: calls the hooks around a write to it. */
 static void
 hook(const struct request *q, void (*fn)(void *arg))
 {
@@ -447,8 +454,8 @@ request_errors(struct request *q, const char *lines, size_t n)
     }
 }
 
-/* For the web server's log it is text whatever our own has: servers put words of
- * theirs around each line. */
+/* The web server's log gets text even if ours is JSON: servers put words of
+ * their own around each line. */
 static bool
 send_entry(struct request *q, const struct log_entry *e)
 {
@@ -518,7 +525,7 @@ request_log_more(struct request *q, enum log_level level, const char *more,
     va_end(ap);
 }
 
-/* -- the id ------------------------------------------------------------------------ */
+/* -- the id --------------------------------------------------------------- */
 
 static void
 choose_id(struct request *q)
@@ -598,7 +605,7 @@ request_detach(struct request *q)
 
     request_line(q, line, sizeof line);
     memcpy(q->line, line, sizeof line);
-    (void)request_id(q); /* it may be one of them */
+    (void)request_id(q); /* the id may be one of the variables */
     q->errors_to_server = 0;
     params_clear(&q->params); /* they are borrowed */
 }

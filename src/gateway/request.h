@@ -1,14 +1,15 @@
 /*
  * request.h - one request: its variables, its body, its response, its log
  *
- * What:      what the WSGI side sees of a request, whatever carried it here.
+ * What:      what the WSGI side sees of a request, over CGI and FastCGI alike.
  * Owner:     the transport (transport/cgi, transport/fcgi) that fills it.
  * Lifetime:  one request; Python objects that outlive it must not touch it.
  * Threads:   one at a time: the thread that runs the request, or another of the
- *            application while the WSGI side keeps the former out (request_guard.h).
- * GIL:       not used here. Before a call would wait, or copies very much,
- *            hooks.enter() runs, afterwards hooks.leave(): the WSGI side releases
- *            and takes the GIL there.
+ *            application while the WSGI side keeps the former out
+ *            (request_guard.h).
+ * GIL:       not used here. hooks.enter() runs before a call waits or copies
+ *            very much, hooks.leave() after it: the WSGI side releases and
+ *            takes the GIL there.
  * Errors:    0 or -errno.                                  Blocks: see each.
  * Standards: RFC 3875; FastCGI 1.0, 6.
  */
@@ -36,23 +37,25 @@ enum request_role { ROLE_RESPONDER = 1, ROLE_AUTHORIZER = 2, ROLE_FILTER = 3 };
 
 enum request_stream { STREAM_STDIN, STREAM_DATA };
 
-/* What the WSGI side wants done around waits. enter may be NULL: nothing. */
+/* Called around waits for the WSGI side. enter may be NULL: nothing is
+ * called. */
 struct wait_hooks {
     void (*enter)(void *arg);
     void (*leave)(void *arg);
     void *arg;
 };
 
-/* Somebody's wish that one request ends. It names the request, so that it cannot
- * hit the next one however late it is seen. */
+/* Asks one request to end. It names the request, so it cannot hit the next one,
+ * however late it is seen. */
 struct cancel {
     _Atomic uint64_t serial; /* of the request that is to end; 0 = none yet */
-    _Atomic uint64_t told;   /* of the last one whose application was told */
+    _Atomic uint64_t
+        told; /* of the last one whose application got the exception */
 };
 
 /*
- * Four writers, each with a part of its own; everybody reads. All of them run in
- * the request's thread, or in another one of the application that holds the
+ * Four writers, each with a part of its own; everybody reads. All of them run
+ * in the request's thread, or in another one of the application that holds the
  * request's guard (context/request_guard.h); the exceptions are named.
  */
 struct request {
@@ -77,8 +80,8 @@ struct request {
     uint64_t body_read; /* bytes of STDIN handed out */
     int body_error;     /* sticky: -errno, 0 = none */
     bool body_eof;      /* the end of STDIN has been handed out */
-    /* ... response_*(); response_give_up() in a thread that is not the request's,
-     * while that one is stuck and the guard keeps it out ... */
+    /* ... response_*(); response_give_up() in a thread that is not the
+     * request's, while that one is stuck and the guard keeps it out ... */
     struct response response;
     bool used_write; /* blocks were sent one by one */
     /* ... and the log. */
@@ -118,78 +121,78 @@ void request_clear(struct request *q);
  * cannot be corrected is not answered here: the doctor reports it. */
 CHECK_RESULT int request_prepare(struct request *q);
 
-/* The answer, and a line in the log, for a request whose variables are not given to
- * the application: instead of request_prepare(). */
+/* Instead of request_prepare(), for a request with a fault: sends the answer
+ * and logs a line. */
 void request_refuse(struct request *q, enum params_fault fault);
 
-/* Where is_unsized is set, before the application is called: receives the body to
- * its end and sets content_length and CONTENT_LENGTH, which is all that most
+/* If is_unsized is set, before the application runs: receives the body to its
+ * end and sets content_length and CONTENT_LENGTH, the only thing that most
  * applications look at. 0; or the response has been given (400, 408, 413, 500,
  * 504) or aborted, and the result is -EBADMSG: do not call the application.
  * Blocks up to --body-timeout without a byte. */
 CHECK_RESULT int request_take_body(struct request *q);
 
-/* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno
- * where it was cut short or timed out: -ECONNABORTED (FCGI_ABORT_REQUEST),
- * -EPIPE (the connection ended before the body did), -ETIMEDOUT, -EMSGSIZE
+/* Up to size bytes of the body: > 0; 0 at its end (again and again); -errno if
+ * it was cut short or timed out: -ECONNABORTED (FCGI_ABORT_REQUEST), -EPIPE
+ * (the connection ended before the body did), -ETIMEDOUT, -EMSGSIZE
  * (--limit-body passed), -ENODATA (the end of the stream before
- * CONTENT_LENGTH). Never more than CONTENT_LENGTH. Returns as soon as any bytes
- * are there. May block up to --body-timeout without a byte.
- * STREAM_DATA only for ROLE_FILTER, and after STDIN has been read to its end
- * (what is left of it is then dropped). */
+ * CONTENT_LENGTH). Never more than CONTENT_LENGTH. Returns as soon as it has
+ * any bytes. May block up to --body-timeout without a byte. STREAM_DATA only
+ * for ROLE_FILTER, and after STDIN has been read to its end (what is left of it
+ * is then dropped). */
 CHECK_RESULT ssize_t request_read(struct request *q, enum request_stream s,
                                   void *to, size_t size);
 
-/* A sentence for the errors above ("the client went away before ..."). */
+/* A phrase for the errors above ("the client went away before ..."). */
 const char *request_read_strerror(int err);
 
-/* What the client is told where the error is its own. */
+/* The answer to an error of the client's own. */
 struct request_answer {
     int err;
     const char *status;
     const char *sentence;
 };
 
-/* NULL: the error is none of those. */
+/* NULL: it is not the client's error. */
 const struct request_answer *request_read_answer(int err);
 
 /* The answer of a request that --request-timeout has ended. */
 #define REQUEST_TIMEOUT_STATUS "504 Gateway Timeout"
 #define REQUEST_TIMEOUT_SENTENCE "The application did not answer in time."
 
-/* True when nobody will read the response any more. Never blocks. */
+/* True if nobody will read the response any more. Never blocks. */
 bool request_peer_gone(struct request *q);
 
 /* Where --errors-to sends what the application prints: true = to the web server
  * (FCGI_STDERR), else to fd 2. */
 bool request_tells_server(struct request *q);
 
-/* What the application printed (wsgi.errors, print), in whole lines if it can be,
- * there. From a thread that is not the request's: to fd 2. */
+/* Writes what the application printed (wsgi.errors, print) there, in whole
+ * lines where possible. From another thread than the request's: to fd 2. */
 void request_errors(struct request *q, const char *lines, size_t n);
 
-/* One log line about this request, "[id]" in front, by the same way. */
+/* Logs one line about this request to the same place, with "[id]" in front. */
 void request_log(struct request *q, enum log_level level, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 
-/* The same with lines that belong to it, such as a traceback, each under the id
- * as well. */
+/* The same, with more lines that belong to it, such as a traceback. Each gets
+ * the id. */
 void request_log_more(struct request *q, enum log_level level, const char *more,
                       size_t more_len, const char *fmt, ...) PRINTF_LIKE(5, 6);
 
-/* The id that is in the log, on a 500 page and in the environ: the server's
- * X-Request-ID where request_id_is_good(), else one made at the first call. */
+/* The id in the log, on a 500 page and in the environ: the server's
+ * X-Request-ID if request_id_is_good(), else one made at the first call. */
 const char *request_id(struct request *q);
 
-/* Variables, body and response end here, the request still has lines to log: they
- * go to fd 2, with its id. */
+/* Variables, body and response end here. Lines that the request still logs go
+ * to fd 2, with its id. */
 void request_detach(struct request *q);
-/* The transport tells what this thread runs, NULL at its end; so lines of this
- * process can have the id of the request they belong to. NULL = none runs. */
+/* The transport says which request this thread runs, NULL at its end. So log
+ * lines of the thread have the id of the request; NULL = none runs. */
 void request_set_running(struct request *q);
 const char *request_running_id(void);
 
-/* True where it is to end: what is ready is still taken and sent, but reads and
+/* True if it is to end: what is ready is still read and sent, but reads and
  * writes that would wait fail with -ECANCELED. Any thread. */
 static inline bool
 request_is_cancelled(const struct request *q)

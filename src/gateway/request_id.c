@@ -20,7 +20,7 @@ request_id_is_good(const char *s, size_t n)
     return n >= 1 && n <= REQUEST_ID_MAX;
 }
 
-/* Letters and digits that are not mistaken for one another. */
+/* Letters and digits that are hard to confuse. */
 static const char digits[] = "23456789abcdefghjkmnpqrstuvwxyz";
 
 static void
@@ -29,7 +29,7 @@ start(struct request_ids *s)
     unsigned char raw[REQUEST_ID_MADE];
 
     if (getrandom(raw, sizeof raw, GRND_NONBLOCK) != (ssize_t)sizeof raw) {
-        /* Early boot: time, process and thread are unique enough for a log. */
+        /* No random bytes this early: time, process and thread must do. */
         uint64_t x = (uint64_t)clock_us() * 1000003u + (uint64_t)getpid();
         x = x * 1000003u + (uint64_t)(uintptr_t)s;
         for (size_t i = 0; i < sizeof raw; i++) {
@@ -43,8 +43,8 @@ start(struct request_ids *s)
     }
 }
 
-/* Every request has an id, so it must cost next to nothing: a random number of 59
- * bits for each thread, and then one more each time. */
+/* Every request has an id, so it has to be cheap: each thread starts at a
+ * random number of 59 bits and counts up. */
 void
 request_id_make(struct request_ids *s, char to[REQUEST_ID_MAX + 1])
 {

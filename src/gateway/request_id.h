@@ -1,8 +1,8 @@
 /*
  * request_id.h - what a request is called in logs
  *
- * What:      the web server's own id where it is fit for a log, else one that no
- *            other request has: not a secret, and not to be used as one.
+ * What:      the web server's own id if it is fit for a log, else a new one,
+ *            which no other request has. It is no secret: do not use it as one.
  * Owner:     a struct request_ids for each thread.
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    none.                                               Blocks: never.
@@ -15,11 +15,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What a server may call a request; ours are shorter. */
+/* The longest id of a server; ours are shorter. */
 #define REQUEST_ID_MAX 64
 #define REQUEST_ID_MADE 12
 
-/* Where ids come from; all 0 at first. */
+/* The source of ids; all 0 at first. */
 struct request_ids {
     char text[REQUEST_ID_MADE];
     unsigned char digit[REQUEST_ID_MADE]; /* the same as numbers */

@@ -3,13 +3,14 @@
 #include "base/html.h"
 #include "gateway/transport.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { ERROR_PAGE_MAX = 64 << 10 };
 
-/* -- sending ----------------------------------------------------------------- */
+/* -- sending -------------------------------------------------------------- */
 
 bool
 response_head_sent(const struct response *r)
@@ -17,10 +18,10 @@ response_head_sent(const struct response *r)
     return r->state == RESPONSE_SENT || r->state == RESPONSE_DONE;
 }
 
-/* The CGI fields stand before all others (RFC 3875, 8.2).
- * CGI wants Status in the first line (busybox httpd reads it nowhere else);
- * FastCGI wants Location before Status (HAProxy makes a Status 201, 303 or 307
- * that stands before a Location a 302). */
+/* The CGI fields come before all others (RFC 3875, 8.2).
+ * CGI needs Status in the first line (busybox httpd reads it nowhere else).
+ * FastCGI needs Location before Status (HAProxy turns a Status 201, 303 or 307
+ * before a Location into a 302). */
 static int
 assemble_head(struct request *q)
 {
@@ -59,6 +60,7 @@ assemble_head(struct request *q)
             r->head.len += order[i]->len;
         }
     }
+    assert(r->head.cap - r->head.len >= 2);
     memcpy(r->head.data + r->head.len, "\r\n", 2);
     r->head.len += 2;
     return 0;
@@ -89,6 +91,7 @@ send_blocks(struct request *q, struct iovec *blocks, size_t n, int flags)
 {
     struct response *r = &q->response;
 
+    assert(n > 0 && (r->state == RESPONSE_SET || r->state == RESPONSE_SENT));
     if (r->state == RESPONSE_SENT) {
         blocks++;
         n--;
@@ -115,6 +118,7 @@ send_blocks(struct request *q, struct iovec *blocks, size_t n, int flags)
 static size_t
 allowed(struct response *r, size_t n)
 {
+    assert(!r->has_length || r->sent <= r->content_length);
     if (!r->has_body) {
         return 0;
     }
@@ -131,8 +135,8 @@ is_full(const struct response *r)
     return !r->has_body || (r->has_length && r->sent == r->content_length);
 }
 
-/* Without a Content-Length a zero-length block is nothing; so is one where no
- * body may follow: the head then waits for response_finish(). */
+/* An empty block does not send the head, nor does one of a response without a
+ * body: the head then waits for response_finish(). */
 int
 response_write(struct request *q, const void *block, size_t n)
 {
@@ -158,7 +162,7 @@ response_write(struct request *q, const void *block, size_t n)
     }
     n = allowed(r, n);
     r->sent += n;
-    /* Servers count: they close, or send SIGTERM, when they have it all. */
+    /* Servers count: they close, or send SIGTERM, once they have everything. */
     bool full = is_full(r);
     if (n > 0 || full) {
         struct iovec v[2] = {[1] = {(void *)(uintptr_t)block, n}};
@@ -257,6 +261,7 @@ response_send_file(struct request *q, int fd, off_t offset, uint64_t count,
     if (e == -EINVAL) {
         return e; /* nothing was sent: the caller reads and writes */
     }
+    assert(*ret_sent <= count);
     r->state = RESPONSE_SENT;
     r->sent += *ret_sent;
     return e < 0 ? failed(q, e) : is_full(r) ? RESPONSE_FULL : 0;
@@ -298,7 +303,7 @@ response_abort(struct request *q)
     }
 }
 
-/* -- error pages ------------------------------------------------------------- */
+/* -- error pages ---------------------------------------------------------- */
 
 void
 response_error_page(struct request *q, const char *status, const char *html,
@@ -326,7 +331,7 @@ response_error_page(struct request *q, const char *status, const char *html,
     }
     struct iovec body = {(void *)(uintptr_t)html, n};
     if (response_write_all(q, &body, 1) < 0) {
-        return; /* the peer is gone, and with it whoever wanted the page */
+        return; /* the peer is gone: nobody wants the page */
     }
 }
 
@@ -371,7 +376,7 @@ response_error(struct request *q, const char *status, const char *sentence,
 
     buf_init(&page, ERROR_PAGE_MAX);
     if (small_page(&page, status, sentence, id) < 0) {
-        page.len = 0; /* no memory: the status alone has to do */
+        page.len = 0; /* no memory: send only the status */
     }
     response_error_page(q, status, page.data, page.len);
     buf_fini(&page);

@@ -6,7 +6,7 @@
  *            block; enforces Content-Length; drops bodies of HEAD, 204, 304.
  * Owner:     the request.
  * Lifetime:  one request.
- * Threads:   the request's thread.      GIL: not used itself; the request's wait
+ * Threads:   the request's thread.      GIL: not used here; the request's wait
  *            hooks (request.h) run around every wait.
  * Errors:    0, a positive enum response_error, or -errno of the peer
  *            (-EPIPE, -ECONNRESET, -ETIMEDOUT, -ECONNABORTED: client is gone).
@@ -69,7 +69,7 @@ struct response {
 
 void response_init(struct response *r);
 void response_fini(struct response *r);
-/* For the next request; memory is kept up to a bound. */
+/* For the next request. Keeps memory up to a bound. */
 void response_clear(struct response *r, bool is_head);
 
 /* A message for a positive result of the functions below. */
@@ -77,7 +77,7 @@ const char *response_strerror(enum response_error e);
 
 /* -- setting the head (start_response) ------------------------------------ */
 
-/* Forgets status and headers that were set; only before the head is sent. */
+/* Removes status and headers; only before the head is sent. */
 void response_reset(struct response *r);
 
 /* "200 OK" (also "200" and "200 "); latin-1 bytes. State NONE -> SET. */
@@ -90,7 +90,7 @@ CHECK_RESULT int response_add_header(struct response *r, const char *name,
                                      size_t nname, const char *value,
                                      size_t nvalue);
 
-/* True where such a header was added; not for the four that CGI knows. */
+/* True if the header was added; not for Status, Location and Content-Type. */
 bool response_has_header(const struct response *r, const char *name);
 
 /* Adds a Content-Length that the application has not given. 0 or -ENOMEM. */
@@ -99,53 +99,52 @@ CHECK_RESULT int response_set_length(struct response *r, uint64_t length);
 /* Removes Content-Length. */
 void response_drop_length(struct response *r);
 
-/* -- sending ---------------------------------------------------------------- */
+/* -- sending -------------------------------------------------------------- */
 
 /* True once bytes of the head have been given to the transport. */
 bool response_head_sent(const struct response *r);
 
-/* Sends one block at once (head first where it is not out). Empty blocks are
- * nothing. 0, RESPONSE_FULL when Content-Length is now reached or no body is
- * allowed; response.cut then tells whether something of this block did not fit.
- * -errno where the peer is gone; -EBUSY from another thread than the request's,
- * which PEP 3333 knows nothing of. */
+/* Sends one block at once, after the head if that is not out yet. Ignores empty
+ * blocks. 0; RESPONSE_FULL if Content-Length is now reached or no body is
+ * allowed: response.cut is then true if a part of this block did not fit.
+ * -errno if the peer is gone; -EBUSY from another thread than the request's. */
 CHECK_RESULT int response_write(struct request *q, const void *block, size_t n);
 
 /* The whole body in one go, and the end of the response: head, blocks and end
- * leave in as few system calls as possible. Content-Length is added where it is
+ * leave in as few system calls as possible. Content-Length is added if it is
  * missing and allowed. The blocks are only read. 0 or -errno. */
 CHECK_RESULT int response_write_all(struct request *q,
                                     const struct iovec *blocks, size_t nblocks);
 
-/* Sends count bytes of fd from offset (sendfile). *ret_sent is what left.
- * The file may turn out shorter. 0, RESPONSE_FULL or -errno; -EINVAL where
- * the descriptor cannot be sent this way and nothing was sent (read instead). */
+/* Sends count bytes of fd from offset (sendfile). *ret_sent is the number
+ * sent: the file may be shorter. 0, RESPONSE_FULL or -errno; -EINVAL if the
+ * descriptor cannot be sent this way and nothing was sent (read it instead). */
 CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
                                     uint64_t count, uint64_t *ret_sent);
 
 /* Ends the response: sends a head that is still held. 0, or -errno; -EMSGSIZE
- * when fewer bytes than Content-Length were sent: the response has then been
+ * if fewer bytes than Content-Length were sent: the response has then been
  * aborted, so that the client sees a broken transfer. */
 CHECK_RESULT int response_finish(struct request *q);
 
-/* Ends it so that the web server can notice, and its client where the server lets
- * it (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). */
+/* Ends it so that the web server notices, and its client if the server lets it
+ * (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). */
 void response_abort(struct request *q);
 
-/* A whole error response, where the head is not out yet; else aborts. status is
- * "500 Internal Server Error"; html is a complete page. exit status becomes 1
- * for 5xx. Errors of the peer are ignored. */
+/* Sends a whole error response if the head is not out yet; else aborts. status
+ * is "500 Internal Server Error"; html is a complete page. exit status becomes
+ * 1 for 5xx. Errors of the peer are ignored. */
 void response_error_page(struct request *q, const char *status,
                          const char *html, size_t n);
 
 /* The same with a small page made of the status and one sentence (plain text,
- * escaped here); id is shown where it is not NULL. */
+ * escaped here); id is shown if it is not NULL. */
 void response_error(struct request *q, const char *status, const char *sentence,
                     const char *id);
 
-/* response_error() by another thread than the request's, which is stuck and kept
- * out meanwhile; then nothing more can be sent. Never blocks where the request is
- * cancelled. */
+/* response_error() from another thread, while the request's own thread is stuck
+ * and kept out. Nothing more can be sent afterwards. Never blocks if the
+ * request is cancelled. */
 void response_give_up(struct request *q, const char *status,
                       const char *sentence, const char *id);
 

@@ -12,7 +12,7 @@
 #include <strings.h>
 
 enum {
-    HEAD_MAX = 16 << 20, /* nothing real is larger; a bound for a loop */
+    HEAD_MAX = 16 << 20, /* no real head is larger */
     KEEP_MAX = 64 << 10  /* memory kept from one request to the next */
 };
 
@@ -96,7 +96,7 @@ response_strerror(enum response_error e)
     return e < 0 || e >= RESPONSE_ERROR_MAX ? "unknown error" : text[e];
 }
 
-/* -- setting the head -------------------------------------------------------- */
+/* -- setting the head ----------------------------------------------------- */
 
 static bool
 is_digit(char c)
@@ -104,7 +104,7 @@ is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Control characters end a line or the head somewhere: none may pass. */
+/* Some servers end a line or the head at a control character: none may pass. */
 static bool
 has_control(const char *s, size_t n, bool allow_tab)
 {
@@ -124,7 +124,7 @@ response_set_status(struct response *r, const char *s, size_t n)
         (n > 3 && s[3] != ' ')) {
         return RESPONSE_BAD_STATUS;
     }
-    /* 1xx is never a final answer, and no server takes it as one. */
+    /* 1xx is never a final answer. */
     int status = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
     if (status < 200) {
         return RESPONSE_BAD_STATUS;
@@ -205,11 +205,12 @@ add_line(struct buf *to, const char *name, size_t nname, const char *value,
     *p++ = '\r';
     *p = '\n';
     to->len += nname + nvalue + 4;
+    assert(to->len <= to->cap);
     return RESPONSE_OK;
 }
 
-/* The headers that mean something to CGI; *ret_to is where the line goes, NULL
- * where it goes nowhere. */
+/* The headers that mean something to CGI. *ret_to is the buffer for the line,
+ * NULL if it is dropped. */
 static int
 special_header(struct response *r, const char *name, size_t nname,
                const char *value, size_t nvalue, struct buf **ret_to)
@@ -273,6 +274,7 @@ response_set_length(struct response *r, uint64_t length)
     size_t n;
     const char *text = num_text(length, room, &n);
 
+    assert(!r->has_length);
     r->has_length = true;
     r->content_length = length;
     return add_line(&r->fields, "Content-Length", 14, text, n) == RESPONSE_OK
@@ -280,13 +282,14 @@ response_set_length(struct response *r, uint64_t length)
                : -ENOMEM;
 }
 
-/* The first line of that name in fields, NULL where there is none. */
+/* The first line of that name in fields, or NULL. */
 static char *
 find_field(const struct response *r, const char *name, size_t *ret_len)
 {
     const struct buf *b = &r->fields;
     size_t n = strlen(name);
 
+    assert(b->len == 0 || b->data[b->len - 1] == '\n');
     for (size_t at = 0; at < b->len; at += *ret_len) {
         char *line = b->data + at;
         const char *end = memchr(line, '\n', b->len - at);

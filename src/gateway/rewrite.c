@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* -- paths ------------------------------------------------------------------ */
+/* -- paths ---------------------------------------------------------------- */
 
 static bool
 starts_with(struct path_part p, struct path_part prefix)
@@ -100,7 +100,7 @@ are_alike(struct path_part a, struct path_part b, bool fold)
     return true;
 }
 
-/* Do first and second, one behind the other, say what whole says? */
+/* True if first and second, one after the other, equal whole. */
 static bool
 joined_is_like(struct path_part first, struct path_part second,
                struct path_part whole)
@@ -123,12 +123,12 @@ joined_is_like(struct path_part first, struct path_part second,
     return true;
 }
 
-/* -- what was asked for ------------------------------------------------------ */
+/* -- the requested path --------------------------------------------------- */
 
 enum certainty {
     ASKED_UNKNOWN,
-    ASKED_ABOUT, /* but for slashes: to compare with, not to hand on */
-    ASKED_SURELY /* as the server has checked it */
+    ASKED_ABOUT, /* but for slashes: to compare with, not to pass on */
+    ASKED_SURELY /* as the server checked it */
 };
 
 struct asked {
@@ -152,8 +152,8 @@ has_dot_segment(struct path_part p)
     return false;
 }
 
-/* "http://host/x" -> "/x". Anything but the name of a host is left in, and the
- * result then is no path. */
+/* "http://host/x" -> "/x". Anything but a host name stays, and the result is
+ * then no path. */
 static struct path_part
 without_host(struct path_part uri)
 {
@@ -233,9 +233,10 @@ is_plain(struct asked a)
     return true;
 }
 
-/* -- the script -------------------------------------------------------------- */
+/* -- the script ----------------------------------------------------------- */
 
-/* The name of the application's file; a module's has no dot that counts. */
+/* The name of the application's file; the dots of a module's name do not
+ * count. */
 static struct path_part
 name_of_app(const struct rewrite_facts *f)
 {
@@ -269,8 +270,9 @@ how_often(struct path_part p, struct path_part segment)
     return n;
 }
 
-/* What stands behind the script was not chosen by the client: where only the name
- * tells, /old/app.py/x that is led to /new/app.py/x must not become /x. */
+/* True if the client did not choose what follows the script. Where only the
+ * name says what the script is, /old/app.py/x, sent to /new/app.py/x, must not
+ * become /x. */
 static bool
 is_divided_surely(const struct rewrite_facts *f, struct path_part asked)
 {
@@ -281,8 +283,8 @@ is_divided_surely(const struct rewrite_facts *f, struct path_part asked)
             how_often(f->info, app) + 1 > how_often(asked, app));
 }
 
-/* nginx's stock parameters have all of "/app.py/x" in SCRIPT_NAME: it is divided
- * behind the application's own name. */
+/* nginx's stock parameters have all of "/app.py/x" in SCRIPT_NAME: divide it
+ * after the application's own name. */
 static struct rewrite_facts
 divided(const struct rewrite_facts *f)
 {
@@ -301,7 +303,7 @@ divided(const struct rewrite_facts *f)
     return ret;
 }
 
-/* -- the rule ---------------------------------------------------------------- */
+/* -- the rule ------------------------------------------------------------- */
 
 struct answer {
     enum rewrite found;
@@ -310,8 +312,8 @@ struct answer {
 
 static const struct answer nothing = {REWRITE_NONE, {NULL, 0}};
 
-/* Where all of the path is handed on behind the script (try_files has $uri), the
- * mount is a part of it. */
+/* If the whole path follows the script (try_files has $uri), it includes the
+ * mount. */
 static struct path_part
 below_mount(struct path_part mount, struct path_part info)
 {
@@ -319,8 +321,8 @@ below_mount(struct path_part mount, struct path_part info)
                                                       : info;
 }
 
-/* Is info what a rewrite makes of this path? mod_rewrite decodes it once more, and
- * then takes a "#" for its end. */
+/* True if info is what a rewrite makes of this path. mod_rewrite decodes it
+ * once more, and then ends it at a "#". */
 static bool
 is_made_of(struct path_part info, struct path_part path)
 {
@@ -349,13 +351,13 @@ with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
             return (struct answer){REWRITE_UNDONE, below};
         }
     }
-    /* /page led to /app.cgi/page is no way into the mount /site. */
+    /* /page sent to /app.cgi/page is no way into the mount /site. */
     if (a.certainty == ASKED_SURELY && !is_at_or_below(a.path, mount) &&
         !is_at_or_below(f->script, mount) && is_made_of(f->info, a.path)) {
         return nothing;
     }
-    /* The URLs of the script's own folder are not the mount's, whatever leads there
-     * from the mount: no rule for the mount's was looked at. */
+    /* The URLs of the script's own folder are not the mount's, whatever sends
+     * them there: the server applied none of the mount's rules. */
     if (is_divided_surely(f, a.path) &&
         (f->is_refused || (is_plain(a) && !joined_is_like(folder(f->script),
                                                           f->info, a.path)))) {
@@ -364,7 +366,7 @@ with_info(struct path_part mount, const struct rewrite_facts *f, struct asked a)
     return nothing;
 }
 
-/* The script alone: what was asked for has to be known otherwise. */
+/* Only the script is named: the requested path must come from elsewhere. */
 static struct answer
 without_info(struct path_part mount, const struct rewrite_facts *f,
              struct asked a)
@@ -376,7 +378,7 @@ without_info(struct path_part mount, const struct rewrite_facts *f,
         return (struct answer){REWRITE_REFUSED, {NULL, 0}};
     }
     /* A second redirect that has put the script's folder in front ("public/")
-     * leads to the path that was asked for; any other one leads elsewhere. */
+     * leads to the requested path; any other leads elsewhere. */
     if (f->is_redirected_twice &&
         (a.certainty != ASKED_SURELY ||
          !joined_is_like(folder(f->script), a.path,
@@ -384,7 +386,7 @@ without_info(struct path_part mount, const struct rewrite_facts *f,
         a = (struct asked){without_host(f->redirect_url), ASKED_SURELY};
     }
     if (a.certainty == ASKED_SURELY && !is_at_or_below(a.path, mount)) {
-        return nothing; /* led here from elsewhere */
+        return nothing; /* sent here from another path */
     }
     if (a.certainty != ASKED_SURELY || !f->is_honest) {
         return (struct answer){REWRITE_NO_PATH, {NULL, 0}};
@@ -392,8 +394,8 @@ without_info(struct path_part mount, const struct rewrite_facts *f,
     return (struct answer){REWRITE_UNDONE, behind(a.path, mount.n)};
 }
 
-/* Without a mount: does the URL that was asked for lack the script that SCRIPT_NAME
- * names, and not by chance? */
+/* Without a mount: true if the requested URL lacks the script that SCRIPT_NAME
+ * names, and not by chance. */
 static enum rewrite
 without_mount(const struct rewrite_facts *f, struct asked a)
 {

@@ -23,6 +23,7 @@ spool_fini(struct spool *s)
 {
     buf_fini(&s->mem);
     fd_close(&s->fd);
+    assert(s->fd == -1);
     spool_init(s);
 }
 
@@ -32,7 +33,7 @@ spool_size(const struct spool *s)
     return s->mem.len - s->mem_read + (s->written - s->file_read);
 }
 
-/* A file without a name, so that nothing is left behind however we end. */
+/* A file without a name, so nothing is left behind, however we end. */
 static int
 open_file(void)
 {
@@ -63,6 +64,7 @@ open_file(void)
 static int
 write_file(struct spool *s, const char *p, size_t n)
 {
+    assert(s->fd >= 0 && s->file_read <= s->written);
     while (n > 0) {
         ssize_t k = pwrite(s->fd, p, n, (off_t)s->written);
         if (k < 0) {
@@ -106,6 +108,7 @@ spool_read(struct spool *s, void *to, size_t size)
 {
     size_t in_mem = s->mem.len - s->mem_read;
 
+    assert(s->mem_read <= s->mem.len && s->file_read <= s->written);
     if (in_mem > 0) {
         if (size > in_mem) {
             size = in_mem;
@@ -125,7 +128,7 @@ spool_read(struct spool *s, void *to, size_t size)
         if (k >= 0) {
             s->file_read += (uint64_t)k;
             if (s->file_read == s->written && ftruncate(s->fd, 0) == 0) {
-                s->file_read = s->written = 0; /* give the disk back */
+                s->file_read = s->written = 0; /* free the disk space */
             }
             return k;
         }

@@ -4,7 +4,8 @@
  * What:      a queue of bytes for a body that must be taken from a peer before
  *            the application asks for it.
  * Owner:     the transport.
- * Lifetime:  spool_init() to spool_fini(); costs nothing until first used.
+ * Lifetime:  spool_init() to spool_fini(); uses no memory until the first
+ *            write.
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    0 or -errno (file system full, no memory); logs nothing.
  * Blocks:    on the file system only.
@@ -21,7 +22,7 @@
 
 enum {
     SPOOL_MEMORY = 256 << 10,
-    SPOOL_MAX = 1 << 30 /* of a body whose length nobody told */
+    SPOOL_MAX = 1 << 30 /* of a body of unknown length */
 };
 
 struct spool {

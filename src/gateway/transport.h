@@ -1,8 +1,8 @@
 /*
  * transport.h - what carries a request: CGI or FastCGI, chosen once
  *
- * What:      the things that differ between transports. Only gateway/ uses
- *            them; the WSGI side calls request_*() and response_*().
+ * What:      what differs between the two. Only gateway/ calls these functions;
+ *            the WSGI side calls request_*() and response_*().
  * Threads:   the request's thread.        GIL: hooks run around every wait.
  * Errors:    0 or -errno.                 Blocks: read and send may.
  */
@@ -21,8 +21,8 @@ struct transport {
     bool is_nph;       /* a whole HTTP response, not a CGI one */
     /* > 0; 0 = the stream's own end; -errno. */
     ssize_t (*read)(struct request *, enum request_stream, void *, size_t);
-    /* All of a body of unknown length is received and set aside, for read() to
-     * give; how long it is, or -errno. */
+    /* Receives all of a body of unknown length and spools it for read(). Its
+     * length, or -errno. */
     int64_t (*take_body)(struct request *);
     /* All of the blocks. The array may be changed. */
     int (*send)(struct request *, struct iovec *blocks, size_t n, int flags);
@@ -31,11 +31,11 @@ struct transport {
                      uint64_t count, uint64_t *ret_sent);
     void (*abort)(struct request *);
     bool (*peer_gone)(struct request *);
-    /* To the web server's log: how many bytes of the lines it got. NULL: it has
-     * none but fd 2. */
+    /* Writes to the web server's log: how many bytes it took. NULL: fd 2 is its
+     * only log. */
     size_t (*errors)(struct request *, const char *lines, size_t n);
-    /* The response has ended and its thread will not come back to say so: the
-     * peer must see that nothing follows. NULL: nothing to do. */
+    /* The response has ended and its thread is stuck: shows the peer that
+     * nothing follows. NULL: nothing to do. */
     void (*hang_up)(struct request *);
 };
 

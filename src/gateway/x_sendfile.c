@@ -12,8 +12,8 @@
 
 enum { ENCODED_MAX = 2 * 3 * PATH_MAX };
 
-/* Only a whole, plain file: a part of one, or a file that the server would have
- * to label otherwise, is sent from here. */
+/* Only a whole, plain file. We send a part of a file ourselves, and one that
+ * the server would label differently. */
 static bool
 is_plain(const struct request *q, uint64_t size)
 {
@@ -28,7 +28,7 @@ is_plain(const struct request *q, uint64_t size)
            !response_has_header(r, q->config->x_sendfile);
 }
 
-/* The path of the open file, links resolved; false where it has none any more. */
+/* The path of the open file, links resolved; false if it has none any more. */
 static bool
 path_of(int fd, char *to, size_t size)
 {
@@ -63,8 +63,8 @@ is_sendable(const char *path)
     return true;
 }
 
-/* Apache's mod_xsendfile takes the name as it is, others (and versions of it to
- * come) decode it. */
+/* Apache's mod_xsendfile takes the name as it is; others (and its later
+ * versions) decode it. */
 static bool
 is_literal(const struct request *q)
 {
@@ -91,8 +91,8 @@ add_encoded(struct buf *to, const char *path)
     return 0;
 }
 
-/* 1 where the path lies below a folder and to has what stands for it; 0 where
- * not, or where the server could misread it. */
+/* 1 if the path is below a folder: to has what the server calls it. 0 if it is
+ * not, or if the server could misread it. */
 static int
 translate(const struct request *q, const char *path, struct buf *to)
 {

@@ -15,11 +15,11 @@
 
 #include <stdint.h>
 
-/* The whole body is to be the regular file fd, of so many bytes. 1: the header
- * has been added and Content-Length taken back; finish the response without a
- * body. 0: send the file, for it is not below a folder of --x-sendfile, the
- * header cannot say its name, or the response is not a plain one. Call it only
- * where config->x_sendfile is set. */
+/* The whole body is the regular file fd, of size bytes. 1: the header has been
+ * added and Content-Length removed; finish the response without a body. 0: send
+ * the file yourself: it is not below a folder of --x-sendfile, the header
+ * cannot hold its name, or the response is not a plain one. Call it only if
+ * config->x_sendfile is set. */
 CHECK_RESULT int x_sendfile_answer(struct request *q, int fd, uint64_t size);
 
 #endif

@@ -19,7 +19,7 @@
 
 enum {
     PIPE_PIECE = 4096,    /* PIPE_BUF: does not block once poll() says so */
-    DRAIN_MAX = 64 << 20, /* bytes of body nobody wanted */
+    DRAIN_MAX = 64 << 20, /* of a body that was not read */
     DRAIN_TIME_MS = 10000
 };
 
@@ -29,9 +29,9 @@ struct cgi {
     bool out_is_socket;
     bool in_eof;
     int in_error;       /* -errno: why it ended */
-    int in_lost;        /* -errno: why what comes is not kept, but dropped */
-    struct spool spool; /* body taken before it was asked for */
-    uint64_t spooled;   /* bytes that ever went there */
+    int in_lost;        /* -errno: why input is dropped, not spooled */
+    struct spool spool; /* body read before the application asked */
+    uint64_t spooled;   /* bytes written there so far */
     uint64_t taken;     /* bytes read from in_fd */
 };
 
@@ -61,7 +61,7 @@ cgi_of(struct request *q)
     return p;
 }
 
-/* -- the body ----------------------------------------------------------------------- */
+/* -- the body ------------------------------------------------------------- */
 
 /* How much of the body has not been read from in_fd. */
 static uint64_t
@@ -91,7 +91,8 @@ take(struct cgi *c, void *to, size_t size)
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         if (errno != EAGAIN) {
-            c->in_error = -errno; /* for whoever reads; the response goes on */
+            c->in_error =
+                -errno; /* the next read reports it; the response goes on */
             c->in_eof = true;
         }
         return -errno;
@@ -125,8 +126,8 @@ cgi_read(struct request *q, enum request_stream s UNUSED, void *to, size_t size)
     return n == 0 && c->in_error != 0 ? c->in_error : n;
 }
 
-/* Puts what was taken aside. Where there is no room for it, whoever reads is told;
- * the response goes on, and what else comes is dropped. */
+/* Spools what was read. If there is no room for it the next read fails; the
+ * response goes on, and further input is dropped. */
 static void
 set_aside(struct cgi *c, const char *piece, ssize_t n)
 {
@@ -160,10 +161,10 @@ cgi_take_body(struct request *q)
     return (int64_t)c->taken;
 }
 
-/* -- the response --------------------------------------------------------------------- */
+/* -- the response --------------------------------------------------------- */
 
 /* poll() between the hooks: what is ready, 0 where a signal came, or -errno,
- * -ECANCELED for a request that is to end. */
+ * -ECANCELED for a cancelled request. */
 static int
 poll_hooked(struct request *q, struct pollfd *p, nfds_t np)
 {
@@ -183,8 +184,8 @@ poll_hooked(struct request *q, struct pollfd *p, nfds_t np)
     return n == 0 && cancelled ? -ECANCELED : n;
 }
 
-/* RFC 3875 lets a server write all of the body before it reads anything: take it
- * while we wait for room, or both wait for ever. */
+/* RFC 3875 lets a server write all of the body before it reads anything: read
+ * it while we wait for room, or both wait for ever. */
 static int
 wait_writable(struct cgi *c)
 {
@@ -210,8 +211,8 @@ wait_writable(struct cgi *c)
     }
 }
 
-/* One write: blocking where nothing of the body is left, else, and where the
- * request is to end, only as much as is sure not to block. */
+/* One write. It may block if nothing of the body is left; else, and for a
+ * cancelled request, it writes only as much as cannot block. */
 static ssize_t
 write_some(struct cgi *c, struct iovec *v, size_t n)
 {
@@ -259,9 +260,9 @@ wait_if_nonblocking(struct cgi *c, ssize_t err)
 /* --graceful-timeout, for the signal handler; 0 = not installed. */
 static unsigned term_grace_s;
 
-/* lighttpd sends SIGTERM as soon as it has Content-Length bytes: close(), atexit
- * functions and open files must not be lost by that. A second one, or the clock,
- * ends us all the same. */
+/* lighttpd sends SIGTERM as soon as it has Content-Length bytes: close(),
+ * atexit functions and open files must still get their turn. A second SIGTERM,
+ * or --graceful-timeout, ends us all the same. */
 static void
 on_term(int number UNUSED)
 {
@@ -322,7 +323,7 @@ cgi_send(struct request *q, struct iovec *v, size_t n, int flags)
     return 0;
 }
 
-/* The way that always works. */
+/* Works for every file. */
 static int
 copy_file(struct cgi *c, int fd, off_t offset, uint64_t count,
           uint64_t *ret_sent)
@@ -378,7 +379,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         if (k > 0) {
             *ret_sent += (uint64_t)k;
         }
-        /* Made non-blocking by somebody; O_APPEND; the request is to end. */
+        /* Somebody made it non-blocking; O_APPEND; the request is cancelled. */
         else if (errno == EAGAIN || (errno == EINVAL && nothing_yet) ||
                  (errno == EINTR && request_is_cancelled(q))) {
             waits = true;
@@ -396,7 +397,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
 static void
 cgi_abort(struct request *q UNUSED)
 {
-    /* The exit code, set by response_abort(), is all CGI has to say it with. */
+    /* CGI has only the exit code for this; response_abort() sets it. */
 }
 
 static bool
@@ -430,7 +431,7 @@ static const struct transport nph_transport = {
     .peer_gone = cgi_peer_gone,
 };
 
-/* -- the request ------------------------------------------------------------------------ */
+/* -- the request ---------------------------------------------------------- */
 
 static int
 add_params(struct cgi *c, char **environment)
@@ -444,7 +445,7 @@ add_params(struct cgi *c, char **environment)
         }
         if (++count > c->q.config->limit_vars &&
             params_is_header(*e, (size_t)(eq - *e))) {
-            continue; /* what tells the request from others is still wanted */
+            continue; /* the others still identify the request in the log */
         }
         int r = params_add(&c->q.params, *e, (size_t)(eq - *e), eq + 1,
                            strlen(eq + 1));
@@ -455,7 +456,7 @@ add_params(struct cgi *c, char **environment)
     return count > c->q.config->limit_vars ? -E2BIG : 0;
 }
 
-/* RFC 3875, 5: the server recognises such scripts by their name. */
+/* RFC 3875, 5: the server recognises these scripts by their name. */
 static bool
 is_nph(char **environment)
 {
@@ -491,8 +492,8 @@ begin(struct cgi *c, const struct config *config, char **environment,
     return add_params(c, environment);
 }
 
-/* A server may have stdin and stdout on one socket (mod_cgid): leaving with
- * unread input resets it, and with it the response. */
+/* A server may have stdin and stdout on one socket (mod_cgid): exiting with
+ * unread input resets it, and the response is lost. */
 static void
 drain(struct cgi *c)
 {
@@ -524,8 +525,8 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
     if (c->q.response.state != RESPONSE_DONE) {
         response_abort(&c->q);
     }
-    /* The server may wait for the end of the output: do not keep it waiting for
-     * what is left of the input. */
+    /* The server may wait for the end of the output: end it before the rest of
+     * the input is drained. */
     if (c->out_is_socket && fd_same(c->io->in_fd, c->io->out_fd)) {
         (void)shutdown(c->io->out_fd, SHUT_WR);
     }
@@ -533,10 +534,9 @@ finish(struct cgi *c, cgi_run_fn after, void *arg)
         fd_close(&c->io->out_fd);
     }
     access_log_end(&c->q);
-    c->q.serial = 0; /* what is drained now is no part of the request */
+    c->q.serial = 0; /* the request is over: nothing cancels the drain */
     drain(c);
-    /* For a server that takes the end of the output for the end of the request,
-     * whatever is still done. */
+    /* Some servers take the end of the output for the end of the request. */
     fd_close(&c->io->out_fd);
     fd_close(&c->io->in_fd);
     if (after != NULL && c->q.has_after) {

@@ -3,8 +3,8 @@
  *
  * What:      variables from the environment, body from a descriptor bounded by
  *            CONTENT_LENGTH, response to another.
- * Owner:     main(); both descriptors are closed (and set to -1) when the response
- *            is out and the body drained.
+ * Owner:     main(); both descriptors are closed (and set to -1) when the
+ *            response is out and the body drained.
  * Threads:   the main thread.         GIL: not held; the run function takes it.
  * Errors:    the process's exit code; the client has had a response.
  * Blocks:    as long as the request runs, then a bounded time to drain stdin.
@@ -24,15 +24,16 @@ struct cgi_io {
 
 typedef void (*cgi_run_fn)(void *arg, struct request *q);
 
-/* Runs the request that the environment describes; returns the exit code. Where
- * it says has_after, after is called when the response is out and both
- * descriptors are closed. A script named nph-* gets a whole HTTP response. */
+/* Runs the request that the environment describes; returns the exit code. If
+ * the request has has_after set, after is called when the response is out and
+ * both descriptors are closed. A script named nph-* gets a whole HTTP
+ * response. */
 CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          struct cgi_io *io, cgi_run_fn run, cgi_run_fn after,
                          void *arg);
 
-/* Answers it with a 500 instead, because the gateway could not start. The page
- * has the id that is in the log. */
+/* Answers it with a 500 instead: the gateway could not start. The page has the
+ * id of the log line. */
 void cgi_fail(const struct config *config, char **environment,
               struct cgi_io *io);
 

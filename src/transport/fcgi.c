@@ -5,6 +5,7 @@
 #include "transport/fcgi_os.h"
 #include "transport/fcgi_worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcgiapp.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #include <sys/socket.h>
 
 enum {
-    SWAP_FROM = 16 << 10, /* larger leftovers are kept where they are */
+    SWAP_FROM = 16 << 10, /* larger leftovers are not copied */
     REPLY_MAX = 64 << 10,
     KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
     LINGER_STEP_MS = 5000,  /* without a byte while lingering */
@@ -28,7 +29,7 @@ fcgi_abort(struct request *q)
     fcgi_break_off(fcgi_of(q));
 }
 
-/* Not close(): the descriptor is the stuck thread's. */
+/* Not close(): the stuck thread still uses the descriptor. */
 static void
 fcgi_hang_up(struct request *q)
 {
@@ -111,7 +112,7 @@ fcgi_conn_fini(struct fcgi_conn *c)
     c->linger_deadline_ms = 0;
 }
 
-/* -- the input between two wakes -------------------------------------------------- */
+/* -- the input of a parked connection ------------------------------------- */
 
 static void
 swap_bufs(struct buf *a, struct buf *b)
@@ -139,7 +140,8 @@ load_input(struct fcgi_worker *w, struct fcgi_conn *c)
     return e;
 }
 
-/* An idle connection keeps nothing, one in the middle of a head what it must. */
+/* An idle connection keeps nothing, one in the middle of a head what it
+ * needs. */
 static int
 save_input(struct fcgi_worker *w, struct fcgi_conn *c)
 {
@@ -147,6 +149,7 @@ save_input(struct fcgi_worker *w, struct fcgi_conn *c)
     if (w->in.len == 0) {
         return 0;
     }
+    assert(c->saved.cap == 0);
     buf_init(&c->saved, w->in.max);
     if (w->in.len >= SWAP_FROM) {
         swap_bufs(&w->in, &c->saved);
@@ -155,11 +158,11 @@ save_input(struct fcgi_worker *w, struct fcgi_conn *c)
     return buf_add(&c->saved, w->in.data, w->in.len);
 }
 
-/* -- one request ----------------------------------------------------------------------- */
+/* -- one request ---------------------------------------------------------- */
 
 /* Reading the body overwrites the input, so the variables are copied out of it.
- * They are taken from the bytes that the parser has checked: libfcgi would copy
- * each into memory of its own, for a third of a small request's instructions. */
+ * They come from the bytes that the parser has checked: libfcgi would copy each
+ * into memory of its own, for a third of a small request's instructions. */
 static int
 add_params(struct fcgi_worker *w)
 {
@@ -173,8 +176,8 @@ add_params(struct fcgi_worker *w)
                                    w->limits.vars);
 }
 
-/* HTTP/2 and 3 have no Transfer-Encoding: a body without a length comes without
- * a word about it. */
+/* HTTP/2 and 3 have no Transfer-Encoding: nothing announces a body without a
+ * length. */
 static bool
 has_silent_body(const struct request *q)
 {
@@ -223,13 +226,15 @@ run_request(struct fcgi_worker *w)
     }
     access_log_end(q);
     request_set_running(NULL);
+    assert(q->response.state == RESPONSE_DONE ||
+           q->response.state == RESPONSE_ABORTED);
     if (q->has_after) {
-        request_detach(q); /* its variables may go with this call */
+        request_detach(q); /* its variables may end with this call */
     }
     fcgi_body_end(w);
 }
 
-/* -- the connection between requests ---------------------------------------------------- */
+/* -- the connection between requests -------------------------------------- */
 
 static void
 begin_linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping)
@@ -241,9 +246,9 @@ begin_linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping)
     atomic_store(&c->conn.lingering, true);
 }
 
-/* The response is out but the body's end has not come: closing now would reset
- * the connection under the response's last bytes. So say that nothing follows,
- * and read the rest away, in the poller and not in a thread. */
+/* The response is out, but the end of the body has not arrived: closing now
+ * would reset the connection before the peer has read the whole response. So
+ * end our side and drop what arrives, in the poller and not in a thread. */
 static enum fcgi_next
 linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
        int64_t *ret_deadline_ms)
@@ -258,7 +263,7 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
         if (fcgi_parser_scan(&c->parser, &w->in, &w->reply, &w->limits) !=
                 FCGI_PARSER_MORE ||
             c->parser.stale_id == 0) {
-            return FCGI_NEXT_CLOSE; /* the body has ended, or is none */
+            return FCGI_NEXT_CLOSE; /* the body has ended, or there is none */
         }
         w->reply.len = 0;
         ssize_t n = fcgi_receive(w);
@@ -270,7 +275,7 @@ linger(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
         }
         c->lingered += (size_t)n;
         if (c->parser.stale_head && c->lingered > LINGER_HEAD) {
-            return FCGI_NEXT_CLOSE; /* no server sends that */
+            return FCGI_NEXT_CLOSE; /* no server sends that much */
         }
     }
     if (step > w->config->body_timeout_ms) {
@@ -288,14 +293,15 @@ static int
 after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
               int64_t *ret_deadline_ms, enum fcgi_next *ret_next)
 {
+    assert(w->c == c && w->body.ready == 0);
     bool cut_head = c->parser.fault == PARAMS_TOO_LARGE; /* may never end */
     bool keep = c->parser.keep && !w->broken && !w->cut_off && !cut_head &&
                 (!w->body.peer_eof || w->in.len > c->parser.pos) &&
                 (w->body.error == 0 || w->body.aborted);
     bool complete = (fcgi_body_complete(w) && !cut_head) || w->body.peer_eof;
 
-    /* What is left of this body need not be waited for: the parser skips records
-     * of a request that has ended, and the rest of the one begun. */
+    /* Do not wait for the rest of this body: the parser skips records of a
+     * request that has ended, and the rest of the current one. */
     fcgi_parser_reset(&c->parser, w->body.left + w->body.pad, !complete);
     c->head_deadline_ms = 0;
     if (keep) {
@@ -308,7 +314,8 @@ after_request(struct fcgi_worker *w, struct fcgi_conn *c, bool stopping,
     return 0;
 }
 
-/* How long nothing may come. Before the first request the peer owes a head. */
+/* How long the connection may be silent. Before the first request the time
+ * limit is that of a head. */
 static int64_t
 idle_time(const struct config *config, const struct fcgi_conn *c)
 {
@@ -332,7 +339,7 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
         *ret_deadline_ms = now + idle_time(w->config, c);
     }
     else {
-        /* Absolute: a byte now and then does not prolong it. */
+        /* Absolute: a byte now and then does not extend it. */
         if (c->head_deadline_ms == 0) {
             c->head_deadline_ms = now + w->config->head_timeout_ms;
         }
@@ -341,8 +348,8 @@ park(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
     return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PARK;
 }
 
-/* This thread has work of its own to do. What has arrived on the connection
- * already does not wait for that where another thread is idle. */
+/* This thread has after-response work to do. What has already arrived on the
+ * connection need not wait for that if another thread is idle. */
 static enum fcgi_next
 pass_on(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
 {
@@ -354,9 +361,9 @@ pass_on(struct fcgi_worker *w, struct fcgi_conn *c, int64_t *ret_deadline_ms)
     return save_input(w, c) < 0 ? FCGI_NEXT_CLOSE : FCGI_NEXT_PASS_ON;
 }
 
-/* The last answer is out, but the peer may not have seen yet that it is the last
- * one. From here on it cannot send any more, on a unix socket; what it has sent
- * until then is to be answered, too. */
+/* The last answer is out, but the peer may not know yet that it is the last
+ * one. On a unix socket it cannot send any more from here on; what it has sent
+ * until then gets an answer, too. */
 static bool
 is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
 {
@@ -407,6 +414,7 @@ fcgi_serve(struct fcgi_worker *w, struct fcgi_conn *c, int fd,
 {
     enum fcgi_next next = FCGI_NEXT_CLOSE;
 
+    assert(w->c == NULL && w->in.len >= w->body.ready);
     w->c = c;
     w->fd = fd;
     w->reply.len = 0;

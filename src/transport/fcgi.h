@@ -1,17 +1,17 @@
 /*
  * fcgi.h - FastCGI: one request thread serving one connection at a time
  *
- * What:      given a connection that is readable, takes what has arrived through
- *            the parser, runs each complete request, and says what to do with the
- *            connection next.
+ * What:      gets a readable connection, parses what has arrived, runs each
+ *            complete request, and says what to do with the connection next.
  * Owner:     one struct fcgi_worker per request thread; entries of connections
  *            belong to net/conn's table.
  * Lifetime:  fcgi_worker_new() to fcgi_worker_free().
  * Threads:   each worker belongs to its thread.
  * GIL:       not held by the caller; the run function takes it.
- * Errors:    a peer's faults end its connection, silently.
- * Blocks:    never before a request is whole; then as long as it runs.
- * Standards: FastCGI 1.0.
+ * Errors:    a protocol error of the peer ends its connection without a
+ *            message.
+ * Blocks:    never before a request's head is complete; then as long as it
+ *            runs. Standards: FastCGI 1.0.
  */
 #ifndef TRANSPORT_FCGI_H
 #define TRANSPORT_FCGI_H
@@ -26,20 +26,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a connection keeps between two wakes. */
+/* What a connection keeps while it is parked. */
 struct fcgi_conn {
     struct conn conn; /* first: net/conn knows only this */
     struct fcgi_parser parser;
-    struct buf saved;           /* received, not used yet; mostly empty */
-    int64_t head_deadline_ms;   /* of a head begun; 0 = none begun */
+    struct buf saved;           /* received, not used yet; usually empty */
+    int64_t head_deadline_ms;   /* of a head that has begun; 0 = none has */
     int64_t linger_deadline_ms; /* 0 = not lingering */
-    size_t lingered;            /* bytes received meanwhile */
+    size_t lingered;            /* bytes received while lingering */
 };
 
-/* Runs one prepared request to its end. With request.has_after set the request is
- * the thread's last on this call of fcgi_serve(), so that the connection is not
- * kept waiting for it; until the next call only request_log() and
- * request_errors() may be used on it. */
+/* Runs one prepared request to its end. A request with has_after set is the
+ * thread's last in this call of fcgi_serve(), so that the connection does not
+ * wait for it; until the next call only request_log() and request_errors() may
+ * be used on it. */
 typedef void (*fcgi_run_fn)(void *arg, struct request *q);
 
 struct fcgi_worker;
@@ -51,23 +51,23 @@ void fcgi_worker_free(struct fcgi_worker **w);
 
 enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK, FCGI_NEXT_PASS_ON };
 
-/* What is to become of connections when they have been answered. */
+/* What happens to connections once they have been answered. */
 enum fcgi_stop {
     FCGI_GO_ON,
-    FCGI_LEAVE, /* the caller finds them another process */
-    FCGI_STOP   /* they end with what the peer has sent by then */
+    FCGI_LEAVE, /* the caller passes them to another process */
+    FCGI_STOP   /* they end after what the peer has sent by then */
 };
 
-/* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; until
- * *ret_deadline_ms something must arrive. FCGI_NEXT_PASS_ON: it has, and
- * another thread is to look at once; until then the peer must have taken what it
- * was sent. */
+/* Serves what has arrived on fd. FCGI_NEXT_PARK: arm the poller; something must
+ * arrive before *ret_deadline_ms. FCGI_NEXT_PASS_ON: something has arrived, and
+ * another thread should serve it at once; the peer must take what it was sent
+ * before that deadline. */
 CHECK_RESULT enum fcgi_next fcgi_serve(struct fcgi_worker *w,
                                        struct fcgi_conn *c, int fd,
                                        const _Atomic(enum fcgi_stop) *stop,
                                        int64_t *ret_deadline_ms);
 
-/* True where a process that knows nothing but the descriptor can go on with it,
+/* True if another process that gets only the descriptor can go on with it,
  * while it is parked. */
 bool fcgi_conn_is_blank(const struct fcgi_conn *c);
 

@@ -2,10 +2,11 @@
  * fcgi_body.c - the body of a FastCGI request
  *
  * Two decoders share the work. We find the borders of the records, because what
- * lies between them decides what may pass: libfcgi gets this request's STDIN and
- * DATA records as the peer sent them, padding included, and turns them into the
- * streams that the application reads. It never sees records of other ids,
- * management records, ABORT_REQUEST and faults, where it loses data or its place.
+ * lies between them decides what may pass: libfcgi gets this request's STDIN
+ * and DATA records as the peer sent them, padding included, and turns them into
+ * the streams that the application reads. It never sees records of other ids,
+ * management records, ABORT_REQUEST and faults, where it loses data or its
+ * place.
  */
 #include "transport/fcgi_worker.h"
 
@@ -23,12 +24,12 @@
 
 enum {
     RECEIVE_ROOM = 64 << 10,
-    AHEAD_MAX = 1 << 20,    /* of the requests behind this one */
+    AHEAD_MAX = 1 << 20,    /* of the next requests */
     FOREIGN_MAX = 64 << 20, /* of other ids' records inside one body */
     GIVE_WAY_AFTER = 256 << 10
 };
 
-/* Makes room where what was received has been used. */
+/* Frees the room of input that has been used. */
 static void
 reuse_input(struct fcgi_worker *w)
 {
@@ -51,6 +52,7 @@ fcgi_receive(struct fcgi_worker *w)
 {
     struct buf *in = &w->in;
 
+    assert(w->c->parser.pos + w->body.ready <= in->len);
     reuse_input(w);
     int e = buf_reserve(in, RECEIVE_ROOM);
     if (e < 0) {
@@ -69,7 +71,7 @@ fcgi_receive(struct fcgi_worker *w)
     }
 }
 
-/* A peer that does not take a few bytes of an answer is not waited for. */
+/* Does not wait for a peer that takes no reply. */
 int
 fcgi_send_reply(struct fcgi_worker *w)
 {
@@ -84,7 +86,7 @@ fcgi_send_reply(struct fcgi_worker *w)
         if (n < 0 && errno != EINTR) {
             int e = errno == EAGAIN ? -EPIPE : -errno;
             w->reply.len = 0;
-            w->broken = true; /* half an answer may be out */
+            w->broken = true; /* half a reply may be out */
             return e;
         }
         done += n > 0 ? (size_t)n : 0;
@@ -105,7 +107,8 @@ fcgi_body_begin(struct fcgi_worker *w)
     b->deadline_ms = 0;
     b->foreign = b->unshared = 0;
     b->type = 0;
-    /* An Authorizer gets no body, whatever the web server ends it with (6.3). */
+    /* An Authorizer gets no body, whatever the web server ends it with
+     * (6.3). */
     b->stdin_eof = w->c->parser.role == FCGI_AUTHORIZER;
     b->data_eof = w->c->parser.role != FCGI_FILTER;
     b->peer_eof = b->aborted = false;
@@ -127,7 +130,7 @@ fcgi_body_is_empty(const struct fcgi_worker *w)
     return w->body.stdin_eof && w->body.taken == 0;
 }
 
-/* -- the borders of the records behind the head ------------------------------------ */
+/* -- the borders of the records behind the head --------------------------- */
 
 /*
  * libfcgi decodes the body from the connection's own bytes. scan() finds where
@@ -191,7 +194,7 @@ rest_of_record(struct fcgi_worker *w)
     move_on(w, content + pad);
 }
 
-/* True where nobody will ever ask for content that comes now. */
+/* True if nobody will ask for content that comes now. */
 static bool
 is_beyond_length(const struct fcgi_worker *w, uint8_t type)
 {
@@ -199,8 +202,8 @@ is_beyond_length(const struct fcgi_worker *w, uint8_t type)
            w->body.taken >= (uint64_t)w->q.content_length;
 }
 
-/* The header of a STDIN or DATA record of our own request is at h. 1 = done, 0 =
- * what comes before it has to be handed over first, or -EPROTO. */
+/* The header of a STDIN or DATA record of our own request is at h. 1 = done, 0
+ * = what comes before it has to be handed over first, or -EPROTO. */
 static int
 stream_record(struct fcgi_worker *w, const uint8_t *h)
 {
@@ -282,8 +285,8 @@ next_record(struct fcgi_worker *w)
     return w->body.aborted ? -ECONNABORTED : -EPROTO;
 }
 
-/* Scans what has arrived. Where ready is 0 afterwards, more bytes are needed, or
- * the body is complete. 0 or -errno. */
+/* Scans what has arrived. Where ready is 0 afterwards, more bytes are needed,
+ * or the body is complete. 0 or -errno. */
 static int
 scan(struct fcgi_worker *w)
 {
@@ -329,7 +332,7 @@ fcgi_body_end(struct fcgi_worker *w)
     spool_fini(&b->spool);
 }
 
-/* A peer whose bytes are always there would otherwise keep the GIL. */
+/* Releases the GIL now and then: a peer that sends fast never makes us wait. */
 static void
 give_way(struct fcgi_worker *w, size_t n)
 {
@@ -347,8 +350,8 @@ give_way(struct fcgi_worker *w, size_t n)
     }
 }
 
-/* More bytes from the peer, waiting for them. 0 or -errno. The deadline is that of
- * the next content: other bytes do not prolong it. */
+/* More bytes from the peer, waiting for them. 0 or -errno. The deadline is that
+ * of the next content: other bytes do not prolong it. */
 static int
 receive_more(struct fcgi_worker *w)
 {
@@ -405,10 +408,10 @@ fcgi_body_look(struct fcgi_worker *w)
     }
 }
 
-/* -- the spool --------------------------------------------------------------------- */
+/* -- the spool ------------------------------------------------------------ */
 
-/* The ready bytes go into the spool. Where there is no room for them the next
- * read fails; the response goes on, and what follows is dropped. */
+/* Spools the ready bytes. If there is no room for them the next read fails; the
+ * response goes on, and what follows is dropped. */
 static void
 set_aside(struct fcgi_worker *w)
 {
@@ -475,11 +478,11 @@ fcgi_take_body(struct request *q)
     }
 }
 
-/* -- libfcgi's input ------------------------------------------------------------------ */
+/* -- libfcgi's input ------------------------------------------------------ */
 
-/* The head is made here. libfcgi loses its place behind a BEGIN that has padding,
- * may close a connection without KEEP_CONN, and has no need of the parameters,
- * which the parser has decoded. */
+/* The head is made here. libfcgi loses its place behind a BEGIN that has
+ * padding, may close a connection without KEEP_CONN, and has no need of the
+ * parameters, which the parser has decoded. */
 static size_t
 give_head(struct fcgi_worker *w, char *to)
 {
@@ -496,8 +499,8 @@ give_head(struct fcgi_worker *w, char *to)
     return HEAD;
 }
 
-/* Records as they came: what was spooled comes first. libfcgi asks for 8 KiB at a
- * time, and for nothing behind the end of its stream. */
+/* Records as they came: what was spooled comes first. libfcgi asks for 8 KiB at
+ * a time, and for nothing behind the end of its stream. */
 ssize_t
 fcgi_feed(void *arg, char *to, size_t size)
 {
@@ -526,11 +529,11 @@ fcgi_feed(void *arg, char *to, size_t size)
     return n;
 }
 
-/* -- the transport's half ---------------------------------------------------------------- */
+/* -- the transport's functions -------------------------------------------- */
 
-/* libfcgi's stream of the body, from the first read on: most requests have none.
- * The descriptor it is told is never used: all its input comes from fcgi_feed(),
- * and our layer closes nothing. */
+/* libfcgi's stream of the body, from the first read on: most requests have
+ * none. It gets the descriptor but never uses it: all its input comes from
+ * fcgi_feed(), and our OS_IpcClose() closes nothing. */
 static int
 open_stream(struct fcgi_worker *w)
 {
@@ -539,6 +542,7 @@ open_stream(struct fcgi_worker *w)
     if (w->has_stream) {
         return 0;
     }
+    assert(!w->head_given);
     w->fx->ipcFd = w->fd;
     w->fx->keepConnection = 1; /* 0 would "close" the connection first */
     int e = fcgi_os_accept(w->fx);
@@ -549,12 +553,13 @@ open_stream(struct fcgi_worker *w)
     return FCGX_GetError(w->fx->in) == 0 ? 0 : set_error(w, -EPROTO);
 }
 
-/* Filter: STDIN to its end, then libfcgi is told to go on to DATA (6.4). */
+/* Filter: reads STDIN to its end, then makes libfcgi go on to DATA (6.4). */
 static int
 start_data(struct fcgi_worker *w)
 {
     char waste[4096];
 
+    assert(w->has_stream);
     if (w->reads_data) {
         return 0;
     }
@@ -583,8 +588,8 @@ fcgi_read(struct request *q, enum request_stream s, void *to, size_t size)
         return e;
     }
     FCGX_Stream *in = w->fx->in;
-    /* FCGX_GetStr() waits for all it is asked for: ask for one byte where none
-     * is buffered, then for what came with it. */
+    /* FCGX_GetStr() waits for everything it is asked for: ask for one byte if
+     * none is buffered, then for what came with it. */
     size_t have = (size_t)(in->stop - in->rdNext);
     size_t got = 0;
     if (have == 0) {
@@ -621,7 +626,7 @@ fcgi_peer_gone(struct request *q)
     struct fcgi_worker *w = fcgi_of(q);
     struct pollfd p = {.fd = w->fd, .events = POLLIN};
 
-    /* It may have come while we waited for room to write. */
+    /* It may have arrived while we waited for room to write. */
     w->body.aborted = w->body.aborted || abort_arrived(w);
     if (w->broken || w->body.aborted) {
         return true;

@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <string.h>
 
-/* OS_* are told only a descriptor: the connection is the thread's. */
+/* OS_* get only a descriptor: each thread has one connection. */
 static _Thread_local fcgi_feed_fn current_feed;
 static _Thread_local void *current_arg;
 
@@ -72,9 +72,9 @@ OS_ShutdownPending(void)
 {
 }
 
-/* -- no memory ------------------------------------------------------------------- */
+/* -- out of memory -------------------------------------------------------- */
 
-/* Where this thread's call of libfcgi returns to when it cannot go on. */
+/* Where to go when this thread's call of libfcgi fails an assertion. */
 static _Thread_local jmp_buf *way_out;
 
 typedef void assert_fail_fn(const char *what, const char *file, unsigned line,
@@ -83,9 +83,9 @@ typedef void assert_fail_fn(const char *what, const char *file, unsigned line,
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 assert_fail_fn __assert_fail;
 
-/* libfcgi asserts that malloc() has given it something. The C library's function
- * for that ends the process, and with it the other threads' requests; this one is
- * found instead, by the archive as well as by the shared library. */
+/* libfcgi asserts that malloc() succeeds. The C library's function ends the
+ * process then, and with it the other threads' requests. This one takes its
+ * place, for the archive as well as for the shared library. */
 void
 __assert_fail(const char *what, const char *file, unsigned line,
               const char *function)
@@ -98,12 +98,12 @@ __assert_fail(const char *what, const char *file, unsigned line,
     if (theirs != NULL) {
         theirs(what, file, line, function);
     }
-    __builtin_trap(); /* there is no other C library below us */
+    __builtin_trap(); /* no C library has it: cannot be */
 }
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
-/* Of what it was about to allocate some 200 bytes are lost: the parts of a stream
- * that was not whole yet. It holds no lock, and its other state is the request's. */
+/* A failure leaks about 200 bytes: the parts of a stream that was not complete
+ * yet. libfcgi holds no lock, and its other state is the request's. */
 int
 fcgi_os_accept(struct FCGX_Request *fx)
 {
@@ -120,7 +120,7 @@ fcgi_os_accept(struct FCGX_Request *fx)
     return r < 0 ? -EPROTO : 0;
 }
 
-/* -- the self-test -------------------------------------------------------------- */
+/* -- the self-test -------------------------------------------------------- */
 
 struct canned {
     const char *p;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/utf8.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
 #include <poll.h>
@@ -69,6 +70,7 @@ advance(struct iovec **v, size_t *nv, size_t n)
         (*v)++;
         (*nv)--;
     }
+    assert(*nv > 0 || n == 0); /* never more than there was */
     if (*nv > 0) {
         (*v)->iov_base = (char *)(*v)->iov_base + n;
         (*v)->iov_len -= n;
@@ -112,8 +114,8 @@ send_loop(struct fcgi_worker *w, struct iovec *v, size_t nv, bool blocking,
     return 0;
 }
 
-/* Half a record may be out. A reset tells that the response is not whole where
- * it can be told: on TCP. A unix socket just ends. */
+/* Half a record may be out. On TCP a reset shows that the response is not
+ * complete; a unix socket just ends. */
 static void
 set_broken(struct fcgi_worker *w)
 {
@@ -123,8 +125,8 @@ set_broken(struct fcgi_worker *w)
     w->broken = true;
 }
 
-/* All of the blocks. Small ones go without waiting and with the GIL held: that is
- * faster than giving it away. */
+/* All of the blocks. Small ones are sent without waiting and with the GIL held:
+ * that is faster than releasing it. */
 static int
 send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
 {
@@ -163,7 +165,7 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
     return e;
 }
 
-/* -- STDOUT ----------------------------------------------------------------------- */
+/* -- STDOUT --------------------------------------------------------------- */
 
 /* Blocks being cut into records, and the records into batches. */
 struct batch {
@@ -180,6 +182,7 @@ add_record(struct batch *b, unsigned id, struct iovec **blocks, size_t *n)
     uint8_t *h = b->headers[b->nheaders++];
     size_t length = 0;
 
+    assert(b->n < BATCH - 1 && b->nheaders <= BATCH / 2);
     b->v[b->n++] = (struct iovec){h, FCGI_HEADER};
     while (*n > 0 && length < FCGI_PIECE && b->n < BATCH - 1) {
         struct iovec *from = *blocks;
@@ -247,9 +250,9 @@ is_nginx(const struct fcgi_worker *w)
     return e != NULL && e->value_len >= 6 && memcmp(e->value, "nginx/", 6) == 0;
 }
 
-/* True for all servers but nginx where it does not keep connections, or does not
- * buffer: to that a close is the end of the response, and where there is a
- * Content-Length it waits for the rest, and its client with it. */
+/* False for nginx when it does not keep connections, or does not buffer: it
+ * takes a close for the end of the response, and with a Content-Length it waits
+ * for the rest, and so does its client. */
 static bool
 close_is_noticed(const struct fcgi_worker *w)
 {
@@ -257,9 +260,9 @@ close_is_noticed(const struct fcgi_worker *w)
            !response_has_header(&w->q.response, "X-Accel-Buffering");
 }
 
-/* The file has become shorter behind the header of a record. For a server to which
- * a close is the end the record is filled up, so that fcgi_break_off() can follow
- * it; the others notice half a record. */
+/* The file got shorter after the header of a record went out. For a server that
+ * takes a close for the end the record is filled up, so that fcgi_break_off()
+ * can follow; the others notice half a record. */
 static int
 file_ended(struct fcgi_worker *w, size_t n)
 {
@@ -295,7 +298,7 @@ read_piece(int fd, char *to, size_t n, off_t offset)
     return (ssize_t)got;
 }
 
-/* The way that always works. */
+/* Works for every file. */
 static int
 copy_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
 {
@@ -323,7 +326,7 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
             continue;
         }
         if (k < 0 && errno == EINVAL) {
-            return copy_piece(w, fd, offset, n); /* not this file system's */
+            return copy_piece(w, fd, offset, n); /* this file system cannot */
         }
         if (k < 0) {
             return errno == EAGAIN ? -ETIMEDOUT : -errno;
@@ -336,15 +339,16 @@ send_piece(struct fcgi_worker *w, int fd, off_t *offset, size_t n)
     return 0;
 }
 
-/* -EINVAL says that nothing has left yet. */
+/* -EINVAL means that nothing was sent: not true any more. */
 static int
 now_out(int e)
 {
     return e == -EINVAL ? -EIO : e;
 }
 
-/* 1 = the file ended here. The first record's worth is read: files whose size lies (sysfs) end here, and a
- * small file leaves with its head in one call. */
+/* Reads the first record's content, so that a small file goes out with its head
+ * in one call, and files with a wrong size (sysfs) are noticed. 1 = the file
+ * ended here. */
 static int
 send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
            size_t n, uint64_t *ret_sent)
@@ -352,10 +356,11 @@ send_first(struct fcgi_worker *w, struct iovec head, int fd, off_t offset,
     uint8_t h[FCGI_HEADER];
     char piece[FCGI_PIECE];
 
+    assert(head.iov_len <= FCGI_PIECE);
     n = n < FCGI_PIECE - head.iov_len ? n : FCGI_PIECE - head.iov_len;
     ssize_t got = read_piece(fd, piece, n, offset);
     if (got < 0) {
-        return -EINVAL; /* nothing is out: let Python say why */
+        return -EINVAL; /* nothing was sent: let Python say why */
     }
     size_t length = head.iov_len + (size_t)got;
     if (length == 0) {
@@ -401,7 +406,7 @@ send_head_and_file(struct fcgi_worker *w, struct iovec head, int fd,
     int e = send_first(w, head, fd, offset, first, ret_sent);
 
     if (e != 0) {
-        return e < 0 ? e : 0; /* shorter than it says: this was all */
+        return e < 0 ? e : 0; /* shorter than its size: this was all */
     }
     return now_out(send_pieces(w, fd, offset, count, ret_sent));
 }
@@ -438,11 +443,11 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     return e;
 }
 
-/* -- a response that is not whole ----------------------------------------------------- */
+/* -- a response that is not whole ----------------------------------------- */
 
-/* A record of a version that FastCGI has not is an error to all that look. Not
- * always, since nginx then forgets what it has not sent yet: a client without a
- * byte of an answer may ask again, and not only with a GET. */
+/* A record of an unknown version is an error to every server that checks. It is
+ * not sent always: nginx then drops what it has not passed on yet, and a client
+ * that has no byte of an answer may repeat its request, even a POST. */
 void
 fcgi_break_off(struct fcgi_worker *w)
 {
@@ -459,7 +464,7 @@ fcgi_break_off(struct fcgi_worker *w)
     }
 }
 
-/* -- STDERR -------------------------------------------------------------------------- */
+/* -- STDERR --------------------------------------------------------------- */
 
 /* How much of the lines goes into one record: whole lines where they fit, else
  * no cut inside a UTF-8 sequence. */
@@ -496,5 +501,5 @@ fcgi_errors(struct request *q, const char *lines, size_t n)
         w->used_stderr = true;
         told += k;
     }
-    return told; /* not all: nobody listens any more */
+    return told; /* not all: the peer is gone */
 }

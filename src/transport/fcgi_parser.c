@@ -1,5 +1,6 @@
 #include "transport/fcgi_parser.h"
 
+#include <assert.h>
 #include <fastcgi.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@ enum { COMPACT_GAP = 64 << 10 };
 void
 fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
 {
+    assert(n <= UINT16_MAX && id <= UINT16_MAX);
     h[0] = FCGI_VERSION_1;
     h[1] = (uint8_t)type;
     h[2] = (uint8_t)(id >> 8);
@@ -19,7 +21,7 @@ fcgi_header(uint8_t h[FCGI_HEADER], unsigned type, unsigned id, size_t n)
     h[7] = 0;
 }
 
-/* One length of a name-value pair (3.4). False where it is cut off. */
+/* One length of a name-value pair (3.4). False if it is cut off. */
 static bool
 take_length(const uint8_t **p, const uint8_t *end, size_t *ret_n)
 {
@@ -46,8 +48,8 @@ fcgi_take_lengths(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
            take_length(p, end, &ret->nvalue);
 }
 
-/* at is the first c behind some place before from; the first one from there on,
- * end where there is none. */
+/* The first c at or after from, or end. at is the result of an earlier search,
+ * from a place before from. */
 ALWAYS_INLINE const uint8_t *
 next_byte(const uint8_t *at, int c, const uint8_t *from, const uint8_t *end)
 {
@@ -58,7 +60,7 @@ next_byte(const uint8_t *at, int c, const uint8_t *from, const uint8_t *end)
     return at == NULL ? end : at;
 }
 
-/* Of a head that is not as it should be. */
+/* The fault of a head that has one. */
 static enum params_fault
 what_is_wrong(const uint8_t *p, const uint8_t *end)
 {
@@ -72,8 +74,8 @@ what_is_wrong(const uint8_t *p, const uint8_t *end)
     return PARAMS_BAD_BYTE;
 }
 
-/* Looks for both bytes in all pairs at once, since few of these have one. Lengths
- * have the same values, so the search begins again behind those. */
+/* Searches all pairs at once for both bytes, since they are rare. Lengths can
+ * have the same values, so the search begins again after each. */
 enum params_fault
 fcgi_params_check(const uint8_t *p, size_t n, unsigned max)
 {
@@ -117,8 +119,8 @@ fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
     int e = 0;
 
     while (e == 0 && p < end && fcgi_take_pair(&p, end, &pair)) {
-        /* Of a head that is refused: to be told from others in the log. The
-         * server's own words may come behind thousands of the client's. */
+        /* A refused request needs enough of them to be recognised in the log.
+         * The server's own variables may follow thousands of the client's. */
         if (fault == PARAMS_OK ||
             ((is_header(&pair) ? headers++ : others++) < max &&
              is_well_formed(&pair))) {
@@ -129,7 +131,7 @@ fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
     return e;
 }
 
-/* -- answers ------------------------------------------------------------------ */
+/* -- answers -------------------------------------------------------------- */
 
 static enum fcgi_parser_result
 end_request(struct buf *reply, unsigned id, unsigned protocol_status, bool keep)
@@ -164,7 +166,7 @@ add_value(uint8_t *to, const char *name, unsigned value)
     return 2 + (int)nname + n;
 }
 
-/* 4.1: the names asked for, each once; unknown ones are left out. */
+/* 4.1: the requested names, each once; unknown ones are left out. */
 static enum fcgi_parser_result
 get_values(const uint8_t *p, size_t n, struct buf *reply,
            const struct fcgi_limits *limits)
@@ -193,6 +195,7 @@ get_values(const uint8_t *p, size_t n, struct buf *reply,
             }
         }
     }
+    assert(len <= sizeof r);
     fcgi_header(r, FCGI_GET_VALUES_RESULT, 0, len - FCGI_HEADER);
     return buf_add(reply, r, len) < 0 ? FCGI_PARSER_CLOSE : FCGI_PARSER_MORE;
 }
@@ -218,6 +221,7 @@ fcgi_parser_answer(const struct fcgi_parser *g, const uint8_t *record,
 {
     unsigned id = fcgi_u16(record + 2);
 
+    assert(id == 0 || id != g->id);
     if (id == 0) {
         return management(record, reply, limits);
     }
@@ -227,7 +231,7 @@ fcgi_parser_answer(const struct fcgi_parser *g, const uint8_t *record,
     return FCGI_PARSER_MORE;
 }
 
-/* -- the head of a request ------------------------------------------------------ */
+/* -- the head of a request ------------------------------------------------ */
 
 void
 fcgi_parser_reset(struct fcgi_parser *g, size_t skip, bool body_to_come)
@@ -244,6 +248,7 @@ fcgi_parser_compact(struct fcgi_parser *g, struct buf *in)
 {
     size_t rest = in->len - g->pos;
 
+    assert(g->pos <= in->len);
     if (g->id == 0) {
         g->params_len = 0;
     }
@@ -282,14 +287,16 @@ begin(struct fcgi_parser *g, const uint8_t *h, struct buf *reply)
     return FCGI_PARSER_MORE;
 }
 
-/* Adds one PARAMS record's content to what is there already: where the records
- * lie back to back only their headers come between, so it moves down. */
+/* Appends one PARAMS record's content to the previous ones: it moves down in
+ * the input, over the headers between them. */
 static enum fcgi_parser_result
 params(struct fcgi_parser *g, struct buf *in, size_t at, size_t n,
        const struct fcgi_limits *limits)
 {
     bool fits = n <= limits->head - g->params_len;
 
+    assert(g->params_len <= limits->head);
+    assert(g->params_at + g->params_len <= at);
     if (n == 0) {
         const uint8_t *p = (const uint8_t *)in->data + g->params_at;
         enum params_fault fault =
@@ -300,7 +307,7 @@ params(struct fcgi_parser *g, struct buf *in, size_t at, size_t n,
         return fault == PARAMS_BROKEN ? FCGI_PARSER_CLOSE : FCGI_PARSER_READY;
     }
     if (!fits) {
-        n = limits->head - g->params_len; /* to have something to log */
+        n = limits->head - g->params_len; /* enough to log the request */
         g->fault = PARAMS_TOO_LARGE;
     }
     if (g->params_len == 0) {
@@ -339,7 +346,7 @@ record(struct fcgi_parser *g, struct buf *in, size_t at, struct buf *reply,
         return fcgi_parser_answer(g, h, reply, limits);
     }
     if (g->id == 0) {
-        /* Anything but BEGIN is left over from an earlier request (3.3). */
+        /* Anything but BEGIN belongs to an earlier request (3.3). */
         if (h[1] != FCGI_BEGIN_REQUEST) {
             stale_record(g, h);
             return FCGI_PARSER_MORE;
@@ -386,7 +393,7 @@ fcgi_parser_scan(struct fcgi_parser *g, struct buf *in, struct buf *reply,
             return r;
         }
     }
-    /* Dropped records and padding must not make the input grow. */
+    /* Dropped records and padding must not grow the input. */
     if (g->pos - (g->id == 0 ? 0 : g->params_at + g->params_len) >
         COMPACT_GAP) {
         fcgi_parser_compact(g, in);

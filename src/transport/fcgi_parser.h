@@ -1,15 +1,15 @@
 /*
- * fcgi_parser.h - what stands between a FastCGI peer and everything behind it
+ * fcgi_parser.h - the head of a FastCGI request, and what else a peer sends
  *
- * What:      reads records until BEGIN_REQUEST and all PARAMS of one request are
- *            there and valid; answers management records, unknown roles, second
- *            BEGINs and stale ABORTs itself. Only then does libfcgi, a thread or
- *            Python learn of the request.
+ * What:      reads records until it has BEGIN_REQUEST and all PARAMS of one
+ *            request and has checked them; answers management records, unknown
+ *            roles, second BEGINs and stale ABORTs itself. No thread, libfcgi
+ *            or Python sees the request before that.
  * Owner:     the connection.
  * Lifetime:  as long as the connection; fcgi_parser_reset() between requests.
- * Threads:   whoever owns the connection.                        GIL: not used.
- * Errors:    FCGI_PARSER_CLOSE: this peer does not speak FastCGI. A head that is a head
- *            but not one to serve is ready as well, with its fault.
+ * Threads:   the owner of the connection.                        GIL: not used.
+ * Errors:    FCGI_PARSER_CLOSE: this peer does not speak FastCGI. A well-formed
+ *            head that cannot be served is ready as well, with its fault.
  * Blocks:    never: it works on bytes that have arrived.
  * Standards: FastCGI 1.0, 3.3, 3.4, 4, 5.
  */
@@ -35,7 +35,7 @@ enum fcgi_parser_result {
     FCGI_PARSER_READY = 1
 };
 
-/* What GET_VALUES is answered, and what a peer may make us hold. */
+/* The values for GET_VALUES, and how much a peer may make us hold. */
 struct fcgi_limits {
     uint64_t head;      /* bytes of PARAMS in one request */
     unsigned vars;      /* name-value pairs in them */
@@ -45,7 +45,7 @@ struct fcgi_limits {
 
 struct fcgi_parser {
     size_t pos;       /* in the input: first byte not scanned yet */
-    size_t skip;      /* bytes to drop at pos: rest of an old record */
+    size_t skip;      /* bytes to drop at pos: the rest of an old record */
     size_t params_at; /* in the input: the PARAMS content, merged */
     size_t params_len;
     uint16_t id;       /* 0 = between requests */
@@ -56,21 +56,21 @@ struct fcgi_parser {
     bool stale_head; /* of stale_id not even the PARAMS have ended */
 };
 
-/* Takes records from in[pos..len). FCGI_PARSER_READY: id, role, keep and the PARAMS
- * content in[params_at..params_at + params_len) are set and checked, pos is
- * behind the head. With a fault the request is to be refused; PARAMS_TOO_LARGE is
- * known before the head has ended. FCGI_PARSER_MORE: more bytes are needed. Answers for
- * the peer are added to reply (to be sent in every case). */
+/* Takes records from in[pos..len). FCGI_PARSER_READY: id, role, keep and the
+ * PARAMS content in[params_at..params_at + params_len) are set and checked, pos
+ * is behind the head. Refuse a request with a fault; PARAMS_TOO_LARGE is known
+ * before the head has ended. FCGI_PARSER_MORE: more bytes are needed. Answers
+ * for the peer are added to reply: send them in every case. */
 CHECK_RESULT enum fcgi_parser_result
 fcgi_parser_scan(struct fcgi_parser *g, struct buf *in, struct buf *reply,
                  const struct fcgi_limits *limits);
 
-/* Between requests again; bytes that have arrived stay. skip: how many bytes of
- * a record begun are still to come, to be dropped. body_to_come: the end of this
- * request's body has not been seen. */
+/* Ends the request; bytes that have arrived stay. skip: how many bytes of the
+ * current record are still to come, to be dropped. body_to_come: the end of
+ * this request's body has not been seen. */
 void fcgi_parser_reset(struct fcgi_parser *g, size_t skip, bool body_to_come);
 
-/* Moves what is still needed of in to its front. */
+/* Moves what is still needed in the input to its front. */
 void fcgi_parser_compact(struct fcgi_parser *g, struct buf *in);
 
 /* Answers one complete record that is not of the current request id while that
@@ -94,13 +94,13 @@ struct fcgi_pair {
     size_t nname, nvalue;
 };
 
-/* The two lengths of a pair, whatever their form; *p moves behind them. False
- * where they are cut off. */
+/* The two lengths of a pair, in either form; *p moves behind them. False if
+ * they are cut off. */
 CHECK_RESULT bool fcgi_take_lengths(const uint8_t **p, const uint8_t *end,
                                     struct fcgi_pair *ret);
 
 /* The name-value pair at *p, which moves behind it (3.4). False at the end, and
- * where a length goes beyond it: then *p is not behind end. Inline, since a
+ * if a length goes beyond it: then *p is not behind end. Inline, since a
  * request has some thirty of them, twice. */
 CHECK_RESULT ALWAYS_INLINE bool
 fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
@@ -125,15 +125,15 @@ fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
     return true;
 }
 
-/* PARAMS_OK where every name and value length fits, no name is empty or has "=",
- * there is no NUL (what a process environment could hold, too), and there are no
- * more than max pairs. */
+/* PARAMS_OK if every length fits, no name is empty or has "=", there is no NUL
+ * (so a process environment could hold it), and there are no more than max
+ * pairs. */
 CHECK_RESULT enum params_fault fcgi_params_check(const uint8_t *p, size_t n,
                                                  unsigned max);
 
-/* Adds the pairs of a head to the variables of its request. Where it has a fault:
- * those that are well-formed of the client's first max headers and of the
- * server's first max variables. 0 or -ENOMEM. */
+/* Adds the pairs of a head to the variables of its request. If it has a fault:
+ * only well-formed pairs of the client's first max headers and of the server's
+ * first max variables. 0 or -ENOMEM. */
 CHECK_RESULT int fcgi_params_add(struct params *to, const uint8_t *p, size_t n,
                                  enum params_fault fault, unsigned max);
 

@@ -1,7 +1,7 @@
 /*
- * fcgi_worker.h - the inside of a FastCGI worker, shared by gateway/fcgi*.c
+ * fcgi_worker.h - the state of a FastCGI worker, shared by transport/fcgi*.c
  *
- * What:      the state of the request in hand: connection, body, output.
+ * What:      the current request: connection, body, output.
  * Owner:     transport/fcgi.c.
  * Threads:   the worker's.                                       GIL: not used.
  * Errors:    0 or -errno.                                  Blocks: see each.
@@ -13,7 +13,7 @@
 #include "gateway/transport.h"
 #include "transport/fcgi.h"
 
-struct FCGX_Request; /* libfcgi's, known to the .c files only */
+struct FCGX_Request; /* libfcgi's; only the .c files know it */
 
 /* Where we are in the records behind the head. */
 struct fcgi_body {
@@ -42,20 +42,20 @@ struct fcgi_worker {
     fcgi_run_fn run;
     void *run_arg;
     struct FCGX_Request *fx;
-    struct fcgi_conn *c; /* the connection in hand */
+    struct fcgi_conn *c; /* the current connection */
     int fd;
     struct buf in;    /* what was received on it */
     struct buf reply; /* answers of the parser */
-    struct buf head;  /* the PARAMS in hand: names and values point into it */
+    struct buf head;  /* the current PARAMS: names and values point into it */
     struct fcgi_body body;
     bool has_stream;  /* libfcgi has been given the request */
     bool head_given;  /* and has read its head */
     bool reads_data;  /* and goes on to DATA */
-    bool head_used;   /* it was copied: the input may be overwritten */
+    bool head_used;   /* it has been copied: the input may be overwritten */
     bool begun;       /* an FCGI_STDOUT record was sent */
     bool used_stderr; /* an FCGI_STDERR record was sent */
     bool broken;      /* a write has failed: nothing more can be sent */
-    bool sending;     /* inside a record: answers have to wait */
+    bool sending;     /* inside a record: replies have to wait */
     bool cut_off;     /* the response was aborted: close without END_REQUEST */
 };
 
@@ -68,13 +68,13 @@ fcgi_of(struct request *q)
     return p;
 }
 
-/* -- fcgi_body.c ---------------------------------------------------------------- */
+/* -- fcgi_body.c ---------------------------------------------------------- */
 
 /* Receives once, without waiting: > 0; 0 = the peer's end; -EAGAIN; -errno. */
 CHECK_RESULT ssize_t fcgi_receive(struct fcgi_worker *w);
 
-/* Sends the parser's answers, without waiting; later where a record is being sent.
- * An answer cut short breaks the connection. */
+/* Sends the parser's replies without waiting; later if a record is being sent.
+ * A reply cut short breaks the connection. */
 CHECK_RESULT int fcgi_send_reply(struct fcgi_worker *w);
 
 void fcgi_body_begin(struct fcgi_worker *w);
@@ -83,21 +83,21 @@ void fcgi_body_end(struct fcgi_worker *w);
 /* libfcgi's input (fcgi_os_attach). */
 ssize_t fcgi_feed(void *arg, char *to, size_t size);
 
-/* Looks at records that have arrived, so that their end is known early. */
+/* Scans what has arrived, so that the end of the body is known early. */
 void fcgi_body_look(struct fcgi_worker *w);
 
-/* The socket is readable while we want to write: takes what comes into a spool,
- * or, behind the body, into the input. */
+/* The socket is readable while we want to write: receives the body into the
+ * spool, and what follows it into the input. */
 CHECK_RESULT int fcgi_body_absorb(struct fcgi_worker *w);
 
-/* True where reading ahead makes sense: a peer that writes before it reads must
- * not be left waiting. */
+/* True if we should read ahead: a peer that writes before it reads must not be
+ * left waiting. */
 bool fcgi_body_wants_more(const struct fcgi_worker *w);
 
-/* True where nothing of the request is still to come. */
+/* True if nothing of the request is still to come. */
 bool fcgi_body_complete(const struct fcgi_worker *w);
 
-/* True where STDIN has ended without a byte. */
+/* True if STDIN has ended without a byte. */
 bool fcgi_body_is_empty(const struct fcgi_worker *w);
 
 /* Transport: read, take_body and peer_gone. */
@@ -106,12 +106,12 @@ ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
 int64_t fcgi_take_body(struct request *q);
 bool fcgi_peer_gone(struct request *q);
 
-/* -- fcgi_out.c ------------------------------------------------------------------ */
+/* -- fcgi_out.c ----------------------------------------------------------- */
 
 int fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags);
 int fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
                    uint64_t count, uint64_t *ret_sent);
-/* The response ends here and is not whole: so that the web server notices. */
+/* Ends a response that is not complete, so that the web server notices. */
 void fcgi_break_off(struct fcgi_worker *w);
 size_t fcgi_errors(struct request *q, const char *lines, size_t n);
 

@@ -413,7 +413,7 @@ debug_page(struct request *q, PyObject *exc, struct buf *out)
     add_python(&w);
     text_writer_text(
         &w, "</main>\n<footer>This page shows details because of "
-            "<code>--debug</code>: do not use it where strangers can see the "
+            "<code>--debug</code>: do not use it where other users can see the "
             "page. The log has the same error with the ID above. "
             "wsgi-cgi " WSGI_CGI_VERSION "</footer></body></html>\n");
     PyErr_Clear();

@@ -173,7 +173,7 @@ fate(const struct visit *v, const struct param *e, uint32_t times, uint32_t nth)
     const struct param *now = &v->q->params.v[e->room - 1];
 
     if (v->q->corrected == -EBADMSG) {
-        return NULL; /* nothing was mended */
+        return NULL; /* nothing was corrected */
     }
     if (now->value == NULL) {
         return why_dropped(e);

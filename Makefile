@@ -40,13 +40,13 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-LAYERS := base os conf net gateway transport doctor client python debug \
+LAYERS := base text os conf net gateway transport doctor client python debug \
           context app wsgi status process reload worker master mode
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
-SRC_base      := buf clock hash html json num signal_name text_writer token \
-                 url utf8
+SRC_base      := buf clock hash
+SRC_text      := html json num signal_name text_writer token url utf8
 SRC_os        := fd file_id log log_file memory path_absolute path_access \
                  safe_path user_lookup
 SRC_conf      := argv config options shebang value
@@ -237,11 +237,11 @@ $(BUILD)/frozen_encodings.h: tools/freeze-encodings $(BUILD)/settings
 	$(Q)$(PYTHON_EXE) -I tools/freeze-encodings $@
 $(BUILD)/obj/python/frozen.o: $(BUILD)/frozen_encodings.h
 
-$(BUILD)/page_css.h: src/base/page.css tools/page-css.sed $(BUILD)/settings
+$(BUILD)/page_css.h: src/text/page.css tools/page-css.sed $(BUILD)/settings
 	@{ echo '/* Written by the Makefile. */' && \
 	    echo 'static const char page_css[] =' && \
-	    sed -f tools/page-css.sed src/base/page.css && echo '    ;'; } >$@
-$(BUILD)/obj/base/html.o: $(BUILD)/page_css.h
+	    sed -f tools/page-css.sed src/text/page.css && echo '    ;'; } >$@
+$(BUILD)/obj/text/html.o: $(BUILD)/page_css.h
 
 FORCE:
 .PHONY: FORCE all objects install uninstall clean dist help

@@ -4,7 +4,7 @@
 #include "app/scripts.h"
 
 #include "app/app_spec.h"
-#include "base/url.h"
+#include "text/url.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -3,9 +3,9 @@
  */
 #include "client/client_response.h"
 
-#include "base/num.h"
 #include "client/fcgi_client.h"
 #include "os/log.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

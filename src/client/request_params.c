@@ -3,10 +3,10 @@
  */
 #include "client/request_params.h"
 
-#include "base/token.h"
-#include "base/url.h"
 #include "config.h"
 #include "os/log.h"
+#include "text/token.h"
+#include "text/url.h"
 
 #include <assert.h>
 #include <inttypes.h>

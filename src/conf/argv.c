@@ -37,8 +37,8 @@
  */
 #include "conf/argv.h"
 
-#include "base/url.h"
 #include "conf/shebang.h"
+#include "text/url.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
  * value.c - the values of options: a setter for each kind
  */
 #include "conf/value.h"
-#include "base/num.h"
 #include "conf/config.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -7,9 +7,9 @@
 #include "context/error_stream.h"
 
 #include "base/buf.h"
-#include "base/utf8.h"
 #include "context/request_guard.h"
 #include "os/log.h"
+#include "text/utf8.h"
 
 #include <pthread.h>
 #include <stdbool.h>

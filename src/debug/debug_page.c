@@ -6,9 +6,9 @@
  */
 #include "debug/debug_page.h"
 
-#include "base/html.h"
 #include "config.h"
 #include "debug/traceback.h"
+#include "text/html.h"
 
 #include <assert.h>
 #include <ctype.h>

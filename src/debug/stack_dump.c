@@ -4,11 +4,11 @@
 #include "debug/stack_dump.h"
 
 #include "base/buf.h"
-#include "base/num.h"
 #include "gateway/request_id.h"
 #include "os/fd.h"
 #include "python/gil_task.h"
 #include "python/python.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <dirent.h>

@@ -1,8 +1,8 @@
 #include "doctor/doctor_page.h"
 
-#include "base/html.h"
-#include "base/utf8.h"
 #include "config.h"
+#include "text/html.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
 #ifndef DOCTOR_DOCTOR_PAGE_H
 #define DOCTOR_DOCTOR_PAGE_H
 
-#include "base/text_writer.h"
+#include "text/text_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,11 +2,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/json.h"
-#include "base/num.h"
-#include "base/utf8.h"
 #include "os/log.h"
 #include "os/log_file.h"
+#include "text/json.h"
+#include "text/num.h"
+#include "text/utf8.h"
 
 #include <string.h>
 

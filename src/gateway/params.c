@@ -1,7 +1,7 @@
 #include "gateway/params.h"
 
 #include "base/bytes.h"
-#include "base/num.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

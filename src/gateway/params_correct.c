@@ -3,9 +3,9 @@
  */
 #include "gateway/params.h"
 
-#include "base/num.h"
 #include "gateway/path.h"
 #include "gateway/rewrite.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "gateway/path.h"
 
-#include "base/url.h"
+#include "text/url.h"
 
 #include <errno.h>
 #include <string.h>

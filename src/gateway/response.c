@@ -1,7 +1,7 @@
 #include "gateway/response.h"
 
-#include "base/html.h"
 #include "gateway/transport.h"
+#include "text/html.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,8 +3,8 @@
  */
 #include "gateway/response.h"
 
-#include "base/num.h"
-#include "base/token.h"
+#include "text/num.h"
+#include "text/token.h"
 
 #include <assert.h>
 #include <errno.h>

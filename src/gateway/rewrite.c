@@ -1,7 +1,7 @@
 #include "gateway/rewrite.h"
 
 #include "base/compiler.h"
-#include "base/url.h"
+#include "text/url.h"
 
 #include <string.h>
 #include <strings.h>

@@ -1,7 +1,7 @@
 #include "gateway/x_sendfile.h"
 
-#include "base/utf8.h"
 #include "gateway/transport.h"
+#include "text/utf8.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,8 +1,8 @@
 #include "master/master_workers.h"
 
 #include "base/clock.h"
-#include "base/signal_name.h"
 #include "os/log.h"
+#include "text/signal_name.h"
 
 #include <assert.h>
 #include <signal.h>

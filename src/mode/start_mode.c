@@ -1,11 +1,11 @@
 #include "mode/start_mode.h"
 
 #include "base/buf.h"
-#include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "python/interp.h"
 #include "reload/restart.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <limits.h>

@@ -3,7 +3,7 @@
  */
 #include "net/acl.h"
 
-#include "base/num.h"
+#include "text/num.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

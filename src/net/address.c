@@ -3,8 +3,8 @@
  */
 #include "net/address.h"
 
-#include "base/num.h"
 #include "os/log.h"
+#include "text/num.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

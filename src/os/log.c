@@ -4,8 +4,8 @@
 #include "os/log.h"
 
 #include "base/clock.h"
-#include "base/json.h"
-#include "base/utf8.h"
+#include "text/json.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,9 +3,9 @@
  */
 #include "os/memory.h"
 
-#include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
  */
 #include "os/user_lookup.h"
 
-#include "base/num.h"
+#include "text/num.h"
 
 #include <errno.h>
 #include <grp.h>

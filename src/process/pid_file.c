@@ -1,10 +1,10 @@
 #include "process/pid_file.h"
 
-#include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/path_absolute.h"
 #include "os/safe_path.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

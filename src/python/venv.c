@@ -3,11 +3,11 @@
  */
 #include "python/venv.h"
 
-#include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/path_access.h"
 #include "python/python.h"
+#include "text/num.h"
 
 #include <errno.h>
 #include <fcntl.h>

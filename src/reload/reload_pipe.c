@@ -4,8 +4,8 @@
 #include "reload/reload_pipe.h"
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "os/fd.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,11 +1,11 @@
 #include "reload/restart.h"
 
 #include "app/loader.h"
-#include "base/num.h"
-#include "base/signal_name.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/signals.h"
+#include "text/num.h"
+#include "text/signal_name.h"
 
 #include <assert.h>
 #include <errno.h>

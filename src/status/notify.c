@@ -1,9 +1,9 @@
 #include "status/notify.h"
 
-#include "base/num.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "status/scoreboard.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* status_html.c - the status page for people The state in words is at the top,
  * then come the numbers. With &full follow the processes and their threads, the
  * longest request first. */
-#include "base/html.h"
 #include "config.h"
 #include "status/status_snapshot.h"
+#include "text/html.h"
 
 #include <assert.h>
 #include <inttypes.h>

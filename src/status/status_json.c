@@ -1,8 +1,8 @@
 /*
  * status_json.c - the status page as JSON
  */
-#include "base/json.h"
 #include "status/status_snapshot.h"
+#include "text/json.h"
 
 #include <inttypes.h>
 #include <string.h>

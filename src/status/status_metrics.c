@@ -1,9 +1,9 @@
 /* status_metrics.c - the status page in the OpenMetrics text format, 1.0 With
  * &full, a series belongs to a slot for a process and not to a pid, so that the
  * number of series stays the same. */
-#include "base/utf8.h"
 #include "config.h"
 #include "status/status_snapshot.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -11,9 +11,9 @@
 #ifndef STATUS_STATUS_SNAPSHOT_H
 #define STATUS_STATUS_SNAPSHOT_H
 
-#include "base/text_writer.h"
 #include "conf/config.h"
 #include "status/scoreboard.h"
+#include "text/text_writer.h"
 
 #include <stdbool.h>
 #include <stddef.h>

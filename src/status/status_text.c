@@ -1,8 +1,8 @@
 /*
  * status_text.c - the status page for terminals, in the format of php-fpm
  */
-#include "base/utf8.h"
 #include "status/status_snapshot.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>

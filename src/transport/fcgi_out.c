@@ -1,7 +1,7 @@
 #include "transport/fcgi_worker.h"
 
 #include "base/clock.h"
-#include "base/utf8.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /*
- * test_html.c - base/html: whatever the bytes are, text and nothing else
+ * test_html.c - text/html: whatever the bytes are, text and nothing else
  */
 #include "unit.h"
 
-#include "base/html.h"
+#include "text/html.h"
 
 static void
 expect(const char *text, size_t n, const char *line, const char *lines)

@@ -1,9 +1,9 @@
 /*
- * test_json.c - base/json: whatever the bytes are, a valid string
+ * test_json.c - text/json: whatever the bytes are, a valid string
  */
 #include "unit.h"
 
-#include "base/json.h"
+#include "text/json.h"
 
 #include <errno.h>
 

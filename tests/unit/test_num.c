@@ -1,10 +1,10 @@
 /*
- * test_num.c - base/num: whole strings only, exact limits, result untouched
+ * test_num.c - text/num: whole strings only, exact limits, result untouched
  *              on failure
  */
 #include "unit.h"
 
-#include "base/num.h"
+#include "text/num.h"
 
 #include <errno.h>
 

@@ -1,10 +1,10 @@
 /*
- * test_signal_name.c - base/signal_name: each signal of this machine has a name
+ * test_signal_name.c - text/signal_name: each signal of this machine has a name
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "base/signal_name.h"
+#include "text/signal_name.h"
 
 #include <features.h>
 #include <signal.h>

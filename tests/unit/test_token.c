@@ -1,10 +1,10 @@
 /*
- * test_token.c - base/token: every byte, alone and in a name
+ * test_token.c - text/token: every byte, alone and in a name
  */
 #include "unit.h"
 
 #include "base/compiler.h"
-#include "base/token.h"
+#include "text/token.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /*
- * test_url.c - base/url: percent-encoding, and mod_proxy_fcgi's file names
+ * test_url.c - text/url: percent-encoding, and mod_proxy_fcgi's file names
  */
 #include "unit.h"
 
-#include "base/url.h"
+#include "text/url.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
 /*
- * test_utf8.c - base/utf8: the borders of RFC 3629
+ * test_utf8.c - text/utf8: the borders of RFC 3629
  */
 #include "unit.h"
 
-#include "base/utf8.h"
+#include "text/utf8.h"
 
 static void
 test_borders(void **state)

@@ -8,10 +8,10 @@
  * Threads:   one at a time.                                      GIL: not used.
  * Errors:    text_writer.err.                                    Blocks: never.
  */
-#ifndef BASE_HTML_H
-#define BASE_HTML_H
+#ifndef TEXT_HTML_H
+#define TEXT_HTML_H
 
-#include "base/text_writer.h"
+#include "text/text_writer.h"
 
 #include <stddef.h>
 

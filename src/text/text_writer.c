@@ -1,7 +1,7 @@
 /*
  * text_writer.c - writes a page into a buffer
  */
-#include "base/text_writer.h"
+#include "text/text_writer.h"
 
 #include <assert.h>
 #include <stdarg.h>

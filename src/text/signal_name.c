@@ -1,7 +1,7 @@
 /*
  * signal_name.c - the short name of a signal, for log lines
  */
-#include "base/signal_name.h"
+#include "text/signal_name.h"
 
 #include "base/compiler.h"
 

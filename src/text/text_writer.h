@@ -9,8 +9,8 @@
  *            it.
  * Blocks:    never.
  */
-#ifndef BASE_TEXT_WRITER_H
-#define BASE_TEXT_WRITER_H
+#ifndef TEXT_TEXT_WRITER_H
+#define TEXT_TEXT_WRITER_H
 
 #include "base/buf.h"
 #include "base/compiler.h"

@@ -6,8 +6,8 @@
  * Errors:    none.                                               Blocks: never.
  * Standards: RFC 9110, 5.6.2.
  */
-#ifndef BASE_TOKEN_H
-#define BASE_TOKEN_H
+#ifndef TEXT_TOKEN_H
+#define TEXT_TOKEN_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -7,8 +7,8 @@
  * Errors:    0, -EINVAL (not a number), -ERANGE (too large); the result is
  *            written only on success; logs nothing.              Blocks: never.
  */
-#ifndef BASE_NUM_H
-#define BASE_NUM_H
+#ifndef TEXT_NUM_H
+#define TEXT_NUM_H
 
 #include "base/compiler.h"
 

@@ -1,7 +1,7 @@
 /*
  * utf8.c - finds the characters of UTF-8 text
  */
-#include "base/utf8.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /*
  * json.c - text as a JSON string
  */
-#include "base/json.h"
+#include "text/json.h"
 
-#include "base/num.h"
-#include "base/utf8.h"
+#include "text/num.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <stdbool.h>

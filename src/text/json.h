@@ -10,8 +10,8 @@
  * Blocks:    never.
  * Standards: RFC 8259, 7.
  */
-#ifndef BASE_JSON_H
-#define BASE_JSON_H
+#ifndef TEXT_JSON_H
+#define TEXT_JSON_H
 
 #include "base/buf.h"
 #include "base/compiler.h"

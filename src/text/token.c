@@ -1,7 +1,7 @@
 /*
  * token.c - the names of HTTP: methods and headers
  */
-#include "base/token.h"
+#include "text/token.h"
 
 /* A table, not <ctype.h>, whose answer depends on the locale: this is asked for
  * each header of a response. */

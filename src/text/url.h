@@ -8,8 +8,8 @@
  *            itself.                                             Blocks: never.
  * Standards: RFC 3986, 2.1.
  */
-#ifndef BASE_URL_H
-#define BASE_URL_H
+#ifndef TEXT_URL_H
+#define TEXT_URL_H
 
 #include "base/compiler.h"
 

@@ -1,7 +1,7 @@
-#include "base/html.h"
+#include "text/html.h"
 
-#include "base/utf8.h"
 #include "page_css.h"
+#include "text/utf8.h"
 
 #include <assert.h>
 #include <stdbool.h>

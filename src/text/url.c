@@ -1,7 +1,7 @@
 /*
  * url.c - percent-encoding, and the prefix that Apache puts before a file name
  */
-#include "base/url.h"
+#include "text/url.h"
 
 #include <assert.h>
 #include <stdbool.h>

@@ -8,8 +8,8 @@
  * Threads:   any.                                                GIL: not used.
  * Errors:    none: a number that is not a signal is "?".         Blocks: never.
  */
-#ifndef BASE_SIGNAL_NAME_H
-#define BASE_SIGNAL_NAME_H
+#ifndef TEXT_SIGNAL_NAME_H
+#define TEXT_SIGNAL_NAME_H
 
 #define SIGNAL_NAME_SIZE 24
 

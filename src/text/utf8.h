@@ -6,8 +6,8 @@
  * Errors:    none.                                               Blocks: never.
  * Standards: RFC 3629.
  */
-#ifndef BASE_UTF8_H
-#define BASE_UTF8_H
+#ifndef TEXT_UTF8_H
+#define TEXT_UTF8_H
 
 #include <stddef.h>
 

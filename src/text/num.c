@@ -1,7 +1,7 @@
 /*
  * num.c - parses numbers, sizes and times strictly; writes numbers
  */
-#include "base/num.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>

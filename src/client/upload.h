@@ -13,7 +13,7 @@
 #define CLIENT_UPLOAD_H
 
 #include "base/compiler.h"
-#include "gateway/spool.h"
+#include "transport/spool.h"
 
 #include <stdbool.h>
 #include <stddef.h>

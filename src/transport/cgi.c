@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "gateway/access_log.h"
-#include "gateway/spool.h"
 #include "gateway/transport.h"
 #include "os/fd.h"
+#include "transport/spool.h"
 
 #include <errno.h>
 #include <poll.h>

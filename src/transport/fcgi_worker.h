@@ -9,9 +9,9 @@
 #ifndef TRANSPORT_FCGI_WORKER_H
 #define TRANSPORT_FCGI_WORKER_H
 
-#include "gateway/spool.h"
 #include "gateway/transport.h"
 #include "transport/fcgi.h"
+#include "transport/spool.h"
 
 struct FCGX_Request; /* libfcgi's; only the .c files know it */
 

@@ -1,10 +1,10 @@
 /*
- * test_spool.c - gateway/spool: in memory up to the bound, then in a file that
+ * test_spool.c - transport/spool: in memory up to the bound, then in a file that
  *                nobody can see, in order, and gone at the end
  */
 #include "unit.h"
 
-#include "gateway/spool.h"
+#include "transport/spool.h"
 
 #include <dirent.h>
 #include <errno.h>

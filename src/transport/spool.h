@@ -10,8 +10,8 @@
  * Errors:    0 or -errno (file system full, no memory); logs nothing.
  * Blocks:    on the file system only.
  */
-#ifndef GATEWAY_SPOOL_H
-#define GATEWAY_SPOOL_H
+#ifndef TRANSPORT_SPOOL_H
+#define TRANSPORT_SPOOL_H
 
 #include "base/buf.h"
 #include "base/compiler.h"

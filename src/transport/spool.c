@@ -1,4 +1,4 @@
-#include "gateway/spool.h"
+#include "transport/spool.h"
 
 #include "os/fd.h"
 

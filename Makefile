@@ -61,11 +61,12 @@ SRC_client    := client_response connection fcgi_client ping_command \
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page stack_dump traceback
-SRC_context   := error_stream interrupt request_guard request_timeout
+SRC_context   := error_stream input_stream interrupt request_guard \
+                 request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
-SRC_wsgi      := after_response environ failure file_wrapper handler \
-                 input_stream module response_body start_response wsgi_python
+SRC_wsgi      := after_response environ failure file_wrapper handler module \
+                 response_body start_response wsgi_python
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
 SRC_process   := finalize_timeout forked_child logs pid_file privs signals

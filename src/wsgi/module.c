@@ -4,10 +4,10 @@
 #include "wsgi/module.h"
 
 #include "context/error_stream.h"
+#include "context/input_stream.h"
 #include "context/request_timeout.h"
 #include "wsgi/after_response.h"
 #include "wsgi/file_wrapper.h"
-#include "wsgi/input_stream.h"
 #include "wsgi/start_response.h"
 
 static const char module_name[] = "_wsgi_cgi";

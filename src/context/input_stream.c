@@ -5,7 +5,7 @@
  * the bytes object. Only readline() reads ahead, since it cannot know where its
  * line ends.
  */
-#include "wsgi/input_stream.h"
+#include "context/input_stream.h"
 
 #include "base/buf.h"
 #include "context/request_timeout.h"

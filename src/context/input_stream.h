@@ -13,8 +13,8 @@
  * Blocks:    up to --body-timeout without a byte.
  * Standards: PEP 3333, Input and Error Streams.
  */
-#ifndef WSGI_INPUT_STREAM_H
-#define WSGI_INPUT_STREAM_H
+#ifndef CONTEXT_INPUT_STREAM_H
+#define CONTEXT_INPUT_STREAM_H
 
 #include "context/request_guard.h"
 #include "python/python.h"

@@ -101,7 +101,7 @@ fcgi_body_begin(struct fcgi_worker *w)
     struct fcgi_body *b = &w->body;
 
     assert(!w->has_stream && spool_size(&b->spool) == 0);
-    b->ready = b->left = b->pad = 0;
+    b->ready = b->empty = b->left = b->pad = 0;
     b->drop = false;
     b->taken = 0;
     b->deadline_ms = 0;
@@ -191,6 +191,7 @@ rest_of_record(struct fcgi_worker *w)
     }
     b->left -= content;
     b->pad -= pad;
+    b->empty = content > 0 ? pad : b->empty + pad;
     move_on(w, content + pad);
 }
 
@@ -223,6 +224,7 @@ stream_record(struct fcgi_worker *w, const uint8_t *h)
     b->left = n;
     b->pad = h[6];
     b->drop = beyond;
+    b->empty += FCGI_HEADER;
     move_on(w, FCGI_HEADER);
     if (n == 0) {
         *eof = true;
@@ -400,14 +402,6 @@ wait_ready(struct fcgi_worker *w)
     }
 }
 
-void
-fcgi_body_look(struct fcgi_worker *w)
-{
-    if (!fcgi_body_complete(w) && scan(w) < 0) {
-        return; /* the error is kept for the next read */
-    }
-}
-
 /* -- the spool ------------------------------------------------------------ */
 
 /* Spools the ready bytes. If there is no room for them the next read fails; the
@@ -429,6 +423,22 @@ set_aside(struct fcgi_worker *w)
     }
     *pos += b->ready;
     b->ready = 0;
+}
+
+/* Padding and the end of a stream must not keep the scan from what follows them,
+ * which may be an ABORT_REQUEST: once all content has been read, nobody asks for
+ * them any more. */
+void
+fcgi_body_look(struct fcgi_worker *w)
+{
+    const struct fcgi_body *b = &w->body;
+
+    while (!fcgi_body_complete(w)) {
+        if (scan(w) < 0 || b->ready == 0 || b->ready > b->empty) {
+            return; /* an error is kept for the next read */
+        }
+        set_aside(w);
+    }
 }
 
 bool

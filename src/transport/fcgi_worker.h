@@ -18,6 +18,7 @@ struct FCGX_Request; /* libfcgi's; only the .c files know it */
 /* Where we are in the records behind the head. */
 struct fcgi_body {
     size_t ready;        /* from parser.pos on: bytes that libfcgi may see */
+    size_t empty;        /* ready <= empty: there is no content among them */
     size_t left;         /* behind them: content of the current record */
     size_t pad;          /* and its padding */
     bool drop;           /* libfcgi must not see what is left of that record */

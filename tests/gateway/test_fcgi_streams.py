@@ -288,6 +288,30 @@ def test_abort_while_streaming(busy):
     assert busy.request().body == b'hello'
 
 
+@pytest.mark.parametrize('last', ['content', 'end'])
+def test_abort_behind_padding(fcgi_server, last):
+    """F17: an ABORT is noticed although the application has not read the padding before it, and never will. libfcgi takes
+    8192 bytes at a time, here the header and the content. F26: the empty STDIN may be missing."""
+    server = fcgi_server('''
+        def application(environ, start_response):
+            body = environ['wsgi.input'].read()
+            start_response('200 OK', [])
+            yield str(len(body)).encode()
+            while True:
+                yield b'x'
+    ''')
+    server.allow_log('abort')
+    conn, body = server.connect(), b'b' * (8192 - 8)
+    conn.send(fcgi.head(server.params('POST', body=body), keep=True))
+    if last == 'content':
+        conn.send(fcgi.record(STDIN, 1, body, padding=8))
+    else:
+        conn.send(fcgi.record(STDIN, 1, body) + fcgi.record(STDIN, 1, padding=8))
+    conn.wait(lambda: b'8184x' in conn.stdout(), 5, 'the response')
+    conn.send(fcgi.record(ABORT_REQUEST, 1))
+    aborted(conn)
+
+
 def test_client_gone_while_streaming(busy):
     """F17: web servers abort by closing the connection: the same result."""
     exchange = busy.start(path='/stream')

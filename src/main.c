@@ -1,7 +1,11 @@
-/* main.c - the mode and the exit code Finds out how the process was started (as
- * a web server's CGI script, by a spawner with a FastCGI socket, or on its own)
- * and runs that mode. Besides this file, only those in process/, reload/,
- * worker/, master/ and mode/ may end the process. */
+/*
+ * main.c - the mode and the exit code
+ *
+ * Finds out how the process was started (as a web server's CGI script, by a
+ * spawner with a FastCGI socket, or on its own) and runs that mode. Besides
+ * this file, only those in process/, reload/, worker/, master/ and mode/ may
+ * end the process.
+ */
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
@@ -140,8 +144,8 @@ main(int argc, char **argv)
     start.shares_stderr =
         start.request_in_env && shares_pipe(STDOUT_FILENO, STDERR_FILENO);
     if (start.shares_stderr) {
-        log_to_syslog(
-            true); /* mini_httpd: descriptor 2 is that of the response */
+        /* mini_httpd: descriptor 2 is that of the response */
+        log_to_syslog(true);
     }
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {

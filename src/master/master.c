@@ -217,8 +217,8 @@ obey(struct master *m, int64_t now)
 
     if (s.reloads != m->seen.reloads) {
         logs_reopen();
-        master_signal_workers(
-            m, SIGHUP); /* a worker opens its logs again, no more */
+        /* A worker opens its logs again, no more. */
+        master_signal_workers(m, SIGHUP);
     }
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {

@@ -31,8 +31,8 @@ load(const struct config *config, int tell_fd)
         reload_pipe_tell(tell_fd);
     }
     if (tell_fd < 0 && loader_script() != NULL) {
-        script_check(
-            loader_script()); /* only the administrator needs to know */
+        /* Only the administrator needs to know. */
+        script_check(loader_script());
     }
     finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS, status,
                            NULL, NULL);

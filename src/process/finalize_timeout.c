@@ -35,8 +35,7 @@ timeout_main(UNUSED void *arg)
         int wait = left < 0 ? 0 : left > LOOK_MS ? LOOK_MS : (int)left;
         (void)signals_wait(notify_wait_ms(now, wait), -1, -1);
         if (notify_watchdog_is_due(now)) {
-            notify_watchdog(
-                now); /* the end is certain: this thread brings it */
+            notify_watchdog(now); /* it ends: this thread makes sure */
         }
     }
     if (atomic_load(&timeout.has_ended)) {

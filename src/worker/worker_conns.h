@@ -32,8 +32,8 @@ enum {
 struct worker_conns {
     /* Set by worker_conns_open(), and only read after that. */
     const struct worker_setup *setup;
-    struct poller poller;     /* has locks of its own */
-    struct conn_table *table; /* the same */
+    struct poller poller;     /* two descriptors: the kernel's epoll */
+    struct conn_table *table; /* entries and counts are atomic */
     /* Out of descriptors: the listeners are not watched. The request threads
      * set it, the control thread clears it. */
     atomic_bool paused;

@@ -228,7 +228,7 @@ starts_with_dash(const char *query)
     }
     int c = '+';
     while (*query != '\0' && (c == '+' || c <= ' ')) {
-        int coded = url_coded_byte(query, strlen(query));
+        int coded = url_coded_byte(query, strnlen(query, 3));
         c = coded < 0 ? (unsigned char)*query : coded;
         query += coded < 0 ? 1 : 3;
     }

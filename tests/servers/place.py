@@ -219,8 +219,12 @@ class Place:
             "user": current_user()[0],
             "pid": self.run_dir / "supervisord.pid", "part": part,
             "logs": self.logs.folder, "control": self.run_dir / "super.sock"})
-        return self.wait_for_socket(
-            self.start("supervisord", [program, "-n", "-c", main]))
+        server = self.start("supervisord", [program, "-n", "-c", main])
+        # It makes the socket of a fcgi-program, removes it, and makes it again
+        # when it starts the first process.
+        wait_until(lambda: "spawned:" in self.logs.text("supervisord.log"),
+                   "supervisord has started the program")
+        return self.wait_for_socket(server)
 
     def supervisorctl(self, *words):
         """What supervisorctl prints."""

@@ -456,6 +456,7 @@ def test_code_broken_behind_the_zygote(preload):
     server.expect_log(r'the application does not load \(see above\); the workers that are left go on')
     server.allow_log('SyntaxError|could not be loaded')
     settle(server, 2)
+    of_each(server, 2)      # a worker that answers is one that the master knows of
     others = workers(server) - {zygote(server)}
     rewrite(server, 'def application(:\n')
     os.kill(zygote(server), signal.SIGKILL)

@@ -6,7 +6,7 @@
 #   FCGI=static|shared        libfcgi; default: static where it exists
 #   VARIANT=release|debug|asan|tsan     BUILD=DIR     CC, CFLAGS, LDFLAGS
 #   PREFIX, DESTDIR           V=1 shows the commands
-#   TEST_JOBS=N               tests that run at the same time
+#   TEST_JOBS=N               tests of tests/gateway that run at the same time
 
 VERSION := 0.1.0
 
@@ -22,7 +22,8 @@ V       ?=
 # PATH of another kind has none of the packages they need.
 TEST_PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
-# Most tests wait for something most of the time: more at once than processors.
+# Of tests/gateway. Most of them wait for something most of the time: more at once
+# than processors. Web servers and browsers keep two processors busy with two.
 TEST_JOBS   ?= $(shell echo $$((3 * $$(nproc))))
 
 # The scripts are not to leave bytecode in the tree.
@@ -319,7 +320,7 @@ check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
 check-servers: deps-test ## install web servers and run tests/servers behind them
 	@$(SUBMAKE) $(JOBS) all
 	@# All is installed: what is missing now is no reason to skip a test.
-	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,-n $(TEST_JOBS) tests/servers)
+	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,tests/servers)
 
 # Beside the other variants, or inside a BUILD folder of one's own.
 variant_build = $(if $(filter build/%,$(BUILD)),build,$(BUILD))/$(1)

@@ -334,9 +334,10 @@ correct_path(struct params *p, const struct config *config)
     if (config->mount != NULL) {
         return correct_mounted_path(p, config);
     }
-    if (info.s == NULL && script.n > 0) {
+    if (info.s == NULL) {
         struct path_hints hints = hints_of(p);
-        if (path_script_is_whole(script, &hints)) {
+        info = (struct path_part){"", 0};
+        if (script.n > 0 && path_script_is_whole(script, &hints)) {
             info = script;
             script = (struct path_part){"", 0};
         }

@@ -74,12 +74,12 @@ struct request {
     int corrected;          /* result of params_correct() */
     int64_t content_length; /* -1 = not known; request_take_body() as well */
     int64_t data_length;    /* FCGI_DATA_LENGTH, -1 = not known */
-    bool input_terminated;  /* wsgi.input_terminated */
     /* ... request_read() ... */
-    uint64_t data_read; /* bytes of DATA handed out */
-    uint64_t body_read; /* bytes of STDIN handed out */
-    int body_error;     /* sticky: -errno, 0 = none */
-    bool body_eof;      /* the end of STDIN has been handed out */
+    uint64_t data_read;    /* bytes of DATA handed out */
+    uint64_t body_read;    /* bytes of STDIN handed out */
+    int body_error;        /* sticky: -errno, 0 = none */
+    bool body_eof;         /* the end of STDIN has been handed out */
+    bool input_terminated; /* wsgi.input_terminated; by request_prepare() */
     /* ... response_*(); response_give_up() in a thread that is not the
      * request's, while that one is stuck and the guard keeps it out ... */
     struct response response;
@@ -95,9 +95,9 @@ struct request {
 
     /* The WSGI side. response_give_up() puts its own hooks and owner in for as
      * long as it runs. */
+    bool has_after; /* the application has work left for when the response is
+                     * out */
     struct wait_hooks hooks; /* when the guard is made */
-    bool has_after;          /* the application has work left for when the
-                              * response is out */
     int exit_status; /* appStatus, or the CGI exit code; response_*() as well */
 
     /* The process. */

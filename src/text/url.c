@@ -33,8 +33,13 @@ url_decode(char *s, size_t n)
     for (size_t i = 0; i < n; i++) {
         int c = url_coded_byte(s + i, n - i);
         assert(len <= i); /* so that no byte is overwritten before it is read */
-        s[len++] = c < 0 ? s[i] : (char)c;
-        i += c < 0 ? 0 : 2;
+        if (c < 0) {
+            s[len++] = s[i];
+        }
+        else {
+            s[len++] = (char)(unsigned char)c;
+            i += 2;
+        }
     }
     return len;
 }

@@ -179,10 +179,10 @@ struct batch {
 static void
 add_record(struct batch *b, unsigned id, struct iovec **blocks, size_t *n)
 {
+    assert(b->n < BATCH - 1 && b->nheaders < BATCH / 2);
     uint8_t *h = b->headers[b->nheaders++];
     size_t length = 0;
 
-    assert(b->n < BATCH - 1 && b->nheaders <= BATCH / 2);
     b->v[b->n++] = (struct iovec){h, FCGI_HEADER};
     while (*n > 0 && length < FCGI_PIECE && b->n < BATCH - 1) {
         struct iovec *from = *blocks;

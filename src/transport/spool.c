@@ -89,9 +89,12 @@ spool_write(struct spool *s, const void *bytes, size_t n)
     assert(s->mem.len <= SPOOL_MEMORY);
     if (s->fd < 0) {
         size_t room = SPOOL_MEMORY - s->mem.len;
-        in_mem = n < room ? n : room;
+        if (n <= room) {
+            return buf_add(&s->mem, bytes, n);
+        }
+        in_mem = room;
         int e = buf_add(&s->mem, bytes, in_mem);
-        if (e < 0 || in_mem == n) {
+        if (e < 0) {
             return e;
         }
         int fd = open_file();

@@ -259,7 +259,9 @@ class Process(Logged):
     def survivors(self):
         if self.popen.returncode is not None and proc_stat(self.pid):
             return {}           # its number belongs to somebody else's process by now
-        return {pid: state for pid, state in session_members(self.pid).items() if pid != self.pid}
+        # What has ended and is init's child is for init to reap, which may take it a while.
+        return {pid: state for pid, state in session_members(self.pid).items()
+                if pid != self.pid and not state.startswith('Z, parent 1,')}
 
     def reap(self):
         """End everything of this process' session, at once. For the end of a test."""

@@ -325,6 +325,16 @@ correct_mounted_path(struct params *p, const struct config *config)
     return r < 0 ? r : set_path(p, script, info);
 }
 
+static bool
+is_script_whole(const struct params *p, struct path_part script)
+{
+    if (script.n == 0) {
+        return false;
+    }
+    struct path_hints hints = hints_of(p);
+    return path_script_is_whole(script, &hints);
+}
+
 static int
 correct_path(struct params *p, const struct config *config)
 {
@@ -335,9 +345,8 @@ correct_path(struct params *p, const struct config *config)
         return correct_mounted_path(p, config);
     }
     if (info.s == NULL) {
-        struct path_hints hints = hints_of(p);
         info = (struct path_part){"", 0};
-        if (script.n > 0 && path_script_is_whole(script, &hints)) {
+        if (is_script_whole(p, script)) {
             info = script;
             script = (struct path_part){"", 0};
         }

@@ -37,7 +37,7 @@ fcgi_hang_up(struct request *q)
     (void)shutdown(fcgi_of(q)->fd, SHUT_WR);
 }
 
-const struct transport fcgi_transport = {
+static const struct transport fcgi_transport = {
     .name = "fastcgi",
     .status_first = false,
     .read = fcgi_read,

@@ -3,10 +3,10 @@
  *
  * Two decoders share the work. We find the borders of the records, because what
  * lies between them decides what may pass: libfcgi gets this request's STDIN
- * and DATA records as the peer sent them, padding included, and turns them into
- * the streams that the application reads. It never sees records of other ids,
- * management records, ABORT_REQUEST and faults, where it loses data or its
- * place.
+ * and DATA records as the peer sent them, and turns them into the streams that
+ * the application reads. It never sees the padding of a stream's end, records
+ * of other ids, management records, ABORT_REQUEST and faults, where it loses
+ * data or its place.
  */
 #include "transport/fcgi_worker.h"
 
@@ -511,8 +511,8 @@ give_head(struct fcgi_worker *w, char *to)
 
 /* Records as they came: what was spooled comes first. libfcgi asks for 8 KiB at
  * a time, and for nothing behind the end of its stream. */
-ssize_t
-fcgi_feed(void *arg, char *to, size_t size)
+static ssize_t
+feed(void *arg, char *to, size_t size)
 {
     struct fcgi_worker *w = arg;
     struct fcgi_body *b = &w->body;
@@ -543,12 +543,12 @@ fcgi_feed(void *arg, char *to, size_t size)
 
 /* libfcgi's stream of the body, from the first read on: most requests have
  * none. It gets the descriptor but never uses it: all its input comes from
- * fcgi_feed(), and our OS_IpcClose() closes nothing. */
+ * feed(), and our OS_IpcClose() closes nothing. */
 static int
 open_stream(struct fcgi_worker *w)
 {
     /* Another thread of the application may be reading. */
-    fcgi_os_attach(fcgi_feed, w);
+    fcgi_os_attach(feed, w);
     if (w->has_stream) {
         return 0;
     }

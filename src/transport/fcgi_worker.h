@@ -60,8 +60,6 @@ struct fcgi_worker {
     bool cut_off;     /* the response was aborted: close without END_REQUEST */
 };
 
-extern const struct transport fcgi_transport;
-
 static inline struct fcgi_worker *
 fcgi_of(struct request *q)
 {
@@ -80,9 +78,6 @@ CHECK_RESULT int fcgi_send_reply(struct fcgi_worker *w);
 
 void fcgi_body_begin(struct fcgi_worker *w);
 void fcgi_body_end(struct fcgi_worker *w);
-
-/* libfcgi's input (fcgi_os_attach). */
-ssize_t fcgi_feed(void *arg, char *to, size_t size);
 
 /* Scans what has arrived, so that the end of the body is known early. */
 void fcgi_body_look(struct fcgi_worker *w);

@@ -207,8 +207,9 @@ execute_again(struct pool *p)
     return restart_exec(&fds);
 }
 
-int
-graceful_stop_exec_again(struct pool *p)
+/* -errno; -EBADF after graceful_stop_close(). */
+static int
+execute_again_once(struct pool *p)
 {
     (void)pthread_mutex_lock(&end.lock);
     int e = end.closed ? -EBADF : execute_again(p);
@@ -239,14 +240,20 @@ graceful_stop_close(struct pool *p)
     (void)pthread_mutex_unlock(&end.lock);
 }
 
-void
+int
 graceful_stop_leave(const struct graceful_stop *g, struct pool *p)
 {
+    int status = EX_OK;
+
     if (g->restart && signals_get().stop != STOP_NOW) {
-        int e = graceful_stop_exec_again(p);
-        log_error("starting again: %s", strerror(-e));
+        int e = execute_again_once(p);
+        if (e != -EINTR) { /* a stop that came meanwhile is no failure */
+            log_error("starting again: %s", strerror(-e));
+            status = EX_OSERR;
+        }
     }
     graceful_stop_close(p);
+    return status;
 }
 
 /* True where threads are busy, and none of them with a request. */
@@ -276,7 +283,7 @@ graceful_stop_end_now(const struct graceful_stop *g, struct pool *p,
     else if (why != NULL && conn_table_open(p->conns.table) > 0) {
         log_warning("%s: requests that still run are cut off", why);
     }
-    graceful_stop_leave(g, p);
+    (void)graceful_stop_leave(g, p);
     _exit(EX_OK);
 }
 

@@ -9,11 +9,10 @@
  *            the sockets together first.
  * Owner:     struct graceful_stop: the control thread; after its end, the main
  *            thread.
- * Threads:   the owner; graceful_stop_exec_again() and graceful_stop_close():
- *            any.
+ * Threads:   the owner; graceful_stop_leave() and graceful_stop_close(): any.
  * GIL:       not used.                                           Errors: logs.
- * Blocks:    graceful_stop_exec_again(), graceful_stop_close(): while another
- *            thread is in one of them. The rest never.
+ * Blocks:    graceful_stop_leave(), graceful_stop_close(): while another thread
+ *            is in one of them. The rest never.
  */
 #ifndef WORKER_GRACEFUL_STOP_H
 #define WORKER_GRACEFUL_STOP_H
@@ -58,17 +57,13 @@ _Noreturn void graceful_stop_end_now(const struct graceful_stop *g,
 int64_t graceful_stop_python_end_ms(const struct graceful_stop *g,
                                     const struct pool *p);
 
-/* Executes the program again on the same sockets. Returns only where that is
- * not possible: -errno; -EBADF after graceful_stop_close(). */
-CHECK_RESULT int graceful_stop_exec_again(struct pool *p);
-
 /* Removes the sockets and the pid file that were made here. The caller ends the
  * process after that. Again: only waits for the first. */
 void graceful_stop_close(struct pool *p);
 
-/* Before the caller calls _exit(): executes the program again where that was
- * asked for and no forced stop has come since; else, and where it fails,
- * closes. */
-void graceful_stop_leave(const struct graceful_stop *g, struct pool *p);
+/* Before the process ends: executes the program again on the same sockets where
+ * that was asked for and no forced stop has come since; else, and where it
+ * fails, closes. EX_OK, or EX_OSERR where it has failed. */
+int graceful_stop_leave(const struct graceful_stop *g, struct pool *p);
 
 #endif

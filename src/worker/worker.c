@@ -2,14 +2,12 @@
 
 #include "os/log.h"
 #include "process/finalize_timeout.h"
-#include "process/signals.h"
 #include "python/interp.h"
 #include "worker/control_thread.h"
 #include "worker/graceful_stop.h"
 #include "worker/pool.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +53,7 @@ leave_without_python(void *arg)
 {
     const struct worker *w = arg;
 
-    graceful_stop_leave(&w->stop, w->pool);
+    (void)graceful_stop_leave(&w->stop, w->pool);
 }
 
 int
@@ -76,14 +74,7 @@ worker_run(struct worker *w, bool loaded)
                            leave_without_python, w);
     interp_finish();
     finalize_timeout_end();
-    if (w->stop.restart && signals_get().stop != STOP_NOW) {
-        int e = graceful_stop_exec_again(p);
-        if (e != -EINTR) {
-            log_error("starting again: %s", strerror(-e));
-            status = EX_OSERR;
-        }
-    }
-    graceful_stop_close(p);
+    status = graceful_stop_leave(&w->stop, p);
     leave_lost_threads(p, status);
     return status;
 }

@@ -259,9 +259,7 @@ class Process(Logged):
     def survivors(self):
         if self.popen.returncode is not None and proc_stat(self.pid):
             return {}           # its number belongs to somebody else's process by now
-        # What has ended and is init's child is for init to reap, which may take it a while.
-        return {pid: state for pid, state in session_members(self.pid).items()
-                if pid != self.pid and not state.startswith('Z, parent 1,')}
+        return {pid: state for pid, state in session_members(self.pid).items() if pid != self.pid}
 
     def reap(self):
         """End everything of this process' session, at once. For the end of a test."""
@@ -279,7 +277,10 @@ class Process(Logged):
         assert code is not None, f'pid {self.pid} still runs at the end of the test: {self.argv}'
         assert code in self.exit_codes, f'exit code {code}, expected {sorted(self.exit_codes)}\n{self.log.text()}'
         try:
-            wait_for(lambda: not self.survivors(), 2, 'end of the children')
+            wait_for(lambda: all(state.startswith('Z, parent 1,') for state in self.survivors().values()), 2,
+                     'end of the children')
+            # What has ended and is init's child is for init to reap, which may take it a while.
+            wait_for(lambda: not self.survivors(), 20, 'init')
         except Timeout:
             raise AssertionError(f'processes left behind by {self.argv}: {self.survivors()}') from None
 

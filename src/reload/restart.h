@@ -7,8 +7,9 @@
  *            code continues.
  * Owner:     the process; restart_remember() once.
  * Lifetime:  the process; struct restart until restart_fini().
- * Threads:   restart_remember() the main thread; restart_exec() any, the other
- *            threads end with it; the rest the control thread.   GIL: not used.
+ * Threads:   restart_remember() and restart_init() the main thread, before there
+ *            are others; restart_exec() any, the other threads end with it; the
+ *            rest the control thread.                            GIL: not used.
  * Errors:    logs.
  * Blocks:    never. restart_exec() returns only if it fails.
  */

@@ -351,7 +351,6 @@ control_thread_main(void *arg)
     t->watch_ms = 1; /* the watchdog says when it wants to look */
     t->interval = interval_of(p->s.config);
     t->control_fd = p->s.control == NULL ? -1 : control_fd(p->s.control);
-    restart_init(&t->restart, p->s.config);
     log_set_patience(0);
     while (run_round(p, t)) {
     }
@@ -368,6 +367,8 @@ control_thread_start(struct pool *p)
     sigset_t all, old;
 
     assert(control_thread.begin_ms == 0); /* once in the life of a process */
+    /* Before the application is loaded: what changes meanwhile is new code. */
+    restart_init(&control_thread.restart, p->s.config);
     /* Signals go to threads whose system calls they may interrupt. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -524,6 +524,31 @@ def test_term_on_the_way_to_the_new_program(world):
     assert server.process.wait(20) == 0
 
 
+@traced
+@plain
+def test_change_before_the_control_thread_runs(world):
+    """P5: what counts is what the files were before they were loaded, however late the thread that watches them gets a processor."""
+    slow = world.new_path('slow')
+    # The first system call of a new thread.
+    slow.write_text('#!/bin/sh\nexec strace -D -f -o /dev/null -e trace=set_robust_list '
+                    f'-e inject=set_robust_list:delay_enter=1s {BINARY} "$@"\n')
+    slow.chmod(0o755)
+    script = world.tmp_path / 'app.py'
+    script.write_text(born('one'))
+    address = os.fspath(world.new_path('sock'))
+    process = world.spawn('--bind', f'unix:{address}', script, binary=slow)
+    server = FcgiServer(world, process, address)
+    wait_for(lambda: listens(address), 20, 'the socket')
+    server.check_fds, server.script = False, str(script)
+    server.allow_log(NOTICES)
+    has(server, 'one')
+    replace(server, born('two'))
+    has(server, 'two')
+    tracer = int(re.search(r'TracerPid:\s*(\d+)', pathlib.Path(f'/proc/{server.pid}/status').read_text())[1])
+    assert server.stop() == 0
+    wait_for(lambda: (proc_stat(tracer) or 'Z')[0] == 'Z', 20, 'the end of strace')
+
+
 SLOW_TO_LOAD = '''import os, sys, time
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])

@@ -768,8 +768,9 @@ class CgiServer(Server):
 
 # --- transports -----------------------------------------------------------------------------------------------------
 
-def listening_socket(kind, path=None, backlog=128):
-    """(socket, address) of a new listening socket: 'unix', 'abstract', 'tcp' or 'tcp6', on no fixed port."""
+def listening_socket(kind, path=None, backlog=1024):
+    """(socket, address) of a new listening socket: 'unix', 'abstract', 'tcp' or 'tcp6', on no fixed port. With TCP, the kernel lets a client
+    wait for a second if the backlog is full."""
     if kind in ('unix', 'abstract'):
         sock = socket.socket(socket.AF_UNIX)
         address = os.fspath(path)

@@ -106,22 +106,31 @@ CHECK_RESULT ALWAYS_INLINE bool
 fcgi_take_pair(const uint8_t **p, const uint8_t *end, struct fcgi_pair *ret)
 {
     const uint8_t *s = *p;
+    size_t nname, nvalue;
 
     if (end - s >= 2 && ((s[0] | s[1]) & 0x80) == 0) {
-        ret->nname = s[0];
-        ret->nvalue = s[1];
-        *p += 2;
+        nname = s[0];
+        nvalue = s[1];
+        s += 2;
     }
-    else if (!fcgi_take_lengths(p, end, ret)) {
-        return false;
+    else {
+        /* Variables of its own: those of the caller stay in registers. */
+        const uint8_t *at = s;
+        struct fcgi_pair lengths;
+        if (!fcgi_take_lengths(&at, end, &lengths)) {
+            return false;
+        }
+        nname = lengths.nname;
+        nvalue = lengths.nvalue;
+        s = at;
     }
     /* Each length is below 2^31: the sum cannot wrap in 64 bits. */
-    if (ret->nname + ret->nvalue > (size_t)(end - *p)) {
+    if (nname + nvalue > (size_t)(end - s)) {
         return false;
     }
-    ret->name = *p;
-    ret->value = *p + ret->nname;
-    *p += ret->nname + ret->nvalue;
+    *ret = (struct fcgi_pair){
+        .name = s, .value = s + nname, .nname = nname, .nvalue = nvalue};
+    *p = s + nname + nvalue;
     return true;
 }
 

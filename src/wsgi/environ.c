@@ -327,6 +327,8 @@ shape_build(struct environ_shape *s, const struct environ_cache *c,
     }
     s->hash = hash;
     s->flags = get_flags(q);
+    s->nparams = q->params.n;
+    s->last_hash = q->params.n == 0 ? 0 : q->params.v[q->params.n - 1].hash;
     return 0;
 }
 
@@ -384,7 +386,7 @@ static int
 shape_update(const struct environ_cache *c, struct environ_shape *s,
              const struct request *q, size_t *ret_rest)
 {
-    struct environ_slot *slot = s->slots;
+    struct environ_slot *slot = s->slots, *const end = s->slots + s->n;
     size_t rest = 0;
 
     if ((s->after == NULL || s->after != c->after->callable) &&
@@ -397,7 +399,7 @@ shape_update(const struct environ_cache *c, struct environ_shape *s,
         if (p->value == NULL) {
             continue;
         }
-        if (!same_text(slot->key, p->name, p->name_len)) {
+        if (slot == end || !same_text(slot->key, p->name, p->name_len)) {
             return 0;
         }
         if (slot_update(slot, s->template, p) < 0) {
@@ -407,7 +409,7 @@ shape_update(const struct environ_cache *c, struct environ_shape *s,
         slot++;
     }
     *ret_rest = rest;
-    return 1;
+    return slot == end;
 }
 
 static uint32_t
@@ -428,12 +430,12 @@ hash_names(const struct request *q, size_t *ret_n)
 }
 
 /* The shape of q with its values, from the cache or new. */
-static struct environ_shape *
-get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
+static int
+find_shape(struct environ_cache *c, const struct request *q, unsigned flags,
+           struct environ_shape **ret, size_t *ret_rest)
 {
     size_t n;
     uint32_t hash = hash_names(q, &n);
-    unsigned flags = get_flags(q);
     struct environ_shape *s = NULL, *oldest = &c->shapes[0];
 
     for (size_t i = 0; i < ENVIRON_SHAPES && s == NULL; i++) {
@@ -454,10 +456,39 @@ get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
             r = shape_update(c, s, q, ret_rest);
         }
     }
+    *ret = s;
+    return r;
+}
+
+/* A cheap guess whether q has the names of s: their number, and the last one,
+ * which is usually a client's. */
+static bool
+is_likely(const struct environ_shape *s, const struct request *q,
+          unsigned flags)
+{
+    size_t n = q->params.n;
+
+    return s->template != NULL && s->flags == flags && s->nparams == n &&
+           n > 0 && s->last_hash == q->params.v[n - 1].hash;
+}
+
+/* Most requests have the same names as the one before, so that shape is tried
+ * first. */
+static struct environ_shape *
+get_shape(struct environ_cache *c, const struct request *q, size_t *ret_rest)
+{
+    unsigned flags = get_flags(q);
+    struct environ_shape *s = &c->shapes[c->latest];
+    int r = is_likely(s, q, flags) ? shape_update(c, s, q, ret_rest) : 0;
+
+    if (r == 0) {
+        r = find_shape(c, q, flags, &s, ret_rest);
+    }
     if (r < 0) {
         shape_fini(c, s); /* incomplete: useless for the next request */
         return NULL;
     }
+    c->latest = (size_t)(s - c->shapes);
     s->last_used = ++c->clock;
     return s;
 }

@@ -34,7 +34,9 @@ struct environ_slot;
 
 /* The template for requests with exactly these names, in this order. */
 struct environ_shape {
-    uint32_t hash;  /* of the names */
+    uint32_t hash;      /* of the names */
+    uint32_t last_hash; /* of the last variable's name ... */
+    size_t nparams; /* ... and how many there were, also those without value */
     unsigned flags; /* what else the keys depend on; see environ.c */
     size_t n;
     struct environ_slot *slots;
@@ -52,6 +54,7 @@ struct environ_cache {
     PyObject *key_input, *key_after, *key_data, *key_scheme, *key_terminated,
         *key_once, *key_role, *key_request_id;
     struct environ_shape shapes[ENVIRON_SHAPES];
+    size_t latest; /* the shape of the request before */
     uint64_t clock;
 };
 

@@ -40,13 +40,25 @@ def test_headers_only_where_sent(fcgi_server):
     server = fcgi_server(DUMP)
     conn = server.connect()
     sets = [{}, {'X-A': '1'}, {'X-B': '2'}, {'X-A': '3', 'X-B': '4'}, {'X-B': '5', 'X-A': '6'}, {'X-A': 'x' * 300},
-            {'X-A': ''}, {'Cookie': 'secret=1'}, {'Cookie': 'secret=2', 'X-A': '7'}, {'Authorization': 'Basic abc'}]
-    order = [0, 1, 0, 2, 3, 4, 3, 1, 5, 1, 6, 0, 7, 8, 7, 9, 0] + list(range(10)) * 2
+            {'X-A': ''}, {'Cookie': 'secret=1'}, {'Cookie': 'secret=2', 'X-A': '7'}, {'Authorization': 'Basic abc'},
+            {'X-A': '8', 'X-Z': '9'}, {'X-B': '10', 'X-Z': '11'}, {'X-C': '12', 'X-Z': '13'}]
+    order = [0, 1, 0, 2, 3, 4, 3, 1, 5, 1, 6, 0, 7, 8, 7, 9, 0] + list(range(13)) * 2 + [10, 11, 10, 12, 11, 12]
     for i in order:
         shown = server.request(headers=sets[i], conn=conn, keep=True).json
         wanted = {'HTTP_' + name.upper().replace('-', '_'): value for name, value in sets[i].items()}
         wanted['HTTP_HOST'] = 'localhost'
         assert {k: v for k, v in shown.items() if k.startswith('HTTP_')} == wanted
+
+
+def test_one_value_more(fcgi_unix):
+    """W8: an empty CONTENT_LENGTH is absent; the next request has the same names, and one value more, or less."""
+    server = fcgi_unix(DUMP)
+    conn = server.connect()
+    others = [pair for pair in server.params('GET', '/') if pair[0] != 'CONTENT_LENGTH']
+    for length in '', '0', '', '', '0', '0', '':
+        shown = conn.request([*others, ('CONTENT_LENGTH', length)], keep=True).json
+        assert shown.get('CONTENT_LENGTH') == (length or None)
+        assert shown['PATH_INFO'] == '/'
 
 
 def test_more_kinds_of_requests_than_are_remembered(fcgi_unix):

@@ -177,22 +177,33 @@ def become_subreaper():
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def processes():
-    """{pid: (parent, state, command line)} of this machine."""
+def parents():
+    """{pid: its parent} of this machine. (It is asked often, and there may be
+    hundreds of processes: nothing else of them is read.)"""
     table = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
-            stat = Path("/proc", name, "stat").read_text()
-            words = Path("/proc", name, "cmdline").read_bytes()
+            with open("/proc/%s/stat" % name) as stat:
+                text = stat.read()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        comm = stat[stat.index("(") + 1:stat.rindex(")")]
-        state, parent = stat[stat.rindex(")") + 2:].split()[:2]
-        command = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        table[int(name)] = (int(parent), state, command or "[%s]" % comm)
+        table[int(name)] = int(text[text.rindex(")") + 4:].split(None, 1)[0])
     return table
+
+
+def process(pid):
+    """(parent, state, command line), or None."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text()
+        words = Path("/proc", str(pid), "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    comm = stat[stat.index("(") + 1:stat.rindex(")")]
+    state, parent = stat[stat.rindex(")") + 2:].split()[:2]
+    command = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return int(parent), state, command or "[%s]" % comm
 
 
 # Ids of processes that serve several tests, such as a browser. The checks for
@@ -203,14 +214,15 @@ SHARED_PROCESSES = set()
 
 def descendants(pid=None):
     """{pid: (parent, state, command)} of all below pid (default: us)."""
-    table = processes()
-    found = {}
+    table = parents()
+    found = set()
     border = {pid or os.getpid()}
     while border:
-        border = {p for p, (parent, _, _) in table.items()
+        border = {p for p, parent in table.items()
                   if parent in border} - SHARED_PROCESSES
-        found.update((p, table[p]) for p in border)
-    return found
+        found |= border
+    facts = {p: process(p) for p in found}
+    return {p: fact for p, fact in facts.items() if fact}
 
 
 class Orphans:

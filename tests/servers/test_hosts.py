@@ -17,7 +17,7 @@ import pytest
 import fronts
 import load
 import network
-from harness import Site, descendants, listens, processes, wait_until
+from harness import Site, descendants, listens, process, wait_until
 
 APPLICATION = '''
 import os, time
@@ -115,8 +115,8 @@ class Cluster:
         self.place.right_codes.update(
             {"host%d" % number: (-9,), "orphan": (-9,)})
         pids = self.signal(number, signal.SIGKILL)
-        wait_until(lambda: all(state == "Z" for pid, (_, state, _)
-                               in processes().items() if pid in pids),
+        wait_until(lambda: all(now is None or now[1] == "Z"
+                               for now in map(process, pids)),
                    "all processes of the host end")
 
     @contextlib.contextmanager

@@ -21,7 +21,7 @@ import pytest
 import fronts
 import load
 from harness import (APPS, EXAMPLE_SOCKET, EXAMPLES, SERVERS, Site,
-                     as_server_user, descendants, example, processes,
+                     as_server_user, descendants, example, process,
                      server_user, substitute, unix_sockets, wait_until)
 from place import open_place
 
@@ -279,7 +279,7 @@ def test_supervisor_and_spawn_fcgi(place):
     site = served_through_lighttpd(place)
     first, = wait_for_count(place, 1)
     assert site.ask().text == TEXT
-    parent = processes()[first][0]
+    parent = process(first)[0]
     assert parent == next(s.pid for s in place.servers
                           if s.name == "supervisord")
 

@@ -5,6 +5,7 @@ repeated header as a parameter of its own, and keeps connections open."""
 
 import http.client
 import json
+import re
 import subprocess
 import threading
 import zlib
@@ -12,7 +13,7 @@ import zlib
 import pytest
 
 import fronts
-from harness import APPS, EXAMPLES, Site
+from harness import APPS, EXAMPLES, SERVERS, Site
 
 
 @pytest.fixture
@@ -66,6 +67,36 @@ def test_at_a_prefix(place, nginx):
         assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == ("/app", path_info)
     assert site.ask("/apple").status == 404
     place.logs.expect(r"open\(\) .*/apple. failed")  # nginx looks on disk
+
+
+def locations(name):
+    """Of a file of examples/servers/nginx, those that lead to a FastCGI server: the
+    lines of each, without comments."""
+    text = re.sub(r"\s+#.*", "", (SERVERS / "nginx" / name).read_text())
+    found = [[line.strip() for line in block.splitlines() if line.strip()]
+             for block in re.findall(r"location [^{]*\{([^}]*)\}", text)]
+    return [lines for lines in found
+            if any(line.startswith("fastcgi_pass ") for line in lines)]
+
+
+# Without buffers, and a CGI server: no lines about connections and buffers.
+DIFFERENT = "stream.conf", "fcgiwrap.conf"
+
+
+@pytest.mark.parametrize("name", sorted(
+    path.name for path in (SERVERS / "nginx").iterdir()))
+def test_files_have_what_socket_conf_has(name):
+    """Each line about the application's requests, once, in each of the files."""
+    [wanted] = locations("socket.conf")
+    to_app = [lines for lines in locations(name)
+              if name in DIFFERENT or "fastcgi_keep_conn on;" in lines]
+    assert len(to_app) == 1, "once, not once for each URL"
+    for line in wanted:
+        same = line.split()[:2] if "param" in line else line.split()[:1]
+        if name in DIFFERENT and same[0] != "fastcgi_param":
+            continue
+        assert [theirs for theirs in to_app[0]
+                if theirs.split()[:len(same)] == same], line
 
 
 @pytest.mark.parametrize("size", [1, 11, 1 << 20])

@@ -45,6 +45,13 @@ def behind(place, lines):
     return edit
 
 
+def instead(old, new):
+    def edit(text):
+        assert old in text
+        return text.replace(old, new)
+    return edit
+
+
 def lighttpd_deflate(text):
     return behind("server.modules = ( ", '"mod_deflate", ')(text) + (
         'deflate.mimetypes = ( "text/html" )\n'
@@ -106,9 +113,10 @@ SETUPS = [
                                   " fastcgi_buffering off;")),
           "hangs hangs whole whole whole whole whole whole",
           "buffering off"),
-    Setup("nginx/mount.conf", nginx, NGINX_GZIP,
-          "cut cut cut cut cut cut cut cut",
-          "no keep_conn", "/app", ("--mount", "/app")),
+    Setup("nginx/socket.conf", nginx,
+          both(NGINX_GZIP, instead("fastcgi_keep_conn on;",
+                                   "fastcgi_keep_conn off;")),
+          "cut cut cut cut cut cut cut cut", "no keep_conn"),
     Setup("nginx/tcp.conf", nginx, NGINX_GZIP,
           "cut cut cut cut cut cut cut cut"),
     Setup("nginx/stream.conf", nginx, NGINX_GZIP,

@@ -21,6 +21,7 @@ error_log %(log)s/error.log notice;
 events { worker_connections 256; }
 http {
     access_log off;
+    include /etc/nginx/mime.types;
     client_body_temp_path %(run)s/body;
     fastcgi_temp_path %(run)s/fastcgi;
     proxy_temp_path %(run)s/proxy;

@@ -37,12 +37,17 @@ EXAMPLE_APP = "/srv/app/app.py"
 EXAMPLE_APP_DIR = "/srv/app"
 EXAMPLE_ROOT = "/srv/www"
 EXAMPLE_FILES = "/srv/files"
+EXAMPLE_PROJECT = "/srv/mysite"
+EXAMPLE_SHOP = "/srv/shop"
 EXAMPLE_SOCKET = "/run/wsgi-cgi/app.sock"
+EXAMPLE_STATUS_SOCKET = "/run/wsgi-cgi/status.sock"
+EXAMPLE_PID_FILE = "/run/wsgi-cgi/app.pid"
 EXAMPLE_PORT = "8080"
 EXAMPLE_USER = "www-data"
 EXAMPLE_ERROR_LOG = "/var/log/lighttpd/error.log"
 EXAMPLE_BREAKAGE_LOG = "/var/log/lighttpd/app.log"
 EXAMPLE_APP_LOG = "/var/log/wsgi-cgi.log"
+EXAMPLE_LOG_FOLDER = "/var/log/wsgi-cgi"
 EXAMPLE_BACKEND_PORT = "9000"
 EXAMPLE_FCGIWRAP = "/run/fcgiwrap.socket"
 EXAMPLE_ADMIN = "/run/haproxy/admin.sock"
@@ -155,6 +160,10 @@ def example(name, **pairs):
         "backend_port": EXAMPLE_BACKEND_PORT, "fcgiwrap": EXAMPLE_FCGIWRAP,
         "certificate": EXAMPLE_CERTIFICATE, "key": EXAMPLE_KEY,
         "both": EXAMPLE_CERTIFICATE_AND_KEY, "admin": EXAMPLE_ADMIN,
+        "project": EXAMPLE_PROJECT, "shop": EXAMPLE_SHOP,
+        "status": EXAMPLE_STATUS_SOCKET, "pid_file": EXAMPLE_PID_FILE,
+        "log_folder": EXAMPLE_LOG_FOLDER,
+        "srv": "cd /srv\n", "su": "su %s %s" % (EXAMPLE_USER, EXAMPLE_USER),
     }
     names.update(zip(("host1", "host2", "host3"), EXAMPLE_HOSTS))
     text = substitute("".join(lines), {names[k]: v for k, v in pairs.items()})

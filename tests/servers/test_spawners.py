@@ -20,8 +20,8 @@ import pytest
 
 import fronts
 import load
-from harness import (APPS, EXAMPLE_SOCKET, EXAMPLES, SERVERS, Site,
-                     as_server_user, descendants, example, process,
+from harness import (APPS, EXAMPLE_LOG_FOLDER, EXAMPLE_SOCKET, EXAMPLES, SERVERS,
+                     Site, as_server_user, descendants, example, process,
                      server_user, substitute, unix_sockets, wait_until)
 from place import open_place
 
@@ -81,7 +81,8 @@ def test_stop_times(binary):
              for seconds in re.findall(
                  r"^(?:stopwaitsecs|TimeoutStopSec)=(\d+)$",
                  path.read_text(), re.M)]
-    assert len(times) == 3, times
+    # Three files of supervisor and one of systemd.
+    assert len(times) == 4, times
     assert not [name for name, seconds in times if seconds <= int(graceful)]
 
 
@@ -484,7 +485,7 @@ def test_units_are_right(need, tmp_path):
     assert (said.returncode, said.stdout) == (0, "")
 
 
-def test_folder_of_the_sockets(need, tmp_path):
+def test_folders_of_sockets_and_logs(need, tmp_path):
     """tmpfiles.conf, as systemd obeys it at each boot, below another root."""
     user, group = server_user()
     (tmp_path / "etc").mkdir()
@@ -497,9 +498,10 @@ def test_folder_of_the_sockets(need, tmp_path):
                                       % (user, group)}))
     subprocess.run([need("systemd-tmpfiles"), "--create",
                     "--root=%s" % tmp_path, file], check=True)
-    made = (tmp_path / EXAMPLE_SOCKET[1:]).parent.stat()
-    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == \
-        (*ids, 0o750)
+    for path in os.path.dirname(EXAMPLE_SOCKET), EXAMPLE_LOG_FOLDER:
+        made = (tmp_path / path[1:]).stat()
+        assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == \
+            (*ids, 0o750)
 
 
 class Systemd:

@@ -241,16 +241,39 @@ def test_mod_fcgid_graceful_restart(fcgid, public):
 
 # --- supervisord --------------------------------------------------------------
 
+# What wsgi-cgi-servers(7) and the files say for new code: right for a program of one
+# process and for one of several, which "app" alone is not.
+SIGNAL_HUP = "signal", "HUP", "app:*"
+
+
+def test_the_signal_in_the_texts():
+    """The manual and the files name it in these words, and no other."""
+    files = [EXAMPLES.parent / "man" / "wsgi-cgi-servers.7",
+             *SERVERS.glob("supervisor-*.conf")]
+    assert len(files) == 4
+    for file in files:
+        assert re.findall("supervisorctl signal (.*)", file.read_text()) == [
+            "HUP 'app:*'"], file
+
+
 def test_supervisor_fcgi_program(place):
-    """numprocs=2 on one socket: both answer; restarted one at a time nobody is
-    refused; a killed one is started again; stopped, none is left."""
-    place.copy_app(HELLO)
-    place.supervisord("supervisor-fcgi-program.conf",
-                      app=place.app_dir / "hello.py")
+    """numprocs=2 on one socket: both answer; HUP to both brings new code; restarted
+    one at a time nobody is refused; a killed one is started again; stopped, none is
+    left."""
+    script = place.copy_app(HELLO)
+    place.supervisord("supervisor-fcgi-program.conf", app=script)
     site = served_through_lighttpd(place)
     first = wait_for_count(place, 2)
+    born = {pid: start_of_exec(pid) for pid in first}
     with asking(site) as clients:
         clients.wait_for_more()
+        mark(script, "Hello again")
+        said = place.supervisorctl(*SIGNAL_HUP)
+        assert said == "app:app_00: signalled\napp:app_01: signalled\n"
+        wait_until(lambda: all(start_of_exec(pid) != born[pid] for pid in first),
+                   "new programs")
+        clients.wait_for("Hello again")
+        assert wait_for_count(place, 2) == first
         for name in ("app:app_00", "app:app_01"):
             said = place.supervisorctl("restart", name)
             assert "started" in said and "ERROR" not in said, said
@@ -264,7 +287,7 @@ def test_supervisor_fcgi_program(place):
     wait_until(lambda: len(set(applications(place)) - set(second)) == 1 and
                len(applications(place)) == 2,
                lambda: "a new one:\n%s" % place.logs.all())
-    assert site.ask().text == TEXT
+    assert site.ask().text == "Hello again\n"
 
     assert place.supervisorctl("stop", "all").count("stopped") == 2
     assert applications(place) == []
@@ -285,7 +308,7 @@ def test_supervisor_and_spawn_fcgi(place):
                           if s.name == "supervisord")
 
     mark(script, "Hello again")
-    assert "signalled" in place.supervisorctl("signal", "HUP", "app")
+    assert place.supervisorctl(*SIGNAL_HUP) == "app: signalled\n"
     with asking(site) as clients:
         wait_until(lambda: clients.answers and
                    clients.answers[-1][1] == "Hello again\n", "new code")

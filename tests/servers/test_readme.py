@@ -25,6 +25,9 @@ BENCH = TREE / "tests" / "bench" / "README.md"
 DOCUMENTS = README, TREE / "CONTRIBUTING.md", BENCH
 MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
 
+# Where "make install" puts them, below PREFIX.
+EXAMPLES_FOLDER = "share/doc/wsgi-cgi/examples"
+
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 MARK = re.compile(r"<!-- (run|serve|ask|(?:by|file|from): \S+) -->\n\Z")
 
@@ -143,6 +146,10 @@ def test_commands(tmp_path):
     assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
     assert "Status: 200 OK" in said
     assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)
+    installed = home / "wsgi-cgi" / EXAMPLES_FOLDER
+    for path in (TREE / "examples").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            assert (installed / path.relative_to(TREE / "examples")).is_file(), path
     said = shell.ask(*parts["serve"], *parts["ask"])
     assert said.endswith("\n\nHello, you!\n"), said
 
@@ -230,6 +237,11 @@ def test_manual_shows_what_the_tests_run():
         for line in lines:
             assert line in there, "%s: %s" % (file, line)
             there = there[there.index(line) + 1:]
+
+
+def test_where_the_examples_are_is_said():
+    for file in README, MANUAL, TREE / "man" / "wsgi-cgi.1":
+        assert EXAMPLES_FOLDER in file.read_text(), file
 
 
 def test_every_configuration_is_in_the_manual():

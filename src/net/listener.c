@@ -89,6 +89,41 @@ find_owner(const struct config *config, struct socket_owner *ret)
     return 0;
 }
 
+/* The option that names the owner, for the log. */
+static const char *
+owner_option(const struct config *config, const char **ret_value)
+{
+    if (config->socket_owner != NULL) {
+        *ret_value = config->socket_owner;
+        return "--socket-owner";
+    }
+    *ret_value = config->user != NULL ? config->user : config->group;
+    return config->user != NULL ? "--user" : "--group";
+}
+
+/* Root can do it, except where the file system has no owners. */
+static int
+owner_failed(const struct listener *l, const struct config *config, int err)
+{
+    const char *value;
+    const char *option = owner_option(config, &value);
+    bool is_refused = err == EPERM || err == EACCES;
+
+    if (value == NULL) {
+        log_error("--socket-mode: %s cannot have mode 0%o: %s", l->path,
+                  (unsigned)config->socket_mode, socket_file_strerror(-err));
+    }
+    else {
+        log_error("%s: %s: the socket %s cannot be given to this owner: %s%s",
+                  option, value, l->path, socket_file_strerror(-err),
+                  is_refused && geteuid() != 0
+                      ? ": only root can give it to another user, and others "
+                        "only to a group that they belong to"
+                      : "");
+    }
+    return is_refused ? EX_NOPERM : EX_OSERR;
+}
+
 static int
 set_owner(const struct listener *l, const struct socket_owner *owner,
           const struct config *config)
@@ -96,16 +131,7 @@ set_owner(const struct listener *l, const struct socket_owner *owner,
     assert(l->path != NULL);
     int e = socket_file_chown(l->path, &l->file, owner);
 
-    if (e < 0) {
-        log_error("--socket-owner and --socket-mode: %s cannot be given to %s "
-                  "with mode 0%o: %s",
-                  l->path,
-                  config->socket_owner != NULL ? config->socket_owner
-                                               : "--user and --group",
-                  (unsigned)owner->mode, socket_file_strerror(e));
-        return EX_OSERR;
-    }
-    return 0;
+    return e < 0 ? owner_failed(l, config, -e) : 0;
 }
 
 /* -- all sockets ----------------------------------------------------------- */

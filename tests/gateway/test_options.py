@@ -505,3 +505,27 @@ def test_socket_owner_and_mode(world):
     other = world.spawn('--bind', f'unix:{plain}', world.write_app(HELLO))
     FcgiServer(world, other, str(plain)).ready()
     assert plain.stat().st_mode & 0o7777 == 0o660
+
+
+def run_as_nobody(world, *args):
+    """The program as a user without rights, in a folder where that user may make sockets."""
+    folder = world.run_dir / 'nobody'
+    folder.mkdir()
+    folder.chmod(0o777)
+    world.run_dir.chmod(0o755)
+    app = folder / 'app.py'
+    app.write_text(HELLO)
+    user = {'user': 65534, 'group': 65534, 'extra_groups': []} if os.getuid() == 0 else {}
+    return folder, world.run(*(word.format(folder=folder) for word in args), app, env={'HOME': '/'}, cwd='/', **user)
+
+
+@pytest.mark.parametrize('owner', ['root', ':root', 'root:root'])
+@pytest.mark.parametrize('sockets', [['--bind', 'unix:{folder}/sock'],
+                                     ['--bind', '127.0.0.1:0', '--control', 'unix:{folder}/sock']])
+def test_socket_owner_that_only_root_can_give(world, sockets, owner):
+    """P10: a lack of permission is 77, and the line names option, owner and socket; nothing is left."""
+    folder, finished = run_as_nobody(world, *sockets, '--socket-owner', owner)
+    line, = finished.stderr.splitlines()
+    assert finished.code == 77 and f'--socket-owner: {owner}: the socket {folder}/sock cannot be given' in line, line
+    assert 'only root can give it to another user' in line
+    assert [path.name for path in folder.iterdir()] == ['app.py']

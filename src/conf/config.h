@@ -18,6 +18,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* What --bind, --control, --ping, --status and --request take. */
+#define CONFIG_ADDRESS                                                      \
+    "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT (loopback), " \
+    "where HOST is an IPv4 address or localhost"
+
+/* What --allow takes. */
+#define CONFIG_PEERS                                                      \
+    "addresses and networks such as 10.0.0.0/8, localhost, or any; they " \
+    "are separated by commas"
+
 enum config_mode { MODE_AUTO, MODE_CGI, MODE_FASTCGI };
 enum config_errors_to { ERRORS_TO_AUTO, ERRORS_TO_SERVER, ERRORS_TO_STDERR };
 enum config_action {

@@ -44,7 +44,6 @@ static const char *const log_formats[] = {
 #define DAY_MS (UINT64_C(24) * 60 * 60 * 1000)
 #define ANY_TEXT "text that is not empty"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
-#define ADDRESS_TEXT "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT"
 #define PATH_TEXT "the path of a URL: it starts with / and contains no ? or #"
 #define WHOLE .field = 0 /* the setter fills several fields */
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
@@ -91,9 +90,10 @@ static const struct option_row table[] = {
     HEADING("Sockets"),
     {.letter = 'b', .name = "bind", .arg = "ADDR", .set = value_word,
      FIELD(bind),
-     .expected = ADDRESS_TEXT,
+     .expected = CONFIG_ADDRESS,
      .help = "listen for FastCGI on unix:PATH, /PATH, @NAME,\n"
-             "HOST:PORT, [IPV6]:PORT or :PORT (loopback);\n"
+             "HOST:PORT, [IPV6]:PORT or :PORT (loopback),\n"
+             "where HOST is an IPv4 address or localhost;\n"
              "repeatable"},
     {.name = "mode", .arg = "cgi|fastcgi", .set = value_choice, FIELD(mode),
      CHOICES(modes),
@@ -112,10 +112,10 @@ static const struct option_row table[] = {
      .expected = "USER, USER:GROUP or :GROUP",
      .help = "owner of new unix sockets"},
     {.name = "allow", .arg = "ADDRS", .set = value_commas, FIELD(allow),
-     .expected = "comma-separated addresses or networks such as "
-                "10.0.0.0/8, or any",
-     .help = "peers that may connect over TCP: addresses or\n"
-             "networks, comma-separated, or any; repeatable"},
+     .expected = CONFIG_PEERS,
+     .help = "peers that may connect over TCP: addresses,\n"
+             "networks or localhost, comma-separated, or any;\n"
+             "repeatable"},
 
     HEADING("Threads, limits and timeouts (sizes: k, m, g; times: ms, s, m)"),
     {.letter = 't', .name = "threads", .arg = "N", .default_value = "1",
@@ -223,22 +223,22 @@ static const struct option_row table[] = {
      .expected = PATH_TEXT,
      .help = "answer this path with pong"},
     {.name = "control", .arg = "ADDR", .set = value_string, FIELD(control),
-     .expected = ADDRESS_TEXT,
+     .expected = CONFIG_ADDRESS,
      .help = "separate FastCGI socket for both, which also\n"
              "answers while all threads are busy"},
 
     HEADING("Client commands"),
     {.name = "ping", .arg = "ADDR", WHOLE, .set = value_client_action,
-     .max = ACTION_PING, .expected = ADDRESS_TEXT,
+     .max = ACTION_PING, .expected = CONFIG_ADDRESS,
      .help = "check whether it answers (--ping-path: this\n"
              "path)"},
     {.name = "status", .arg = "ADDR", WHOLE, .set = value_client_action,
-     .max = ACTION_STATUS, .expected = ADDRESS_TEXT,
+     .max = ACTION_STATUS, .expected = CONFIG_ADDRESS,
      .help = "print its status page; ADDR is that of\n"
              "--control, or add --status-path"},
     {.name = "request", .arg = "ADDR METHOD PATH", WHOLE,
      .set = value_client_action,
-     .max = ACTION_REQUEST, .expected = ADDRESS_TEXT,
+     .max = ACTION_REQUEST, .expected = CONFIG_ADDRESS,
      .help = "send one request and print the response"},
     {.name = "json", .set = value_true, FIELD(json),
      .help = "print the status as JSON"},

@@ -18,8 +18,7 @@ read_allow(struct sockets *s, const struct config *config)
 
     for (size_t i = 0; i < config->allow.n; i++) {
         if (acl_add(&s->allow, config->allow.v[i]) < 0) {
-            log_error("--allow: invalid value \"%s\": expected ADDRESS, "
-                      "ADDRESS/BITS or any",
+            log_error("--allow: invalid value \"%s\": expected " CONFIG_PEERS,
                       config->allow.v[i]);
             return EX_USAGE;
         }
@@ -30,8 +29,8 @@ read_allow(struct sockets *s, const struct config *config)
     rest = list = strdup(env);
     while (e == 0 && (word = strsep(&rest, ", \t")) != NULL) {
         if (*word != '\0' && acl_add(&s->allow, word) < 0) {
-            log_error("FCGI_WEB_SERVER_ADDRS: invalid value \"%s\": expected "
-                      "addresses",
+            log_error("FCGI_WEB_SERVER_ADDRS: invalid value \"%s\": "
+                      "expected " CONFIG_PEERS,
                       word);
             e = EX_USAGE;
         }

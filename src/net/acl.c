@@ -23,12 +23,17 @@ parse(const char *text, struct acl_block *ret)
     uint64_t bits = 128;
     unsigned base = 0;
 
+    bool bracketed = n >= 2 && text[0] == '[' && text[n - 1] == ']';
+    if (bracketed) { /* as in --bind */
+        text++;
+        n -= 2;
+    }
     if (n >= sizeof address) {
         return -EINVAL;
     }
     memcpy(address, text, n);
     address[n] = '\0';
-    if (inet_pton(AF_INET, address, ret->address + 12) == 1) {
+    if (!bracketed && inet_pton(AF_INET, address, ret->address + 12) == 1) {
         memcpy(ret->address, mapped, sizeof mapped);
         base = 96;
     }
@@ -45,16 +50,12 @@ parse(const char *text, struct acl_block *ret)
     return 0;
 }
 
-int
-acl_add(struct acl *a, const char *text)
+static int
+add_block(struct acl *a, const char *text)
 {
     struct acl_block block;
-
-    if (strcmp(text, "any") == 0) {
-        a->any = true;
-        return 0;
-    }
     int e = parse(text, &block);
+
     if (e < 0) {
         return e;
     }
@@ -65,6 +66,20 @@ acl_add(struct acl *a, const char *text)
     v[a->n++] = block;
     a->blocks = v;
     return 0;
+}
+
+int
+acl_add(struct acl *a, const char *text)
+{
+    if (strcmp(text, "any") == 0) {
+        a->any = true;
+        return 0;
+    }
+    if (strcmp(text, "localhost") == 0) {
+        int e = add_block(a, "127.0.0.0/8");
+        return e < 0 ? e : add_block(a, "::1");
+    }
+    return add_block(a, text);
 }
 
 void

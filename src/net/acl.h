@@ -30,7 +30,7 @@ struct acl {
     bool tcp_only; /* FCGI_WEB_SERVER_ADDRS: other sockets are refused (3.2) */
 };
 
-/* Adds "any", an address or ADDRESS/BITS. */
+/* Adds "any", "localhost" (IPv4 and IPv6), an address or ADDRESS/BITS. */
 CHECK_RESULT int acl_add(struct acl *a, const char *text);
 void acl_fini(struct acl *a);
 

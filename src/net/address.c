@@ -3,6 +3,7 @@
  */
 #include "net/address.h"
 
+#include "conf/config.h"
 #include "os/log.h"
 #include "text/num.h"
 
@@ -11,14 +12,38 @@
 #include <string.h>
 #include <sysexits.h>
 
+/* What people write instead; "" where there is nothing to add. */
+static const char *
+hint(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    bool is_port = colon == NULL && *text != '\0' &&
+                   text[strspn(text, "0123456789")] == '\0';
+
+    if (is_port) {
+        return "; for a port of this machine write :PORT";
+    }
+    if (colon != NULL && strchr(colon + 1, ':') != NULL && *text != '[' &&
+        text[strspn(text, "0123456789abcdefABCDEF:.")] == '\0') {
+        return "; IPv6 addresses need brackets";
+    }
+    if (strcmp(text, "localhost") == 0) {
+        return "; the port is missing";
+    }
+    if (strncmp(text, "*:", 2) == 0) {
+        return "; for all addresses of this machine write 0.0.0.0:PORT";
+    }
+    if (strchr(text, '/') != NULL) {
+        return "; the path of a socket starts with /";
+    }
+    return colon != NULL ? "; names of hosts are not looked up" : "";
+}
+
 static int
 not_an_address(const char *option, const char *text)
 {
-    log_error(
-        "%s: invalid value \"%s\": expected unix:PATH, /PATH, @NAME, "
-        "HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is a numeric "
-        "address or localhost",
-        option, text);
+    log_error("%s: invalid value \"%s\": expected " CONFIG_ADDRESS "%s", option,
+              text, hint(text));
     return EX_USAGE;
 }
 

@@ -6,7 +6,7 @@
  * Owner:     the caller.
  * Threads:   any.                                                GIL: not used.
  * Errors:    0, or EX_USAGE after one log line with what was expected.
- * Blocks:    never: a host is numeric, or localhost.
+ * Blocks:    never: names of hosts are not looked up.
  */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H

@@ -112,7 +112,8 @@ def test_other_addresses_need_allow(run, world, address):
 
 @pytest.mark.parametrize('allow, welcome', [('127.0.0.1', True), ('127.0.0.0/8', True), ('any', True),
                                             ('10.0.0.0/8', False), ('10.0.0.0/8,127.0.0.1', True),
-                                            ('127.0.0.2/32', False), ('::1', False), ('0.0.0.0/0', True)])
+                                            ('127.0.0.2/32', False), ('::1', False), ('[::1]', False),
+                                            ('0.0.0.0/0', True), ('localhost', True)])
 def test_allow(world, allow, welcome):
     """F3: only listed peers; the others are closed before a byte of them is looked at."""
     process = world.spawn('--bind', '0.0.0.0:0', '--allow', allow, world.write_app(HELLO))
@@ -154,7 +155,8 @@ def fd_0_server(world, kind, env):
 
 
 @pytest.mark.parametrize('kind', ['tcp', 'tcp6'])
-@pytest.mark.parametrize('addresses, welcome', [('127.0.0.1,::1', True), ('10.0.0.1', False), ('10.0.0.1,10.0.0.2', False)])
+@pytest.mark.parametrize('addresses, welcome', [
+    ('127.0.0.1,::1', True), ('localhost', True), ('10.0.0.1', False), ('10.0.0.1,10.0.0.2', False)])
 def test_web_server_addrs(world, kind, addresses, welcome):
     """F3: FCGI_WEB_SERVER_ADDRS lists who may connect; libfcgi knows IPv4 only."""
     server = fd_0_server(world, kind, {'FCGI_WEB_SERVER_ADDRS': addresses})

@@ -33,7 +33,7 @@ WRONG = {
     '--mount': ['app', 'http://x/', ' /a'], '--set': ['', 'A', '=b'],
     '--bind': ['', 'unix:', 'localhost', '127.0.0.1', '127.0.0.1:', '127.0.0.1:x', '127.0.0.1:65536', '127.0.0.1:-1',
                '::1:80', '[::1]', '[::1', '[zz]:80', 'relative/path', ':', '1.2.3:80', 'no such host:80'],
-    '--allow': ['', '300.0.0.1', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/x', '::/129', 'localhost,', ',', '10.0.0.0/-1'],
+    '--allow': ['', '300.0.0.1', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/x', '::/129', 'localhost,', ',', '10.0.0.0/-1', 'example.com', '[::1'],
     '--socket-owner': ['', ':', 'no-such-user-here', 'root:no-such-group-here', 'a:b:c'],
 }
 
@@ -63,6 +63,25 @@ def test_missing_value(run, option):
     """An option as the last word, without its value."""
     finished = run(option)
     assert finished.code == 64 and option in finished.stderr and len(finished.stderr.splitlines()) == 1
+
+
+ADDRESSES = 'HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is an IPv4 address or localhost'
+
+
+@pytest.mark.parametrize('option', ['--bind', '--control', '--ping', '--status', '--request'])
+@pytest.mark.parametrize('value, hint', [
+    (None, ''), ('9000', '; for a port of this machine write :PORT'), ('localhost', '; the port is missing'),
+    ('::1:9000', '; IPv6 addresses need brackets'), ('example.com:9000', '; names of hosts are not looked up'),
+    ('run/sock', '; the path of a socket starts with /'), ('*:9000', '; for all addresses of this machine write 0.0.0.0:PORT'),
+])
+def test_addresses_that_are_none(run, world, option, value, hint):
+    """P11: every option that takes an address says the same of it, localhost too, and what was probably meant."""
+    args = {'--control': ['--bind', '127.0.0.1:0']}.get(option, [])
+    after = {'--bind': ['app.py'], '--control': ['app.py'], '--request': ['GET', '/']}.get(option, [])
+    world.write_app(HELLO)
+    finished = run(*args, option, *([value, *after] if value else []))
+    said, = finished.stderr.splitlines()
+    assert finished.code == 64 and option in said and said.endswith(ADDRESSES + hint), finished
 
 
 @pytest.mark.parametrize('option', ['--no-such-option', '--thread', '--threadss', '-x', '-', '--debug=1', '--help=x',

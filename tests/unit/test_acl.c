@@ -67,6 +67,14 @@ test_addresses_and_networks(void **state UNUSED)
         {"2001:db8::/33", "2001:db8:8000::", false},
         {"2001:db8::1/128", "2001:db8::1", true},
         {"2001:db8::1/128", "2001:db8::", false},
+        {"[2001:db8::1]", "2001:db8::1", true}, /* as --bind writes it */
+        {"[2001:db8::1]", "2001:db8::2", false},
+        {"localhost", "127.0.0.1", true},
+        {"localhost", "127.255.0.9", true},
+        {"localhost", "::1", true},
+        {"localhost", "128.0.0.1", false},
+        {"localhost", "::2", false},
+        {"localhost", "192.0.2.1", false},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct acl a = {.n = 0};
@@ -103,8 +111,13 @@ test_what_is_no_address(void **state UNUSED)
         ":",
         ":::",
         "2001:db8::x",
-        "[::1]",
-        "localhost",
+        "[::1",
+        "::1]",
+        "[]",
+        "[127.0.0.1]",
+        "[::1]:80",
+        "localhost/8",
+        "localhost.",
         "Any",
         "any/8",
         "anything",

@@ -45,6 +45,9 @@ static const char *const log_formats[] = {
 #define ANY_TEXT "text that is not empty"
 #define TIME_FROM_1MS "a time from 1ms to 1440m (digits, then ms, s or m)"
 #define PATH_TEXT "the path of a URL: it starts with / and contains no ? or #"
+#define SIZE_FROM_0                                                            \
+    "a size from 0 (no limit) to 8589934591G (digits, then nothing, K, M or "  \
+    "G)"
 #define WHOLE .field = 0 /* the setter fills several fields */
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
 
@@ -117,15 +120,15 @@ static const struct option_row table[] = {
              "networks or localhost, comma-separated, or any;\n"
              "repeatable"},
 
-    HEADING("Threads, limits and timeouts (sizes: k, m, g; times: ms, s, m)"),
+    HEADING("Threads, limits and timeouts (sizes: K, M, G; times: ms, s, m)"),
     {.letter = 't', .name = "threads", .arg = "N", .default_value = "1",
      .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
      .expected = "a number from 1 to 1024",
      .help = "requests handled at the same time"},
-    {.name = "limit-head", .arg = "SIZE", .default_value = "1m",
+    {.name = "limit-head", .arg = "SIZE", .default_value = "1M",
      .set = value_size,
      FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,
-     .expected = "a size from 1k to 1g (digits, then nothing, k, m or g)",
+     .expected = "a size from 1K to 1G (digits, then nothing, K, M or G)",
      .help = "size of all variables of a request, else 431"},
     {.name = "limit-vars", .arg = "N", .default_value = "1000",
      .set = value_unsigned, FIELD(limit_vars), .min = 16, .max = 1000000,
@@ -134,7 +137,7 @@ static const struct option_row table[] = {
     {.name = "limit-body", .arg = "SIZE", .default_value = "0",
      .set = value_size,
      FIELD(limit_body), .max = INT64_MAX,
-     .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .expected = SIZE_FROM_0,
      .help = "size of a request body, else 413; 0: no limit"},
     {.name = "head-timeout", .arg = "TIME", .default_value = "10s",
      .set = value_time,
@@ -192,7 +195,7 @@ static const struct option_row table[] = {
     {.name = "max-memory", .arg = "SIZE", .default_value = "0",
      .set = value_size,
      FIELD(max_memory), .max = INT64_MAX,
-     .expected = "a size (digits, then nothing, k, m or g); 0 is no limit",
+     .expected = SIZE_FROM_0,
      .help = "replace a process that exceeds this size after\n"
              "a request; 0: never"},
     {.name = "reload", .arg = "script|modules|off",

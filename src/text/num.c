@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 static size_t
 count_digits(const char *s, size_t n)
@@ -42,11 +43,11 @@ num_parse_size(const char *s, uint64_t *ret_bytes)
     static const struct {
         const char *suffix;
         unsigned shift;
-    } units[] = {{"", 0}, {"k", 10}, {"m", 20}, {"g", 30}};
+    } units[] = {{"", 0}, {"K", 10}, {"M", 20}, {"G", 30}};
 
     size_t digits = count_digits(s, strlen(s));
     for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-        if (strcmp(s + digits, units[i].suffix) != 0) {
+        if (strcasecmp(s + digits, units[i].suffix) != 0) {
             continue;
         }
         uint64_t value;

@@ -19,7 +19,8 @@
 CHECK_RESULT int num_parse(const char *s, size_t n, uint64_t max,
                            uint64_t *ret_value);
 
-/* A size in bytes: digits, then nothing or one of k m g (powers of 1024). */
+/* A size in bytes: digits, then nothing or one of K M G (powers of 1024),
+ * in either case. */
 CHECK_RESULT int num_parse_size(const char *s, uint64_t *ret_bytes);
 
 /* A time: digits, then ms, s or m; without a unit it is in seconds. */

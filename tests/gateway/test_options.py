@@ -19,7 +19,7 @@ GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': '
        'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
 
 NUMBERS = ['', '0', '-1', '+1', ' 1', '1 ', '1.5', '0x10', 'x', '1k', '99999999999999999999']
-SIZES = ['', '-1', '1.5m', '1kb', 'k', '1 k', ' 1k', '1t', '18446744073709551616', '99999999999g']
+SIZES = ['', '-1', '1.5m', '1kb', '1KB', '1MiB', 'k', 'K', '1T', '1 k', ' 1k', '1t', '18446744073709551616', '99999999999g']
 TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '99999999999999999999', '99999999m']
 
 WRONG = {
@@ -101,9 +101,9 @@ def test_spellings(fcgi_unix, words):
     assert server.connect().get_values('FCGI_MAX_REQS') == [(b'FCGI_MAX_REQS', b'2')]
 
 
-@pytest.mark.parametrize('size, limit', [('2048', 2048), ('2k', 2048), ('1m', 1 << 20), ('0', None)])
+@pytest.mark.parametrize('size, limit', [('2048', 2048), ('2k', 2048), ('2K', 2048), ('1m', 1 << 20), ('1M', 1 << 20), ('0', None)])
 def test_sizes(fcgi_unix, size, limit):
-    """Sizes are bytes, or k, m, g in powers of 1024. --limit-body: 413 without a call of the application; a body of
+    """Sizes are bytes, or K, M, G in powers of 1024, in either case. --limit-body: 413 without a call of the application; a body of
     just that size is served; 0 is no limit."""
     server = fcgi_unix(ECHO, '--limit-body', size)
     server.allow_log('413|limit|large|body')

@@ -18,6 +18,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* The variable with options. */
+#define CONFIG_OPTIONS "WSGI_CGI_OPTIONS"
+
 /* What --bind, --control, --ping, --status and --request take. */
 #define CONFIG_ADDRESS                                                      \
     "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT (loopback), " \

@@ -3,26 +3,19 @@
  *
  * A new option is one row of the table, a field of struct config, and an entry
  * of man/wsgi-cgi.1; tests/gateway/test_docs.py compares the three.
- *
- * It does not use getopt_long(), which accepts abbreviations (so that a new
- * option can make an old command line ambiguous) and has a global state, while
- * up to three lists of words are parsed here.
  */
 #include "conf/options.h"
 #include "conf/argv.h"
+#include "conf/command_line.h"
 #include "conf/value.h"
 #include "os/log.h"
 
-#include <assert.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-
-#define OPTIONS_VARIABLE "WSGI_CGI_OPTIONS"
 
 /* -- the table ------------------------------------------------------------- */
 
@@ -299,268 +292,6 @@ static const struct option_row table[] = {
 
 /* -- parsing --------------------------------------------------------------- */
 
-static const struct option_row *
-find_name(const char *name, size_t n)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        const char *have = table[i].name;
-        if (have != NULL && strncmp(have, name, n) == 0 && have[n] == '\0') {
-            return &table[i];
-        }
-    }
-    return NULL;
-}
-
-static const struct option_row *
-find_letter(char letter)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        if (letter != '\0' && table[i].letter == letter) {
-            return &table[i];
-        }
-    }
-    return NULL;
-}
-
-static int
-apply(struct config *c, const struct option_row *row, const char *value,
-      const char *where)
-{
-    assert(row->set != NULL && row->field < sizeof *c);
-    assert(row->arg == NULL || row->expected != NULL);
-    int r = row->set(row, (char *)c + row->field, value);
-    if (r == -ENOMEM) {
-        log_error("%sout of memory", where);
-        return EX_OSERR;
-    }
-    if (r < 0) {
-        log_error("%s--%s: invalid value \"%s\": expected %s", where, row->name,
-                  value, row->expected);
-        return EX_USAGE;
-    }
-    return 0;
-}
-
-/* Finds the row of a word that starts with "-"; NULL: it is unknown. *ret_value
- * is the value in the same word ("--name=value", "-bvalue"), or NULL. */
-static const struct option_row *
-recognise(const char *word, const char **ret_value)
-{
-    const struct option_row *row;
-    if (word[1] == '-') {
-        size_t n = strcspn(word + 2, "=");
-        row = find_name(word + 2, n);
-        *ret_value = word[2 + n] == '=' ? word + 2 + n + 1 : NULL;
-        return row;
-    }
-    row = find_letter(word[1]);
-    *ret_value = word[1] != '\0' && word[2] != '\0' ? word + 2 : NULL;
-    /* Letters cannot be combined: those without a value end the parsing. */
-    return row != NULL && row->arg == NULL && *ret_value != NULL ? NULL : row;
-}
-
-/* Parses the option at the front of n words. *ret_used: 1, or 2 where the value
- * is the next word. */
-static int
-parse_option(struct config *c, char *const *words, size_t n, const char *where,
-             size_t *ret_used)
-{
-    const char *value;
-    const struct option_row *row = recognise(words[0], &value);
-    *ret_used = 1;
-    if (row == NULL) {
-        log_error("%sunknown option \"%.*s\"; see wsgi-cgi --help", where,
-                  (int)strcspn(words[0], "="), words[0]);
-        return EX_USAGE;
-    }
-    if (row->arg == NULL && value != NULL) {
-        log_error("%s--%s: unexpected value \"%s\": it takes none", where,
-                  row->name, value);
-        return EX_USAGE;
-    }
-    if (row->arg != NULL && value == NULL) {
-        if (n < 2) {
-            log_error("%s--%s: missing value: expected %s", where, row->name,
-                      row->expected);
-            return EX_USAGE;
-        }
-        value = words[1];
-        *ret_used = 2;
-    }
-    return apply(c, row, value, where);
-}
-
-/* After --help or --version, no other word matters. */
-static bool
-is_answered(const struct config *c)
-{
-    return c->action == ACTION_HELP || c->action == ACTION_VERSION;
-}
-
-/* Parses options up to another word. *ret_used is the index of that word, or
- * n. */
-static int
-parse_words(struct config *c, char *const *words, size_t n, const char *where,
-            size_t *ret_used)
-{
-    size_t i = 0;
-    while (i < n && words[i][0] == '-' && !is_answered(c)) {
-        if (strcmp(words[i], "--") == 0) {
-            i++;
-            break;
-        }
-        size_t used;
-        int r = parse_option(c, words + i, n - i, where, &used);
-        if (r != 0) {
-            return r;
-        }
-        i += used;
-    }
-    assert(i <= n);
-    *ret_used = i;
-    return 0;
-}
-
-/* Parses a text in which only options are allowed. */
-static int
-parse_text(struct config *c, const char *text, const char *where)
-{
-    struct argv_words words;
-    int r = argv_split(text, &words);
-    if (r < 0) {
-        log_error("%s%s: \"%s\"", where,
-                  r == -ENOMEM ? "out of memory"
-                               : "missing closing quote, or \"\\\" at the end",
-                  text);
-        return r == -ENOMEM ? EX_OSERR : EX_USAGE;
-    }
-    size_t used;
-    r = parse_words(c, words.v, words.n, where, &used);
-    if (r == 0 && used < words.n && !is_answered(c)) {
-        log_error("%sunexpected \"%s\": expected only options", where,
-                  words.v[used]);
-        r = EX_USAGE;
-    }
-    argv_words_fini(&words);
-    return r;
-}
-
-/* Two blanks, or a variable that is empty, where the command line is
- * written.  */
-static int
-refuse_empty_app(char *const *words, size_t n)
-{
-    log_error("APP: invalid value \"\"%s%s%s: expected a file, "
-              "MODULE[:CALLABLE] or MODULE:FACTORY(); does the command line "
-              "have two blanks, or an empty variable?",
-              n > 1 ? " before \"" : "", n > 1 ? words[1] : "",
-              n > 1 ? "\"" : "");
-    return EX_USAGE;
-}
-
-static int
-set_word(const char **field, const char *word)
-{
-    if (value_copy(field, word, strlen(word)) < 0) {
-        log_error("out of memory");
-        return EX_OSERR;
-    }
-    return 0;
-}
-
-/* APP, and the word after it. */
-static int
-take_app(struct config *c, char *const *words, size_t n)
-{
-    if (n == 0) {
-        return 0;
-    }
-    if (*words[0] == '\0') {
-        return refuse_empty_app(words, n);
-    }
-    int r = set_word(&c->app, words[0]);
-    return r == 0 && n > 1 ? set_word(&c->ignored, words[1]) : r;
-}
-
-/* The words after the options: METHOD PATH and more options; or APP, after
- * which no word is parsed. */
-static int
-parse_operands(struct config *c, char *const *words, size_t n)
-{
-    size_t used = 0;
-    int r = 0;
-    switch (c->action) {
-    case ACTION_REQUEST:
-        if (n < 2) {
-            return 0; /* the caller logs it */
-        }
-        r = set_word(&c->method, words[0]);
-        r = r == 0 ? set_word(&c->path, words[1]) : r;
-        r = r == 0 ? parse_words(c, words + 2, n - 2, "", &used) : r;
-        used += 2;
-        break;
-    case ACTION_PING:
-    case ACTION_STATUS:
-        break;
-    case ACTION_RUN:
-    case ACTION_CHECK:
-    case ACTION_EXPLAIN:
-        return take_app(c, words, n);
-    case ACTION_HELP:
-    case ACTION_VERSION:
-        return 0;
-    }
-    if (r == 0 && used < n && !is_answered(c)) {
-        log_error("unexpected \"%s\": expected only options", words[used]);
-        r = EX_USAGE;
-    }
-    return r;
-}
-
-/* The option that was cut off may have been a limit, so the start fails. */
-static int
-refuse_cut(const char *word)
-{
-    size_t n = strlen(word);
-    log_error("in the #! line: it is longer than the kernel reads, and was cut "
-              "after \"%s\"; put options into " OPTIONS_VARIABLE,
-              word + (n > 20 ? n - 20 : 0));
-    return EX_USAGE;
-}
-
-static int
-parse_argv(struct config *c, int argc, char **argv)
-{
-    char *const *words = argv + 1;
-    size_t n = (size_t)argc - 1;
-    size_t used = 1;
-    bool is_cut;
-    int r;
-    if (n >= 2 && words[0][0] == '-' &&
-        argv_is_shebang(words[0], words[1], &is_cut)) {
-        r = is_cut ? refuse_cut(words[0])
-                   : parse_text(c, words[0], "in the #! line: ");
-    }
-    else {
-        r = parse_words(c, words, n, "", &used);
-    }
-    return r == 0 ? parse_operands(c, words + used, n - used) : r;
-}
-
-static int
-parse_defaults(struct config *c)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-        if (table[i].default_value != NULL) {
-            int r = apply(c, &table[i], table[i].default_value, "default: ");
-            if (r != 0) {
-                return r;
-            }
-        }
-    }
-    return 0;
-}
-
 /* Checks options that need another one. */
 static int
 check_together(const struct config *c)
@@ -586,24 +317,26 @@ options_parse(int argc, char **argv, bool request_in_env,
 {
     struct config *c = ret_config;
     *c = (struct config){.action = ACTION_RUN, .umask = -1};
-    const char *text = getenv(OPTIONS_VARIABLE);
-    int r = parse_defaults(c);
+    const struct command_line line = {
+        .rows = table, .nrows = ARRAY_SIZE(table), .config = c};
+    const char *text = getenv(CONFIG_OPTIONS);
+    int r = command_line_defaults(&line);
     if (r == 0 && text != NULL) {
-        r = parse_text(c, text, "in " OPTIONS_VARIABLE ": ");
+        r = command_line_text(&line, text, "in " CONFIG_OPTIONS ": ");
     }
     bool in_doubt = false;
     if (r == 0 && request_in_env) {
         argc = argv_trusted(argc, argv, &in_doubt);
     }
-    if (r == 0 && argc > 1 && !is_answered(c)) {
-        r = parse_argv(c, argc, argv);
+    if (r == 0 && argc > 1) {
+        r = command_line_argv(&line, argc, argv);
     }
     if (request_in_env) {
         value_drop(&c->ignored);
     }
     if (r == 0 && in_doubt && c->app == NULL) {
         log_error("the words of this query string look like the end of the "
-                  "command line: put the options into " OPTIONS_VARIABLE
+                  "command line: put the options into " CONFIG_OPTIONS
                   ", or APP after them");
         r = EX_USAGE;
     }
@@ -658,8 +391,7 @@ options_help(FILE *to)
         "\n"
         "APP is a file (app.py), MODULE[:CALLABLE] or "
         "MODULE:FACTORY(). Options\n"
-        "come before APP. Options in the variable " OPTIONS_VARIABLE
-        " are read\n"
+        "come before APP. Options in the variable " CONFIG_OPTIONS " are read\n"
         "first; those on the command line override them. Defaults are in\n"
         "brackets.\n",
         to);

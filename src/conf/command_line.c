@@ -80,10 +80,24 @@ recognise(const struct command_line *l, const char *word,
     return row != NULL && row->arg == NULL && *ret_value != NULL ? NULL : row;
 }
 
+static void
+note_asking(struct command_line *l, const struct option_row *row,
+            const char *where)
+{
+    for (size_t i = 0; i < l->nasking; i++) {
+        if (l->asking[i] == row) {
+            return;
+        }
+    }
+    assert(l->nasking < COMMAND_LINE_ASKING_MAX);
+    l->asking[l->nasking] = row;
+    l->asking_where[l->nasking++] = where;
+}
+
 /* Parses the option at the front of n words. *ret_used: 1, or 2 where the value
  * is the next word. */
 static int
-parse_option(const struct command_line *l, char *const *words, size_t n,
+parse_option(struct command_line *l, char *const *words, size_t n,
              const char *where, size_t *ret_used)
 {
     const char *value;
@@ -108,6 +122,9 @@ parse_option(const struct command_line *l, char *const *words, size_t n,
         value = words[1];
         *ret_used = 2;
     }
+    if (row->only_for != 0) {
+        note_asking(l, row, where);
+    }
     return apply(l, row, value, where);
 }
 
@@ -121,7 +138,7 @@ is_answered(const struct config *c)
 /* Parses options up to another word. *ret_used is the index of that word, or
  * n. */
 static int
-parse_words(const struct command_line *l, char *const *words, size_t n,
+parse_words(struct command_line *l, char *const *words, size_t n,
             const char *where, size_t *ret_used)
 {
     size_t i = 0;
@@ -158,8 +175,7 @@ command_line_defaults(const struct command_line *l)
 }
 
 int
-command_line_text(const struct command_line *l, const char *text,
-                  const char *where)
+command_line_text(struct command_line *l, const char *text, const char *where)
 {
     struct argv_words words;
     int r = argv_split(text, &words);
@@ -220,10 +236,26 @@ take_app(struct config *c, char *const *words, size_t n)
     return r == 0 && n > 1 ? set_word(&c->ignored, words[1]) : r;
 }
 
+/* --status and --ping look like what turns these pages on. */
+static int
+refuse_operand(enum config_action action, const char *word)
+{
+    const char *hint =
+        action == ACTION_STATUS
+            ? "; --status asks a running server: to serve a status page use "
+              "--status-path or --control"
+        : action == ACTION_PING
+            ? "; --ping asks a running server: to answer health checks use "
+              "--ping-path or --control"
+            : "";
+    log_error("unexpected \"%s\": expected only options%s", word, hint);
+    return EX_USAGE;
+}
+
 /* The words after the options: METHOD PATH and more options; or APP, after
  * which no word is parsed. */
 static int
-parse_operands(const struct command_line *l, char *const *words, size_t n)
+parse_operands(struct command_line *l, char *const *words, size_t n)
 {
     struct config *c = l->config;
     size_t used = 0;
@@ -249,11 +281,9 @@ parse_operands(const struct command_line *l, char *const *words, size_t n)
     case ACTION_VERSION:
         return 0;
     }
-    if (r == 0 && used < n && !is_answered(c)) {
-        log_error("unexpected \"%s\": expected only options", words[used]);
-        r = EX_USAGE;
-    }
-    return r;
+    return r == 0 && used < n && !is_answered(c)
+               ? refuse_operand(c->action, words[used])
+               : r;
 }
 
 /* The option that was cut off may have been a limit, so the start fails. */
@@ -268,7 +298,7 @@ refuse_cut(const char *word)
 }
 
 int
-command_line_argv(const struct command_line *l, int argc, char **argv)
+command_line_argv(struct command_line *l, int argc, char **argv)
 {
     char *const *words = argv + 1;
     size_t n = (size_t)argc - 1;
@@ -287,4 +317,22 @@ command_line_argv(const struct command_line *l, int argc, char **argv)
         r = parse_words(l, words, n, "", &used);
     }
     return r == 0 ? parse_operands(l, words + used, n - used) : r;
+}
+
+int
+command_line_check(const struct command_line *l)
+{
+    enum config_action action = l->config->action;
+    bool serves = action == ACTION_RUN || action == ACTION_CHECK ||
+                  action == ACTION_EXPLAIN;
+    for (size_t i = 0; i < l->nasking && !is_answered(l->config); i++) {
+        const struct option_row *row = l->asking[i];
+        if ((row->only_for >> action & 1) == 0) {
+            log_error("%s--%s: it is only for %s%s%s", l->asking_where[i],
+                      row->name, row->only_with, serves ? "; " : "",
+                      serves ? row->instead : "");
+            return EX_USAGE;
+        }
+    }
+    return 0;
 }

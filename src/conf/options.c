@@ -41,6 +41,10 @@ static const char *const log_formats[] = {
 #define SIZE_FROM_0                                                            \
     "a size from 0 (no limit) to 8589934591G (digits, then nothing, K, M or "  \
     "G)"
+#define ONLY_FOR(ACTIONS, OPTIONS) .only_for = (ACTIONS), .only_with = (OPTIONS)
+#define ASKING                                                              \
+    ONLY_FOR(1u << ACTION_PING | 1u << ACTION_STATUS | 1u << ACTION_REQUEST, \
+             "--ping, --status and --request")
 #define WHOLE .field = 0 /* the setter fills several fields */
 #define TIME_FROM_0 "a time from 0 to 1440m (digits, then ms, s or m)"
 
@@ -237,16 +241,24 @@ static const struct option_row table[] = {
      .max = ACTION_REQUEST, .expected = CONFIG_ADDRESS,
      .help = "send one request and print the response"},
     {.name = "json", .set = value_true, FIELD(json),
+     ONLY_FOR(1u << ACTION_STATUS, "--status"),
+     .instead = "for a log in JSON use --log-format json",
      .help = "print the status as JSON"},
     {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
      FIELD(headers), .expected = "NAME: VALUE",
+     ASKING,
+     .instead = "to set a variable in the environ of every request use --set",
      .help = "add a header, NAME: VALUE (repeatable)"},
     {.name = "data-file", .arg = "FILE", .set = value_string, FIELD(data_file),
      .expected = "a file, or - for standard input",
+     ONLY_FOR(1u << ACTION_REQUEST, "--request"),
+     .instead = "to limit what clients send use --limit-body",
      .help = "body of the request (-: standard input)"},
     {.name = "timeout", .arg = "TIME", .default_value = "5s", .set = value_time,
      FIELD(client_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
+     ASKING,
+     .instead = "to limit the time of a request use --request-timeout",
      .help = "for the answer; --request: for each wait"},
 
     HEADING("Logs"),
@@ -317,7 +329,7 @@ options_parse(int argc, char **argv, bool request_in_env,
 {
     struct config *c = ret_config;
     *c = (struct config){.action = ACTION_RUN, .umask = -1};
-    const struct command_line line = {
+    struct command_line line = {
         .rows = table, .nrows = ARRAY_SIZE(table), .config = c};
     const char *text = getenv(CONFIG_OPTIONS);
     int r = command_line_defaults(&line);
@@ -344,6 +356,7 @@ options_parse(int argc, char **argv, bool request_in_env,
         log_error("--request: missing METHOD and PATH after the address");
         r = EX_USAGE;
     }
+    r = r == 0 ? command_line_check(&line) : r;
     r = r == 0 ? check_together(c) : r;
     if (r != 0) {
         config_fini(c);

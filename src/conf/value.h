@@ -34,6 +34,10 @@ struct option_row {
     uint64_t min, max; /* of numbers; max alone: the mode bits, the action, the
                         * last of choices */
     char letter;       /* '\0' = none */
+    /* Of an option of client commands: the actions (1 << ACTION_...) that use
+     * it, their options, and what to use while serving. 0 and NULL: any. */
+    unsigned only_for;
+    const char *only_with, *instead;
 };
 
 /* Frees *field and stores a copy of n bytes of value there. */

@@ -84,6 +84,18 @@ def test_addresses_that_are_none(run, world, option, value, hint):
     assert finished.code == 64 and option in said and said.endswith(ADDRESSES + hint), finished
 
 
+@pytest.mark.parametrize('option, meant', [(['--timeout', '30'], '--request-timeout'), (['--json'], '--log-format json'),
+                                           (['-H', '/srv/venv'], '--set'), (['--data-file', 'f'], '--limit-body')])
+@pytest.mark.parametrize('mode', ['bind', 'check', 'cgi'])
+def test_options_that_only_ask(world, mode, option, meant):
+    """P11: what would do nothing while serving is an error, and the line names what was meant."""
+    before = {'bind': ['--bind', str(world.new_path('sock'))], 'check': ['--check'], 'cgi': []}[mode]
+    finished = world.run(*before, *option, world.write_app(HELLO), env=GET if mode == 'cgi' else {})
+    line, = finished.stderr.splitlines()
+    assert finished.code == 64 and 'it is only for --' in line and f' use {meant}' in line, finished
+    assert mode != 'cgi' or finished.stdout.startswith(b'Status: 500 ')
+
+
 @pytest.mark.parametrize('option', ['--no-such-option', '--thread', '--threadss', '-x', '-', '--debug=1', '--help=x',
                                     '--=x'])
 def test_unknown_option(run, option):

@@ -413,6 +413,67 @@ test_sentences(void **state UNUSED)
         "invalid value \"a\\x0ab\\x1b[2J\": expected cgi or fastcgi\n");
 }
 
+/* What only asks a running server is not silently ignored by one that serves,
+ * nor by another question. */
+static void
+test_options_of_client_commands(void **state UNUSED)
+{
+    static const char *const serving[] = {NULL, "--check", "--explain"};
+    static const char *const options[] = {"--timeout=30", "--json", "-HA: b",
+                                          "--data-file=f"};
+    static const char *const sentences[] = {
+        "--timeout: it is only for --ping, --status and --request; to limit "
+        "the time of a request use --request-timeout\n",
+        "--json: it is only for --status; for a log in JSON use --log-format "
+        "json\n",
+        "--header: it is only for --ping, --status and --request; to set a "
+        "variable in the environ of every request use --set\n",
+        "--data-file: it is only for --request; to limit what clients send use "
+        "--limit-body\n",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+        for (size_t k = 0; k < ARRAY_SIZE(serving); k++) {
+            expect_usage(PARSE("-b:1", options[i],
+                               serving[k] != NULL ? serving[k] : "app.py",
+                               "app.py"),
+                         sentences[i]);
+        }
+        assert_int_equal(setenv("WSGI_CGI_OPTIONS", "--timeout 1s", 1), 0);
+        expect_usage(PARSE("-b:1", "app.py"),
+                     "in WSGI_CGI_OPTIONS: --timeout: it is only for");
+        expect_ok(PARSE("--ping", ":1"));
+        assert_int_equal(unsetenv("WSGI_CGI_OPTIONS"), 0);
+    }
+    expect_ok(PARSE("--timeout=1", "--status=:1", "--json", "--timeout=2"));
+    expect_ok(PARSE("--ping=:1", "--timeout=1"));
+    expect_ok(PARSE("--timeout=1", "--request=:1", "GET", "/", "-HA: b",
+                    "--data-file=-"));
+    expect_ok(PARSE("--json", "--help"));
+    expect_usage(PARSE("--ping=:1", "--json"),
+                 "error: --json: it is only for --status\n");
+    expect_usage(PARSE("--timeout=1", "--json", "--request=:1", "GET", "/"),
+                 "error: --json: it is only for --status\n");
+    expect_usage(PARSE("--status=:1", "--data-file=-"),
+                 "error: --data-file: it is only for --request\n");
+    expect_ok(PARSE("--ping=:1", "--ping-path=/p", "-HHost: a"));
+    expect_ok(PARSE("--status=:1", "-HHost: a"));
+}
+
+static void
+test_words_after_a_client_command(void **state UNUSED)
+{
+    expect_usage(PARSE("-b:1", "--status", "/status", "app.py"),
+                 "unexpected \"app.py\": expected only options; --status asks "
+                 "a running server: to serve a status page use --status-path "
+                 "or --control\n");
+    expect_usage(PARSE("-b:1", "--ping", "/ping", "app.py"),
+                 "unexpected \"app.py\": expected only options; --ping asks a "
+                 "running server: to answer health checks use --ping-path or "
+                 "--control\n");
+    expect_usage(PARSE("--request", ":1", "GET", "/", "app.py"),
+                 "unexpected \"app.py\": expected only options\n");
+}
+
 static void
 test_environment_comes_first(void **state UNUSED)
 {
@@ -552,6 +613,8 @@ main(void)
         cmocka_unit_test_teardown(test_mount_is_normalised, teardown),
         cmocka_unit_test_teardown(test_limits_of_values, teardown),
         cmocka_unit_test_teardown(test_sentences, teardown),
+        cmocka_unit_test_teardown(test_options_of_client_commands, teardown),
+        cmocka_unit_test_teardown(test_words_after_a_client_command, teardown),
         cmocka_unit_test_teardown(test_environment_comes_first, teardown),
         cmocka_unit_test_teardown(test_environment_holds_options_only,
                                   teardown),

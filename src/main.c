@@ -96,8 +96,11 @@ run(const struct start_mode *s, char **argv)
     case ACTION_RUN:
         break;
     }
-    if (!restart_is_one()) {
-        start_mode_warn_ignored(&config);
+    /* After a restart clients wait, perhaps those of an older version that
+     * accepted the word. */
+    int status = restart_is_one() ? 0 : start_mode_check_words(s, &config);
+    if (status != 0) {
+        return status;
     }
     if (config.doctor && s->mode != MODE_AUTO) {
         start_mode_examine(s, &config, &facts);

@@ -46,12 +46,12 @@ check_run(const struct config *config)
 {
     static struct privs privs;
     int tell_fd = restart_check_fd();
-    int status = privs_find(config, &privs);
+    int status = tell_fd < 0 ? start_mode_check_words(NULL, config) : 0;
 
-    if (tell_fd < 0) {
-        start_mode_warn_ignored(config);
-    }
     notify_hide();
+    if (status == 0) {
+        status = privs_find(config, &privs);
+    }
     if (status == 0) {
         status = privs_drop(&privs);
     }

@@ -65,14 +65,33 @@ start_mode_detect(struct start_mode *s, const struct config *config)
     }
 }
 
-void
-start_mode_warn_ignored(const struct config *config)
+/* True where a web server may have added the words of a client's query. */
+static bool
+is_command_of_server(const struct start_mode *s, const struct config *config)
 {
-    if (config->ignored != NULL) {
-        log_warning(
-            "\"%s\" after APP (%s) is ignored%s", config->ignored, config->app,
-            config->ignored[0] == '-' ? ": options come before APP" : "");
+    return s != NULL &&
+           (s->mode == MODE_CGI || (s->mode == MODE_FASTCGI &&
+                                    config->bind.n == 0 && s->inherited == 0));
+}
+
+int
+start_mode_check_words(const struct start_mode *s, const struct config *config)
+{
+    const char *word = config->ignored;
+
+    if (word == NULL) {
+        return 0;
     }
+    bool is_option = word[0] == '-';
+    if (is_command_of_server(s, config)) {
+        log_warning("\"%s\" after APP (%s) is ignored%s", word, config->app,
+                    is_option ? ": options come before APP" : "");
+        return 0;
+    }
+    log_error("\"%s\" after APP (%s): %s", word, config->app,
+              is_option ? "options come before APP"
+                        : "nothing is read there: remove it");
+    return EX_USAGE;
 }
 
 static const char *
@@ -152,8 +171,8 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
     if (interp_executable(config, python, sizeof python) == 0) {
         (void)printf("python executable: %s\n", python);
     }
-    start_mode_warn_ignored(config);
-    return s->mode == MODE_AUTO ? EX_USAGE : EX_OK;
+    int status = start_mode_check_words(s, config);
+    return s->mode == MODE_AUTO ? EX_USAGE : status;
 }
 
 /* Only checks whether Python could start: the page also helps to find out why

@@ -36,10 +36,13 @@ enum { START_MODE_INHERITED = 3 };
 /* Finds the mode. */
 void start_mode_detect(struct start_mode *s, const struct config *config);
 
-/* Warns of a word after APP, which is ignored. */
-void start_mode_warn_ignored(const struct config *config);
+/* A word after APP does nothing. Where it can only be the administrator's, it
+ * is an error, EX_USAGE; else a warning, 0. s: NULL with --check. */
+CHECK_RESULT int start_mode_check_words(const struct start_mode *s,
+                                        const struct config *config);
 
-/* Prints --explain. EX_OK, or EX_USAGE if no mode was found. */
+/* Prints --explain. EX_OK, or EX_USAGE if no mode was found, or for a word
+ * after APP. */
 CHECK_RESULT int start_mode_explain(const struct start_mode *s,
                                     const struct config *config);
 

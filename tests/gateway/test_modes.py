@@ -397,7 +397,8 @@ def test_shebang_script_over_fastcgi(world):
 
 @pytest.mark.parametrize('words', [['--help'], ['-h'], ['--no-such-option'], ['--', '-x'], ['other.py']])
 def test_nothing_after_app_is_parsed(world, words):
-    """C14: words behind APP do nothing, whatever they are; a warning says so."""
+    """C14: words behind APP do nothing, whatever they are; where a web server writes the command line, a warning says
+    so."""
     sock, address = listening_socket('unix', world.new_path('sock'))
     with sock:
         process = world.spawn(world.write_app(HELLO), *words, stdin=sock)
@@ -415,12 +416,32 @@ def test_words_of_a_client_are_no_warning(cgi):
     assert '--threads' not in server.logged
 
 
+@pytest.mark.parametrize('word, text', [
+    ('--threads', 'options come before APP'), ('-t4', 'options come before APP'), ('-', 'options come before APP'),
+    ('8000', 'nothing is read there: remove it'),
+])
+@pytest.mark.parametrize('how', ['bind', 'LISTEN_FDS', 'check', 'by hand', 'doctor'])
+def test_words_of_the_administrator(world, how, word, text):
+    """P11: where no client can have written a word behind APP, it is an error: "--threads 4" there was lost."""
+    path = world.new_path('sock')
+    app = world.write_app(HELLO)
+    args = {'bind': ['--bind', f'unix:{path}'], 'check': ['--check'], 'doctor': ['--bind', f'unix:{path}', '--doctor']}
+    if how == 'LISTEN_FDS':
+        sock, _ = listening_socket('unix', world.new_path('other'))
+        with sock:
+            command = f'exec 3<&0 <&-; export LISTEN_FDS=1 LISTEN_PID=$$; exec {BINARY} "$@"'
+            finished = world.run('-c', command, 'sh', app, word, binary='/bin/sh', stdin=sock)
+    else:
+        finished = world.run(*args.get(how, []), app, word)
+    line, = finished.stderr.splitlines()
+    assert finished.code == 64 and line.endswith(f': error: "{word}" after APP ({app}): {text}'), finished
+    assert finished.stdout == b'' and not path.exists()
+
+
 NO_REQUEST = 'no socket to listen on and no CGI request'
 
 
 @pytest.mark.parametrize('words, code, text', [
-    (['app.py', '--threads', '4'], 64, 'warning: "--threads" after APP (app.py) is ignored: options come before APP'),
-    (['app.py', '8000'], 64, 'warning: "8000" after APP (app.py) is ignored'),
     (['nope.py'], 66, 'APP nope.py: {folder}/nope.py does not exist'),
     (['a-b'], 64, 'APP a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
     (['--threads', '4'], 64, 'no application: give APP'),
@@ -443,7 +464,9 @@ def test_by_hand(run, tmp_path, words, code, text):
 def test_words_behind_app_with_a_question(run, tmp_path, action):
     (tmp_path / 'app.py').write_text(HELLO)
     finished = run(action, 'app.py', '--threads', '4')
-    assert finished.stderr.count('\n') == 1 and '"--threads" after APP (app.py) is ignored' in finished.stderr
+    assert finished.code == 64
+    assert finished.stderr.count('\n') == 1 and '"--threads" after APP (app.py): options come' in finished.stderr
+    assert (b'because: ' in finished.stdout) == (action == '--explain')
 
 
 @pytest.mark.parametrize('words, text', [

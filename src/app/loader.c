@@ -48,19 +48,19 @@ check_dir(const char *option, const char *dir, char *to, size_t size)
 
     int r = path_absolute_trimmed(dir, to, size);
     if (r < 0) {
-        log_error("%s %s: %s", option, dir, strerror(-r));
+        log_error("%s: %s: %s", option, dir, strerror(-r));
         return EX_USAGE;
     }
     r = path_access(to, F_OK, &st, why, sizeof(why));
     if (r == 0 && !S_ISDIR(st.st_mode)) {
-        log_error("%s %s: this is not a directory", option, dir);
+        log_error("%s: %s: this is not a directory", option, dir);
         return EX_USAGE;
     }
     if (r == 0) {
         r = path_access(to, X_OK, NULL, why, sizeof(why));
     }
     if (r < 0) {
-        log_error("%s %s: %s", option, dir, why);
+        log_error("%s: %s: %s", option, dir, why);
         return EX_USAGE;
     }
     return 0;
@@ -111,7 +111,7 @@ loader_prepare(const struct config *from)
     r = app_spec_parse(config->app, config->callable, &only_app, why,
                        sizeof(why));
     if (r < 0) {
-        log_error("APP %s: %s", config->app, why);
+        log_error("APP: %s: %s", config->app, why);
         return r == -EINVAL ? EX_USAGE : EX_NOINPUT;
     }
     return 0;

@@ -5,6 +5,7 @@
 #include "context/interrupt.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/path_access.h"
 #include "os/safe_path.h"
 #include "python/interp.h"
 #include "wsgi/wsgi_python.h"
@@ -43,9 +44,12 @@ startup_take_stdio(int *ret_in, int *ret_out)
 }
 
 static int
-cannot_enter(const char *dir, const char *why)
+cannot_enter(const char *what, const char *dir, int e)
 {
-    log_error("cannot change to directory %s: %s", dir, why);
+    char why[2 * PATH_MAX + 256];
+    int r = path_access(dir, X_OK, NULL, why, sizeof why);
+
+    log_error("%s: %s: %s", what, dir, r == e ? why : safe_path_strerror(e));
     return EX_NOINPUT;
 }
 
@@ -55,7 +59,7 @@ enter_folder(const char *dir)
 {
     int e = safe_path_enter(dir);
 
-    return e < 0 ? cannot_enter(dir, safe_path_strerror(e)) : 0;
+    return e < 0 ? cannot_enter("--chdir", dir, e) : 0;
 }
 
 /* RFC 3875, 7.2: the working directory of a script is its own directory. */
@@ -73,7 +77,9 @@ enter_script_folder(const struct config *config)
     }
     memcpy(path, script, strlen(script) + 1);
     /* A user who could replace it by a link could also replace the script. */
-    return chdir(dirname(path)) == 0 ? 0 : cannot_enter(path, strerror(errno));
+    return chdir(dirname(path)) == 0
+               ? 0
+               : cannot_enter("the folder of APP", path, -errno);
 }
 
 static int

@@ -7,10 +7,12 @@
 #include "net/socket_file.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/path_access.h"
 #include "os/user_lookup.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -136,12 +138,47 @@ set_owner(const struct listener *l, const struct socket_owner *owner,
 
 /* -- all sockets ----------------------------------------------------------- */
 
-static int
-bind_failed(const char *option, const char *text, int err)
+enum { WHY_MAX = 2 * PATH_MAX + 256 };
+
+/* ss(8) shows the process, to root also that of another user. */
+static void
+say_in_use(const char *option, const char *text, const struct address *a)
 {
+    const char *what = a->is_tcp                        ? strrchr(text, ':')
+                       : strncmp(text, "unix:", 5) == 0 ? text + 5
+                                                        : text;
+
+    assert(what != NULL); /* or it would be no address */
+    log_error("%s: %s is in use: another process listens there; to see which: "
+              "ss %s %s",
+              option, text, a->is_tcp ? "-ltnp sport" : "-lxp src", what);
+}
+
+/* What the error of a socket without a file means. */
+static const char *
+socket_reason(int err)
+{
+    switch (err) {
+    case EACCES:
+        return "only root may listen on this port; choose one from 1024 on";
+    case EADDRNOTAVAIL:
+        return "no network interface of this machine has this address; ip addr "
+               "lists those that it has";
+    case EAFNOSUPPORT:
+        return "this machine has no IPv6; choose an IPv4 address";
+    default:
+        return strerror(err);
+    }
+}
+
+static int
+bind_failed(const char *option, const char *text, const struct address *a,
+            int err)
+{
+    char why[WHY_MAX];
+
     if (err == EADDRINUSE) {
-        log_error("%s: %s is in use: another process listens there", option,
-                  text);
+        say_in_use(option, text, a);
         return EX_UNAVAILABLE;
     }
     if (err == EEXIST) {
@@ -150,7 +187,16 @@ bind_failed(const char *option, const char *text, int err)
                   option, text);
         return EX_UNAVAILABLE;
     }
-    log_error("%s: %s: %s", option, text, socket_file_strerror(-err));
+    const char *reason =
+        a->is_file
+            ? path_write_reason(a->u.un.sun_path, -err,
+                                socket_file_strerror(-err), why, sizeof why)
+            : socket_reason(err);
+    log_error("%s: %s: %s%s", option, text, reason,
+              reason != why   ? ""
+              : err == ENOENT ? "; create it first"
+                              : "; choose another folder, or start as root "
+                                "with --user");
     return err == EACCES || err == EPERM ? EX_NOPERM : EX_UNAVAILABLE;
 }
 
@@ -185,7 +231,8 @@ bind_file(struct listener *l, const char *option, const char *text,
         l->path = strdup(a->u.un.sun_path);
         r = l->path == NULL ? -ENOMEM : 0;
     }
-    return r < 0 ? bind_failed(option, text, -r) : set_owner(l, &owner, config);
+    return r < 0 ? bind_failed(option, text, a, -r)
+                 : set_owner(l, &owner, config);
 }
 
 static int
@@ -197,7 +244,7 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
 
     l->fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->fd < 0) {
-        return bind_failed(option, text, errno);
+        return bind_failed(option, text, a, errno);
     }
     set_options(l->fd, family);
     if (a->is_file) {
@@ -205,7 +252,7 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
     }
     else {
         r = bind(l->fd, &a->u.any, a->len) < 0
-                ? bind_failed(option, text, errno)
+                ? bind_failed(option, text, a, errno)
                 : 0;
     }
     if (r != 0) {
@@ -214,7 +261,7 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
     r = listen(l->fd, config->backlog) < 0 ? -errno
         : l->path != NULL ? socket_file_check(l->path, &l->file)
                           : 0;
-    return r < 0 ? bind_failed(option, text, -r) : 0;
+    return r < 0 ? bind_failed(option, text, a, -r) : 0;
 }
 
 int

@@ -197,3 +197,67 @@ path_access(const char *path, int wanted, struct stat *ret_st, char *why,
     explain(path, wanted, err, why, why_size);
     return -err;
 }
+
+/* -- writing --------------------------------------------------------------- */
+
+/* The folder of a path, absolute. False if it is too long. */
+static bool
+folder_of(const char *path, char *to, size_t size)
+{
+    if (path_absolute_trimmed(path, to, size) < 0) {
+        return false;
+    }
+    char *slash = strrchr(to, '/');
+    assert(slash != NULL);
+    slash[slash == to] = '\0';
+    return true;
+}
+
+/* In a sticky directory such as /tmp nobody removes the files of others. */
+static bool
+is_held(const char *folder, const struct stat *file)
+{
+    struct stat dir;
+
+    return stat(folder, &dir) == 0 && (dir.st_mode & S_ISVTX) != 0 &&
+           file->st_uid != geteuid() && dir.st_uid != geteuid() &&
+           geteuid() != 0;
+}
+
+const char *
+path_write_reason(const char *path, int err, const char *otherwise, char *why,
+                  size_t why_size)
+{
+    char folder[PATH_MAX], user[128];
+    struct stat st;
+
+    if (err != -EACCES && err != -EPERM && err != -ENOENT && err != -ENOTDIR) {
+        return otherwise;
+    }
+    if (!folder_of(path, folder, sizeof folder)) {
+        return otherwise;
+    }
+    if (path_access(folder, X_OK, NULL, why, why_size) < 0) {
+        return why;
+    }
+    bool exists = lstat(path, &st) == 0;
+    if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0) {
+        (void)snprintf(why, why_size, "%s may not write to %s",
+                       user_name(user, sizeof user), path);
+        return why;
+    }
+    if (exists && is_held(folder, &st)) {
+        (void)snprintf(why, why_size,
+                       "it belongs to uid %u, and %s may not remove the files "
+                       "of others from %s",
+                       (unsigned)st.st_uid, user_name(user, sizeof user),
+                       folder);
+        return why;
+    }
+    if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) < 0 && errno == EACCES) {
+        (void)snprintf(why, why_size, "%s may not create files in %s",
+                       user_name(user, sizeof user), folder);
+        return why;
+    }
+    return otherwise;
+}

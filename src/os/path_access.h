@@ -21,4 +21,11 @@
 CHECK_RESULT int path_access(const char *path, int wanted, struct stat *ret_st,
                              char *why, size_t why_size);
 
+/* Why a file could not be created at path, or opened for writing: err is
+ * -errno of the attempt. The result is why, with a clause like "user www (uid
+ * 33) may not create files in /run", or otherwise, where the path does not
+ * explain the error. */
+const char *path_write_reason(const char *path, int err, const char *otherwise,
+                              char *why, size_t why_size);
+
 #endif

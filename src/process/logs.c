@@ -3,14 +3,18 @@
 #include "gateway/access_log.h"
 #include "os/log.h"
 #include "os/log_file.h"
+#include "os/path_access.h"
 #include "os/safe_path.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+enum { WHY_MAX = 2 * PATH_MAX + 256 };
 
 static const struct config *config; /* set at the start */
 static struct log_file log_file = LOG_FILE_NONE;
@@ -33,11 +37,15 @@ logs_set_up(const struct config *c)
 static int
 judge(int err, const char *option, const char *path, bool restarted)
 {
+    char why[WHY_MAX];
+
     if (err == 0) {
         return 0;
     }
-    log_error("--%s %s: cannot be opened for writing: %s%s", option, path,
-              safe_path_strerror(err), restarted ? "; SIGHUP tries again" : "");
+    log_error(
+        "--%s: %s: cannot be opened for writing: %s%s", option, path,
+        path_write_reason(path, err, safe_path_strerror(err), why, sizeof why),
+        restarted ? "; SIGHUP tries again" : "");
     return restarted ? 0 : EX_CANTCREAT;
 }
 
@@ -52,10 +60,14 @@ open_log_file(const char *path, bool restarted, uid_t user)
 static void
 complain(int err, const char *option, const char *path)
 {
+    char why[WHY_MAX];
+
     if (err < 0) {
         log_error(
-            "--%s %s: cannot be opened again: %s; the old file stays in use",
-            option, path, safe_path_strerror(err));
+            "--%s: %s: cannot be opened again: %s; the old file stays in use",
+            option, path,
+            path_write_reason(path, err, safe_path_strerror(err), why,
+                              sizeof why));
     }
 }
 
@@ -96,7 +108,7 @@ logs_take_stderr(void)
     int e = has_file ? log_file_take_stderr(&log_file) : -ENOENT;
 
     if (has_file && e < 0) {
-        log_error("--log-file %s: %s", config->log_file, strerror(-e));
+        log_error("--log-file: %s: %s", config->log_file, strerror(-e));
     }
     if (e == 0) {
         log_to_syslog(false);

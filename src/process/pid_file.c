@@ -3,6 +3,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/path_absolute.h"
+#include "os/path_access.h"
 #include "os/safe_path.h"
 #include "text/num.h"
 
@@ -178,7 +179,10 @@ check_and_write(const char *path)
         return EX_UNAVAILABLE;
     }
     if (e < 0 || (e = replace(&p)) < 0) {
-        log_error("--pid-file: %s: %s", path, safe_path_strerror(e));
+        char why[2 * PATH_MAX + 256];
+        log_error(
+            "--pid-file: %s: %s", path,
+            path_write_reason(path, e, safe_path_strerror(e), why, sizeof why));
         return EX_CANTCREAT;
     }
     return 0;

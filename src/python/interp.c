@@ -72,7 +72,7 @@ interp_check(const struct config *config)
 {
     int r = find_executable(config);
     if (r < 0) {
-        log_error("--venv %s: %s", config->venv, strerror(-r));
+        log_error("--venv: %s: %s", config->venv, strerror(-r));
         return EX_CONFIG;
     }
     r = venv_check_base(WSGI_CGI_PYTHON_EXE);
@@ -277,7 +277,7 @@ interp_start(const struct config *config, const char *script,
     assert(main_state == NULL && !Py_IsInitialized());
     int r = find_executable(config);
     if (r < 0) {
-        log_error("--venv %s: %s", config->venv, strerror(-r));
+        log_error("--venv: %s: %s", config->venv, strerror(-r));
         return EX_SOFTWARE;
     }
     if (hooks->before_start() < 0) {

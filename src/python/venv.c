@@ -23,6 +23,10 @@
 #define PYTHON_DIR "python" PYTHON_X_Y
 #define PYTHON_ZIP "python" PYTHON_MAJOR PYTHON_MINOR PYTHON_ABI_THREAD ".zip"
 
+/* The ends of messages; the folder follows. */
+#define CREATE_IT ": create it with " PYTHON_DIR " -m venv "
+#define CREATE_AGAIN ": create it again with " PYTHON_DIR " -m venv --clear "
+
 enum { WHY_MAX = 2 * PATH_MAX + 256, CFG_MAX = 16 * 1024 };
 
 /* What pyvenv.cfg says. */
@@ -225,14 +229,17 @@ check_folder(const char *dir)
 
     int r = path_access(dir, F_OK, &st, why, sizeof(why));
     if (r == 0 && !S_ISDIR(st.st_mode)) {
-        log_error("--venv %s: this is not a directory", dir);
+        log_error("--venv: %s: this is not a directory: name the folder of the "
+                  "virtual environment",
+                  dir);
         return EX_CONFIG;
     }
     if (r == 0) {
         r = path_access(dir, X_OK, NULL, why, sizeof(why));
     }
     if (r < 0) {
-        log_error("--venv %s: %s", dir, why);
+        log_error("--venv: %s: %s%s%s", dir, why, r == -ENOENT ? CREATE_IT : "",
+                  r == -ENOENT ? dir : "");
         return EX_CONFIG;
     }
     return 0;
@@ -245,7 +252,7 @@ check_cfg(const char *dir, struct cfg *cfg)
     char why[WHY_MAX];
 
     if (join(path, sizeof(path), dir, "pyvenv.cfg") < 0) {
-        log_error("--venv %s: this path is too long", dir);
+        log_error("--venv: %s: this path is too long", dir);
         return EX_CONFIG;
     }
     int r = path_access(path, R_OK, NULL, why, sizeof(why));
@@ -253,9 +260,12 @@ check_cfg(const char *dir, struct cfg *cfg)
         char above[PATH_MAX];
         bool is_bin = join(above, sizeof(above), dir, "../pyvenv.cfg") == 0 &&
                       access(above, F_OK) == 0;
-        log_error("--venv %s is not a virtual environment: it has no "
+        log_error("--venv: %s: not a virtual environment: it has no "
                   "pyvenv.cfg%s",
-                  dir, is_bin ? " (the folder above it is one)" : "");
+                  dir,
+                  is_bin ? ": name the folder above it"
+                         : ": name the folder that " PYTHON_DIR
+                           " -m venv made");
         return EX_CONFIG;
     }
     if (r == 0) {
@@ -263,7 +273,7 @@ check_cfg(const char *dir, struct cfg *cfg)
         (void)snprintf(why, sizeof(why), "%s: %s", path, strerror(-r));
     }
     if (r < 0) {
-        log_error("--venv %s: %s", dir, why);
+        log_error("--venv: %s: %s", dir, why);
         return EX_CONFIG;
     }
     return 0;
@@ -274,10 +284,9 @@ check_version(const char *dir, const struct cfg *cfg)
 {
     if (cfg->has_version &&
         (cfg->major != PY_MAJOR_VERSION || cfg->minor != PY_MINOR_VERSION)) {
-        log_error("--venv %s is for Python %u.%u, this wsgi-cgi has "
-                  "Python " PYTHON_X_Y
-                  ": create it again with python" PYTHON_X_Y,
-                  dir, (unsigned)cfg->major, (unsigned)cfg->minor);
+        log_error("--venv: %s: it is for Python %u.%u, this wsgi-cgi has "
+                  "Python " PYTHON_X_Y CREATE_AGAIN "%s",
+                  dir, (unsigned)cfg->major, (unsigned)cfg->minor, dir);
         return EX_CONFIG;
     }
     return 0;
@@ -292,7 +301,7 @@ check_packages(const char *dir)
 
     if (join(path, sizeof(path), dir, "lib/" PYTHON_DIR "/site-packages") < 0 ||
         join(pattern, sizeof(pattern), dir, "lib/python*/site-packages") < 0) {
-        log_error("--venv %s: this path is too long", dir);
+        log_error("--venv: %s: this path is too long", dir);
         return EX_CONFIG;
     }
     int r = path_access(path, R_OK | X_OK, NULL, why, sizeof(why));
@@ -303,13 +312,15 @@ check_packages(const char *dir)
     glob_t found;
     if (r == -ENOENT && glob(pattern, 0, NULL, &found) == 0) {
         log_error(
-            "--venv %s has no lib/" PYTHON_DIR
-            "/site-packages, only %s: this wsgi-cgi has Python " PYTHON_X_Y,
-            dir, found.gl_pathv[0] + strlen(dir) + 1);
+            "--venv: %s: it has no lib/" PYTHON_DIR
+            "/site-packages, only %s: this wsgi-cgi has Python " PYTHON_X_Y
+                CREATE_AGAIN "%s",
+            dir, found.gl_pathv[0] + strlen(dir) + 1, dir);
         globfree(&found);
         return EX_CONFIG;
     }
-    log_error("--venv %s: %s", dir, why);
+    log_error("--venv: %s: %s%s%s", dir, why, r == -ENOENT ? CREATE_AGAIN : "",
+              r == -ENOENT ? dir : "");
     return EX_CONFIG;
 }
 
@@ -319,9 +330,13 @@ check_python(const char *dir)
     char path[PATH_MAX];
     char why[WHY_MAX];
 
-    if (join(path, sizeof(path), dir, "bin/python") == 0 &&
-        path_access(path, X_OK, NULL, why, sizeof(why)) < 0) {
-        log_error("--venv %s: %s", dir, why);
+    if (join(path, sizeof(path), dir, "bin/python") < 0) {
+        return 0;
+    }
+    int r = path_access(path, X_OK, NULL, why, sizeof(why));
+    if (r < 0) {
+        log_error("--venv: %s: %s%s%s", dir, why,
+                  r == -ENOENT ? CREATE_AGAIN : "", r == -ENOENT ? dir : "");
         return EX_CONFIG;
     }
     return 0;
@@ -366,12 +381,14 @@ check_home(const char *dir, const struct cfg *cfg, const char *exe)
     folder_of(exe, bin, sizeof(bin));
     if (!has_encodings_above(cfg->home, why, sizeof(why)) &&
         !has_encodings_above(bin, ignored, sizeof(ignored))) {
-        log_error("--venv %s needs the Python in %s: %s", dir, cfg->home, why);
+        log_error("--venv: %s: it needs the Python in %s: %s", dir, cfg->home,
+                  why);
         return EX_CONFIG;
     }
-    log_warning("--venv %s was created by the Python in %s, but this wsgi-cgi "
-                "uses %s: create it again with %s if imports fail",
-                dir, cfg->home, exe, exe);
+    log_warning(
+        "--venv: %s: it was created by the Python in %s, but this wsgi-cgi "
+        "uses %s: create it again with %s if imports fail",
+        dir, cfg->home, exe, exe);
     return 0;
 }
 
@@ -379,8 +396,9 @@ static int
 check_outside(const char *dir, const struct cfg *cfg)
 {
     if (cfg->is_closed) {
-        log_error("--venv %s does not allow --user-site: its pyvenv.cfg has no "
-                  "include-system-site-packages = true",
+        log_error("--venv: %s: it does not allow --user-site: its pyvenv.cfg "
+                  "has no include-system-site-packages = true: add that line, "
+                  "or leave out --user-site",
                   dir);
         return EX_CONFIG;
     }

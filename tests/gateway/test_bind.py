@@ -3,6 +3,7 @@ test_options.py."""
 
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -269,6 +270,85 @@ def test_tcp_port_in_use(run, world):
     finished = run('--bind', f'{host}:{port}', world.write_app(HELLO))
     assert finished.code in (69, 71) and str(port) in finished.stderr and len(finished.stderr.splitlines()) == 1
     assert first.request().body == b'hello'
+
+
+@pytest.mark.skipif(shutil.which('ss') is None, reason='there is no ss(8) here')
+@pytest.mark.parametrize('form', ['unix:{}', '{}', '@{}', '127.0.0.1:0', '[::1]:0'])
+def test_who_has_the_address(run, world, form):
+    """F32: the message has the command that shows which process it is."""
+    path = world.new_path('sock')
+    address = form.format(path)
+    if form.endswith(':0'):
+        server = serve(world, '--bind', address, tcp=1)
+        address = form[:-1] + str(server.address[1])
+    else:
+        server = serve(world, '--bind', address, address='\0' + str(path) if form[0] == '@' else str(path))
+    finished = run('--bind', address, world.write_app(HELLO))
+    assert finished.code == 69, finished
+    text, command = finished.stderr.rstrip().split('; to see which: ')
+    assert text.endswith(f'error: --bind: {address} is in use: another process listens there')
+    shown = subprocess.run(command.split(), stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert len(shown.splitlines()) == 2 and f'pid={server.pid},' in shown, shown
+
+
+NOBODY = {'user': 65534, 'group': 65534, 'extra_groups': []}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can become another user')
+@pytest.mark.parametrize('option', ['--bind', '--control', '--pid-file', '--log-file', '--access-log', '--chdir'])
+@pytest.mark.parametrize('what', ['closed', 'not writable', 'missing'])
+def test_who_may_not_write_where(run, world, option, what):
+    """F32, P11: not "Permission denied" alone, but the user, and the folder that he may not use."""
+    folder = world.run_dir / 'folder'
+    world.public_binary()           # so that everybody can reach run_dir
+    app = world.run_dir / 'app.py'
+    app.write_text(HELLO)
+    if what != 'missing':
+        folder.mkdir()
+        folder.chmod(0o700 if what == 'closed' else 0o755)
+    path = folder / 'new'
+    options = {'--bind': '127.0.0.1:0', option: path}
+    finished = run(*(word for pair in options.items() for word in pair), app, cwd='/', **NOBODY)
+    user = r'user \w+ \(uid 65534\) may not '
+    reason = {'missing': f'{folder} does not exist', 'closed': f'{user}enter {folder}',
+              'not writable': f'{path} does not exist' if option == '--chdir' else f'{user}create files in {folder}'}[what]
+    assert finished.code in (66, 69, 73, 77) and finished.stderr.count('\n') == 1, finished
+    assert re.search(f'error: {option}: {path}: (cannot be opened for writing: )?{reason}(\n|; )', finished.stderr), finished
+    if option in ('--bind', '--control'):
+        assert re.search('; create it first\n' if what == 'missing' else
+                         '; choose another folder, or start as root with --user\n', finished.stderr)
+        assert finished.code == (69 if what == 'missing' else 77)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can become another user')
+@pytest.mark.parametrize('what', ['sticky', 'file'])
+def test_what_belongs_to_another_user(run, world, what):
+    """F32: a socket left by root that its next user cannot replace, and a log that he may not write to."""
+    world.public_binary()
+    folder = world.run_dir / 'folder'
+    folder.mkdir()
+    folder.chmod(0o1777 if what == 'sticky' else 0o755)
+    path = folder / 'old'
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    path.chmod(0o666)
+    if what == 'file':
+        path.unlink()
+        path.write_text('')
+        path.chmod(0o644)
+        options, reason = ['--log-file', path, '--bind', '127.0.0.1:0'], 'may not write to {}'
+    else:
+        options, reason = ['--bind', path], 'it belongs to uid 0, and .* may not remove the files of others from {}'
+        folder = path.parent
+    finished = run(*options, world.write_app(HELLO), cwd='/', **NOBODY)
+    assert re.search(reason.format(path if what == 'file' else folder), finished.stderr), finished
+    assert 'uid 65534' in finished.stderr and finished.code in (73, 77), finished
+
+
+def test_address_of_another_machine(run, world):
+    """F32: no interface has it."""
+    finished = run('--bind', '192.0.2.1:9000', '--allow', 'any', world.write_app(HELLO))
+    assert finished.code == 69 and 'no network interface of this machine has this address' in finished.stderr, finished
 
 
 def test_one_address_in_use_leaves_nothing_behind(run, world):

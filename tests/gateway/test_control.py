@@ -312,7 +312,7 @@ def test_tcp(world, fcgi_unix):
 @pytest.mark.parametrize('address, code, message', [
     ('nonsense', 64, '--control: invalid value "nonsense"'),
     ('0.0.0.0:9', 64, '--control: 0.0.0.0:9 can be reached from other machines'),
-    ('unix:/nowhere/at/all', 69, '--control: unix:/nowhere/at/all: No such file'),
+    ('unix:/nowhere/at/all', 69, '--control: unix:/nowhere/at/all: /nowhere does not exist; create it first'),
 ])
 def test_wrong_address(world, address, code, message):
     """Told with the option's name, and nothing is served."""

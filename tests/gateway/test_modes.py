@@ -442,12 +442,12 @@ NO_REQUEST = 'no socket to listen on and no CGI request'
 
 
 @pytest.mark.parametrize('words, code, text', [
-    (['nope.py'], 66, 'APP nope.py: {folder}/nope.py does not exist'),
-    (['a-b'], 64, 'APP a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
+    (['nope.py'], 66, 'APP: nope.py: {folder}/nope.py does not exist'),
+    (['a-b'], 64, 'APP: a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
     (['--threads', '4'], 64, 'no application: give APP'),
-    (['--venv', 'nowhere', 'app.py'], 78, '--venv {folder}/nowhere: {folder}/nowhere does not exist'),
-    (['--python-path', 'nowhere', 'app.py'], 64, '--python-path nowhere: {folder}/nowhere does not exist'),
-    (['--scripts-in', 'nowhere'], 64, '--scripts-in nowhere: {folder}/nowhere does not exist'),
+    (['--venv', 'nowhere', 'app.py'], 78, '--venv: {folder}/nowhere: {folder}/nowhere does not exist'),
+    (['--python-path', 'nowhere', 'app.py'], 64, '--python-path: nowhere: {folder}/nowhere does not exist'),
+    (['--scripts-in', 'nowhere'], 64, '--scripts-in: nowhere: {folder}/nowhere does not exist'),
     (['app.py'], 64, None),
 ])
 def test_by_hand(run, tmp_path, words, code, text):

@@ -69,6 +69,7 @@ def refused(run, *args, text, **keywords):
     assert finished.code == 78, finished
     assert finished.stderr.count('\n') == 1 and 'encodings\'' not in finished.stderr, finished
     assert text in finished.stderr, finished
+    assert ' --venv ' not in finished.stderr or ' --venv: ' in finished.stderr, finished
 
 
 def test_python_is_the_venvs(transport, venv, tmp_path):
@@ -101,7 +102,7 @@ def test_without_a_venv(cgi, venv, tmp_path):
 # --- wrong ones -------------------------------------------------------------------------------------------------------
 
 def test_missing(run, venv, tmp_path):
-    refused(run, '--venv', 'nowhere/venv', text=f'{tmp_path}/nowhere does not exist')
+    refused(run, '--venv', 'nowhere/venv', text=f'{tmp_path}/nowhere does not exist: create it with python')
     (tmp_path / 'link').symlink_to('gone')
     refused(run, '--venv', 'link', text=f'{tmp_path}/gone does not exist, though the symbolic link {tmp_path}/link')
 
@@ -113,8 +114,8 @@ def test_not_a_folder(run, venv, tmp_path):
 
 def test_no_venv(run, venv, tmp_path):
     (tmp_path / 'plain').mkdir()
-    refused(run, '--venv', 'plain', text='not a virtual environment: it has no pyvenv.cfg')
-    refused(run, '--venv', 'venv/bin', text='the folder above it is one')
+    refused(run, '--venv', 'plain', text='not a virtual environment: it has no pyvenv.cfg: name the folder that python')
+    refused(run, '--venv', 'venv/bin', text='it has no pyvenv.cfg: name the folder above it')
 
 
 @pytest.mark.parametrize('line', ['version = 3.8.2', 'version_info = 3.8.2.final.0', 'VERSION=3.8', 'version_info = 3.8.20',
@@ -123,7 +124,8 @@ def test_other_version(run, venv, version, line):
     """As venv, virtualenv and uv write it."""
     edit(venv / 'pyvenv.cfg', '^version = .*$', line)
     is_for = re.search(r'\d\.\d+', line).group()
-    refused(run, '--venv', 'venv', text=f'is for Python {is_for}, this wsgi-cgi has Python {version}')
+    refused(run, '--venv', 'venv', text=f'--venv: {venv}: it is for Python {is_for}, this wsgi-cgi has Python {version}: '
+            f'create it again with python{version} -m venv --clear {venv}')
 
 
 @pytest.mark.parametrize('line', ['version_info = {v}.99.final.0', 'version_info = {v}', 'home2 = x', 'version = odd'])
@@ -156,7 +158,7 @@ def test_interpreter_gone(run, venv, tmp_path):
     for name in os.listdir(venv / 'bin'):
         if name.startswith('python'):
             (venv / 'bin' / name).unlink()
-    refused(run, '--venv', 'venv', text='venv/bin/python does not exist')
+    refused(run, '--venv', 'venv', text='venv/bin/python does not exist: create it again with python')
     (venv / 'bin' / 'python').symlink_to(tmp_path / 'gone' / 'python3')
     refused(run, '--venv', 'venv', text=f'{tmp_path}/gone does not exist, though the symbolic link')
 
@@ -182,7 +184,7 @@ def test_venv_of_another_build(run, venv, tmp_path, version, with_library):
     edit(venv / 'pyvenv.cfg', '^home = .*$', f'home = {home}/bin')
     finished = run('--check', '--venv', 'venv', 'app.py')
     assert finished.code == 0, finished
-    assert f'warning: --venv {venv} was created by the Python in {home}/bin' in finished.stderr
+    assert f'warning: --venv: {venv}: it was created by the Python in {home}/bin' in finished.stderr
 
 
 def test_same_build_by_another_name(run, venv, tmp_path):
@@ -351,7 +353,7 @@ def test_user_site_with_rights_of_another(run, home, tmp_path):
 def test_user_site_and_venv(cgi, run, home, venv, tmp_path):
     """A virtual environment has to be open to the packages outside of it."""
     (tmp_path / 'app.py').write_text(USER)
-    refused(run, '--venv', 'venv', '--user-site', env=of_user(home), text='include-system-site-packages = true')
+    refused(run, '--venv', 'venv', '--user-site', env=of_user(home), text='include-system-site-packages = true: add that line, or')
     edit(venv / 'pyvenv.cfg', 'include-system-site-packages = false', 'include-system-site-packages = true')
     server = cgi.serve(str(tmp_path / 'app.py'), '--venv', str(venv), '--user-site', env=of_user(home))
     assert json.loads(server.request().body)[:2] == ['of the user', True]

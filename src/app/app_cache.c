@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "context/request_timeout.h"
+#include "debug/import_hint.h"
 #include "debug/traceback.h"
 
 #include <errno.h>
@@ -158,10 +159,13 @@ summary_of(const struct app *a, PyObject *exc)
     if (text == NULL) {
         PyErr_Clear();
     }
+    CLEANUP(py_clear)
+    PyObject *hint = import_hint(exc, a->spec->file, a->spec->module, config);
     bool has_text = text != NULL && PyUnicode_GetLength(text) > 0;
-    return PyUnicode_FromFormat("%s %s: %s%s%V", a->spec->display_name, what,
-                                Py_TYPE(exc)->tp_name, has_text ? ": " : "",
-                                has_text ? text : NULL, "");
+    return PyUnicode_FromFormat("%s %s: %s%s%V%s%V", a->spec->display_name,
+                                what, Py_TYPE(exc)->tp_name,
+                                has_text ? ": " : "", has_text ? text : NULL,
+                                "", hint != NULL ? "; " : "", hint, "");
 }
 
 /* The traceback without its last newline, for the requests that come later. */

@@ -370,6 +370,68 @@ def test_file_or_module(cgi, run, tmp_path):
     assert "none.wsgi (the module: there is no such file) could not be loaded: ModuleNotFoundError" in finished.stderr
 
 
+# --- a module that is elsewhere -----------------------------------------------------------------------------------------
+
+SITE = {'mysite/__init__.py': '', 'mysite/settings.py': 'WORD = "mine"\n',
+        'mysite/wsgi.py': 'import importlib\nimportlib.import_module("mysite.settings")\n' + TWO,
+        'mysite/relative.py': 'from . import settings\n' + TWO, 'mysite/deploy/site.wsgi': 'import mysite\n' + TWO,
+        'mysite/caused.py': 'try:\n    import mysite.settings\nexcept ImportError as e:\n    raise RuntimeError("x") from e\n'
+                            + TWO,
+        'other.py': 'import no_such_package_at_all\n' + TWO}
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site as django-admin startproject makes it: Python has to search the folder above the one of wsgi.py."""
+    for name, text in SITE.items():
+        path = tmp_path / 'site' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / 'site'
+
+
+OWN = 'mysite is the folder of this file: give --python-path {0}, or --chdir {0} and mysite.{1} as the application'
+
+
+@pytest.mark.parametrize('app, folder, hint, right', [
+    ('mysite/wsgi.py', '', OWN, [['--python-path', '{0}', '{0}/mysite/wsgi.py'], ['--chdir', '{0}', 'mysite.wsgi']]),
+    ('wsgi.py', 'mysite', OWN, []), ('mysite/caused.py', '', OWN, []),
+    ('mysite/relative.py', '', 'a file given by its path is in no package: give --chdir {0} and mysite.{1} as the '
+     'application', [['--chdir', '{0}', 'mysite.relative']]),
+    ('mysite/deploy/site.wsgi', '', 'mysite is in {0}: give --python-path {0}',
+     [['--python-path', '{0}', '{0}/mysite/deploy/site.wsgi']]),
+    ('mysite.wsgi', 'mysite', 'mysite is the current folder: give --chdir {0}', [['--chdir', '{0}', 'mysite.wsgi']]),
+    ('mysite.wsgi', 'mysite/deploy', 'mysite is in {0}: give --python-path {0}',
+     [['--python-path', '{0}', 'mysite.wsgi']]),
+    ('my:app', '', 'it was searched in {0}: --chdir or --python-path names another folder', []),
+    ('other.py', '', None, []),
+])
+def test_where_a_missing_module_is(run, site, app, folder, hint, right):
+    """P11, P19: a module of the site itself was not found: the line has the options that find it, and they do."""
+    finished = run('--check', app, cwd=site / folder)
+    first = finished.stderr.splitlines()[0]
+    assert finished.code == 70 and ' could not be loaded: ' in first, finished
+    hint = '' if hint is None else '; ' + hint.format(site, ([''] + re.split('[/.]', app))[-2])
+    assert re.search(r"(No module named '(mysite|my|no_such_package_at_all)'|known parent package|RuntimeError: x)"
+                     + re.escape(hint) + '$', first), finished
+    for words in right:
+        checked = run('--check', *[word.format(site) for word in words], cwd='/')
+        assert checked.code == 0, checked
+
+
+@pytest.mark.parametrize('where', ['venv', '.venv', '.local', '../venv'])
+def test_where_a_missing_package_is(run, site, where):
+    """P19: a package that pip has installed where only an option looks."""
+    home = (site / where).resolve()
+    packages = home / 'lib' / 'python3.99' / 'site-packages'
+    packages.mkdir(parents=True)
+    (packages / 'no_such_package_at_all').mkdir()
+    finished = run('--check', 'other.py', cwd=site, env={'HOME': str(site)})
+    hint = (f'no_such_package_at_all is among the packages of the user, in {home}: give --user-site' if where == '.local' else
+            f'no_such_package_at_all is in the virtual environment {home}: give --venv {home}')
+    assert finished.code == 70 and finished.stderr.splitlines()[0].endswith('; ' + hint), finished
+
+
 @pytest.mark.parametrize('option', ['--python-path', '--scripts-in'])
 def test_wrong_folder_is_one_line(run, tmp_path, option):
     (tmp_path / 'app.py').write_text(TWO)

@@ -1,0 +1,26 @@
+/*
+ * import_hint.h - what to do about a module that was not found
+ *
+ * What:      looks for the missing module where people have it: in the folders
+ *            above the application, in a virtual environment beside it, among
+ *            the packages of the user.
+ * Owner:     the result is the caller's.
+ * Threads:   any.                                                    GIL: held.
+ * Errors:    NULL: there is no hint. Never leaves an exception.
+ * Blocks:    on the file system.
+ */
+#ifndef DEBUG_IMPORT_HINT_H
+#define DEBUG_IMPORT_HINT_H
+
+#include "python/python.h"
+
+#include "conf/config.h"
+
+/* Why the load of a file (an absolute path), or else of a module, failed with
+ * exc. The hint is one clause for the end of a message: "mysite is the folder
+ * of this file: give --python-path /srv, or ...". A new reference to a string,
+ * or NULL. */
+PyObject *import_hint(PyObject *exc, const char *file, const char *module,
+                      const struct config *config);
+
+#endif

@@ -49,9 +49,11 @@ struct app {
     enum app_state state;
     PyObject *callable;   /* READY */
     struct file_id stamp; /* READY: the script when it was loaded */
-    PyObject *text;       /* FAILED: what happened, with its traceback */
+    PyObject *text;       /* FAILED: what happened */
+    PyObject *traceback;  /* FAILED, without --debug: its traceback, a string */
     PyObject *exc;        /* FAILED, --debug: the exception itself */
     struct failed_imports failed; /* FAILED */
+    int64_t failed_at_ms;         /* FAILED */
     int64_t retry_at_ms;          /* FAILED */
 };
 
@@ -189,17 +191,13 @@ static void
 set_failed(struct app *a, PyObject *exc, PyObject *summary,
            struct file_id stamp)
 {
+    Py_XSETREF(a->text, Py_XNewRef(summary));
     if (config->debug) {
         /* Its frames keep all their variables alive, so not in production. */
         Py_XSETREF(a->exc, Py_NewRef(exc));
-        Py_XSETREF(a->text, Py_XNewRef(summary));
     }
     else {
-        CLEANUP(py_clear) PyObject *traceback = traceback_text(exc);
-        Py_XSETREF(a->text,
-                   PyUnicode_FromFormat(
-                       "%V\n(not tried again yet; the failure was:)\n%V",
-                       summary, "out of memory", traceback, ""));
+        Py_XSETREF(a->traceback, traceback_text(exc));
     }
     PyErr_Clear();
 
@@ -214,8 +212,9 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     for (size_t i = 0; i < a->failed.n; i++) {
         imports_add(a->failed.v[i].path, a->failed.v[i].stamp);
     }
+    a->failed_at_ms = clock_ms();
     a->retry_at_ms =
-        clock_ms() + (a->failed.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
+        a->failed_at_ms + (a->failed.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
     a->state = APP_FAILED;
     Py_CLEAR(a->callable);
 }
@@ -236,6 +235,28 @@ raise_from(PyObject *text, PyObject *cause)
         PyException_SetCause(error, cause);
     }
     PyErr_SetObject(load_error_type, error);
+}
+
+/* For a request that comes before the load is tried again: why it fails, and
+ * when the next load comes. Returns NULL. */
+static PyObject *
+raise_again(const struct app *a)
+{
+    int64_t now = clock_ms();
+    long ago = (long)((now - a->failed_at_ms) / 1000);
+    long left = (long)((a->retry_at_ms - now + 999) / 1000);
+    CLEANUP(py_clear)
+    PyObject *text = PyUnicode_FromFormat(
+        "%V\n(The load failed %ld s ago; it is tried again at the first "
+        "request "
+        "%safter %ld s.)%s%V",
+        a->text, "out of memory", ago,
+        a->failed.n > 0 ? "after one of its files has changed, or " : "", left,
+        a->traceback != NULL ? "\n" : "", a->traceback, "");
+
+    PyErr_Clear();
+    raise_from(text, Py_XNewRef(a->exc));
+    return NULL;
 }
 
 /* Records that loading has failed with exc, of any kind, and raises LoadError.
@@ -290,6 +311,7 @@ load(struct app *a, struct file_id stamp)
     }
     failed_imports_clear(&a->failed);
     Py_CLEAR(a->text);
+    Py_CLEAR(a->traceback);
     Py_CLEAR(a->exc);
     return callable;
 }
@@ -312,8 +334,7 @@ load_or_fail(struct app *a, struct file_id stamp)
     }
     if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
         !failed_imports_changed(&a->failed)) {
-        raise_from(a->text, Py_XNewRef(a->exc));
-        return NULL;
+        return raise_again(a);
     }
     return load(a, stamp);
 }

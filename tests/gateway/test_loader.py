@@ -645,16 +645,22 @@ def test_loaded_again_when_another_file_changed(fcgi_unix, tmp_path, how):
     assert server.request().body == b'app'
 
 
-def test_failure_has_its_traceback_each_time(fcgi_unix, tmp_path):
-    """The later requests' log lines say what happened at the first."""
+@pytest.mark.parametrize('options', [[], ['--debug']], ids=['', 'debug'])
+def test_failure_has_its_traceback_each_time(fcgi_unix, tmp_path, options):
+    """P11: the later requests' log lines say what happened at the first, and when the load is tried again."""
     script = tmp_path / 'shop.py'
     script.write_text('def deep():\n    raise LookupError("of the first time")\ndeep()\n')
-    server = fcgi_unix(str(script))
-    refused(server)
+    server = fcgi_unix(str(script), *STAY, *options)
+    server.allow_log('LoadError|LookupError|serving error pages|could not be loaded')
+    again = (r'shop\.py could not be loaded: LookupError: of the first time\n.*\(The load failed \d+ s ago; it is tried '
+             r'again at the first request after one of its files has changed, or after ([1-9]|10) s\.\)')
+    assert server.request().status == 500
     before = server.logged.count('in deep')
     assert before > 0
-    refused(server)
+    response = server.request()
+    assert response.status == 500 and (b'The load failed' in response.body) == bool(options)
     wait_for(lambda: server.logged.count('in deep') > before, 5, 'the second traceback')
+    assert re.search(again, server.logged), server.logged
 
 
 def test_running_application_is_not_reloaded(fcgi_unix, tmp_path):

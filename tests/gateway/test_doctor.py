@@ -352,7 +352,7 @@ def test_process(transport):
 def test_python_that_cannot_start(transport, tmp_path):
     """Python is not needed for the page, and what is wrong with it stands there."""
     server = doctor(transport, '--venv', tmp_path / 'missing')
-    server.expect_log('--venv .*missing does not exist')
+    server.expect_log('--venv: .*missing does not exist: create it with')
     page = ask(server)
     assert page.process['does it start?'][0] == 'no' and 'does not exist' in page.process['does it start?'][1]
     assert page.levels('Python does not start') == ['change']

@@ -44,6 +44,16 @@ clock_coarse_ms(void)
     return to_ms(read_clock(CLOCK_MONOTONIC_COARSE));
 }
 
+bool
+clock_is_due(_Atomic(int64_t) *due_ms, int64_t every_ms)
+{
+    int64_t now = clock_ms();
+    int64_t due = atomic_load_explicit(due_ms, memory_order_relaxed);
+
+    return now >= due &&
+           atomic_compare_exchange_strong(due_ms, &due, now + every_ms);
+}
+
 /* The years start in March here: a leap day is then the last day of a year, and
  * the months follow one rule, 153 days for each five of them. */
 struct clock_utc

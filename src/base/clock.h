@@ -10,6 +10,8 @@
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The monotonic clock, in milliseconds. */
@@ -20,6 +22,10 @@ int64_t clock_us(void);
 
 /* The same clock, up to 10 ms behind, but cheap: it reads no counter. */
 int64_t clock_coarse_ms(void);
+
+/* True at most once in every_ms, whichever thread asks: for log lines that
+ * clients could repeat. *due_ms is 0 at first. */
+bool clock_is_due(_Atomic(int64_t) *due_ms, int64_t every_ms);
 
 /* A date and time of day, in UTC. */
 struct clock_utc {

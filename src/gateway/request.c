@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/transport.h"
+#include "text/num.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -126,6 +127,9 @@ check_framing(struct request *q)
         q->input_terminated = true;
         return 0;
     }
+    request_log(q, LOG_LEVEL_INFO,
+                "411: a body without a length, the end of which this web "
+                "server does not tell a CGI script");
     response_error(q, "411 Length Required",
                    "This server takes no request bodies without a length.",
                    NULL);
@@ -151,6 +155,103 @@ prepare_body(struct request *q)
     return r;
 }
 
+/* -- refusals ------------------------------------------------------------- */
+
+/* Both lines tell about the configuration, so one a minute is enough. */
+enum { SAME_LINE_MS = 60000 };
+
+static void
+refuse_method(struct request *q)
+{
+    static _Atomic(int64_t) due_ms;
+
+    if (clock_is_due(&due_ms, SAME_LINE_MS)) {
+        request_log(q, LOG_LEVEL_INFO,
+                    "400: the web server sent no REQUEST_METHOD: is its list "
+                    "of parameters missing (nginx: include fastcgi_params)?");
+    }
+    response_error(q, "400 Bad Request",
+                   "The web server sent no REQUEST_METHOD.", NULL);
+}
+
+static void
+refuse_path(struct request *q)
+{
+    static _Atomic(int64_t) due_ms;
+    const struct param *script = params_get(&q->params, "SCRIPT_NAME");
+    const struct param *info = params_get(&q->params, "PATH_INFO");
+    struct param none = {.value = "", .value_len = 0};
+    const char *mount = q->config->mount;
+
+    script = script == NULL ? &none : script;
+    info = info == NULL ? &none : info;
+    if (clock_is_due(&due_ms, SAME_LINE_MS)) {
+        request_log(q, LOG_LEVEL_INFO,
+                    "404: the path \"%.*s\" + \"%.*s\" (SCRIPT_NAME and "
+                    "PATH_INFO) %s%s: --doctor shows what the web server "
+                    "sends; this line comes at most once a minute",
+                    (int)script->value_len, script->value, (int)info->value_len,
+                    info->value,
+                    mount != NULL ? "is outside --mount "
+                                  : "is cut in the middle of a name",
+                    mount == NULL      ? ""
+                    : mount[0] == '\0' ? "/"
+                                       : mount);
+    }
+    response_error(q, "404 Not Found", "There is no application at this path.",
+                   NULL);
+}
+
+/* "... than this server takes (at most 1 MiB)." */
+static void
+refuse_large(struct request *q, const char *status, const char *sentence,
+             const char *most)
+{
+    char text[160];
+
+    assert(sentence[0] != '\0');
+    (void)snprintf(text, sizeof text, "%.*s (at most %s).",
+                   (int)strlen(sentence) - 1, sentence, most);
+    response_error(q, status, text, NULL);
+}
+
+static void
+refuse_large_body(struct request *q, const struct request_answer *answer)
+{
+    char size[NUM_SIZE_TEXT_SIZE];
+
+    if (q->config->limit_body == 0) {
+        request_log(q, LOG_LEVEL_INFO,
+                    "413: a body without a length is too large; --limit-body "
+                    "SIZE allows more");
+        response_error(q, answer->status, answer->sentence, NULL);
+        return;
+    }
+    num_size_text(q->config->limit_body, size);
+    if (q->content_length >= 0) {
+        request_log(q, LOG_LEVEL_INFO,
+                    "413: the body of %lld bytes is larger than --limit-body "
+                    "(%s)",
+                    (long long)q->content_length, size);
+    }
+    else {
+        request_log(q, LOG_LEVEL_INFO,
+                    "413: the body is larger than --limit-body (%s)", size);
+    }
+    refuse_large(q, answer->status, answer->sentence, size);
+}
+
+void
+request_send_answer(struct request *q, const struct request_answer *answer)
+{
+    if (answer->err == -EMSGSIZE) {
+        refuse_large_body(q, answer);
+        return;
+    }
+    request_log(q, LOG_LEVEL_INFO, "%s", answer->sentence);
+    response_error(q, answer->status, answer->sentence, NULL);
+}
+
 int
 request_prepare(struct request *q)
 {
@@ -166,12 +267,10 @@ request_prepare(struct request *q)
     case 0:
         break;
     case -EBADMSG:
-        response_error(q, "400 Bad Request",
-                       "The web server sent no REQUEST_METHOD.", NULL);
+        refuse_method(q);
         return -EBADMSG;
     case -ENOENT:
-        response_error(q, "404 Not Found",
-                       "There is no application at this path.", NULL);
+        refuse_path(q);
         return -EBADMSG;
     default:
         response_error(q, "500 Internal Server Error", "Out of memory.",
@@ -182,9 +281,7 @@ request_prepare(struct request *q)
     q->data_length = params_length(&q->params, "FCGI_DATA_LENGTH");
     if (q->config->limit_body > 0 && q->content_length > 0 &&
         (uint64_t)q->content_length > q->config->limit_body) {
-        response_error(q, "413 Content Too Large",
-                       "The request's body is larger than this server takes.",
-                       NULL);
+        request_send_answer(q, request_read_answer(-EMSGSIZE));
         return -EBADMSG;
     }
     return prepare_body(q);
@@ -194,12 +291,25 @@ void
 request_refuse(struct request *q, enum params_fault fault)
 {
     const struct params_refusal *refusal = params_refusal(fault);
+    char most[NUM_SIZE_TEXT_SIZE];
 
     assert(q->response.state == RESPONSE_NONE);
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
-    request_log(q, LOG_LEVEL_INFO, "%.3s: %s", refusal->status,
-                refusal->reason);
-    response_error(q, refusal->status, refusal->sentence, NULL);
+    if (fault == PARAMS_TOO_MANY) {
+        (void)snprintf(most, sizeof most, "%u", q->config->limit_vars);
+    }
+    else if (fault == PARAMS_TOO_LARGE) {
+        num_size_text(q->config->limit_head, most);
+    }
+    else {
+        request_log(q, LOG_LEVEL_INFO, "%.3s: %s", refusal->status,
+                    refusal->reason);
+        response_error(q, refusal->status, refusal->sentence, NULL);
+        return;
+    }
+    request_log(q, LOG_LEVEL_INFO, "%.3s: %s (%s)", refusal->status,
+                refusal->reason, most);
+    refuse_large(q, refusal->status, refusal->sentence, most);
 }
 
 /* -- the body ------------------------------------------------------------- */
@@ -288,8 +398,7 @@ refuse_body(struct request *q, int err)
 
     q->body_error = err;
     if (answer != NULL) {
-        request_log(q, LOG_LEVEL_INFO, "%s", answer->sentence);
-        response_error(q, answer->status, answer->sentence, NULL);
+        request_send_answer(q, answer);
     }
     else if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
         request_log(q, LOG_LEVEL_INFO, "%s", request_read_strerror(err));
@@ -523,45 +632,6 @@ request_log_more(struct request *q, enum log_level level, const char *more,
     va_start(ap, fmt);
     log_lines(q, level, more, more_len, fmt, ap);
     va_end(ap);
-}
-
-/* -- the id --------------------------------------------------------------- */
-
-static void
-choose_id(struct request *q)
-{
-    const struct param *p = params_get(&q->params, "HTTP_X_REQUEST_ID");
-
-    if (p != NULL && request_id_is_good(p->value, p->value_len)) {
-        memcpy(q->id, p->value, p->value_len);
-        q->id[p->value_len] = '\0';
-    }
-    else {
-        request_id_make(&q->ids, q->id);
-    }
-}
-
-const char *
-request_id(struct request *q)
-{
-    if (q->id[0] == '\0') {
-        choose_id(q);
-    }
-    return q->id;
-}
-
-static _Thread_local struct request *running;
-
-void
-request_set_running(struct request *q)
-{
-    running = q;
-}
-
-const char *
-request_running_id(void)
-{
-    return running == NULL ? NULL : request_id(running);
 }
 
 /* Bytes that could forge a log line or upset a terminal become "?". */

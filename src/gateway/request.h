@@ -156,6 +156,10 @@ struct request_answer {
 /* NULL: it is not the client's error. */
 const struct request_answer *request_read_answer(int err);
 
+/* Sends it, and logs a line. */
+void request_send_answer(struct request *q,
+                         const struct request_answer *answer);
+
 /* The answer of a request that --request-timeout has ended. */
 #define REQUEST_TIMEOUT_STATUS "504 Gateway Timeout"
 #define REQUEST_TIMEOUT_SENTENCE "The application did not answer in time."

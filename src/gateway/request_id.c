@@ -1,6 +1,7 @@
 #include "gateway/request_id.h"
 
 #include "base/clock.h"
+#include "gateway/request.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -61,4 +62,43 @@ request_id_make(struct request_ids *s, char to[REQUEST_ID_MAX + 1])
         s->text[i] = digits[0];
     }
     to[REQUEST_ID_MADE] = '\0';
+}
+
+/* -- of a request ---------------------------------------------------------- */
+
+static void
+choose_id(struct request *q)
+{
+    const struct param *p = params_get(&q->params, "HTTP_X_REQUEST_ID");
+
+    if (p != NULL && request_id_is_good(p->value, p->value_len)) {
+        memcpy(q->id, p->value, p->value_len);
+        q->id[p->value_len] = '\0';
+    }
+    else {
+        request_id_make(&q->ids, q->id);
+    }
+}
+
+const char *
+request_id(struct request *q)
+{
+    if (q->id[0] == '\0') {
+        choose_id(q);
+    }
+    return q->id;
+}
+
+static _Thread_local struct request *running;
+
+void
+request_set_running(struct request *q)
+{
+    running = q;
+}
+
+const char *
+request_running_id(void)
+{
+    return running == NULL ? NULL : request_id(running);
 }

@@ -5,6 +5,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -82,6 +84,19 @@ num_parse_time(const char *s, int64_t *ret_ms)
         return r;
     }
     return -EINVAL;
+}
+
+void
+num_size_text(uint64_t bytes, char to[NUM_SIZE_TEXT_SIZE])
+{
+    static const char *const units[] = {" bytes", " KiB", " MiB", " GiB"};
+    size_t i = 0;
+
+    while (i + 1 < ARRAY_SIZE(units) && bytes >= 1024 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        i++;
+    }
+    (void)snprintf(to, NUM_SIZE_TEXT_SIZE, "%" PRIu64 "%s", bytes, units[i]);
 }
 
 const char *

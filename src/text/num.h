@@ -26,6 +26,11 @@ CHECK_RESULT int num_parse_size(const char *s, uint64_t *ret_bytes);
 /* A time: digits, then ms, s or m; without a unit it is in seconds. */
 CHECK_RESULT int num_parse_time(const char *s, int64_t *ret_ms);
 
+/* A size for people, in the largest unit that has no fraction: "10 MiB", "1500
+ * bytes". */
+#define NUM_SIZE_TEXT_SIZE 32
+void num_size_text(uint64_t bytes, char to[NUM_SIZE_TEXT_SIZE]);
+
 /* Writes value into to, with a NUL. Returns its first digit, which need not be
  * at the start of to; *ret_n is the number of digits. */
 #define NUM_TEXT_SIZE 24

@@ -119,9 +119,14 @@ answer_other(struct request_guard *g, const struct request_answer *answer,
         PyErr_Clear();
         return;
     }
-    request_log(g->q, LOG_LEVEL_INFO, "%s",
-                why == NULL ? answer->sentence : why);
-    response_error(g->q, answer->status, answer->sentence, NULL);
+    if (answer->err != 0) {
+        request_send_answer(g->q, answer);
+    }
+    else {
+        request_log(g->q, LOG_LEVEL_INFO, "%s",
+                    why == NULL ? answer->sentence : why);
+        response_error(g->q, answer->status, answer->sentence, NULL);
+    }
     request_guard_leave(g);
 }
 

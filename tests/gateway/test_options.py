@@ -152,6 +152,52 @@ def test_limit_body_over_every_transport(transport):
         assert unknown.status == 413 or unknown.body == b'3 7', unknown
 
 
+@pytest.mark.parametrize('length', [True, False])
+@pytest.mark.parametrize('given, limit, text', [('1k', 1024, '1 KiB'), ('1500', 1500, '1500 bytes')])
+def test_limit_of_a_body_is_told(transport, given, limit, text, length):
+    """P11, --limit-body: the page says how much this server takes, the log names the option and the size."""
+    if not length and not transport.is_fcgi:
+        pytest.skip('CGI has no end of a body without a length')
+    server = transport.serve('''
+        def application(environ, start_response):
+            environ['wsgi.input'].read()
+            start_response('200 OK', [])
+            return [b'read']
+    ''', '--limit-body', given)
+    response = server.request('POST', '/up', body=b'x' * (limit + 1), content_length=None if length else False)
+    assert response.status == 413
+    page = response.body.decode().replace('&#39;', "'")
+    assert f"The request's body is larger than this server takes (at most {text})." in page, page
+    size = fr'the body of {limit + 1} bytes' if length else 'the body'
+    server.expect_log(fr'\[\w{{12}}\] POST /up: 413: {size} is larger than --limit-body \({text}\)')
+
+
+@pytest.mark.parametrize('mount, script, info, reason', [
+    ('/shop', '', '/cart', r'the path "" \+ "/cart" \(SCRIPT_NAME and PATH_INFO\) is outside --mount /shop'),
+    ('/shop', '/shopping', '/x', r'the path "/shopping" \+ "/x" \(SCRIPT_NAME and PATH_INFO\) is outside --mount /shop'),
+    (None, '/app', 'le/x', r'the path "/app" \+ "le/x" \(SCRIPT_NAME and PATH_INFO\) is cut in the middle of a name'),
+])
+def test_path_that_is_not_ours_is_told(transport, mount, script, info, reason):
+    """P11: a 404 of our own says in the log which path came and what was expected; not for each request."""
+    server = transport.serve(HELLO, *(['--mount', mount] if mount else []))
+    for i in range(3):
+        response = server.request('GET', script + info, params={'SCRIPT_NAME': script, 'PATH_INFO': info})
+        assert response.status == 404 and b'There is no application at this path.' in response.body
+    server.expect_log(fr'GET {script}{info}: 404: {reason}: --doctor shows what the web server sends')
+    if transport.is_fcgi:
+        wait_for(lambda: ': 404: ' in server.logged, 5, 'the line')
+        assert server.logged.count(': 404: ') == 1
+
+
+def test_no_method_is_told(fcgi_server):
+    """P11: nginx without "include fastcgi_params"."""
+    server = fcgi_server(HELLO)
+    conn = server.connect()
+    response = conn.request([('SCRIPT_FILENAME', '/srv/app.py')], keep=False)
+    assert response.status == 400 and b'sent no REQUEST_METHOD' in response.body
+    server.expect_log(r'400: the web server sent no REQUEST_METHOD: .*include fastcgi_params')
+
+
 def test_limit_body_on_a_kept_connection(fcgi_server):
     """--limit-body: what was refused does not become the next request."""
     server = fcgi_server(ECHO, '--limit-body', '1k')
@@ -167,6 +213,7 @@ def test_limit_head(fcgi_server):
     """--limit-head: a head within it is served, one beyond it is answered 431, and its connection ends."""
     server = fcgi_server(HELLO, '--limit-head', '4k')
     assert server.request(headers={'X-A': 'v' * 3000}).status == 200
+    page = b"The request's headers are larger than this server takes (at most 4 KiB)."
     for method in ('GET', 'HEAD'):
         conn = server.connect()
         # What tells it from others comes first, and the body last, as servers do it.
@@ -174,8 +221,8 @@ def test_limit_head(fcgi_server):
         conn.send(head[:-8])            # its end is not waited for
         response = conn.response()
         assert (response.status, response.complete) == (431, True)
-        assert (b'larger than this server takes' in response.body) == (method == 'GET')
-        assert re.search(fr'\[\w+\] {method} /large: 431: .*--limit-head', response.stderr.decode())
+        assert (page in response.body.replace(b'&#39;', b"'")) == (method == 'GET')
+        assert re.search(fr'\[\w+\] {method} /large: 431: .*--limit-head \(4 KiB\)', response.stderr.decode())
         conn.send(head[-8:] + fcgi.stream(STDIN, 1, b''))
         conn.wait_eof()
     assert server.request().status == 200

@@ -84,6 +84,18 @@ test_microseconds_are_of_the_same_clock(void **state UNUSED)
     assert_true(a * 1000 <= b && b <= (c + 1) * 1000);
 }
 
+static void
+test_due_once(void **state UNUSED)
+{
+    _Atomic(int64_t) due = 0;
+
+    assert_true(clock_is_due(&due, 3600000));
+    assert_false(clock_is_due(&due, 3600000));
+    atomic_store(&due, clock_ms());
+    assert_true(clock_is_due(&due, 0));
+    assert_true(clock_is_due(&due, 0));
+}
+
 int
 main(void)
 {
@@ -92,6 +104,7 @@ main(void)
         cmocka_unit_test(test_moments_of_a_day),
         cmocka_unit_test(test_stamps_are_now),
         cmocka_unit_test(test_microseconds_are_of_the_same_clock),
+        cmocka_unit_test(test_due_once),
     };
     return cmocka_run_group_tests_name("clock", tests, NULL, NULL);
 }

@@ -168,6 +168,31 @@ test_text(void **state UNUSED)
     }
 }
 
+static void
+test_sizes_as_text(void **state UNUSED)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *want;
+    } cases[] = {{0, "0 bytes"},
+                 {1023, "1023 bytes"},
+                 {1024, "1 KiB"},
+                 {1025, "1025 bytes"},
+                 {1536, "1536 bytes"},
+                 {300 << 10, "300 KiB"},
+                 {1 << 20, "1 MiB"},
+                 {(1 << 20) + 1024, "1025 KiB"},
+                 {(uint64_t)5 << 30, "5 GiB"},
+                 {(uint64_t)5 << 40, "5120 GiB"},
+                 {UINT64_MAX, "18446744073709551615 bytes"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[NUM_SIZE_TEXT_SIZE];
+        num_size_text(cases[i].bytes, text);
+        assert_string_equal(text, cases[i].want);
+    }
+}
+
 int
 main(void)
 {
@@ -177,6 +202,7 @@ main(void)
         cmocka_unit_test(test_digits_end_at_n),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_times),
+        cmocka_unit_test(test_sizes_as_text),
     };
     return cmocka_run_group_tests_name("num", tests, NULL, NULL);
 }

@@ -7,10 +7,12 @@
 #include "net/address.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "os/path_access.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,15 +38,19 @@ connection_close(struct connection *p)
 }
 
 static const char *
-reason(int err)
+reason(const char *address, int err, char *why, size_t size)
 {
+    if (strncmp(address, "unix:", 5) == 0) {
+        address += 5;
+    }
     switch (err) {
     case -ECONNREFUSED:
-        return "nobody listens there";
+        return "nobody listens there; is the server running?";
     case -ENOENT:
-        return "there is no such socket";
+        return "there is no such socket; is the server running?";
     case -EPROTO:
-        return "what it sends is not FastCGI";
+        return "what it sends is not FastCGI; is it the port of a web "
+               "server?";
     case -ENODATA:
         return "the connection ended before the answer did";
     case -ECONNRESET:
@@ -53,6 +59,8 @@ reason(int err)
         return "the connection was closed";
     case -EMSGSIZE:
         return "the answer is larger than the client takes";
+    case -EACCES:
+        return path_write_reason(address, err, strerror(-err), why, size);
     default:
         return strerror(-err);
     }
@@ -61,12 +69,15 @@ reason(int err)
 int
 connection_failed(const struct connection *p, int err)
 {
+    char why[2 * PATH_MAX + 256];
+
     if (err == -ETIMEDOUT) {
         log_error("%s: %s: no answer within %" PRId64 " ms", p->option,
                   p->address, p->timeout_ms);
     }
     else {
-        log_error("%s: %s: %s", p->option, p->address, reason(err));
+        log_error("%s: %s: %s", p->option, p->address,
+                  reason(p->address, err, why, sizeof why));
     }
     return EX_UNAVAILABLE;
 }

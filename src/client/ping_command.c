@@ -30,8 +30,10 @@ ask_path(const struct config *config, struct connection *p)
         status = client_response_get(&answer, p, &vars, &body);
     }
     if (status == 0 && (answer.status < 200 || answer.status > 299)) {
-        log_error("%s: %s: the answer to %s is %d %s", p->option, p->address,
-                  config->ping_path, answer.status, answer.reason);
+        log_error("%s: %s: the answer to %s is %d %s; does the server have "
+                  "the same --ping-path?",
+                  p->option, p->address, config->ping_path, answer.status,
+                  answer.reason);
         status = EX_UNAVAILABLE;
     }
     buf_fini(&vars);

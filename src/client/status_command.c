@@ -23,6 +23,11 @@ keep(struct client_response *a, const char *bytes, size_t n)
     return buf_add(a->arg, bytes, n);
 }
 
+/* What to do where the address does not have the page. */
+#define NEEDS                                                                 \
+    "; the server needs --status-path %s, or --control ADDR, where any path " \
+    "is the status page"
+
 /* The answer may come from an application, which may answer 200 to any path. */
 static int
 check(const struct client_response *a, const struct connection *p,
@@ -31,20 +36,21 @@ check(const struct client_response *a, const struct connection *p,
     const char *have = client_response_header(a, "Content-Type");
 
     if (a->status != 200) {
-        log_error("%s: %s: the answer to %s is %d %s", p->option, p->address,
-                  path, a->status, a->reason);
+        log_error("%s: %s: the answer to %s is %d %s" NEEDS, p->option,
+                  p->address, path, a->status, a->reason, path);
         return EX_UNAVAILABLE;
     }
     if (have == NULL || strncasecmp(have, type, strlen(type)) != 0) {
-        log_error("%s: %s: %s is not a status page: its type is %s, not %s",
+        log_error("%s: %s: %s is not a status page: its type is %s, not "
+                  "%s" NEEDS,
                   p->option, p->address, path, have == NULL ? "missing" : have,
-                  type);
+                  type, path);
         return EX_UNAVAILABLE;
     }
     const struct buf *page = a->arg;
     if (page->len == 0) {
-        log_error("%s: %s: %s is not a status page: it is empty", p->option,
-                  p->address, path);
+        log_error("%s: %s: %s is not a status page: it is empty" NEEDS,
+                  p->option, p->address, path, path);
         return EX_UNAVAILABLE;
     }
     return 0;

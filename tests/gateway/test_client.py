@@ -116,7 +116,7 @@ def test_ping_path(fcgi_unix, run):
     server = fcgi_unix(ECHO, '--ping-path', '/ping')
     assert run('--ping', server.address, '--ping-path', '/ping').code == 0
     finished = run('--ping', server.address, '--ping-path', '/x', '-H', 'X-Status: 503 Busy')
-    assert finished.code == 69 and 'the answer to /x is 503 Busy' in finished.stderr
+    assert finished.code == 69 and 'the answer to /x is 503 Busy; does the server have the same --ping-path?' in finished.stderr
     assert finished.stdout == b''
 
 
@@ -142,10 +142,19 @@ def test_ping_nobody(world, run, kind):
     sock.close()
     began = time.monotonic()
     finished = run('--ping', address if kind == 'unix' else '%s:%d' % address)
-    assert finished.code == 69 and 'nobody listens there' in finished.stderr and finished.stdout == b''
+    assert finished.code == 69 and 'nobody listens there; is the server running?' in finished.stderr and finished.stdout == b''
     assert finished.stderr.count('\n') == 1
     assert time.monotonic() - began < 4 * SLOW
-    assert 'no such socket' in run('--ping', world.new_path('none')).stderr
+    assert 'no such socket; is the server running?' in run('--ping', world.new_path('none')).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can become another user')
+def test_ping_as_another_user(fcgi_unix, run):
+    """A socket that this user may not connect to: which user, and which file."""
+    server = fcgi_unix(HELLO)
+    os.chmod(server.address, 0o600)
+    finished = run('--ping', server.address, cwd='/', user=65534, group=65534, extra_groups=[])
+    assert finished.code == 69 and re.search(r'\(uid 65534\) may not (enter|write to) /', finished.stderr), finished
 
 
 @pytest.mark.parametrize('kind', ['unix', 'tcp'])
@@ -203,7 +212,7 @@ def test_full_queue(world, run):
 
 
 @pytest.mark.parametrize('answer, message', [
-    (b'HTTP/1.1 400 Bad Request\r\n\r\n', 'what it sends is not FastCGI'),
+    (b'HTTP/1.1 400 Bad Request\r\n\r\n', 'what it sends is not FastCGI; is it the port of a web server?'),
     (b'220', 'what it sends is not FastCGI'),
     (b'', 'the connection ended before the answer did'),
     (fcgi.record(fcgi.GET_VALUES_RESULT, 0, b'abc')[:9], 'the connection ended before the answer did'),
@@ -250,15 +259,20 @@ def test_status_of_something_else(fcgi_unix, run):
     finished = run('--status', server.address)
     assert finished.code == 69 and '/status is not a status page: its type is application/json, not text/plain' in \
         finished.stderr
+    assert 'the server needs --status-path /status, or --control ADDR' in finished.stderr
     finished = run('--status', server.address, '-H', 'X-Status: 404 Not Found')
-    assert finished.code == 69 and 'the answer to /status is 404 Not Found' in finished.stderr
+    needs = '; the server needs --status-path /status, or --control ADDR, where any path is the status page\n'
+    assert finished.code == 69 and f'the answer to /status is 404 Not Found{needs}' in finished.stderr
+    finished = run('--status', server.address, '--status-path', '/state', '-H', 'X-Status: 404 Not Found')
+    assert finished.code == 69 and needs.replace('/status', '/state') in finished.stderr
     assert finished.stdout == b''
 
 
 def test_empty_status(backend, run):
     """200 and the right type, and nothing else."""
     finished = run('--status', backend(fcgi.record(fcgi.STDOUT, 1, OK) + END))
-    assert finished.code == 69 and 'is not a status page: it is empty' in finished.stderr and finished.stdout == b''
+    assert finished.code == 69 and 'is not a status page: it is empty; the server needs --status-path' in finished.stderr
+    assert finished.stdout == b''
 
 
 def test_endless_status(backend, run):

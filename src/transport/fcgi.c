@@ -4,6 +4,7 @@
 #include "gateway/access_log.h"
 #include "transport/fcgi_os.h"
 #include "transport/fcgi_worker.h"
+#include "transport/other_protocol.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -371,6 +372,17 @@ is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
     return w->in.len > c->parser.pos || fcgi_receive(w) > 0;
 }
 
+/* The first bytes of a connection that are no record may tell what the peer
+ * speaks instead. */
+static void
+look_at_first_bytes(const struct fcgi_worker *w, const struct fcgi_conn *c)
+{
+    if (c->parser.pos == 0 && w->in.len > 0 &&
+        !atomic_load_explicit(&c->conn.kept, memory_order_relaxed)) {
+        other_protocol_refuse(w->fd, (const uint8_t *)w->in.data, w->in.len);
+    }
+}
+
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
@@ -385,6 +397,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
         }
         switch (r) {
         case FCGI_PARSER_CLOSE:
+            look_at_first_bytes(w, c);
             return FCGI_NEXT_CLOSE;
         case FCGI_PARSER_MORE:
             return park(w, c, ret_deadline_ms);

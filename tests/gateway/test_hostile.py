@@ -2,6 +2,7 @@
 and the other connections are served meanwhile. The server has one thread unless a test says otherwise."""
 
 import random
+import socket
 import threading
 import time
 
@@ -119,8 +120,8 @@ def test_connections_that_come_and_go(server):
     still_serves(server)
 
 
-@pytest.mark.parametrize('text', [b'GET / HTTP/1.1\r\nHost: x\r\n\r\n', b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
-                                  b'\0' * 100_000, b'\xff' * 100_000, b'\x01' * 100_000])
+@pytest.mark.parametrize('text', [b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', b'SSH-2.0-x\r\n', b'\0' * 100_000,
+                                  b'\xff' * 100_000, b'\x01' * 100_000])
 def test_other_protocols(server, text):
     """HTTP, TLS, zeroes: closed, not waited for."""
     conn = server.connect()
@@ -128,6 +129,60 @@ def test_other_protocols(server, text):
     conn.half_close()
     conn.wait_eof(3)
     still_serves(server)
+
+
+def say(server, text):
+    """What the program answers to these first bytes of a connection, up to its end."""
+    with socket.socket(socket.AF_UNIX if isinstance(server.address, str) else socket.AF_INET) as sock:
+        sock.settimeout(10 * SLOW)
+        sock.connect(server.address)
+        sock.sendall(text)
+        answer = b''
+        while piece := sock.recv(4096):
+            answer += piece
+        return answer
+
+
+@pytest.mark.parametrize('text, name, advice', [
+    (b'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n', 'HTTP', 'nginx: fastcgi_pass, not proxy_pass'),
+    (b'OPTIONS * HTTP/1.1\r\n\r\n', 'HTTP', 'FastCGI server'), (b'GET http://x/ HTTP/1.1\r\n\r\n', 'HTTP', 'FastCGI server'),
+    (b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'HTTP', 'FastCGI server'),
+    (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'TLS', 'FastCGI server'),
+    (b'\0\x10\1\0\x0c\0QUERY_STRING\0\0', 'the uwsgi protocol', 'nginx: fastcgi_pass and fastcgi_params, not uwsgi_pass'),
+    (b'70:CONTENT_LENGTH\x000\0SCGI\x001\0', 'SCGI', 'not scgi_pass'),
+    (b'PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n', 'the PROXY protocol', 'no send-proxy'),
+    (b'\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c', 'the PROXY protocol', 'no send-proxy'),
+])
+def test_other_protocol_is_told(fcgi_server, text, name, advice):
+    """P11: curl, a browser, and web servers that are set to another protocol: the log says what to change, at most once a
+    minute, and HTTP gets an answer in words."""
+    server = fcgi_server(ECHO)
+    for _ in range(3):
+        answer = say(server, text)
+        assert (answer.startswith(b'HTTP/1.0 400 ') and b'This is a FastCGI socket, not an HTTP port' in answer
+                if name == 'HTTP' else answer == b'')
+    server.expect_log(f'warning: a client speaks {name} to a FastCGI socket: .*{advice}')
+    still_serves(server, 10)
+    assert server.logged.count('speaks') == 1
+
+
+@pytest.mark.parametrize('text', [b'GE', b'GET', b'GETTING', b'get / HTTP/1.1\r\n\r\n', b'\0\0\0\0\0\0\0\0', b'12', b'\x16\3'])
+def test_unknown_protocol_is_not_told(fcgi_unix, text):
+    """What is none of these, as in a scan of all ports, is not worth a line."""
+    server = fcgi_unix(ECHO)
+    assert say(server, text) == b''
+    still_serves(server, 10)
+    assert 'speaks' not in server.logged
+
+
+def test_other_protocol_behind_a_request(fcgi_unix):
+    """Only the first bytes of a connection can be another protocol: there is no answer in words between records."""
+    server = fcgi_unix(ECHO)
+    conn = server.connect()
+    assert conn.request(server.params('POST', body=b'x'), b'x', keep=True).body == b'x'
+    conn.send(b'GET / HTTP/1.1\r\n\r\n')
+    conn.wait_eof()
+    assert 'speaks' not in server.logged
 
 
 @pytest.mark.parametrize('keep', [False, True])

@@ -1,0 +1,143 @@
+/*
+ * other_protocol.c - a client that does not speak FastCGI
+ */
+#include "transport/other_protocol.h"
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "os/log.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum {
+    SAME_LINE_MS = 60000,
+    METHOD_MAX = 20,  /* letters of an HTTP method */
+    NETSTRING_MAX = 8 /* digits of the length of an SCGI head */
+};
+
+struct protocol {
+    bool (*is)(const uint8_t *p, size_t n);
+    const char *name;
+    const char *advice;
+    bool is_http;
+};
+
+static bool
+begins_with(const uint8_t *p, size_t n, const char *text)
+{
+    size_t m = strlen(text);
+
+    return n >= m && memcmp(p, text, m) == 0;
+}
+
+/* "GET /path", "OPTIONS *", and HTTP/2's preface, which is "PRI *". */
+static bool
+is_http(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && i < METHOD_MAX && p[i] >= 'A' && p[i] <= 'Z') {
+        i++;
+    }
+    return i >= 3 && n - i >= 2 && p[i] == ' ' &&
+           (p[i + 1] == '/' || p[i + 1] == '*' ||
+            begins_with(p + i + 1, n - i - 1, "http"));
+}
+
+/* The record of a ClientHello. */
+static bool
+is_tls(const uint8_t *p, size_t n)
+{
+    return n >= 3 && p[0] == 22 && p[1] == 3 && p[2] <= 4;
+}
+
+/* modifier1, the size in little-endian order, modifier2; then the size of the
+ * first name, and the name: a variable in capitals. */
+static bool
+is_uwsgi(const uint8_t *p, size_t n)
+{
+    return n >= 7 && p[0] == 0 && p[3] == 0 && p[4] > 0 && p[5] == 0 &&
+           p[6] >= 'A' && p[6] <= 'Z';
+}
+
+static bool
+is_scgi(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && i < NETSTRING_MAX && p[i] >= '0' && p[i] <= '9') {
+        i++;
+    }
+    return i > 0 && begins_with(p + i, n - i, ":CONTENT_LENGTH");
+}
+
+static bool
+is_proxy(const uint8_t *p, size_t n)
+{
+    return begins_with(p, n, "PROXY ") ||
+           begins_with(p, n, "\r\n\r\n") /* version 2 */;
+}
+
+static const struct protocol protocols[] = {
+    {is_proxy, "the PROXY protocol",
+     "switch it off there (HAProxy: no send-proxy)", false},
+    {is_http, "HTTP",
+     "connect to the web server, and name this socket there as a FastCGI "
+     "server (nginx: fastcgi_pass, not proxy_pass)",
+     true},
+    {is_tls, "TLS",
+     "connect to the web server, and name this socket there as a FastCGI "
+     "server (nginx: fastcgi_pass, not proxy_pass)",
+     false},
+    {is_uwsgi, "the uwsgi protocol",
+     "name this socket in the web server as a FastCGI server (nginx: "
+     "fastcgi_pass and fastcgi_params, not uwsgi_pass and uwsgi_params)",
+     false},
+    {is_scgi, "SCGI",
+     "name this socket in the web server as a FastCGI server (nginx: "
+     "fastcgi_pass and fastcgi_params, not scgi_pass and scgi_params)",
+     false},
+};
+
+/* For a browser or curl, which would only report an empty answer. */
+static void
+answer_http(int fd)
+{
+    static const char answer[] =
+        "HTTP/1.0 400 Bad Request\r\n"
+        "Content-Type: text/plain\r\n"
+        "Connection: close\r\n"
+        "\r\n"
+        "This is a FastCGI socket, not an HTTP port: connect to the web server "
+        "instead.\n";
+    ssize_t sent =
+        send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    (void)sent;
+}
+
+void
+other_protocol_refuse(int fd, const uint8_t *p, size_t n)
+{
+    static _Atomic(int64_t) due_ms;
+
+    assert(fd >= 0);
+    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+        const struct protocol *it = &protocols[i];
+        if (!it->is(p, n)) {
+            continue;
+        }
+        if (it->is_http) {
+            answer_http(fd);
+        }
+        if (clock_is_due(&due_ms, SAME_LINE_MS)) {
+            log_warning("a client speaks %s to a FastCGI socket: %s; this line "
+                        "comes at most once a minute",
+                        it->name, it->advice);
+        }
+        return;
+    }
+}

@@ -192,16 +192,76 @@ add_note(struct text_writer *w, const char *before, Py_ssize_t n,
     }
 }
 
-/* Newest first. A call that repeats, as in endless recursion, is shown once. */
-static void
-add_frames(struct text_writer *w, PyObject *exc, bool open_first)
+/* The calls of an exception, oldest first. A new reference to a list, or
+ * NULL. */
+static PyObject *
+frames_of(PyObject *exc)
 {
     CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(exc);
     CLEANUP(py_clear)
     PyObject *frames =
         tb == NULL ? NULL : CALL("traceback", "extract_tb", "(O)", tb);
-    Py_ssize_t n =
-        frames != NULL && PyList_Check(frames) ? PyList_GET_SIZE(frames) : 0;
+    return frames != NULL && PyList_Check(frames) ? py_steal(&frames) : NULL;
+}
+
+/* The folder of Python's own modules. A new reference to a string, or NULL. */
+static PyObject *
+standard_library(void)
+{
+    CLEANUP(py_clear) PyObject *m = PyImport_ImportModule("linecache");
+    CLEANUP(py_clear) PyObject *file = attribute(m, "__file__");
+    Py_ssize_t slash =
+        file == NULL || !PyUnicode_Check(file)
+            ? -1
+            : PyUnicode_FindChar(file, '/', 0, PyUnicode_GET_LENGTH(file), -1);
+    PyObject *folder = slash < 0 ? NULL : PyUnicode_Substring(file, 0, slash);
+    PyErr_Clear();
+    return folder;
+}
+
+/* True for code of the user: no "<frozen os>" or "<string>", none of Python's
+ * and of installed packages. */
+static bool
+is_own(PyObject *frame, const char *library)
+{
+    CLEANUP(py_clear) PyObject *filename = attribute(frame, "filename");
+    const char *file = filename != NULL && PyUnicode_Check(filename)
+                           ? PyUnicode_AsUTF8(filename)
+                           : NULL;
+    size_t n = library == NULL ? 0 : strlen(library);
+
+    PyErr_Clear();
+    return file != NULL && file[0] != '<' &&
+           strstr(file, "/site-packages/") == NULL &&
+           strstr(file, "/dist-packages/") == NULL &&
+           !(n > 0 && strncmp(file, library, n) == 0 && file[n] == '/');
+}
+
+/* The place of the newest call of the user's own code among those that are
+ * shown, or -1. */
+static Py_ssize_t
+own_frame(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *frames = frames_of(exc);
+    CLEANUP(py_clear) PyObject *folder = standard_library();
+    const char *library = folder == NULL ? NULL : PyUnicode_AsUTF8(folder);
+    Py_ssize_t n = frames == NULL ? 0 : PyList_GET_SIZE(frames);
+    Py_ssize_t i = n - 1;
+
+    PyErr_Clear();
+    while (i >= 0 && n - i <= FRAMES_MAX &&
+           !is_own(PyList_GET_ITEM(frames, i), library)) {
+        i--;
+    }
+    return i >= 0 && n - i <= FRAMES_MAX ? i : -1;
+}
+
+/* Newest first. A call that repeats, as in endless recursion, is shown once. */
+static void
+add_frames(struct text_writer *w, PyObject *exc, Py_ssize_t open)
+{
+    CLEANUP(py_clear) PyObject *frames = frames_of(exc);
+    Py_ssize_t n = frames == NULL ? 0 : PyList_GET_SIZE(frames);
     Py_ssize_t repeated = 0;
     int shown = 0;
     Py_ssize_t i = n;
@@ -215,7 +275,7 @@ add_frames(struct text_writer *w, PyObject *exc, bool open_first)
         }
         add_note(w, "The same call ", repeated, " times more.");
         repeated = 0;
-        add_frame(w, frame, open_first && i == n);
+        add_frame(w, frame, i - 1 == open);
         shown++;
     }
     PyErr_Clear();
@@ -259,12 +319,40 @@ reason_of(PyObject *exc, const char **ret_word)
     return cause;
 }
 
+/* The call that is shown open: the newest of the user's own code in the first
+ * exception that has one, else the newest of all. Returns the number of the
+ * exception in the chain. */
+static int
+choose_open(PyObject *exc, Py_ssize_t *ret_frame)
+{
+    PyObject *at = Py_NewRef(exc);
+    int chosen = -1;
+
+    for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
+        const char *word;
+        Py_ssize_t own = own_frame(at);
+        if (chosen < 0 || own >= 0) {
+            CLEANUP(py_clear) PyObject *frames = frames_of(at);
+            Py_ssize_t n = frames == NULL ? 0 : PyList_GET_SIZE(frames);
+            *ret_frame = own >= 0 ? own : n - 1;
+            chosen = n > 0 ? i : chosen;
+        }
+        if (own >= 0) {
+            break;
+        }
+        Py_SETREF(at, reason_of(at, &word));
+    }
+    Py_XDECREF(at);
+    return chosen;
+}
+
 static void
 add_chain(struct text_writer *w, PyObject *exc)
 {
+    Py_ssize_t open = -1;
+    int with_open = choose_open(exc, &open);
     PyObject *at = Py_NewRef(exc);
     const char *word = "";
-    bool opened = false; /* a call, the first of all, is shown open */
 
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
         CLEANUP(py_clear) PyObject *tb = PyException_GetTraceback(at);
@@ -280,8 +368,7 @@ add_chain(struct text_writer *w, PyObject *exc)
                 w, "<h2>Traceback <small>newest call first</small></h2>");
         }
         add_syntax_error(w, at);
-        add_frames(w, at, !opened);
-        opened = opened || tb != NULL;
+        add_frames(w, at, i == with_open ? open : -1);
         Py_SETREF(at, reason_of(at, &word));
     }
     Py_XDECREF(at);

@@ -146,6 +146,55 @@ def application(environ, start_response):
     assert 'while this was being handled' not in body
 
 
+LIBRARY = '''
+def call(f):
+    return f()
+def wrap(f):
+    try:
+        f()
+    except Exception as error:
+        raise LookupError('wrapped') from error
+def raises():
+    raise LookupError('by a thread of its own')
+'''
+
+
+@pytest.mark.parametrize('code, function', [
+    ("import os; os.makedirs('/proc/no/such/folder')", 'mine'),            # <frozen os>
+    ("import json; json.loads('{')", 'mine'),                             # the standard library
+    ("exec('1 / 0')", 'mine'),                                            # <string>
+    ("import library; library.call(lambda: 1 / 0)", '&lt;lambda&gt;'),    # our own code, called by a package
+    ("import library; library.wrap(json_too)", 'mine'), ("json_too()", 'json_too'), ('1 / 0', 'mine'),
+])
+def test_newest_call_of_ones_own_is_open(transport, tmp_path, code, function):
+    """P11: the page opens at the user's own code, not inside of Python or of a package that it has called."""
+    packages = tmp_path / 'lib' / 'python3' / 'site-packages'
+    packages.mkdir(parents=True)
+    (packages / 'library.py').write_text(LIBRARY)
+    script = tmp_path / 'app.py'
+    script.write_text(f'''
+def json_too():
+    import json
+    json.loads('{{')
+def mine():
+    {code}
+def application(environ, start_response):
+    mine()
+''')
+    body, _ = failing(transport, str(script), '--python-path', str(packages))
+    [shown] = re.findall(r'<details open><summary><b>(.*?)</b> <code class=file>(.*?):\d+</code>', body)
+    assert shown == (function, str(script))
+
+
+def test_open_call_without_code_of_ones_own(fcgi_unix, tmp_path):
+    """P11: only a package's calls: the newest one is open."""
+    packages = tmp_path / 'lib' / 'python3' / 'site-packages'
+    packages.mkdir(parents=True)
+    (packages / 'library.py').write_text(LIBRARY + 'def application(environ, start_response): raises()\n')
+    body, _ = failing(fcgi_unix.__self__, 'library:application', '--python-path', str(packages))
+    assert re.findall(r'<details open><summary><b>(.*?)</b>', body) == ['raises']
+
+
 def test_many_calls(fcgi_unix):
     """Two hundred different calls: the newest are shown, the rest counted."""
     chain = '\n'.join(f'def f{i}(): f{i + 1}()' for i in range(200))

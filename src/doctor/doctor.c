@@ -649,7 +649,7 @@ doctor_answer(const struct doctor_facts *facts, struct request *q)
     else {
         const struct iovec body = {text.data, text.len};
         if (response_write_all(q, &body, 1) < 0) {
-            response_abort(q); /* the connection is gone */
+            response_client_gone(q);
         }
     }
     buf_fini(&text);

@@ -58,6 +58,7 @@ request_clear(struct request *q)
     q->owner = pthread_self();
     q->serial = 0;
     q->exit_status = 0;
+    q->result = REQUEST_SERVED;
     q->id[0] = '\0';
     q->line[0] = '\0';
 }
@@ -402,7 +403,7 @@ refuse_body(struct request *q, int err)
     }
     else if (err == -EPIPE || err == -ECONNRESET || err == -ECONNABORTED) {
         request_log(q, LOG_LEVEL_INFO, "%s", request_read_strerror(err));
-        response_abort(q);
+        response_client_gone(q);
     }
     else if (err == -ECANCELED) {
         request_log(q, LOG_LEVEL_ERROR, "ended by --request-timeout");

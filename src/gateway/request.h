@@ -37,6 +37,14 @@ enum request_role { ROLE_RESPONDER = 1, ROLE_AUTHORIZER = 2, ROLE_FILTER = 3 };
 
 enum request_stream { STREAM_STDIN, STREAM_DATA };
 
+/* How a request ended, for the counters. The worst that is noted counts: a
+ * request that fails does so even if its client leaves as well. */
+enum request_result {
+    REQUEST_SERVED,
+    REQUEST_CLIENT_GONE, /* its client left, or did not send or read on */
+    REQUEST_FAILED
+};
+
 /* Called around waits for the WSGI side. enter may be NULL: nothing is
  * called. */
 struct wait_hooks {
@@ -99,6 +107,7 @@ struct request {
                      * out */
     struct wait_hooks hooks; /* when the guard is made */
     int exit_status; /* appStatus, or the CGI exit code; response_*() as well */
+    enum request_result result; /* request_note_result() */
 
     /* The process. */
     pid_t pid;       /* that serves it: request_init() */
@@ -145,6 +154,15 @@ CHECK_RESULT ssize_t request_read(struct request *q, enum request_stream s,
 
 /* A phrase for the errors above ("the client went away before ..."). */
 const char *request_read_strerror(int err);
+
+/* Does not make the result better. */
+static inline void
+request_note_result(struct request *q, enum request_result result)
+{
+    if (result > q->result) {
+        q->result = result;
+    }
+}
 
 /* The answer to an error of the client's own. */
 struct request_answer {

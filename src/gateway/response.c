@@ -66,12 +66,46 @@ assemble_head(struct request *q)
     return 0;
 }
 
+bool
+response_is_peer_error(int err)
+{
+    switch (err) {
+    case -EPIPE:
+    case -ECONNRESET:
+    case -ECONNABORTED:
+    case -ETIMEDOUT: /* also --write-timeout */
+    case -EHOSTDOWN:
+    case -EHOSTUNREACH:
+    case -ENETDOWN:
+    case -ENETUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* After a failed write nothing more can be said to this peer. */
 static int
 failed(struct request *q, int err)
 {
-    response_abort(q);
+    if (response_is_peer_error(err)) {
+        response_client_gone(q);
+    }
+    else {
+        response_abort(q);
+    }
     return err;
+}
+
+/* The end could not be sent, but the peer has the whole body and knows its
+ * length: it may leave then, as lighttpd does. */
+static bool
+is_whole_without_end(const struct request *q, size_t nblocks, int err)
+{
+    const struct response *r = &q->response;
+
+    return nblocks == 0 && r->has_length && r->sent == r->content_length &&
+           response_is_peer_error(err);
 }
 
 static int
@@ -105,7 +139,7 @@ send_blocks(struct request *q, struct iovec *blocks, size_t n, int flags)
         r->state = RESPONSE_SENT;
     }
     int e = q->transport->send(q, blocks, n, flags);
-    if (e < 0) {
+    if (e < 0 && !is_whole_without_end(q, n, e)) {
         return failed(q, e);
     }
     if ((flags & SEND_END) != 0) {
@@ -291,16 +325,29 @@ response_finish(struct request *q)
     return send_blocks(q, v, 1, SEND_END);
 }
 
-void
-response_abort(struct request *q)
+static void
+end_early(struct request *q, enum request_result why)
 {
     struct response *r = &q->response;
 
     if (r->state != RESPONSE_DONE && r->state != RESPONSE_ABORTED) {
         r->state = RESPONSE_ABORTED;
         q->exit_status = 1;
+        request_note_result(q, why);
         q->transport->abort(q);
     }
+}
+
+void
+response_abort(struct request *q)
+{
+    end_early(q, REQUEST_FAILED);
+}
+
+void
+response_client_gone(struct request *q)
+{
+    end_early(q, REQUEST_CLIENT_GONE);
 }
 
 /* -- error pages ---------------------------------------------------------- */
@@ -314,9 +361,11 @@ response_error_page(struct request *q, const char *status, const char *html,
 
     if (status[0] == '5') {
         q->exit_status = 1;
+        request_note_result(q, REQUEST_FAILED);
     }
     if (r->state != RESPONSE_NONE && r->state != RESPONSE_SET) {
-        response_abort(q);
+        /* 4xx: what the client sent ended the response. */
+        end_early(q, REQUEST_CLIENT_GONE);
         return;
     }
     response_reset(r);

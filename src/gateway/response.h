@@ -128,8 +128,14 @@ CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
 CHECK_RESULT int response_finish(struct request *q);
 
 /* Ends it so that the web server notices, and its client if the server lets it
- * (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). */
+ * (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). The request has
+ * failed; response_client_gone(): because of its client. */
 void response_abort(struct request *q);
+void response_client_gone(struct request *q);
+
+/* True if -errno of a send means that the peer is gone, or takes nothing; false
+ * if something failed on this side. */
+bool response_is_peer_error(int err);
 
 /* Sends a whole error response if the head is not out yet; else aborts. status
  * is "500 Internal Server Error"; html is a complete page. exit status becomes

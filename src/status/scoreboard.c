@@ -103,6 +103,7 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
     atomic_fetch_add(&b->gone_requests, atomic_load(&w->requests));
     atomic_fetch_add(&b->gone_accepted, atomic_load(&w->accepted));
     atomic_fetch_add(&b->gone_failed, atomic_load(&w->failed));
+    atomic_fetch_add(&b->gone_client_aborts, atomic_load(&w->client_aborts));
     atomic_fetch_add(&b->gone_slow, atomic_load(&w->slow));
     atomic_fetch_add(&b->gone_timeouts, atomic_load(&w->timeouts));
     memset(w, 0, sizeof *w);
@@ -175,8 +176,11 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
     atomic_store_explicit(&t->since_ms, 0, memory_order_release);
     atomic_fetch_add_explicit(&t->requests, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->requests, 1, memory_order_relaxed);
-    if (q->exit_status != 0) {
+    if (q->result == REQUEST_FAILED) {
         atomic_fetch_add_explicit(&w->failed, 1, memory_order_relaxed);
+    }
+    else if (q->result == REQUEST_CLIENT_GONE) {
+        atomic_fetch_add_explicit(&w->client_aborts, 1, memory_order_relaxed);
     }
 }
 
@@ -279,6 +283,7 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
         .requests = atomic_load(&b->gone_requests),
         .accepted = atomic_load(&b->gone_accepted),
         .failed = atomic_load(&b->gone_failed),
+        .client_aborts = atomic_load(&b->gone_client_aborts),
         .slow = atomic_load(&b->gone_slow),
         .timeouts = atomic_load(&b->gone_timeouts),
     };
@@ -294,6 +299,8 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
         t.requests += atomic_load_explicit(&w->requests, memory_order_relaxed);
         t.accepted += atomic_load_explicit(&w->accepted, memory_order_relaxed);
         t.failed += atomic_load_explicit(&w->failed, memory_order_relaxed);
+        t.client_aborts +=
+            atomic_load_explicit(&w->client_aborts, memory_order_relaxed);
         t.slow += atomic_load_explicit(&w->slow, memory_order_relaxed);
         t.timeouts += atomic_load_explicit(&w->timeouts, memory_order_relaxed);
         for (unsigned k = 0; k < b->nthreads; k++) {

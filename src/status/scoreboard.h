@@ -69,9 +69,10 @@ struct score_worker {
     atomic_llong started_at; /* seconds since 1970 */
     /* The worker's request threads. */
     atomic_ullong requests;
-    atomic_ullong accepted; /* connections */
-    atomic_ullong failed;   /* requests that ended in a 500 or an abort */
-    atomic_llong rss_kib;   /* resident memory after a recent request */
+    atomic_ullong accepted;      /* connections */
+    atomic_ullong failed;        /* requests: REQUEST_FAILED ... */
+    atomic_ullong client_aborts; /* ... REQUEST_CLIENT_GONE */
+    atomic_llong rss_kib;        /* resident memory after a recent request */
     /* The worker's control thread, or the timeout thread of a CGI process. */
     atomic_ullong slow;     /* requests that ran longer than --slow */
     atomic_ullong timeouts; /* requests that --request-timeout ended */
@@ -87,8 +88,8 @@ struct scoreboard {
     atomic_bool stopping; /* workers that end are not replaced */
     atomic_uint reloads;  /* successful ones */
     atomic_uint deaths;   /* workers that ended without being asked to */
-    atomic_ullong gone_requests, gone_accepted, gone_failed, gone_slow,
-        gone_timeouts; /* sums over workers that have ended */
+    atomic_ullong gone_requests, gone_accepted, gone_failed, gone_client_aborts,
+        gone_slow, gone_timeouts; /* sums over workers that have ended */
     /* Workers and zygotes: the longest time that the application took to load,
      * in milliseconds. */
     atomic_llong load_ms;
@@ -140,7 +141,7 @@ bool score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1]);
 
 /* Sums over all workers, including those that have ended. */
 struct score_totals {
-    uint64_t requests, accepted, failed, slow, timeouts;
+    uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
     unsigned workers, ready, starting, draining, broken;
     unsigned threads, active; /* request threads; those that are busy */
 };

@@ -177,7 +177,7 @@ status_answer(const struct config *config, struct scoreboard *b,
     else {
         const struct iovec body = {r.body.data, r.body.len};
         if (response_write_all(q, &body, 1) < 0) {
-            response_abort(q); /* the connection is gone */
+            response_client_gone(q);
         }
     }
     status_reply_fini(&r);

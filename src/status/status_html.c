@@ -180,6 +180,7 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
     add_tile(s, "Requests", t->requests, "");
     add_tile(s, "Connections", t->accepted, "");
     add_tile(s, "Failed requests", t->failed, "bad");
+    add_tile(s, "Client aborts", t->client_aborts, "");
     if (shot->config->slow_ms > 0) {
         add_tile(s, "Slow requests", t->slow, "warn");
     }

@@ -50,11 +50,11 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
         ",\"requests\":%" PRIu64 ",\"failed requests\":%" PRIu64,
         w->pid, score_state_name(w->state), w->generation, w->started_at,
         w->since_s, w->accepted, w->requests, w->failed);
-    text_writer_printf(s,
-                       ",\"slow requests\":%" PRIu64
-                       ",\"timed out requests\":%" PRIu64
-                       ",\"active requests\":%u",
-                       w->slow, w->timeouts, w->busy);
+    text_writer_printf(
+        s,
+        ",\"client aborts\":%" PRIu64 ",\"slow requests\":%" PRIu64
+        ",\"timed out requests\":%" PRIu64 ",\"active requests\":%u",
+        w->client_aborts, w->slow, w->timeouts, w->busy);
     if (w->rss_kib > 0) {
         text_writer_printf(s, ",\"memory\":%" PRId64, w->rss_kib * 1024);
     }

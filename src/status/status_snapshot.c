@@ -34,7 +34,9 @@ fill_fields(struct status_snapshot *shot)
     field(shot, "requests", "requests", true, t->requests,
           "Requests answered.");
     field(shot, "failed requests", "failed_requests", true, t->failed,
-          "Requests that ended in a 5xx of wsgi-cgi or in an abort.");
+          "Requests that ended in a 5xx of wsgi-cgi, or broke off.");
+    field(shot, "client aborts", "client_aborts", true, t->client_aborts,
+          "Requests whose client left, or stopped sending or reading.");
     field(shot, "slow requests", "slow_requests", true, t->slow,
           "Requests that ran longer than --slow.");
     field(shot, "timed out requests", "timed_out_requests", true, t->timeouts,
@@ -120,6 +122,7 @@ status_worker_get(const struct status_snapshot *shot, unsigned i,
         .requests = atomic_load(&w->requests),
         .accepted = atomic_load(&w->accepted),
         .failed = atomic_load(&w->failed),
+        .client_aborts = atomic_load(&w->client_aborts),
         .slow = atomic_load(&w->slow),
         .timeouts = atomic_load(&w->timeouts),
         .rss_kib = atomic_load(&w->rss_kib),

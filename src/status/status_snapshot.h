@@ -54,7 +54,7 @@ struct status_worker {
     unsigned generation, busy; /* busy: threads */
     int64_t started_at;        /* seconds since 1970 */
     int64_t since_s;
-    uint64_t requests, accepted, failed, slow, timeouts;
+    uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
     int64_t rss_kib; /* 0 = not known */
 };
 

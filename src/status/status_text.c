@@ -77,6 +77,7 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     add_number(s, "accepted conn", w->accepted);
     add_number(s, "requests", w->requests);
     add_number(s, "failed requests", w->failed);
+    add_number(s, "client aborts", w->client_aborts);
     add_number(s, "slow requests", w->slow);
     add_number(s, "timed out requests", w->timeouts);
     if (w->rss_kib > 0) {

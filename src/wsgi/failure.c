@@ -180,24 +180,37 @@ failure_answer(struct request_guard *g)
     }
 }
 
+/* What kept the request or its response from being whole. */
+static const char *
+reason(const struct request_guard *g, bool reading)
+{
+    return request_is_cancelled(g->q) ? "the application answered too late: cut"
+           : g->gone == -ETIMEDOUT
+               ? "the client read nothing for --write-timeout"
+           : reading || response_is_peer_error(g->gone) ? "the client went away"
+                                                        : strerror(-g->gone);
+}
+
 void
 failure_gone(struct request_guard *g)
 {
-    assert(g->q != NULL);
-    const char *how =
-        request_is_cancelled(g->q) ? "the application answered too late: cut"
-        : g->gone == -ETIMEDOUT ? "the client read nothing for --write-timeout"
-                                : "the client went away";
+    struct request *q = g->q;
+    bool reading = g->gone_side == GUARD_REQUEST;
 
+    assert(q != NULL && g->gone < 0);
     if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;
     }
-    bool reading = g->gone != 0 && g->gone_side == GUARD_REQUEST;
-    request_log(
-        g->q, LOG_LEVEL_INFO, "%s after %llu bytes of the %s's body", how,
-        (unsigned long long)(reading ? g->q->body_read : g->q->response.sent),
-        reading ? "request" : "response");
-    response_abort(g->q);
+    if (request_is_cancelled(q)) {
+        request_note_result(q, REQUEST_FAILED);
+    }
+    request_log(q,
+                reading || response_is_peer_error(g->gone) ? LOG_LEVEL_INFO
+                                                           : LOG_LEVEL_ERROR,
+                "%s after %llu bytes of the %s's body", reason(g, reading),
+                (unsigned long long)(reading ? q->body_read : q->response.sent),
+                reading ? "request" : "response");
+    response_client_gone(q);
     request_guard_leave(g);
 }

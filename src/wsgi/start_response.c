@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Written with the GIL held; called inside the guard, too. */
 typedef struct {
@@ -200,7 +201,9 @@ raise_write_error(struct request_guard *guard, int err)
     assert(err < 0);
     request_guard_set_gone(guard, err, GUARD_RESPONSE);
     return request_guard_raise(
-        err, "the client went away before it had the response");
+        err, response_is_peer_error(err)
+                 ? "the client went away before it had the response"
+                 : strerror(-err));
 }
 
 static int

@@ -701,6 +701,7 @@ test_too_little_is_aborted(void **state UNUSED)
                                "abcd");
         expect_end(RESPONSE_ABORTED);
         assert_int_equal(q.exit_status, 1);
+        assert_int_equal(q.result, REQUEST_FAILED);
     }
 }
 
@@ -808,7 +809,64 @@ test_a_failed_send_ends_the_response(void **state UNUSED)
             expect_end(RESPONSE_ABORTED);
             assert_int_equal(fake.sends, at); /* nothing is tried again */
             assert_int_equal(q.exit_status, 1);
+            assert_int_equal(q.result, REQUEST_CLIENT_GONE);
         }
+    }
+}
+
+/* P8: what fails on this side is no fault of the client. */
+static void
+test_a_send_that_fails_here(void **state UNUSED)
+{
+    static const int errors[] = {-EIO, -ENOMEM, -ECANCELED, -ENOSPC, -EMSGSIZE};
+    for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+        uint64_t sent;
+        again(false);
+        fake.fail_at = 1;
+        fake.error = errors[i];
+        assert_int_equal(status("200 OK"), 0);
+        assert_int_equal(response_send_file(&q, 0, 0, 3, &sent), errors[i]);
+        expect_end(RESPONSE_ABORTED);
+        assert_int_equal(q.result, REQUEST_FAILED);
+    }
+}
+
+/* A peer that knows the length may leave when it has the whole body: only the
+ * end cannot be sent. Without a length the end is what makes it whole. */
+static void
+test_a_peer_that_leaves_before_the_end(void **state UNUSED)
+{
+    for (int whole = 0; whole <= 1; whole++) {
+        uint64_t sent;
+        again(false);
+        fake.fail_at = 2;
+        fake.error = -EPIPE;
+        fake.file_gives = 8;
+        assert_int_equal(status("200 OK"), 0);
+        assert_int_equal(whole == 1 ? header("Content-Length", "8") : 0, 0);
+        assert_int_equal(response_send_file(&q, 0, 0, 8, &sent),
+                         whole ? RESPONSE_FULL : 0);
+        assert_int_equal(response_finish(&q), whole ? 0 : -EPIPE);
+        assert_int_equal(q.response.state,
+                         whole ? RESPONSE_DONE : RESPONSE_ABORTED);
+        assert_int_equal(q.result,
+                         whole ? REQUEST_SERVED : REQUEST_CLIENT_GONE);
+        assert_int_equal(fake.sends, 2);
+    }
+    /* A short body is not whole, and an error of this side is no leaving. */
+    for (int way = 0; way <= 1; way++) {
+        uint64_t sent;
+        again(false);
+        fake.fail_at = 2;
+        fake.error = way == 0 ? -EPIPE : -EIO;
+        fake.file_gives = way == 0 ? 7 : 8;
+        assert_int_equal(status("200 OK"), 0);
+        assert_int_equal(header("Content-Length", "8"), 0);
+        assert_int_equal(response_send_file(&q, 0, 0, 8, &sent),
+                         way == 0 ? 0 : RESPONSE_FULL);
+        assert_true(response_finish(&q) < 0);
+        expect_end(RESPONSE_ABORTED);
+        assert_int_equal(q.result, REQUEST_FAILED);
     }
 }
 
@@ -873,6 +931,7 @@ test_an_error_page_replaces_a_held_head(void **state UNUSED)
     assert_non_null(strstr(wire, length));
     assert_int_equal(fake.sends, 1);
     assert_int_equal(q.exit_status, 1);
+    assert_int_equal(q.result, REQUEST_FAILED);
     expect_end(RESPONSE_DONE);
 }
 
@@ -884,6 +943,7 @@ test_an_error_page_without_id(void **state UNUSED)
     assert_null(strstr(fake.wire.data, "Error id"));
     assert_non_null(strstr(fake.wire.data, "Nothing here."));
     assert_int_equal(q.exit_status, 0); /* not a failure of ours */
+    assert_int_equal(q.result, REQUEST_SERVED);
     expect_end(RESPONSE_DONE);
 }
 
@@ -897,6 +957,14 @@ test_an_error_after_the_head_aborts(void **state UNUSED)
     expect_wire("Status: 200 OK\r\n\r\npart");
     expect_end(RESPONSE_ABORTED);
     assert_int_equal(q.exit_status, 1);
+    assert_int_equal(q.result, REQUEST_FAILED);
+    again(false);
+    assert_int_equal(status("200 OK"), 0);
+    assert_int_equal(write_text("part"), 0);
+    response_error(&q, "413 Content Too Large", "too large", NULL);
+    expect_end(RESPONSE_ABORTED);
+    assert_int_equal(q.exit_status, 1);
+    assert_int_equal(q.result, REQUEST_CLIENT_GONE);
 }
 
 static void
@@ -916,6 +984,12 @@ test_an_error_page_nobody_takes(void **state UNUSED)
     fake.error = -EPIPE;
     response_error(&q, "500 No", "no", "abc");
     expect_end(RESPONSE_ABORTED);
+    assert_int_equal(q.result, REQUEST_FAILED);
+    again(false);
+    fake.fail_at = 1;
+    fake.error = -EPIPE;
+    response_error(&q, "404 No", "no", "abc");
+    assert_int_equal(q.result, REQUEST_CLIENT_GONE);
 }
 
 /* -- the next request ------------------------------------------------------------------------ */
@@ -935,6 +1009,7 @@ test_nothing_reaches_the_next_response(void **state UNUSED)
     again(false);
     assert_true(q.response.fields.cap <= 65536);
     assert_int_equal(q.exit_status, 0);
+    assert_int_equal(q.result, REQUEST_SERVED);
     assert_int_equal(status("200 OK"), 0);
     assert_int_equal(write_all("c"), 0);
     expect_wire("Status: 200 OK\r\nContent-Length: 1\r\n\r\nc");
@@ -976,6 +1051,8 @@ main(void)
         TEST(test_a_file_that_must_be_read),
         TEST(test_a_file_where_no_body_may_be),
         TEST(test_a_failed_send_ends_the_response),
+        TEST(test_a_send_that_fails_here),
+        TEST(test_a_peer_that_leaves_before_the_end),
         TEST(test_abort_happens_once),
         TEST(test_only_the_requests_thread_may_write),
         TEST(test_an_error_page_replaces_a_held_head),

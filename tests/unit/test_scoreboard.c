@@ -39,6 +39,7 @@ count(unsigned worker, unsigned times)
     atomic_fetch_add(&w->failed, 100 * times);
     atomic_fetch_add(&w->slow, 1000 * times);
     atomic_fetch_add(&w->timeouts, 10000 * times);
+    atomic_fetch_add(&w->client_aborts, 100000 * times);
 }
 
 static void
@@ -52,6 +53,7 @@ assert_totals(unsigned times)
     assert_int_equal(t.failed, 100 * times);
     assert_int_equal(t.slow, 1000 * times);
     assert_int_equal(t.timeouts, 10000 * times);
+    assert_int_equal(t.client_aborts, 100000 * times);
 }
 
 static void
@@ -74,24 +76,28 @@ test_sums_outlive_a_worker(void **state UNUSED)
 }
 
 static void
-test_a_request_that_failed_is_counted(void **state UNUSED)
+test_how_requests_ended_is_counted(void **state UNUSED)
 {
+    static const enum request_result results[] = {
+        REQUEST_SERVED, REQUEST_FAILED, REQUEST_CLIENT_GONE,
+        REQUEST_FAILED, REQUEST_FAILED, REQUEST_CLIENT_GONE};
     struct request q = {.id = "x", .line = "GET /"};
     struct score_thread *t = scoreboard_thread(board, 0, 0);
     struct score_totals sum;
 
     scoreboard_take(board, 0, 100, 1);
-    for (int failed = 0; failed <= 1; failed++) {
+    for (size_t i = 0; i < ARRAY_SIZE(results); i++) {
         (void)score_begin(t, &q);
         assert_true(score_is_busy(t));
-        q.exit_status = failed;
+        q.result = results[i];
         score_end(board, 0, t, &q);
         assert_false(score_is_busy(t));
     }
     scoreboard_release(board, 0);
     scoreboard_totals(board, &sum);
-    assert_int_equal(sum.requests, 2);
-    assert_int_equal(sum.failed, 1);
+    assert_int_equal(sum.requests, 6);
+    assert_int_equal(sum.failed, 3);
+    assert_int_equal(sum.client_aborts, 2);
 }
 
 static void
@@ -216,7 +222,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_sums_outlive_a_worker),
-        TEST(test_a_request_that_failed_is_counted),
+        TEST(test_how_requests_ended_is_counted),
         TEST(test_work_after_a_response_is_no_idleness),
         TEST(test_the_limit_of_a_load),
         TEST(test_texts_of_every_length),

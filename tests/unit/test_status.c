@@ -37,6 +37,7 @@ setup(void **state)
     atomic_store(&f->board->workers[0].state, SCORE_READY);
     atomic_store(&f->board->workers[0].requests, 41);
     atomic_store(&f->board->workers[0].failed, 3);
+    atomic_store(&f->board->workers[0].client_aborts, 6);
     atomic_store(&f->board->workers[0].rss_kib, 2048);
     /* Slot 1 stays free: its rows must not appear. */
     scoreboard_take(f->board, 2, 4102, 8);
@@ -203,7 +204,10 @@ test_numbers(void **state)
 
     put_line(f, 0, 1, "GET /slow", 90000);
     const char *json = page(f, "json&full");
-    assert_has(json, "\"requests\":1041,\"failed requests\":3,");
+    assert_has(json, "\"requests\":1041,\"failed requests\":3,"
+                     "\"client aborts\":6,");
+    assert_has(json, "\"requests\":41,\"failed requests\":3,"
+                     "\"client aborts\":6,\"slow requests\":");
     assert_has(json, "\"active requests\":1,\"max active requests\":1,"
                      "\"threads\":2,\"idle processes\":0,"
                      "\"active processes\":1,\"total processes\":2,"
@@ -219,12 +223,19 @@ test_numbers(void **state)
     const char *text = page(f, "text&full");
     assert_has(text, "\nprocess manager:      static\n");
     assert_has(text, "\nrequests:             1041\n");
+    assert_has(text, "\nclient aborts:        6\n");
+    assert_has(strstr(text, "\npid: "), "\nclient aborts:        6\n");
     assert_has(text, "\nrunning request:      GET /slow\n");
 
     /* Long ones break where they do not fit. */
     assert_has(page(f, ""), "<dt>Requests</dt><dd>1,<wbr>041</dd>");
 
+    assert_has(page(f, ""), "<dt>Failed requests</dt><dd class=bad>3</dd>");
+    assert_has(page(f, ""), "<dt>Client aborts</dt><dd>6</dd>");
+
     const char *metrics = page(f, "openmetrics&full");
+    assert_has(metrics, "\nwsgi_cgi_failed_requests_total 3\n");
+    assert_has(metrics, "\nwsgi_cgi_client_aborts_total 6\n");
     assert_has(metrics, "\nwsgi_cgi_requests_total 1041\n");
     assert_has(metrics, "\nwsgi_cgi_process_requests_total{slot=\"0\"} 41\n");
     assert_has(metrics, "\nwsgi_cgi_process_active_requests{slot=\"2\"} 0\n");

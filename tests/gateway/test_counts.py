@@ -1,0 +1,222 @@
+"""What the status page counts, and what it does not: failed requests, clients that left, slow requests. P7, P8."""
+
+import pytest
+
+import fcgi
+import harness
+from fcgi import wait_for
+from settings import SLOW
+
+# By PATH_INFO. GATE is the query string: a file that is waited for; GATE.waiting says that it is.
+APP = '''
+import os, time
+
+def wait(gate):
+    open(gate + '.waiting', 'w').close()
+    while not os.path.exists(gate):
+        time.sleep(0.005)
+
+def served(environ, start):
+    start('200 OK', [])
+    return [b'hello']
+
+def own_error(environ, start):
+    start('500 Mine', [])
+    return [b'sorry']
+
+def raises(environ, start):
+    raise ValueError('on purpose')
+
+def short(environ, start):
+    start('200 OK', [('Content-Length', '10')])
+    return [b'short']
+
+def raises_late(environ, start):
+    start('200 OK', [])
+    yield b'begun'
+    raise ValueError('on purpose')
+
+def reads(environ, start):
+    body = environ['wsgi.input'].read()
+    start('200 OK', [])
+    return [body]
+
+def reads_late(environ, start):
+    start('200 OK', [])
+    yield b'begun'
+    yield environ['wsgi.input'].read()
+
+def catches(environ, start):
+    try:
+        environ['wsgi.input'].read()
+    except OSError:
+        raise ValueError('on purpose')
+
+def stream(environ, start):
+    start('200 OK', [])
+    while True:
+        yield b'x' * 100000
+
+def writes(environ, start):
+    write = start('200 OK', [])
+    while True:
+        write(b'x' * 100000)
+
+def file(environ, start):
+    f = open(environ['QUERY_STRING'], 'w+b')
+    f.truncate(50_000_000)
+    start('200 OK', [])
+    return environ['wsgi.file_wrapper'](f)
+
+def waits(environ, start):
+    wait(environ['QUERY_STRING'])
+    start('200 OK', [])
+    return [b'late']
+
+def waits_and_raises(environ, start):
+    wait(environ['QUERY_STRING'])
+    raise ValueError('on purpose')
+
+def goes_on(environ, start):
+    try:
+        wait(environ['QUERY_STRING'])
+    except BaseException:
+        pass
+    start('200 OK', [])
+    return [b'late']
+
+def application(environ, start_response):
+    return globals()[environ['PATH_INFO'].strip('/')](environ, start_response)
+'''
+
+
+def counts(control):
+    with fcgi.Connection(str(control)) as conn:
+        status = conn.request(harness.cgi_params(path='/status', query='json&full')).json
+    process, = status['processes']
+    names = 'requests', 'failed requests', 'client aborts', 'slow requests', 'timed out requests'
+    found = tuple(status[name] for name in names)
+    assert found == tuple(process[name] for name in names)      # no process has ended
+    return found
+
+
+def left_in_body(server, path, gate):
+    """The client leaves in the middle of its upload."""
+    exchange = server.start('POST', path=path, content_length=100)
+    exchange.write(b'x' * 10)
+    if path == '/reads_late':
+        exchange.wait_for(b'begun')
+    exchange.disconnect()
+
+
+def left_in_chunks(server, path, gate):
+    """The same where the length is not known: before the application has been called."""
+    exchange = server.start('POST', path=path, content_length=False,
+                            headers={'Transfer-Encoding': 'chunked'})
+    exchange.write(b'x' * 10)
+    exchange.disconnect()
+
+
+def left_in_response(server, path, gate):
+    exchange = server.start(path=path, query=str(gate))
+    exchange.finish_body()
+    exchange.wait_for(b'x' if path != '/file' else b'\0')
+    exchange.disconnect()
+
+
+def left_before_response(server, path, gate):
+    exchange = server.start(path=path, query=str(gate))
+    exchange.finish_body()
+    wait_for(gate.with_suffix('.waiting').exists, 5, 'the application')
+    exchange.disconnect()
+    gate.touch()
+
+
+def asks(server, path, gate):
+    server.request(path=path, query=str(gate))
+
+
+def too_large(server, path, gate):
+    """Without a length, so that it is noticed on the way."""
+    exchange = server.start('POST', path=path, content_length=False,
+                            headers={'Transfer-Encoding': 'chunked'})
+    exchange.write(b'x' * 2000)
+    exchange.finish_body()
+    assert exchange.response().status == 413
+
+
+def shorter_than_announced(server, path, gate):
+    exchange = server.start('POST', path=path, content_length=100)
+    if path == '/reads_late':
+        exchange.wait_for(b'begun')
+    exchange.write(b'x' * 10)
+    exchange.finish_body()
+    exchange.response()
+
+
+def abort_record(server, path, gate):
+    exchange = server.start('POST', path=path, content_length=100)
+    exchange.write(b'x' * 10)
+    exchange.conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))
+    exchange.response()
+
+
+def reads_nothing(server, path, gate):
+    """A client that stays, but takes nothing for --write-timeout."""
+    conn = server.connect()
+    conn.sock.send(fcgi.request_bytes(server.params(path=path, query=str(gate))))
+    return conn
+
+
+def sends_nothing(server, path, gate):
+    exchange = server.start('POST', path=path, content_length=100)
+    if path == '/reads_late':
+        exchange.wait_for(b'begun')
+    exchange.response(10)
+
+
+FAILED, LEFT, NEITHER = (1, 0), (0, 1), (0, 0)
+CASES = [
+    # Ours.
+    (asks, 'raises', FAILED), (asks, 'raises_late', FAILED), (asks, 'short', FAILED),
+    (left_before_response, 'waits_and_raises', FAILED), (left_in_body, 'catches', FAILED),
+    # The client's.
+    (left_in_body, 'reads', LEFT), (left_in_body, 'reads_late', LEFT), (left_in_chunks, 'reads', LEFT),
+    (left_in_response, 'stream', LEFT), (left_in_response, 'writes', LEFT), (left_in_response, 'file', LEFT),
+    (left_before_response, 'waits', LEFT), (abort_record, 'reads', LEFT), (reads_nothing, 'stream', LEFT),
+    (reads_nothing, 'file', LEFT), (shorter_than_announced, 'reads_late', LEFT), (sends_nothing, 'reads_late', LEFT),
+    # An answer is an answer.
+    (asks, 'served', NEITHER), (asks, 'own_error', NEITHER), (shorter_than_announced, 'reads', NEITHER),
+    (sends_nothing, 'reads', NEITHER), (too_large, 'reads', NEITHER), (asks, 'file', NEITHER),
+]
+
+
+@pytest.mark.parametrize('way, path, expected', CASES, ids=lambda v: getattr(v, '__name__', v if type(v) is str else ''))
+def test_how_a_request_ended(fcgi_unix, world, tmp_path, way, path, expected):
+    """P8: a request that we fail counts as failed, one whose client leaves as a client abort, and never as both."""
+    control = world.new_path('control')
+    limit = f'{int(400 * SLOW)}ms'
+    server = fcgi_unix(APP, '--control', control, '--write-timeout', limit if way is reads_nothing else '60s',
+                       '--body-timeout', limit if way is sends_nothing else '60s', '--limit-body', '1000')
+    server.allow_log('.*')
+    kept = way(server, '/' + path, tmp_path / 'gate')
+    wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
+    assert counts(control) == (1, *expected, 0, 0)
+    if kept is not None:
+        kept.close()
+    assert server.request(path='/served').body == b'hello'
+    assert counts(control) == (2, *expected, 0, 0)
+
+
+@pytest.mark.parametrize('path', ['/waits', '/goes_on'])
+def test_timeout_of_a_request_whose_client_has_left(fcgi_unix, world, tmp_path, path):
+    """P7, P8: it ran too long, client or not: that is a failed request."""
+    control, gate = world.new_path('control'), tmp_path / 'gate'
+    server = fcgi_unix(APP, '--control', control, '--request-timeout', f'{int(400 * SLOW)}ms')
+    server.allow_log('.*')
+    exchange = server.start(path=path, query=str(gate))
+    exchange.finish_body()
+    wait_for(gate.with_suffix('.waiting').exists, 5, 'the application')
+    exchange.disconnect()
+    wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
+    assert counts(control) == (1, 1, 0, 0, 1)

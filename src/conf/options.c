@@ -264,7 +264,8 @@ static const struct option_row table[] = {
     HEADING("Logs"),
     {.name = "log-file", .arg = "FILE", .set = value_string, FIELD(log_file),
      .expected = "a file, or - for standard error",
-     .help = "log to this file, reopened on SIGHUP\n"
+     .help = "log to this file, reopened on SIGUSR1 and\n"
+             "SIGHUP "
              "(-: standard error)"},
     {.name = "log-format", .arg = "text|json", .default_value = "text",
      .set = value_choice, FIELD(log_format),

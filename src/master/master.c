@@ -210,16 +210,27 @@ change_target(struct master *m, unsigned more, unsigned less)
     assert(m->target >= 1);
 }
 
+/* HUP and USR1. Workers and zygotes get HUP for both, and open their logs again,
+ * no more: an application may have a use of its own for USR1, such as
+ * faulthandler.register(). */
+static void
+reopen_logs(struct master *m, struct signals s)
+{
+    bool is_only_that = s.reopens != m->seen.reopens;
+
+    if (s.reloads != m->seen.reloads || is_only_that) {
+        logs_reopen(is_only_that ? "SIGUSR1" : NULL);
+        master_signal_workers(m, SIGHUP);
+        master_signal_zygotes(m, SIGHUP);
+    }
+}
+
 static void
 obey(struct master *m, int64_t now)
 {
     struct signals s = signals_get();
 
-    if (s.reloads != m->seen.reloads) {
-        logs_reopen();
-        /* A worker opens its logs again, no more. */
-        master_signal_workers(m, SIGHUP);
-    }
+    reopen_logs(m, s);
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
         if (!m->stopping) {
             begin_stop(m, now);

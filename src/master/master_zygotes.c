@@ -221,6 +221,16 @@ master_dismiss_zygotes(struct master *m)
 }
 
 void
+master_signal_zygotes(const struct master *m, int number)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {
+        if (m->zygotes.v[i].state != ZYGOTE_NONE) {
+            (void)kill(m->zygotes.v[i].pid, number);
+        }
+    }
+}
+
+void
 master_stop_zygotes(struct master *m, bool all)
 {
     for (size_t i = 0; i < ARRAY_SIZE(m->zygotes.v); i++) {

@@ -30,6 +30,8 @@ void master_reap_zygote(struct master *m, struct zygote *z, int status);
 /* Kills those that do not do what they were asked for. */
 void master_watch_zygotes(struct master *m, int64_t now);
 
+void master_signal_zygotes(const struct master *m, int number);
+
 /* At a stop: ends those that only load, or all. The others wait for the
  * workers. */
 void master_stop_zygotes(struct master *m, bool all);

@@ -6,6 +6,7 @@
 #include "os/log.h"
 #include "process/finalize_timeout.h"
 #include "process/forked_child.h"
+#include "process/logs.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "python/python_fork.h"
@@ -29,6 +30,7 @@
 struct zygote_self {
     struct worker_setup *s;
     int fd; /* to the master */
+    struct signals seen;
 };
 
 /* In a child that the application forks during its import. */
@@ -226,6 +228,19 @@ load(struct zygote_self *z)
     return 0;
 }
 
+/* HUP, which the master sends, or USR1: the log files are open again. Upon other
+ * signals the master acts. */
+static void
+obey(struct zygote_self *z)
+{
+    struct signals s = signals_get();
+
+    if (s.reloads != z->seen.reloads || s.reopens != z->seen.reopens) {
+        logs_reopen(NULL);
+    }
+    z->seen = s;
+}
+
 /* Forgets the signals that have come; the worker opens its own handlers. */
 static void
 close_signals(void)
@@ -269,8 +284,8 @@ zygote_run(struct worker_setup *setup, int fd, pid_t master, unsigned *ret_slot)
         return status;
     }
     for (;;) {
-        /* Signals only wake it: the master acts on them. */
         (void)signals_wait(-1, self.fd, -1);
+        obey(&self);
         ssize_t n = recv(self.fd, ret_slot, sizeof *ret_slot, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             continue;

@@ -7,6 +7,7 @@
 #include "mode/startup.h"
 #include "process/finalize_timeout.h"
 #include "process/privs.h"
+#include "process/signals.h"
 #include "python/interp.h"
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
@@ -48,6 +49,9 @@ check_run(const struct config *config)
     int tell_fd = restart_check_fd();
     int status = tell_fd < 0 ? start_mode_check_words(NULL, config) : 0;
 
+    if (tell_fd >= 0) {
+        signals_spare();
+    }
     notify_hide();
     if (status == 0) {
         status = privs_find(config, &privs);

@@ -210,6 +210,10 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
         return status;
     }
     log_set_id(request_running_id);
+    /* A socket on descriptor 0 is that of a FastCGI spawner. Some stop their
+     * programs with USR1 (multiwatch does), at which libfcgi ends, too. */
+    signals_set_usr1(config->processes > 0 || config->bind.n > 0 ||
+                     s->inherited > 0);
     /* Before the first socket: from then on SIGTERM must not kill the
      * process. */
     if (restart_remember(argv, environ) < 0 ||

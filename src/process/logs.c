@@ -71,6 +71,12 @@ complain(int err, const char *option, const char *path)
     }
 }
 
+static bool
+is_file(const char *path)
+{
+    return path != NULL && strcmp(path, "-") != 0;
+}
+
 int
 logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 {
@@ -78,7 +84,7 @@ logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
 
     assert(config == NULL); /* once */
     config = c;
-    has_file = c->log_file != NULL && strcmp(c->log_file, "-") != 0;
+    has_file = is_file(c->log_file);
     if (has_file) {
         status = judge(open_log_file(c->log_file, restarted, user), "log-file",
                        c->log_file, restarted);
@@ -116,7 +122,8 @@ logs_take_stderr(void)
     return e == 0;
 }
 
-static void
+/* False where one could not be opened. */
+static bool
 reopen(bool moved_only)
 {
     int e = 0, access_e = 0;
@@ -129,17 +136,29 @@ reopen(bool moved_only)
     (void)pthread_mutex_unlock(&lock);
     complain(e, "log-file", config->log_file);
     complain(access_e, "access-log", config->access_log);
+    return e == 0 && access_e == 0;
 }
 
 void
-logs_reopen(void)
+logs_reopen(const char *signal_name)
 {
-    reopen(false);
-    log_debug("the log files are open again");
+    bool done = reopen(false);
+
+    if (signal_name == NULL) {
+        log_debug("the log files are open again");
+    }
+    else if (!has_file && !is_file(config->access_log)) {
+        log_notice("%s: there is no log file to open again (--log-file, "
+                   "--access-log); SIGTERM stops, SIGHUP loads new code",
+                   signal_name);
+    }
+    else if (done) {
+        log_notice("%s: the log files are open again", signal_name);
+    }
 }
 
 void
 logs_look(void)
 {
-    reopen(true);
+    (void)reopen(true);
 }

@@ -1,7 +1,8 @@
 /*
  * logs.h - the log files of this process: --log-file and --access-log
  *
- * What:      opens both files, and opens them again at SIGHUP.
+ * What:      opens both files, and opens them again at SIGHUP and
+ *            SIGUSR1.
  * Owner:     the process; a forked worker has descriptors of its own.
  * Lifetime:  logs_open() to the end of the process.
  * Threads:   logs_reopen() and logs_look() any, one at a time under a lock; the
@@ -39,8 +40,10 @@ void logs_give(uid_t uid, gid_t gid);
  * the program. */
 bool logs_take_stderr(void);
 
-/* Opens the files again: at SIGHUP, in every process. */
-void logs_reopen(void);
+/* Opens the files again, in every process. signal_name: the signal that asked
+ * for this and nothing else ("SIGUSR1"), so that the log says that it is done;
+ * or NULL. */
+void logs_reopen(const char *signal_name);
 
 /* Opens files again that have been renamed. A worker calls this when its
  * signals are open, since its parent may have the renamed files; the same after

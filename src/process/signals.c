@@ -19,11 +19,12 @@ static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
 
 /* Written by the handlers. */
 static atomic_int stop; /* enum signals_stop */
-static atomic_uint reloads, dumps, more, less;
+static atomic_uint reloads, reopens, dumps, more, less;
 /* Written at the start, and in a forked child before it has threads. */
 static int wake_fd = -1;
 static bool handlers_set;
 static atomic_bool is_held; /* signals wait for the next program */
+static bool usr1_reopens;   /* else it stops */
 /* In a worker, which may get TERM twice: systemd sends it to all processes of a
  * service, and so does the master. */
 static atomic_bool is_patient;
@@ -74,6 +75,31 @@ signals_init(bool restarted)
 }
 
 void
+signals_set_usr1(bool reopens_logs)
+{
+    assert(!handlers_set);
+    usr1_reopens = reopens_logs;
+}
+
+static void
+do_nothing(UNUSED int number)
+{
+}
+
+void
+signals_spare(void)
+{
+    static const int spared[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU};
+    /* Not SIG_IGN, which the programs that the application starts would
+     * inherit. */
+    struct sigaction sa = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+
+    for (size_t i = 0; i < ARRAY_SIZE(spared); i++) {
+        (void)sigaction(spared[i], &sa, NULL);
+    }
+}
+
+void
 signals_wake(void)
 {
     const uint64_t one = 1;
@@ -97,16 +123,29 @@ pass_on(int number, ucontext_t *context)
 }
 
 static void
+ask_to_stop(void)
+{
+    if (atomic_load(&stop) == STOP_NONE) {
+        atomic_store(&stop, STOP_GRACEFUL);
+    }
+    else if (!atomic_load(&is_patient)) {
+        atomic_store(&stop, STOP_NOW);
+    }
+}
+
+static void
 act(int number)
 {
     switch (number) {
     case SIGTERM:
+        ask_to_stop();
+        break;
     case SIGUSR1:
-        if (atomic_load(&stop) == STOP_NONE) {
-            atomic_store(&stop, STOP_GRACEFUL);
+        if (usr1_reopens) {
+            atomic_fetch_add(&reopens, 1);
         }
-        else if (!atomic_load(&is_patient)) {
-            atomic_store(&stop, STOP_NOW);
+        else {
+            ask_to_stop();
         }
         break;
     case SIGINT:
@@ -207,6 +246,7 @@ signals_open(bool with_children)
     }
     atomic_store(&stop, STOP_NONE);
     atomic_store(&reloads, 0);
+    atomic_store(&reopens, 0);
     atomic_store(&dumps, 0);
     atomic_store(&more, 0);
     atomic_store(&less, 0);
@@ -287,6 +327,7 @@ signals_get(void)
     return (struct signals){
         .stop = (enum signals_stop)atomic_load(&stop),
         .reloads = atomic_load(&reloads),
+        .reopens = atomic_load(&reopens),
         .dumps = atomic_load(&dumps),
         .more = atomic_load(&more),
         .less = atomic_load(&less),

@@ -24,6 +24,7 @@ enum signals_stop { STOP_NONE, STOP_GRACEFUL, STOP_NOW };
 struct signals {
     enum signals_stop stop;
     unsigned reloads; /* HUP */
+    unsigned reopens; /* USR1, unless it stops */
     unsigned dumps;   /* USR2 */
     unsigned more;    /* TTIN */
     unsigned less;    /* TTOU */
@@ -46,11 +47,22 @@ void signals_hold_for_exec(void);
 /* Ends signals_hold() without signals_open(). */
 void signals_release(void);
 
-/* Installs handlers for TERM and USR1 (finish and exit; the second one: exit
- * now), INT and QUIT (stop now), HUP, USR2, TTIN, TTOU; with_children also
- * CHLD, for a master. A second call does nothing. In a forked worker, the
+/* What USR1 asks for, here and in forked children: to open the log files again,
+ * as administrators know it from php-fpm, nginx and gunicorn; or to stop like
+ * TERM, which is the default, because FastCGI spawners send it for that. Call
+ * it before signals_open(). */
+void signals_set_usr1(bool reopens_logs);
+
+/* Installs handlers for TERM (finish and exit; the second one: exit now), USR1
+ * (see above), INT and QUIT (stop now), HUP, USR2, TTIN, TTOU; with_children
+ * also CHLD, for a master. A second call does nothing. In a forked worker, the
  * handlers stay and the counts begin at zero. */
 CHECK_RESULT int signals_open(bool with_children);
+
+/* Instead of signals_open(), in the child that checks new code: the signals that
+ * ask a server for something do not end it. It has the server's name, so that
+ * `pkill -USR1 wsgi-cgi` reaches it as well. */
+void signals_spare(void);
 
 /* Replaces our handlers by the default ones, and closes what signals_open()
  * opened. For a forked child; async-signal-safe. */

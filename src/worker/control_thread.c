@@ -297,6 +297,20 @@ wait_for_round(struct pool *p, struct control_thread *t, int timeout_ms)
     }
 }
 
+/* A master says that it has opened the files again; it passes HUP on to its
+ * workers, which need no code for it. */
+static void
+reopen_logs(const struct pool *p, const struct control_thread *t,
+            struct signals s)
+{
+    if (s.reloads != t->seen.reloads) {
+        logs_reopen(NULL);
+    }
+    if (s.reopens != t->seen.reopens) {
+        logs_reopen(p->s.master_wake_fd < 0 ? "SIGUSR1" : NULL);
+    }
+}
+
 /* Waits for the next round, and does what is due. False: the requests have
  * ended, and so does this thread. */
 static bool
@@ -310,9 +324,7 @@ run_round(struct pool *p, struct control_thread *t)
     wait_for_round(p, t, notify_wait_ms(now, least(t->watch_ms, round)));
     now = clock_ms();
     struct signals s = signals_get();
-    if (s.reloads != t->seen.reloads) {
-        logs_reopen(); /* first: the reload writes to the log */
-    }
+    reopen_logs(p, t, s); /* first: a reload writes to the log */
     watch(p, t, now, s.dumps);
     if (t->stop.end_ms != 0) {
         graceful_stop_abandon_lost(p);

@@ -794,7 +794,7 @@ def test_stop_with_a_zygote_that_is_stuck(preload, world):
     assert seconds_to_stop(server) < 10 * SLOW
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_stop(two, number):
     """P4: TERM and the others end workers and zygote, with exit code 0; nothing is left (which the fixture checks)."""
     pids = workers(two)

@@ -10,6 +10,7 @@ from settings import ROOT
 
 MANUAL = ROOT / 'man/wsgi-cgi.1'
 SERVERS = ROOT / 'man/wsgi-cgi-servers.7'
+PAGES = sorted((ROOT / 'man').iterdir())
 
 
 def plain(path):
@@ -69,9 +70,11 @@ def test_every_option_in_help_is_taken(run):
                 assert 'unknown option' not in finished.stderr, finished
 
 
-@pytest.mark.parametrize('page', [MANUAL, SERVERS], ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_manual_pages_are_well_formed(page):
-    """mandoc finds nothing to warn of."""
+    """mandoc finds nothing to warn of, and the page names all others."""
+    for other in set(PAGES) - {page}:
+        assert re.search(rf'^\.Xr {other.stem} {other.suffix[1:]}(?: ,)?$', page.read_text(), re.M), other.name
     if not shutil.which('mandoc'):
         pytest.skip('mandoc is not installed')
     finished = subprocess.run(['mandoc', '-Tlint', '-Wwarning', page], capture_output=True, text=True)

@@ -137,18 +137,27 @@ def substitute(text, pairs):
     first, in one pass, so that nothing is replaced twice."""
     for old in pairs:
         assert old in text, "%r is not in the example" % old
+    if not pairs:
+        return text
     pattern = "|".join(re.escape(old)
                        for old in sorted(pairs, key=len, reverse=True))
     return re.sub(pattern, lambda m: str(pairs[m[0]]), text)
 
 
-def example(name, **pairs):
-    """A file of examples/servers with paths and ports replaced. Comments go
-    first, so that a path named in one need not be given."""
+def without_comments(name):
+    """The lines of a file of examples/servers, so that a path named in a comment
+    need not be replaced."""
     text = (SERVERS / name).read_text()
-    mark = ";" if name.startswith("supervisor") else "#"
-    lines = [line for line in text.splitlines(True)
-             if not line.lstrip().startswith(mark) or line.startswith("#!")]
+    mark = ";" if name.startswith("supervisor") or "php-fpm/pool" in name \
+        else "#"
+    return [line for line in text.splitlines(True)
+            if not line.lstrip().startswith(mark) or line.startswith("#!")]
+
+
+def example(name, **pairs):
+    """The same with paths and ports replaced: by their names here, or as they
+    stand in the file."""
+    lines = without_comments(name)
     names = {
         "binary": EXAMPLE_BINARY, "app": EXAMPLE_APP, "root": EXAMPLE_ROOT,
         "files": EXAMPLE_FILES,
@@ -166,7 +175,7 @@ def example(name, **pairs):
         "srv": "cd /srv\n", "su": "su %s %s" % (EXAMPLE_USER, EXAMPLE_USER),
     }
     names.update(zip(("host1", "host2", "host3"), EXAMPLE_HOSTS))
-    text = substitute("".join(lines), {names[k]: v for k, v in pairs.items()})
+    text = substitute("".join(lines), {names.get(k, k): v for k, v in pairs.items()})
     left = re.findall(
         r"/(?:srv|run/(?:wsgi-cgi|fcgiwrap|haproxy)|usr/local|var/log|etc/ssl)"
         r"\b\S*", text)

@@ -1,4 +1,4 @@
-"""README.md and wsgi-cgi-servers(7) say only what was run.
+"""README.md, wsgi-cgi-servers(7) and wsgi-cgi-migrating(7) say only what was run.
 
 Each block of the README has a mark in front of it:
 <!-- file: NAME -->  test_commands writes it into a clean copy of the tree
@@ -18,12 +18,15 @@ import subprocess
 
 import pytest
 
-from harness import SERVERS, TREE, Orphans, wait_until
+from harness import EXAMPLES, SERVERS, TREE, Orphans, wait_until
 
 README = TREE / "README.md"
 BENCH = TREE / "tests" / "bench" / "README.md"
 DOCUMENTS = README, TREE / "CONTRIBUTING.md", BENCH
 MANUAL = TREE / "man" / "wsgi-cgi-servers.7"
+MIGRATING = TREE / "man" / "wsgi-cgi-migrating.7"
+# Each page of examples, and the folder that has them.
+PAGES = (MANUAL, SERVERS), (MIGRATING, EXAMPLES / "migrating")
 
 # Where "make install" puts them, below PREFIX.
 EXAMPLES_FOLDER = "share/doc/wsgi-cgi/examples"
@@ -143,6 +146,9 @@ def test_commands(tmp_path):
     orphans = Orphans()
     wait_until(lambda: not orphans.look(), "all processes end")
     assert not [end for end in orphans.ended if end[1] != 0], orphans.ended
+    for page in (TREE / "man").iterdir():
+        there = home / "wsgi-cgi/share/man" / ("man" + page.suffix[1:])
+        assert (there / page.name).read_text() == page.read_text()
     assert said.count("Hello from wsgi-cgi") >= 2  # make demo, and as CGI
     assert "Status: 200 OK" in said
     assert os.access(home / "wsgi-cgi" / "bin" / "wsgi-cgi", os.X_OK)
@@ -212,28 +218,29 @@ def test_options_that_are_named_are_there(binary):
 
 # --- the manual ---------------------------------------------------------------
 
-def displays():
+def displays(page):
     """[(file or None, [lines])] of its literal displays."""
     found = []
     for block in re.finditer(
             r'^(?:\.\\" from: (\S+)\n)?\.Bd -literal.*?\n(.*?)^\.Ed$',
-            MANUAL.read_text(), re.M | re.S):
+            page.read_text(), re.M | re.S):
         lines = [line.replace(r"\e", "\\").strip()
                  for line in block[2].splitlines()]
         found.append((block[1], [line for line in lines if line]))
     return found
 
 
-def test_manual_shows_what_the_tests_run():
+@pytest.mark.parametrize("page, folder", PAGES)
+def test_manual_shows_what_the_tests_run(page, folder):
     """Each line of a display stands in the file it names, in this order. A
     display without a file is for servers that no test starts."""
-    shown = displays()
+    shown = displays(page)
     assert len([file for file, _ in shown if file]) >= 8
     for file, lines in shown:
         if not file:
             continue
         there = [line.strip() for line in
-                 (SERVERS / file).read_text().splitlines()]
+                 (folder / file).read_text().splitlines()]
         for line in lines:
             assert line in there, "%s: %s" % (file, line)
             there = there[there.index(line) + 1:]
@@ -246,16 +253,18 @@ def test_where_the_examples_are_is_said():
 
 def test_every_configuration_is_in_the_manual():
     """By its path below examples/servers."""
-    text = MANUAL.read_text()
-    for path in SERVERS.rglob("*"):
-        if path.is_file():
-            name = str(path.relative_to(SERVERS))
-            assert re.search("[ /]%s$|[ /]%s " % (2 * (re.escape(name),)), text,
-                             re.M), name
+    for page, folder in PAGES:
+        text = page.read_text()
+        for path in folder.rglob("*"):
+            if path.is_file() and path.parent.name != "__pycache__":
+                name = str(path.relative_to(folder))
+                assert re.search("[ /]%s$|[ /]%s " % (2 * (re.escape(name),)),
+                                 text, re.M), name
 
 
-def test_manual_has_no_faults(need):
-    said = subprocess.run([need("mandoc"), "-Tlint", "-W", "warning", MANUAL],
+@pytest.mark.parametrize("page, folder", PAGES)
+def test_manual_has_no_faults(page, folder, need):
+    said = subprocess.run([need("mandoc"), "-Tlint", "-W", "warning", page],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
     assert (said.returncode, said.stdout) == (0, "")

@@ -1,0 +1,2 @@
+# For Passenger and for wsgi-cgi, unchanged.
+from shop import application

@@ -160,7 +160,9 @@ def compare(place, start_before, start_after, but=(), venv=True):
     stop_servers(place)
     site = start_after()
     right(site, place, venv)
-    same(before, answers(site), but)
+    after = answers(site)
+    same(before, after, but)
+    return after
 
 
 
@@ -168,7 +170,7 @@ def compare(place, start_before, start_after, but=(), venv=True):
 # --- the pairs ----------------------------------------------------------------
 
 def test_mod_wsgi(place):
-    """The same .wsgi file; WSGIDaemonProcess and its options."""
+    """The same .wsgi file; WSGIDaemonProcess and its options; SetEnv."""
     write(place, "mod_wsgi/shop.wsgi", place.app_dir / "shop.wsgi")
 
     def before():
@@ -177,7 +179,8 @@ def test_mod_wsgi(place):
     def after():
         wsgi_cgi(place, "mod_wsgi")
         return apache(place, "mod_wsgi/wsgi-cgi.conf", "proxy", "proxy_fcgi")
-    compare(place, before, after)
+    got = compare(place, before, after)
+    assert {said["SHOP_REGION"] for said in got} == {"north"}
 
 
 def test_uwsgi(place):

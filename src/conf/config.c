@@ -46,6 +46,7 @@ config_fini(struct config *c)
     free_list(&c->headers);
     free_list(&c->python_path);
     free_list(&c->set);
+    free_list(&c->env);
     free_list(&c->bind);
     free_list(&c->allow);
 }

@@ -66,6 +66,7 @@ struct config {
     const char *scripts_in;         /* --scripts-in DIR or NULL */
     struct config_list python_path; /* --python-path DIR ... */
     struct config_list set;         /* --set NAME=VALUE ... */
+    struct config_list env;         /* --env NAME=VALUE ... */
     struct config_list bind;        /* --bind ADDR ... */
     struct config_list allow;       /* --allow CIDR|any ..., commas split */
     unsigned threads;               /* >= 1 */

@@ -72,7 +72,13 @@ static const struct option_row table[] = {
              "SCRIPT_NAME and PATH_INFO behind any server"},
     {.name = "set", .arg = "NAME=VALUE", .set = value_assignment, FIELD(set),
      .expected = "NAME=VALUE",
-     .help = "set a variable in every environ (repeatable)"},
+     .help = "set a variable in the WSGI environ of every\n"
+             "request (repeatable); for os.environ see --env"},
+    {.name = "env", .arg = "NAME=VALUE", .set = value_variable, FIELD(env),
+     .expected = "NAME=VALUE, where NAME is no variable that wsgi-cgi itself "
+                "reads at its start, such as LISTEN_FDS or " CONFIG_OPTIONS,
+     .help = "set a variable of the process, and so in\n"
+             "os.environ, before Python starts (repeatable)"},
     {.name = "scripts-in", .arg = "DIR", .set = value_string, FIELD(scripts_in),
      .expected = "a directory",
      .help = "without APP, serve the script that each\n"

@@ -139,6 +139,26 @@ value_assignment(const struct option_row *row, void *field, const char *value)
                                              : value_word(row, field, value);
 }
 
+int
+value_variable(const struct option_row *row, void *field, const char *value)
+{
+    static const char *const ours[] = {
+        "FCGI_WEB_SERVER_ADDRS", "LISTEN_FDS",    "LISTEN_PID",
+        "LISTEN_FDNAMES",        "NOTIFY_SOCKET", "WATCHDOG_PID",
+        "WATCHDOG_USEC"};
+    static const char prefix[] = "WSGI_CGI_";
+    size_t n = strcspn(value, "=");
+    if (strncmp(value, prefix, strlen(prefix)) == 0) {
+        return -EINVAL;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++) {
+        if (strncmp(value, ours[i], n) == 0 && ours[i][n] == '\0') {
+            return -EINVAL;
+        }
+    }
+    return value_assignment(row, field, value);
+}
+
 static int
 parse_number(const struct option_row *row, const char *value, uint64_t *ret)
 {

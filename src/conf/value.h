@@ -81,5 +81,8 @@ int value_word(const struct option_row *row, void *field, const char *value);
 int value_commas(const struct option_row *row, void *field, const char *value);
 int value_assignment(const struct option_row *row, void *field,
                      const char *value);
+/* The same, except variables that this program has read by then. */
+int value_variable(const struct option_row *row, void *field,
+                   const char *value);
 
 #endif

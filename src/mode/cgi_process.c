@@ -5,6 +5,7 @@
 #include "mode/startup.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "process/environment.h"
 #include "process/forked_child.h"
 #include "process/logs.h"
 #include "python/interp.h"
@@ -17,8 +18,6 @@
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* The log still goes to the pipe of the response. */
 static bool shares_stderr;
@@ -94,7 +93,7 @@ static int
 fail(const struct config *config, struct cgi_io *io, int status)
 {
     assert(status != 0);
-    cgi_fail(config, environ, io);
+    cgi_fail(config, environment_before(), io);
     return status;
 }
 
@@ -153,7 +152,8 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
         }
     }
     if (doctor != NULL) {
-        return cgi_run(config, environ, &io, run_doctor, NULL, doctor);
+        return cgi_run(config, environment_before(), &io, run_doctor, NULL,
+                       doctor);
     }
     /* httpoxy: libraries would use the client's header as their proxy. */
     (void)unsetenv("HTTP_PROXY");
@@ -172,7 +172,9 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
         log_error("out of memory");
         return fail(config, &io, EX_OSERR);
     }
-    status = cgi_run(config, environ, &io, run_request, run_after, t);
+    /* --env is for os.environ, as over FastCGI; --set is for environ. */
+    status =
+        cgi_run(config, environment_before(), &io, run_request, run_after, t);
     wsgi_thread_free(&t);
     interp_finish();
     return status;

@@ -8,6 +8,7 @@
 #include "mode/sockets.h"
 #include "mode/startup.h"
 #include "os/log.h"
+#include "process/environment.h"
 #include "process/finalize_timeout.h"
 #include "process/logs.h"
 #include "process/pid_file.h"
@@ -28,8 +29,6 @@
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
-
-extern char **environ;
 
 /* Static, since threads may still run when their caller returns. */
 static struct sockets sockets;
@@ -216,7 +215,7 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
                      s->inherited > 0);
     /* Before the first socket: from then on SIGTERM must not kill the
      * process. */
-    if (restart_remember(argv, environ) < 0 ||
+    if (restart_remember(argv, environment_before()) < 0 ||
         signals_open(config->processes > 0) < 0) {
         log_error("out of memory or descriptors");
         return EX_OSERR;

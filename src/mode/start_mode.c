@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "process/environment.h"
 #include "python/interp.h"
 #include "reload/restart.h"
 #include "text/num.h"
@@ -194,7 +195,10 @@ start_mode_examine(const struct start_mode *s, struct config *config,
     }
     buf_init(&reasons, sizeof said - 1);
     log_copy_to(&reasons);
-    ret->python_status = interp_check(config);
+    ret->python_status = environment_set(config);
+    if (ret->python_status == 0) {
+        ret->python_status = interp_check(config);
+    }
     log_copy_to(NULL);
     if (reasons.len > 0) {
         (void)snprintf(said, sizeof said, "%.*s", (int)reasons.len - 1,

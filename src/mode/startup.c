@@ -7,6 +7,7 @@
 #include "os/log.h"
 #include "os/path_access.h"
 #include "os/safe_path.h"
+#include "process/environment.h"
 #include "python/interp.h"
 #include "wsgi/wsgi_python.h"
 
@@ -93,8 +94,11 @@ no_application(void)
 int
 startup_prepare(const struct config *config, bool is_cgi)
 {
-    int e;
+    int e = environment_set(config);
 
+    if (e != 0) {
+        return e;
+    }
     if (config->app == NULL && config->scripts_in == NULL && !config->doctor) {
         return no_application();
     }

@@ -19,21 +19,26 @@ GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': '
        'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
 
 NUMBERS = ['', '0', '-1', '+1', ' 1', '1 ', '1.5', '0x10', 'x', '1k', '99999999999999999999']
-SIZES = ['', '-1', '1.5m', '1kb', '1KB', '1MiB', 'k', 'K', '1T', '1 k', ' 1k', '1t', '18446744073709551616', '99999999999g']
+SIZES = ['', '-1', '1.5m', '1kb', '1KB', '1MiB', 'k', 'K', '1T', '1 k', ' 1k', '1t', '18446744073709551616',
+         '99999999999g']
 TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '99999999999999999999', '99999999m']
 
 WRONG = {
     '--threads': NUMBERS + ['100000'], '--backlog': NUMBERS,
-    '--limit-head': SIZES + ['1', '100g'], '--limit-vars': NUMBERS + ['15', '1000001'], '--limit-body': SIZES, '--max-memory': SIZES,
+    '--limit-head': SIZES + ['1', '100g'], '--limit-vars': NUMBERS + ['15', '1000001'], '--limit-body': SIZES,
+    '--max-memory': SIZES,
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
     '--keepalive-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],
     '--umask': ['', '8', '1000', '-1', 'u=rwx', '0x1ff', '22 '], '--user': [''], '--group': [''], '--pid-file': [''],
     '--mode': ['', 'php', 'CGI'], '--errors-to': ['', 'syslog', 'AUTO'],
     '--mount': ['app', 'http://x/', ' /a'], '--set': ['', 'A', '=b'],
+    '--env': ['', 'A', '=b', 'WSGI_CGI_OPTIONS=--debug', 'FCGI_WEB_SERVER_ADDRS=127.0.0.1', 'LISTEN_FDS=1',
+              'LISTEN_PID=1', 'LISTEN_FDNAMES=a', 'NOTIFY_SOCKET=/s', 'WATCHDOG_USEC=1', 'WATCHDOG_PID=1'],
     '--bind': ['', 'unix:', 'localhost', '127.0.0.1', '127.0.0.1:', '127.0.0.1:x', '127.0.0.1:65536', '127.0.0.1:-1',
                '::1:80', '[::1]', '[::1', '[zz]:80', 'relative/path', ':', '1.2.3:80', 'no such host:80'],
-    '--allow': ['', '300.0.0.1', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/x', '::/129', 'localhost,', ',', '10.0.0.0/-1', 'example.com', '[::1'],
+    '--allow': ['', '300.0.0.1', '10.0.0.0/33', '10.0.0.0/', '10.0.0.0/x', '::/129', 'localhost,', ',', '10.0.0.0/-1',
+                'example.com', '[::1'],
     '--socket-owner': ['', ':', 'no-such-user-here', 'root:no-such-group-here', 'a:b:c'],
 }
 
@@ -72,7 +77,8 @@ ADDRESSES = 'HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is an IPv4 a
 @pytest.mark.parametrize('value, hint', [
     (None, ''), ('9000', '; for a port of this machine write :PORT'), ('localhost', '; the port is missing'),
     ('::1:9000', '; IPv6 addresses need brackets'), ('example.com:9000', '; names of hosts are not looked up'),
-    ('run/sock', '; the path of a socket starts with /'), ('*:9000', '; for all addresses of this machine write 0.0.0.0:PORT'),
+    ('run/sock', '; the path of a socket starts with /'),
+    ('*:9000', '; for all addresses of this machine write 0.0.0.0:PORT'),
 ])
 def test_addresses_that_are_none(run, world, option, value, hint):
     """P11: every option that takes an address says the same of it, localhost too, and what was probably meant."""
@@ -84,8 +90,9 @@ def test_addresses_that_are_none(run, world, option, value, hint):
     assert finished.code == 64 and option in said and said.endswith(ADDRESSES + hint), finished
 
 
-@pytest.mark.parametrize('option, meant', [(['--timeout', '30'], '--request-timeout'), (['--json'], '--log-format json'),
-                                           (['-H', '/srv/venv'], '--set'), (['--data-file', 'f'], '--limit-body')])
+@pytest.mark.parametrize('option, meant', [
+    (['--timeout', '30'], '--request-timeout'), (['--json'], '--log-format json'), (['-H', '/srv/venv'], '--set'),
+    (['--data-file', 'f'], '--limit-body')])
 @pytest.mark.parametrize('mode', ['bind', 'check', 'cgi'])
 def test_options_that_only_ask(world, mode, option, meant):
     """P11: what would do nothing while serving is an error, and the line names what was meant."""
@@ -113,10 +120,11 @@ def test_spellings(fcgi_unix, words):
     assert server.connect().get_values('FCGI_MAX_REQS') == [(b'FCGI_MAX_REQS', b'2')]
 
 
-@pytest.mark.parametrize('size, limit', [('2048', 2048), ('2k', 2048), ('2K', 2048), ('1m', 1 << 20), ('1M', 1 << 20), ('0', None)])
+@pytest.mark.parametrize('size, limit', [('2048', 2048), ('2k', 2048), ('2K', 2048), ('1m', 1 << 20), ('1M', 1 << 20),
+                                         ('0', None)])
 def test_sizes(fcgi_unix, size, limit):
-    """Sizes are bytes, or K, M, G in powers of 1024, in either case. --limit-body: 413 without a call of the application; a body of
-    just that size is served; 0 is no limit."""
+    """Sizes are bytes, or K, M, G in powers of 1024, in either case. --limit-body: 413 without a call of the
+    application; a body of just that size is served; 0 is no limit."""
     server = fcgi_unix(ECHO, '--limit-body', size)
     server.allow_log('413|limit|large|body')
     conn = server.connect()

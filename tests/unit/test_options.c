@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <sysexits.h>
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 24 };
 
 static struct config config;
 static char message[4096];
@@ -88,6 +88,7 @@ test_defaults(void **state UNUSED)
     assert_int_equal(config.umask, -1); /* as found */
     assert_int_equal(config.python_path.n, 0);
     assert_int_equal(config.set.n, 0);
+    assert_int_equal(config.env.n, 0);
     assert_int_equal(config.bind.n, 0);
     assert_int_equal(config.allow.n, 0);
     assert_int_equal(config.threads, 1);
@@ -184,7 +185,8 @@ test_lists_keep_their_order(void **state UNUSED)
 {
     expect_ok(PARSE("-b", "unix:/a", "--bind=:9000", "-b/c", "--python-path",
                     "/p", "--python-path=/q", "--set=A=1", "--set", "B=x=y",
-                    "--set=C=", "--allow=10.0.0.0/8,::1", "--allow", "any"));
+                    "--set=C=", "--allow=10.0.0.0/8,::1", "--allow", "any",
+                    "--env=A=1", "--env", "LISTEN_FDSX=x=y"));
     assert_int_equal(config.bind.n, 3);
     assert_string_equal(config.bind.v[0], "unix:/a");
     assert_string_equal(config.bind.v[1], ":9000");
@@ -196,6 +198,9 @@ test_lists_keep_their_order(void **state UNUSED)
     assert_string_equal(config.set.v[0], "A=1");
     assert_string_equal(config.set.v[1], "B=x=y");
     assert_string_equal(config.set.v[2], "C=");
+    assert_int_equal(config.env.n, 2);
+    assert_string_equal(config.env.v[0], "A=1");
+    assert_string_equal(config.env.v[1], "LISTEN_FDSX=x=y");
     assert_int_equal(config.allow.n, 3);
     assert_string_equal(config.allow.v[0], "10.0.0.0/8");
     assert_string_equal(config.allow.v[1], "::1");
@@ -364,6 +369,10 @@ test_limits_of_values(void **state UNUSED)
         "--set=A",
         "--set==1",
         "--set=",
+        "--env=A",
+        "--env==1",
+        "--env=",
+        "--env=LISTEN_FDS=1",
         "--allow=",
         "--allow=,",
         "--allow=::1,",

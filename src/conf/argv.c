@@ -25,8 +25,8 @@
  *    that are special to a shell. A "=" in the query changes nothing: a server
  *    may not follow the RFC exactly.
  * 3. A check as in php-cgi, for servers that decode in a way that rule 2 does
- *    not know: if the query may be split into words and starts with "-",
- *    options are accepted only if the script that follows has them in its #!
+ *    not know: if the query may be split into words and starts with "-" (or
+ *    quotes and "-"), options are accepted only if the script that follows has them in its #!
  *    line.
  *
  * Rules 2 and 3 may remove words of the administrator: on a server that passes
@@ -134,6 +134,18 @@ argv_words_fini(struct argv_words *w)
 
 /* -- #! lines -------------------------------------------------------------- */
 
+static bool
+is_quoting(int c)
+{
+    return c == '\'' || c == '"' || c == '\\';
+}
+
+bool
+argv_may_be_options(const char *word)
+{
+    return word[0] == '-' || is_quoting(word[0]);
+}
+
 bool
 argv_is_shebang(const char *word, const char *script, bool *ret_is_cut)
 {
@@ -219,7 +231,8 @@ are_from_query(char *const *argv, int first, int argc,
 }
 
 /* True for a query that a server may split into words (it has no "="), the
- * first of which starts with "-", encoded or not, after any blanks and "+". */
+ * first of which starts with "-", encoded or not, after any blanks, "+", quotes
+ * and backslashes. */
 static bool
 starts_with_dash(const char *query)
 {
@@ -227,7 +240,7 @@ starts_with_dash(const char *query)
         return false;
     }
     int c = '+';
-    while (*query != '\0' && (c == '+' || c <= ' ')) {
+    while (*query != '\0' && (c == '+' || c <= ' ' || is_quoting(c))) {
         int coded = url_coded_byte(query, strnlen(query, 3));
         c = coded < 0 ? (unsigned char)*query : coded;
         query += coded < 0 ? 1 : 3;
@@ -284,7 +297,8 @@ argv_trusted(int argc, char **argv, bool *ret_in_doubt)
 
     /* Rule 3, unless the words of the query have been found: then the words
      * before them are not from the query. */
-    if (own == argc && argv[1][0] == '-' && starts_with_dash(query) &&
+    if (own == argc && argv_may_be_options(argv[1]) &&
+        starts_with_dash(query) &&
         (argc < 3 || !argv_is_shebang(argv[1], argv[2], &is_cut))) {
         own = 1;
     }

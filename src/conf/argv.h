@@ -28,6 +28,10 @@ struct argv_words {
 CHECK_RESULT int argv_split(const char *text, struct argv_words *ret_words);
 void argv_words_fini(struct argv_words *w);
 
+/* True for a word that can be options: it starts with "-", or with a quote or
+ * backslash, which a #! line may put before it. */
+bool argv_may_be_options(const char *word);
+
 /* True where script is a file whose #! line has word as its argument: the
  * kernel has then made argv, [interpreter, word, script, ...]. *ret_is_cut:
  * word is only the start of the argument. */

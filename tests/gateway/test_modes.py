@@ -266,6 +266,29 @@ def test_shebang_with_several_options(world):
     assert environ['A.b'] == '1' and environ['C.d'] == 'two words'
 
 
+@pytest.mark.parametrize('words, value', [
+    ('--set "A.b=two words"', 'two words'), ("--set 'A.b=two words'", 'two words'),
+    (r'--set A.b=two\ words', 'two words'),
+    ('"--set" A.b=x', 'x'), ("'--set=A.b=two words'", 'two words'), (r'\--set A.b=x', 'x'),
+    ('--set=A.b="a \'b\' c"', "a 'b' c"), (r'--set "A.b=a \"b\" \c"', r'a "b" \c'),
+    ("--set A.b='$HOME ~ `id` *'", '$HOME ~ `id` *'), ('--set A.b=$HOME', '$HOME'),
+    ('--set A.b=""', ''), ('--set "A.b=é €"', 'é €'), ('--set\tA.b=x  ', 'x'),
+])
+def test_quotes_in_a_shebang_line(world, words, value):
+    """Quotes and backslashes work as in a shell, also at the start of the line; nothing else of a shell does."""
+    environ = json.loads(execute(world, script(world, f'{BINARY} {words}'))[0])
+    assert environ['A.b'].encode('latin-1').decode() == value
+
+
+@pytest.mark.parametrize('words', ['--set "A.b=1', "--set A.b=it's", "'--debug", '--debug \\'])
+def test_a_quote_in_a_shebang_line_that_is_not_closed(world, words):
+    """P11: one line that shows the words, 64, and a page for the client."""
+    path = script(world, f'{BINARY} {words}')
+    done = subprocess.run([path], env=world.env(GET), stdin=subprocess.DEVNULL, capture_output=True, timeout=10 * SLOW)
+    said = f'in the #! line: missing closing quote, or "\\" at the end: "{words}"'
+    assert done.returncode == 64 and said in done.stderr.decode() and done.stdout.startswith(b'Status: 500 '), done
+
+
 def test_shebang_with_one_option(world):
     """One word that is one option."""
     environ = json.loads(execute(world, script(world, f'{BINARY} --set=A.b=1'))[0])

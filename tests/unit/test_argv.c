@@ -41,6 +41,7 @@ set_up(void **state UNUSED)
     write_script("app.py", "#!/usr/bin/wsgi-cgi --threads 4 --debug\nx\n");
     write_script("plain.py", "#!/usr/bin/wsgi-cgi\nx\n");
     write_script("one.py", "#! /usr/bin/wsgi-cgi \t --debug \r\nx\n");
+    write_script("quoted.py", "#!/w '--set=A=b c' --debug\nx\n");
     write_script("module.py", "x = 1\n");
     write_script("empty.py", "");
     return symlink(self, "link.cgi");
@@ -49,9 +50,10 @@ set_up(void **state UNUSED)
 static int
 tear_down(void **state UNUSED)
 {
-    static const char *const names[] = {"app.py",    "plain.py", "one.py",
-                                        "module.py", "empty.py", "link.cgi",
-                                        "long.py"};
+    static const char *const names[] = {
+        "app.py",    "plain.py", "one.py",   "quoted.py",
+        "module.py", "empty.py", "link.cgi", "long.py",
+    };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         (void)unlink(names[i]);
     }
@@ -119,7 +121,10 @@ test_a_script_with_a_shebang_line(void **state UNUSED)
         {{"--threads 4 --debug", "app.py", "-h"}, "-h", 2},
         {{"--threads 4 --debug", "app.py", "--venv", "/tmp"}, "--venv+/tmp", 2},
         {{"--debug", "one.py", "--help"}, "%2d-help", 2},
+        {{"'--set=A=b c' --debug", "quoted.py", "-h"}, "-h", 2},
         /* ... lighttpd and busybox do not. */
+        {{"'--set=A=b c' --debug", "quoted.py"}, "-h", 2},
+        {{"'--set=A=b c' --debug", "quoted.py"}, "'-h", 2},
         {{"plain.py"}, "-h", 1},
         {{"--threads 4 --debug", "app.py"}, "-h", 2},
         {{"--debug", "one.py"}, "--help", 2},
@@ -249,6 +254,10 @@ test_a_query_that_begins_with_a_dash(void **state UNUSED)
         {{"-X", "app.py"}, "%09%0a-x", 0},
         {{"-X", "app.py"}, "%00-x", 0},
         {{"-X"}, "-x", 0},
+        {{"'-X'", "app.py"}, "'-x'", 0},
+        {{"\"-X", "app.py"}, "%22-x", 0},
+        {{"\\-X", "app.py"}, "%5C%2dx", 0},
+        {{"'-X'", "app.py"}, "'x", 2},      /* APP */
         {{"--debug", "app.py"}, "-x", 0},   /* not what its line says */
         {{"--debug", "plain.py"}, "-x", 0}, /* it has no options */
         {{"--debug", "gone.py"}, "-x", 0},
@@ -304,6 +313,8 @@ test_shebang_lines(void **state UNUSED)
 {
     assert_true(is_shebang("--threads 4 --debug", "app.py"));
     assert_true(is_shebang("--debug", "one.py"));
+    assert_true(is_shebang("'--set=A=b c' --debug", "quoted.py"));
+    assert_false(is_shebang("'--set=A=b c'", "quoted.py"));
     assert_false(is_shebang("--threads 4", "app.py"));
     assert_false(is_shebang("--threads 4 --debug -x", "app.py"));
     assert_false(is_shebang("", "app.py"));
@@ -387,6 +398,24 @@ test_a_shebang_lines_options_are_split(void **state UNUSED)
         assert_string_equal(config.app, "app.py");
         config_fini(&config);
     }
+}
+
+static void
+test_a_shebang_line_that_starts_with_a_quote(void **state UNUSED)
+{
+    for (int in_env = 0; in_env <= 1; in_env++) {
+        assert_int_equal(
+            PARSE(in_env != 0, "'--set=A=b c' --debug", "quoted.py"), 0);
+        assert_string_equal(config.set.v[0], "A=b c");
+        assert_true(config.debug);
+        assert_string_equal(config.app, "quoted.py");
+        config_fini(&config);
+    }
+    /* Not such a line: APP, whatever it is. */
+    assert_int_equal(PARSE(false, "'--debug'", "plain.py"), 0);
+    assert_string_equal(config.app, "'--debug'");
+    config_fini(&config);
+    assert_int_equal(PARSE(false, "", "plain.py"), EX_USAGE);
 }
 
 static void
@@ -528,6 +557,7 @@ main(void)
         TEST(test_shebang_lines),
         TEST(test_a_shebang_line_that_the_kernel_cut),
         TEST(test_a_shebang_lines_options_are_split),
+        TEST(test_a_shebang_line_that_starts_with_a_quote),
         TEST(test_an_argument_with_blanks_is_not_split),
         TEST(test_a_shebang_line_that_is_wrong),
         TEST(test_a_shebang_line_that_lost_its_end),

@@ -252,6 +252,7 @@ find_signature(PyObject *o, struct signature *ret)
 /* -- what to say ----------------------------------------------------------- */
 
 #define ADAPTER "a2wsgi.ASGIMiddleware"
+#define INSTALL " (pip install a2wsgi)"
 #define TWO "a WSGI server gives two, environ and start_response"
 
 static int
@@ -259,7 +260,7 @@ refuse_asgi(const char *where, const char *name, const char *more)
 {
     PyErr_Format(PyExc_TypeError,
                  "%s: %s is an ASGI application, not a WSGI one: serve "
-                 "application = " ADAPTER "(%s%s) instead",
+                 "application = " ADAPTER "(%s%s) instead" INSTALL,
                  where, name, name, more);
     return -1;
 }
@@ -271,7 +272,7 @@ refuse_asgi_2(const char *where, const char *name)
                  "%s: %s is an ASGI 2 application, not a WSGI one: serve "
                  "application = " ADAPTER
                  "(asgiref.compatibility.guarantee_single_callable(%s)) "
-                 "instead",
+                 "instead" INSTALL,
                  where, name, name);
     return -1;
 }
@@ -405,6 +406,18 @@ refuse_object(PyObject *o, const char *where, const char *name)
     return -1;
 }
 
+/* django-admin makes asgi.py and wsgi.py, so no adapter is needed. */
+static bool
+is_djangos_asgi(PyObject *o)
+{
+    CLEANUP(py_clear)
+    PyObject *module = py_attr((PyObject *)Py_TYPE(o), "__module__");
+    PyErr_Clear();
+    return module != NULL && PyUnicode_Check(module) &&
+           PyUnicode_CompareWithASCIIString(module,
+                                            "django.core.handlers.asgi") == 0;
+}
+
 int
 callable_check(PyObject *o, const char *where, const char *name)
 {
@@ -414,6 +427,13 @@ callable_check(PyObject *o, const char *where, const char *name)
     assert(!PyErr_Occurred());
     if (!PyCallable_Check(o)) {
         return refuse_object(o, where, name);
+    }
+    if (is_djangos_asgi(o)) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s: %s is Django's ASGI application: give the wsgi.py "
+                     "that is beside asgi.py instead",
+                     where, name);
+        return -1;
     }
     if (!find_signature(o, &s)) {
         return 0;

@@ -256,13 +256,14 @@ TWO_GIVEN = ', but a WSGI server gives two, environ and start_response'
 
 
 @pytest.mark.parametrize('name, sentence', [
-    *[(name, f'{name} is an ASGI application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware({wrapped}) instead')
+    *[(name, f'{name} is an ASGI application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware({wrapped}) instead '
+      '(pip install a2wsgi)')
       for name, wrapped in [('asgi', 'asgi'), ('asgi_generator', 'asgi_generator'), ('anything', 'anything'),
                             ('decorated', 'decorated'), ('Asgi', 'Asgi()'), ('Configured', 'Configured(...)'),
                             ('asgi_object', 'asgi_object'), ('asgi_object.method', 'asgi_object.method'),
                             ('partial', 'partial'), ('partial_object', 'partial_object'), ('Asgi()', 'Asgi()')]],
     *[(name, f'{name} is an ASGI 2 application, not a WSGI one: serve application = a2wsgi.ASGIMiddleware('
-             f'asgiref.compatibility.guarantee_single_callable({name})) instead') for name in ('asgi2', 'Asgi2')],
+             f'asgiref.compatibility.guarantee_single_callable({name})) instead (pip install a2wsgi)') for name in ('asgi2', 'Asgi2')],
     ('two', 'two is an async function, which WSGI cannot call'),
     ('make_async()', 'make_async() is a coroutine: a factory must not be an async function'),
     ('make', f'make takes no arguments{TWO_GIVEN}; a factory is written with its arguments, as make()'),
@@ -292,6 +293,20 @@ def test_callable_of_another_kind(run, tmp_path, name, sentence):
         return
     assert finished.code == 70 and finished.stderr.count('\n') == 1, finished
     assert finished.stderr.endswith(f'm:{name} could not be loaded: TypeError: m: {sentence}\n'), finished
+
+
+def test_asgi_application_of_django(run, tmp_path):
+    """A Django site has a wsgi.py beside its asgi.py, so it needs no adapter."""
+    package = tmp_path / 'django' / 'core' / 'handlers'
+    package.mkdir(parents=True)
+    for folder in package, package.parent, package.parent.parent:
+        (folder / '__init__.py').write_text('')
+    (package / 'asgi.py').write_text('class ASGIHandler:\n    async def __call__(self, scope, receive, send): pass\n')
+    (tmp_path / 'asgi.py').write_text('from django.core.handlers.asgi import ASGIHandler\napplication = ASGIHandler()\n')
+    finished = run('--check', 'asgi.py', cwd=tmp_path)
+    assert finished.code == 70 and finished.stderr.count('\n') == 1, finished
+    assert finished.stderr.endswith("asgi.py: application is Django's ASGI application: give the wsgi.py that is beside "
+                                    "asgi.py instead\n")
 
 
 @pytest.mark.parametrize('form', ['application', 'app'])

@@ -6,6 +6,7 @@ import json
 import pytest
 
 import fronts
+import rewrites
 from harness import APPS, EXAMPLES, Site
 
 
@@ -110,3 +111,33 @@ def test_mod_cgid_ends_before_its_script(place, apache):
     assert site.ask().text == "answered\n"
     assert place.stop(place.servers[-1]) == 0
     assert (place.app_dir / "ended").exists()
+
+
+def test_setenv_behind_a_rewrite(place):
+    """README, "When it does not work": which variables arrive by their name,
+    and which only as REDIRECT_NAME."""
+    def files(place):
+        rewrites.site(place)
+        (place.app_dir / "app.py").write_text(
+            place.copy_app(APPS / "probe.py").read_text())
+        path = place.root / "site/.htaccess"
+        path.write_text("SetEnv FROM_HTACCESS 1\n"
+                        'SetEnvIf Request_URI page FROM_SETENVIF=1\n'
+                        "<Files page>\nSetEnv FROM_FILES 1\n</Files>\n" +
+                        path.read_text().replace("^ app.cgi [L]",
+                                                 "^ app.cgi [E=FROM_RULE:1,L]"))
+        path = place.root / "site/app.cgi"
+        path.write_text(path.read_text().replace(
+            "--mount", "--set FROM_SET=1 --mount"))
+    start = rewrites.apache(
+        files, "cgid", "rewrite", "dir", "env", "setenvif",
+        host="SetEnv FROM_HOST 1\n"
+             "<Location /site/page>\nSetEnv FROM_LOCATION 1\n</Location>\n")
+    site = Site(start(place, rewrites.Setup("setenv", start, "/site")), "/site")
+    env = environ(site, "/page/1")
+    assert env["PATH_INFO"] == "/page/1"
+    found = {name for name in env if "FROM_" in name}
+    plain = {"FROM_HTACCESS", "FROM_HOST"}
+    assert found == plain | {"FROM_SET"} | {
+        "REDIRECT_" + name for name in plain | {
+            "FROM_LOCATION", "FROM_FILES", "FROM_SETENVIF", "FROM_RULE"}}

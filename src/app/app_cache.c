@@ -435,11 +435,17 @@ static PyObject *
 raise_not_found(const struct request *q, int err)
 {
     const struct param *e = params_get(&q->params, "SCRIPT_FILENAME");
+    if (e == NULL) {
+        return PyErr_Format(
+            not_found_type,
+            "no script below %s: the web server sent no SCRIPT_FILENAME "
+            "(nginx: fastcgi_param SCRIPT_FILENAME "
+            "$document_root$fastcgi_script_name)",
+            scripts_dir);
+    }
     CLEANUP(py_clear)
-    PyObject *name =
-        e == NULL ? Py_NewRef(Py_None)
-                  : PyUnicode_DecodeUTF8(e->value, (Py_ssize_t)e->value_len,
-                                         "backslashreplace");
+    PyObject *name = PyUnicode_DecodeUTF8(e->value, (Py_ssize_t)e->value_len,
+                                          "backslashreplace");
     return name == NULL
                ? NULL
                : PyErr_Format(not_found_type,

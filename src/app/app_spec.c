@@ -393,6 +393,23 @@ raise_missing(const struct app_spec *t, const char *name, size_t n)
                                        location_of(t), text);
 }
 
+/* Python has no name that all use, but tutorials have these. */
+static const char *
+usual_factory(PyObject *module)
+{
+    static const char *const names[] = {"create_app", "make_app",
+                                        "create_application", "get_app"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        CLEANUP(py_clear)
+        PyObject *found = PyObject_GetAttrString(module, names[i]);
+        PyErr_Clear();
+        if (found != NULL && PyCallable_Check(found)) {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
 static PyObject *
 default_callable(const struct app_spec *t, PyObject *module,
                  const char **ret_name)
@@ -410,10 +427,16 @@ default_callable(const struct app_spec *t, PyObject *module,
             return found;
         }
     }
-    return PyErr_Format(PyExc_AttributeError,
-                        "%s has neither 'application' nor 'app' (--callable "
-                        "names another)",
-                        location_of(t));
+    const char *factory = usual_factory(module);
+    return factory == NULL
+               ? PyErr_Format(PyExc_AttributeError,
+                              "%s has neither 'application' nor 'app' "
+                              "(--callable names another)",
+                              location_of(t))
+               : PyErr_Format(PyExc_AttributeError,
+                              "%s has neither 'application' nor 'app', but "
+                              "'%s': --callable '%s()' calls it",
+                              location_of(t), factory, factory);
 }
 
 /* The attribute a.b.c of the module. New reference, or NULL with an

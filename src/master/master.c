@@ -353,7 +353,7 @@ set_up(struct master *m)
     file_watcher_init(&m->watcher, c, loader_script());
     if (c->reload == RELOAD_MODULES) {
         if (reload_pipe_open(&m->imports) < 0) {
-            log_error("out of descriptors");
+            log_error("out of descriptors: raise ulimit -n");
             return EX_OSERR;
         }
         m->s->imports_fd = m->imports.write_fd;

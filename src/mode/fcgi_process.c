@@ -157,7 +157,7 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     notify_open(inherited.notify_fd);
     fd_passing = inherited.fd_passing;
     if (fd_passing.receive_fd < 0 && fd_passing_open(&fd_passing) < 0) {
-        log_error("out of descriptors");
+        log_error("out of descriptors: raise ulimit -n");
         return EX_OSERR;
     }
     int status = logs_open(setup->config, setup->restarted, inherited.access_fd,
@@ -173,7 +173,7 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
         return status;
     }
     if (startup_take_stdio(NULL, NULL) < 0) {
-        log_error("out of descriptors");
+        log_error("out of descriptors: raise ulimit -n");
         return EX_OSERR;
     }
     if ((status = fcgi_os_start()) < 0) {

@@ -3,6 +3,8 @@
  */
 #include "net/acl.h"
 
+#include "base/clock.h"
+#include "os/log.h"
 #include "text/num.h"
 
 #include <arpa/inet.h>
@@ -11,6 +13,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { SAME_LINE_MS = 60000 };
 
 static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
@@ -135,4 +139,28 @@ acl_peer(const struct acl *a, const struct sockaddr_storage *peer)
         }
     }
     return false;
+}
+
+void
+acl_log_refused(const struct sockaddr_storage *peer)
+{
+    static _Atomic(int64_t) due_ms;
+    char text[INET6_ADDRSTRLEN] = "a unix socket";
+    const void *p = peer;
+
+    if (!clock_is_due(&due_ms, SAME_LINE_MS)) {
+        return;
+    }
+    if (peer->ss_family == AF_INET) {
+        const struct sockaddr_in *in = p;
+        (void)inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+    }
+    else if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = p;
+        (void)inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof text);
+    }
+    log_notice("a connection from %s is refused: it is not listed in --allow "
+               "(or FCGI_WEB_SERVER_ADDRS); this line comes at most once a "
+               "minute",
+               text);
 }

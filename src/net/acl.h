@@ -42,4 +42,7 @@ bool acl_is_empty(const struct acl *a);
  * tcp_only. */
 bool acl_peer(const struct acl *a, const struct sockaddr_storage *peer);
 
+/* Logs that it may not, at most once a minute. */
+void acl_log_refused(const struct sockaddr_storage *peer);
+
 #endif

@@ -302,7 +302,9 @@ listener_adopt(struct listener *l, int fd)
     memset(l, 0, sizeof *l);
     l->fd = -1;
     if (!fd_is_listening(fd) || getsockname(fd, &a.any, &len) < 0) {
-        log_error("descriptor %d is not a listening socket", fd);
+        log_error("descriptor %d is not a listening socket: LISTEN_FDS or the "
+                  "spawner must pass one (systemd: ListenStream=, Accept=no)",
+                  fd);
         return EX_USAGE;
     }
     int high = fd_dup_high(fd);

@@ -59,7 +59,8 @@ memory_check_limit(struct memory *m)
 
     if (kib > m->limit_kib) {
         log_error("--max-memory: %" PRIu64 " KiB is less than the process uses "
-                  "before its first request (%" PRIu64 " KiB): ignored",
+                  "before its first request (%" PRIu64 " KiB): ignored; "
+                  "choose a larger size",
                   m->limit_kib, kib);
         m->limit_kib = UINT64_MAX;
     }

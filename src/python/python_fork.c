@@ -53,7 +53,8 @@ warn_about_threads(void)
 
     if (text != NULL) {
         log_warning("--preload: threads that the application started during "
-                    "import do not run in the workers: %s",
+                    "import do not run in the workers (start them at the first "
+                    "request, or leave out --preload): %s",
                     text);
     }
     PyErr_Clear();

@@ -462,6 +462,7 @@ accept_some(struct control *c)
             }
         }
         else if (!acl_peer(&c->allow, &from)) {
+            acl_log_refused(&from);
             fd_close(&fd);
         }
         else {

@@ -80,7 +80,8 @@ receive_fd(struct worker_conns *c, bool *ret_kept)
     (void)pthread_mutex_unlock(&c->receive_lock);
     if (is_new) {
         log_warning("no more connections can be taken from other processes "
-                    "(%s); trying again shortly",
+                    "(%s); trying again shortly; raise ulimit -n "
+                    "(systemd: LimitNOFILE=)",
                     strerror(EMFILE));
     }
     return fd;

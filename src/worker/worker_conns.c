@@ -63,8 +63,11 @@ pause_listeners(struct worker_conns *c, int err)
     /* In this order: the control thread watches them when it sees the flag. */
     unwatch_listeners(c);
     if (!atomic_exchange(&c->paused, true)) {
-        log_warning("no connection can be accepted (%s); trying again shortly",
-                    strerror(err));
+        log_warning("no connection can be accepted (%s); trying again "
+                    "shortly%s",
+                    strerror(err),
+                    err == EMFILE ? "; raise ulimit -n (systemd: LimitNOFILE=)"
+                                  : "");
     }
 }
 
@@ -104,7 +107,7 @@ accept_conn(struct worker_conns *c, int listen_fd, int *ret_fd)
         errno = EMFILE;
     }
     else if (check && !acl_peer(s->allow, &peer)) {
-        log_debug("a peer that --allow does not name is refused");
+        acl_log_refused(&peer);
         conn_close(c->table, conn);
         conn = NULL;
     }

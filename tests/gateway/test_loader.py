@@ -210,10 +210,12 @@ def test_module_and_factory(transport, tmp_path, app, body):
     ('m:make()()', 'literal arguments'), ('m:make()+1', 'literal arguments'), ('m:make(', 'literal arguments'),
     ('m:make)', 'literal arguments'), ('m:1', 'literal arguments'), ('nowhere', "No module named 'nowhere'"),
     ('m.sub:app', "No module named 'm.sub'"),
+    ('factory', "factory has neither 'application' nor 'app', but 'create_app': --callable 'create_app\\(\\)' calls it"),
 ])
 def test_no_such_callable(cgi, tmp_path, app, pattern):
     """One line says what was looked for; nothing but literals is evaluated."""
     (tmp_path / 'm.py').write_text(FACTORIES)
+    (tmp_path / 'factory.py').write_text('def create_app(config=None): return None\n')
     refused(cgi.serve(app, cwd=tmp_path), pattern)
 
 

@@ -187,7 +187,7 @@ def test_no_descriptor_left(serve, world):
     """Nothing is lost on the way to a process that has no descriptor for it: it waits, as if there were no passing on.
     And when there are descriptors again, connections are passed on again."""
     server = serve()
-    server.expect_log('no more connections can be taken from other processes')
+    server.expect_log(r'no more connections can be taken from other processes .*; raise ulimit -n \(systemd: LimitNOFILE=\)')
     conns, data = keep(server, 48)
     home, conns = of_one(conns, data)
     busy = Busy(server, world, conns.pop())

@@ -594,7 +594,8 @@ def test_threads_of_the_import(preload):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'%d' % threading.active_count()]
     ''', '--processes', '1')
-    server.expect_log(r'warning: --preload: threads .* do not run in the workers: poller$')
+    server.expect_log(r'warning: --preload: threads .* do not run in the workers \(start them at the first request, '
+                      r'or leave out --preload\): poller$')
     assert server.request().body == b'1'
 
 
@@ -850,7 +851,7 @@ def test_thread_that_never_ends(preload):
             start_response('200 OK', [('Content-Type', 'text/plain')])
             return [b'x']
     ''', '--processes', '1', '--graceful-timeout', '500ms')
-    server.allow_log('do not run in the workers: stuck')
+    server.allow_log(r'do not run in the workers \(.*\): stuck')
     server.expect_log('threads of the application have not ended: left behind')
     assert server.request().body == b'x'
     assert server.stop(timeout=5) == 0

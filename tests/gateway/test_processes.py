@@ -436,7 +436,7 @@ def test_max_memory(serve):
 def test_max_memory_too_low(serve):
     """P2: a limit below what the application takes from the start would replace a worker after each request."""
     server = serve(VERSIONED % 'one', '--processes', '1', '--max-memory', '1m')
-    server.expect_log(r'error: --max-memory: 1024 KiB is less than .* \(\d+ KiB\): ignored')
+    server.expect_log(r'error: --max-memory: 1024 KiB is less than .* \(\d+ KiB\): ignored; choose a larger size')
     assert len({answer(server)[1] for _ in range(20)}) == 1
 
 

@@ -45,6 +45,13 @@ def refused(server, *args, **params):
     return response
 
 
+def test_no_script_filename_is_told(transport, site):
+    """P11: nginx's fastcgi_params has no SCRIPT_FILENAME, fastcgi.conf has it."""
+    server = transport.serve_scripts('--scripts-in', str(site))
+    refused(server, None, '/one.py')
+    server.expect_log(r'the web server sent no SCRIPT_FILENAME \(nginx: fastcgi_param SCRIPT_FILENAME ')
+
+
 def test_each_request_names_its_script(transport, site):
     server = transport.serve_scripts('--scripts-in', str(site))
     for name in ('one.py', 'two.wsgi', 'sub/three.py', 'one.py', 'a b.py'):

@@ -57,6 +57,8 @@ request_clear(struct request *q)
     q->has_after = false;
     q->owner = pthread_self();
     q->serial = 0;
+    q->wait = NULL;
+    q->waits_inside = false;
     q->exit_status = 0;
     q->result = REQUEST_SERVED;
     q->id[0] = '\0';
@@ -313,6 +315,54 @@ request_refuse(struct request *q, enum params_fault fault)
     refuse_large(q, refusal->status, refusal->sentence, most);
 }
 
+/* -- waits for the client -------------------------------------------------- */
+
+/* False: a longer wait has begun before. */
+static bool
+note_wait(struct request *q, enum client_wait_kind kind)
+{
+    if (q->wait == NULL || atomic_load(&q->wait->since_ms) != 0) {
+        return false;
+    }
+    atomic_store(&q->wait->kind, kind);
+    atomic_store(&q->wait->since_ms, clock_coarse_ms());
+    return true;
+}
+
+/* First the sum, then the end: who reads meanwhile must not see a shorter
+ * wait. */
+static void
+note_wait_end(struct request *q)
+{
+    long long since = atomic_load(&q->wait->since_ms);
+
+    assert(since != 0);
+    atomic_fetch_add(&q->wait->total_ms, clock_coarse_ms() - since);
+    atomic_store(&q->wait->since_ms, 0);
+    atomic_store(&q->wait->kind, WAIT_NOT);
+}
+
+void
+request_wait_begin(struct request *q, enum client_wait_kind kind)
+{
+    if (q->hooks.enter != NULL) {
+        q->hooks.enter(q->hooks.arg);
+    }
+    q->waits_inside = note_wait(q, kind);
+}
+
+void
+request_wait_end(struct request *q)
+{
+    if (q->waits_inside) {
+        q->waits_inside = false;
+        note_wait_end(q);
+    }
+    if (q->hooks.leave != NULL) {
+        q->hooks.leave(q->hooks.arg);
+    }
+}
+
 /* -- the body ------------------------------------------------------------- */
 
 static ssize_t
@@ -429,7 +479,11 @@ request_take_body(struct request *q)
     int64_t n;
 
     assert(q->body_read == 0 && q->content_length < 0);
+    bool is_noted = note_wait(q, WAIT_RECEIVING);
     n = q->transport->take_body(q);
+    if (is_noted) {
+        note_wait_end(q);
+    }
 
     if (n >= 0) {
         int r = params_set_length(&q->params, (uint64_t)n);
@@ -498,9 +552,8 @@ transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
     int result;
 
     assert(fd >= 0 && events != 0);
-    if (q->hooks.enter != NULL) {
-        q->hooks.enter(q->hooks.arg);
-    }
+    request_wait_begin(q,
+                       (events & POLLOUT) != 0 ? WAIT_SENDING : WAIT_RECEIVING);
     for (;;) {
         bool cancelled = request_is_cancelled(q);
         int64_t left = deadline_ms - clock_ms();
@@ -525,9 +578,7 @@ transport_wait(struct request *q, int fd, short events, int64_t deadline_ms)
             break;
         }
     }
-    if (q->hooks.leave != NULL) {
-        q->hooks.leave(q->hooks.arg);
-    }
+    request_wait_end(q);
     return result;
 }
 

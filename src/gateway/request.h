@@ -61,6 +61,16 @@ struct cancel {
         told; /* of the last one whose application got the exception */
 };
 
+/* What a request waits for, and for how long it has done so. The scoreboard has
+ * it: other threads and processes read it at any time. The waits of one request
+ * come one after the other. */
+enum client_wait_kind { WAIT_NOT, WAIT_RECEIVING, WAIT_SENDING };
+struct client_wait {
+    atomic_llong since_ms; /* clock_ms() when it began, 0 = none */
+    atomic_llong total_ms; /* of the waits that have ended */
+    _Atomic(enum client_wait_kind) kind;
+};
+
 /*
  * Four writers, each with a part of its own; everybody reads. All of them run
  * in the request's thread, or in another one of the application that holds the
@@ -106,6 +116,7 @@ struct request {
     bool has_after; /* the application has work left for when the response is
                      * out */
     struct wait_hooks hooks; /* when the guard is made */
+    bool waits_inside;       /* request_wait_begin() has noted a wait */
     int exit_status; /* appStatus, or the CGI exit code; response_*() as well */
     enum request_result result; /* request_note_result() */
 
@@ -113,7 +124,8 @@ struct request {
     pid_t pid;       /* that serves it: request_init() */
     pthread_t owner; /* the thread that runs it: request_clear() */
     /* The watchdog, when the request begins. */
-    uint64_t serial;       /* in its thread, from 1; 0 = no cancel */
+    uint64_t serial;          /* in its thread, from 1; 0 = no cancel */
+    struct client_wait *wait; /* NULL: nobody asks; borrowed */
     struct cancel *cancel; /* NULL: nobody will; borrowed. What it points to is
                             * atomic: any thread may write it at any time */
 };
@@ -181,6 +193,11 @@ void request_send_answer(struct request *q,
 /* The answer of a request that --request-timeout has ended. */
 #define REQUEST_TIMEOUT_STATUS "504 Gateway Timeout"
 #define REQUEST_TIMEOUT_SENTENCE "The application did not answer in time."
+
+/* For transports, around what may wait for the client: release the GIL
+ * (hooks.enter()) and take it again, and note the wait. */
+void request_wait_begin(struct request *q, enum client_wait_kind kind);
+void request_wait_end(struct request *q);
 
 /* True if nobody will read the response any more. Never blocks. */
 bool request_peer_gone(struct request *q);

@@ -155,6 +155,9 @@ score_begin(struct score_thread *t, struct request *q)
     put_text(t->line, line);
     put_text(t->id, id);
     atomic_store_explicit(&t->text_seq, seq + 2, memory_order_release);
+    atomic_store(&t->wait.since_ms, 0);
+    atomic_store(&t->wait.total_ms, 0);
+    atomic_store(&t->wait.kind, WAIT_NOT);
     /* A reader that sees the new serial sees the end of the last request. */
     uint64_t serial =
         atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
@@ -202,6 +205,31 @@ score_is_busy(const struct score_thread *t)
 {
     return atomic_load_explicit(&t->since_ms, memory_order_relaxed) != 0 ||
            atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
+}
+
+/* The order is the reverse of the writer's: a wait that ends meanwhile may be
+ * counted twice, but is not missed. */
+int64_t
+score_waited(const struct score_thread *t, int64_t now_ms,
+             enum client_wait_kind *ret_kind)
+{
+    int64_t run_since = atomic_load(&t->since_ms);
+    int64_t since = atomic_load(&t->wait.since_ms);
+    int64_t waited = atomic_load(&t->wait.total_ms);
+
+    *ret_kind = since != 0 ? atomic_load(&t->wait.kind) : WAIT_NOT;
+    if (since != 0 && since < now_ms) {
+        waited += now_ms - since;
+    }
+    return waited < now_ms - run_since ? waited : now_ms - run_since;
+}
+
+const char *
+score_wait_name(enum client_wait_kind kind)
+{
+    return kind == WAIT_RECEIVING ? "receiving the body"
+           : kind == WAIT_SENDING ? "sending the response"
+                                  : "";
 }
 
 /* Copies a text of t, n words at from, that is not being written meanwhile.

@@ -47,6 +47,7 @@ struct score_thread {
     atomic_ullong serial;  /* grows by 1 with each request */
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
+    struct client_wait wait;   /* of this request or of the last one */
     _Atomic uint32_t text_seq; /* odd while line and id are being written */
     /* "GET /path" of this request or of the last one. */
     _Atomic uint64_t line[SCORE_LINE_WORDS];
@@ -132,6 +133,14 @@ void score_after_end(struct score_thread *t);
 
 /* True while the thread cannot take a request. */
 bool score_is_busy(const struct score_thread *t);
+
+/* How long the request has waited for its client until now_ms, and for what it
+ * waits now; never more than it has run. */
+int64_t score_waited(const struct score_thread *t, int64_t now_ms,
+                     enum client_wait_kind *ret_kind);
+
+/* "receiving the body", "sending the response"; "" for WAIT_NOT. */
+const char *score_wait_name(enum client_wait_kind kind);
 
 /* Copies the request line, never a mixture of two. False: there is none. */
 bool score_line(const struct score_thread *t, char to[SCORE_LINE]);

@@ -279,14 +279,16 @@ by_age(const void *a, const void *b)
 static void
 add_row(struct text_writer *s, const struct row *r)
 {
-    text_writer_printf(s,
-                       "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s"
-                       "<td class=n data-th=Duration>",
+    text_writer_printf(s, "<tr%s><td data-th=Thread>%d.%u<td data-th=State>%s",
                        r->t.state == THREAD_IDLE ? " class=idle" : "", r->pid,
                        r->thread,
                        r->t.state == THREAD_RUNNING     ? "running"
                        : r->t.state == THREAD_FINISHING ? "after response"
                                                         : "idle, last");
+    if (r->t.wait != WAIT_NOT) {
+        text_writer_printf(s, " (%s)", score_wait_name(r->t.wait));
+    }
+    text_writer_text(s, "<td class=n data-th=Duration>");
     add_duration(s, r->t.state == THREAD_FINISHING ? r->t.after_us
                                                    : r->t.duration_us);
     text_writer_text(s, "<td class=line data-th=Request><code>");

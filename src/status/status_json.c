@@ -31,8 +31,10 @@ add_thread(struct text_writer *s, const struct status_thread *t)
 
     text_writer_printf(s,
                        "{\"state\":\"%s\",\"requests\":%" PRIu64
-                       ",\"request duration\":%" PRId64 ",\"request method\":",
-                       state_name(t->state), t->requests, t->duration_us);
+                       ",\"request duration\":%" PRId64
+                       ",\"waiting\":\"%s\",\"request method\":",
+                       state_name(t->state), t->requests, t->duration_us,
+                       score_wait_name(t->wait));
     add_string(s, t->line, method);
     text_writer_text(s, ",\"request uri\":");
     add_string(s, uri, strlen(uri));

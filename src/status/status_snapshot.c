@@ -155,6 +155,7 @@ status_thread_get(const struct status_snapshot *shot, unsigned worker,
     if (since_ms != 0) {
         ret->state = THREAD_RUNNING;
         ret->duration_us = time_since(shot, since_ms);
+        (void)score_waited(t, shot->now_ms, &ret->wait);
     }
     else if (after_ms != 0) {
         ret->state = THREAD_FINISHING;

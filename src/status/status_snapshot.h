@@ -66,6 +66,7 @@ enum status_thread_state { THREAD_IDLE, THREAD_RUNNING, THREAD_FINISHING };
 
 struct status_thread {
     enum status_thread_state state; /* FINISHING: wsgi_cgi.after_response */
+    enum client_wait_kind wait;     /* of a RUNNING one */
     uint64_t requests;
     int64_t duration_us;   /* of the running request, or of the last one */
     int64_t after_us;      /* FINISHING: for how long */

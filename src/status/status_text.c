@@ -28,11 +28,10 @@ add_number(struct text_writer *s, const char *name, uint64_t value)
 
 /* Without what could control a terminal. */
 static void
-add_line(struct text_writer *s, const char *name, const char *text)
+add_safe(struct text_writer *s, const char *text)
 {
     size_t n = strlen(text);
 
-    add_name(s, name);
     for (size_t i = 0; i < n;) {
         unsigned char c = (unsigned char)text[i];
         size_t len = utf8_char(text + i, n - i);
@@ -47,6 +46,26 @@ add_line(struct text_writer *s, const char *name, const char *text)
             text_writer_text(s, "?");
         }
         i += len;
+    }
+}
+
+static void
+add_line(struct text_writer *s, const char *name, const char *text)
+{
+    add_name(s, name);
+    add_safe(s, text);
+    text_writer_text(s, "\n");
+}
+
+static void
+add_request(struct text_writer *s, const struct status_thread *t)
+{
+    add_name(s, t->state == THREAD_RUNNING     ? "running request"
+                : t->state == THREAD_FINISHING ? "finishing request"
+                                               : "last request");
+    add_safe(s, t->line);
+    if (t->wait != WAIT_NOT) {
+        text_writer_printf(s, " (%s)", score_wait_name(t->wait));
     }
     text_writer_text(s, "\n");
 }
@@ -89,11 +108,7 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
         if (t.state == THREAD_IDLE && t.line[0] == '\0') {
             continue;
         }
-        add_line(s,
-                 t.state == THREAD_RUNNING     ? "running request"
-                 : t.state == THREAD_FINISHING ? "finishing request"
-                                               : "last request",
-                 t.line);
+        add_request(s, &t);
         add_number(s, "request duration", (uint64_t)t.duration_us);
     }
 }

@@ -170,14 +170,10 @@ poll_hooked(struct request *q, struct pollfd *p, nfds_t np)
 {
     bool cancelled = request_is_cancelled(q);
 
-    if (q->hooks.enter != NULL) {
-        q->hooks.enter(q->hooks.arg);
-    }
+    request_wait_begin(q, WAIT_SENDING);
     int n = poll(p, np, cancelled ? 0 : -1);
     int err = errno;
-    if (q->hooks.leave != NULL) {
-        q->hooks.leave(q->hooks.arg);
-    }
+    request_wait_end(q);
     if (n < 0) {
         return err == EINTR ? 0 : -err;
     }
@@ -216,7 +212,6 @@ wait_writable(struct cgi *c)
 static ssize_t
 write_some(struct cgi *c, struct iovec *v, size_t n)
 {
-    const struct wait_hooks *h = &c->q.hooks;
     ssize_t k;
     int err;
 
@@ -236,14 +231,10 @@ write_some(struct cgi *c, struct iovec *v, size_t n)
         }
         return k < 0 ? -errno : k;
     }
-    if (h->enter != NULL) {
-        h->enter(h->arg);
-    }
+    request_wait_begin(&c->q, WAIT_SENDING);
     k = writev(c->io->out_fd, v, (int)n);
     err = errno;
-    if (h->leave != NULL) {
-        h->leave(h->arg);
-    }
+    request_wait_end(&c->q);
     return k < 0 ? -err : k;
 }
 
@@ -365,9 +356,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
     int e = head.iov_len > 0 ? cgi_send(q, &head, 1, 0) : 0;
 
     outlive_term(q->config); /* the server may count the bytes */
-    if (q->hooks.enter != NULL) {
-        q->hooks.enter(q->hooks.arg);
-    }
+    request_wait_begin(q, WAIT_SENDING);
     while (e == 0 && !waits && *ret_sent < count) {
         uint64_t left = count - *ret_sent;
         bool nothing_yet = left == count;
@@ -388,9 +377,7 @@ cgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
             e = errno == EINVAL ? -EIO : -errno;
         }
     }
-    if (q->hooks.leave != NULL) {
-        q->hooks.leave(q->hooks.arg);
-    }
+    request_wait_end(q);
     return waits ? copy_file(c, fd, offset, count, ret_sent) : e;
 }
 

@@ -130,7 +130,6 @@ set_broken(struct fcgi_worker *w)
 static int
 send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
 {
-    const struct wait_hooks *h = &w->q.hooks;
     size_t total = 0;
     int e;
 
@@ -147,13 +146,9 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
     }
     else {
         set_send_timeout(w);
-        if (h->enter != NULL) {
-            h->enter(h->arg);
-        }
+        request_wait_begin(&w->q, WAIT_SENDING);
         e = send_loop(w, v, nv, true, flags);
-        if (h->leave != NULL) {
-            h->leave(h->arg);
-        }
+        request_wait_end(&w->q);
     }
     w->sending = false;
     if (e < 0) {
@@ -416,7 +411,6 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
                uint64_t count, uint64_t *ret_sent)
 {
     struct fcgi_worker *w = fcgi_of(q);
-    const struct wait_hooks *hooks = &q->hooks;
 
     if (w->broken) {
         return -EPIPE;
@@ -428,15 +422,11 @@ fcgi_send_file(struct request *q, struct iovec head, int fd, off_t offset,
         return -EINVAL;
     }
     set_send_timeout(w);
-    if (hooks->enter != NULL) {
-        hooks->enter(hooks->arg);
-    }
+    request_wait_begin(q, WAIT_SENDING);
     w->sending = true;
     int e = send_head_and_file(w, head, fd, offset, count, ret_sent);
     w->sending = false;
-    if (hooks->leave != NULL) {
-        hooks->leave(hooks->arg);
-    }
+    request_wait_end(q);
     if (e < 0 && e != -EINVAL && e != -EMSGSIZE) {
         set_broken(w);
     }

@@ -15,6 +15,8 @@ enum {
     GRACE_MS = 2000,    /* for a request to end after RequestTimeout */
     INTERRUPT_MS = 100, /* between two interrupts of one that goes on */
     DUMP_MS = 5,        /* between two looks at a dump that is being made */
+    WAIT_MS = 100,      /* between two looks at a request that waits for its
+                         * client and is nearly slow */
     IDLE_MS = 60000     /* nothing to watch for */
 };
 
@@ -33,6 +35,8 @@ struct watched {
     /* All below: the thread that calls watchdog_run(). */
     uint64_t serial; /* of the request that is watched */
     int64_t since_ms;
+    int64_t waited_ms; /* for its client: does not count for --slow */
+    enum client_wait_kind wait;
     enum stage stage;
     bool runs;
     bool slow_seen;
@@ -78,11 +82,18 @@ watchdog_enter(struct watchdog *w, unsigned thread)
     atomic_store(&t->tid, gettid());
 }
 
+static struct score_thread *
+score_of(const struct watchdog *w, const struct watched *t)
+{
+    return scoreboard_thread(w->board, w->worker, (unsigned)(t - w->threads));
+}
+
 void
 watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
                struct request *q)
 {
     q->serial = serial;
+    q->wait = &score_of(w, &w->threads[thread])->wait;
     q->cancel = w->config->request_timeout_ms > 0 || w->config->slow_ms > 0
                     ? &w->threads[thread].cancel
                     : NULL;
@@ -115,22 +126,19 @@ watchdog_lost_ever(const struct watchdog *w)
 
 /* -- what the threads do --------------------------------------------------- */
 
-static struct score_thread *
-score_of(const struct watchdog *w, const struct watched *t)
-{
-    return scoreboard_thread(w->board, w->worker, (unsigned)(t - w->threads));
-}
-
-/* True where a request runs in the thread; then serial and since_ms are its
- * own. */
+/* True where a request runs in the thread; then serial, since_ms and its waits
+ * are its own: the next request changes since_ms first. */
 static bool
-observe(const struct watchdog *w, struct watched *t)
+observe(const struct watchdog *w, struct watched *t, int64_t now)
 {
     struct score_thread *score = score_of(w, t);
     uint64_t serial = atomic_load(&score->serial);
     int64_t since = atomic_load(&score->since_ms);
+    enum client_wait_kind wait;
+    int64_t waited = score_waited(score, now, &wait);
 
     if (since == 0 || atomic_load(&t->tid) == 0 ||
+        atomic_load(&score->since_ms) != since ||
         atomic_load(&score->serial) != serial) {
         t->stage = STAGE_CALM;
         return false;
@@ -141,6 +149,8 @@ observe(const struct watchdog *w, struct watched *t)
         t->stage = STAGE_CALM;
         t->slow_seen = false;
     }
+    t->waited_ms = waited;
+    t->wait = wait;
     return true;
 }
 
@@ -174,28 +184,37 @@ say(const struct watchdog *w, const struct watched *t, const char *text)
 static void
 name_thread(const struct watchdog *w, const struct watched *t, int64_t now)
 {
-    char line[SCORE_LINE] = "";
+    char line[SCORE_LINE] = "", wait[32] = "";
     int64_t age = now - t->since_ms;
 
     (void)score_line(score_of(w, t), line);
+    if (t->wait != WAIT_NOT) {
+        (void)snprintf(wait, sizeof wait, " (%s)", score_wait_name(t->wait));
+    }
     stack_dump_name(t->id, atomic_load(&t->tid),
-                    "thread %u of %u, in %s for %lld.%03lld s:",
+                    "thread %u of %u, in %s for %lld.%03lld s%s:",
                     (unsigned)(t - w->threads) + 1, w->board->nthreads, line,
-                    (long long)(age / 1000), (long long)(age % 1000));
+                    (long long)(age / 1000), (long long)(age % 1000), wait);
 }
 
+/* waited: how much of the request's time does not count. */
 static void
 say_why(const struct watchdog *w, const struct watched *t, int64_t now,
-        const char *option)
+        int64_t waited, const char *option)
 {
-    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
-    int64_t age = now - t->since_ms;
+    char line[SCORE_LINE], id[REQUEST_ID_MAX + 1], less[64] = "";
+    int64_t age = now - t->since_ms - waited;
 
     describe(w, t, id, line);
+    if (waited > 0) {
+        (void)snprintf(less, sizeof less,
+                       " (and waited %lld.%03lld s for its client)",
+                       (long long)(waited / 1000), (long long)(waited % 1000));
+    }
     stack_dump_say(id,
-                   "%s: has run for %lld.%03lld s, longer than %s; stacks, "
+                   "%s: has run for %lld.%03lld s%s, longer than %s; stacks, "
                    "most recent call first:",
-                   line, (long long)(age / 1000), (long long)(age % 1000),
+                   line, (long long)(age / 1000), (long long)(age % 1000), less,
                    option);
 }
 
@@ -209,7 +228,7 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         if (w->threads[i].stage == STAGE_DUE) {
-            say_why(w, &w->threads[i], now, "--request-timeout");
+            say_why(w, &w->threads[i], now, 0, "--request-timeout");
         }
     }
     if (w->dump_wanted) {
@@ -232,7 +251,7 @@ dump_slow(struct watchdog *w, struct watched *t, int64_t now)
     if (!stack_dump_prepare(LOG_LEVEL_WARNING, false)) {
         return false;
     }
-    say_why(w, t, now, "--slow");
+    say_why(w, t, now, t->waited_ms, "--slow");
     name_thread(w, t, now);
     stack_dump_begin(now);
     return true;
@@ -314,7 +333,8 @@ mark_slow(struct watchdog *w, int64_t now)
 
     for (unsigned i = 0; limit > 0 && i < w->board->nthreads; i++) {
         struct watched *t = &w->threads[i];
-        if (t->runs && !t->slow_seen && now - t->since_ms >= limit) {
+        if (t->runs && !t->slow_seen &&
+            now - t->since_ms - t->waited_ms >= limit) {
             t->slow_seen = true;
             atomic_fetch_add(&counts_of(w)->slow, 1);
             if (t->stage == STAGE_CALM) {
@@ -374,7 +394,9 @@ next_look(const struct watchdog *w, const struct watched *t, int64_t now)
         next = sooner(next, since + w->config->request_timeout_ms);
     }
     if (w->config->slow_ms > 0 && !(t->runs && t->slow_seen)) {
-        next = sooner(next, since + w->config->slow_ms);
+        int64_t due = since + w->config->slow_ms + (t->runs ? t->waited_ms : 0);
+        bool is_held = t->runs && t->wait != WAIT_NOT && due < now + WAIT_MS;
+        next = sooner(next, is_held ? now + WAIT_MS : due);
     }
     return next;
 }
@@ -386,7 +408,7 @@ watchdog_run(struct watchdog *w, int64_t now_ms)
     unsigned lost = 0;
 
     for (unsigned i = 0; i < w->board->nthreads; i++) {
-        w->threads[i].runs = observe(w, &w->threads[i]);
+        w->threads[i].runs = observe(w, &w->threads[i], now_ms);
     }
     if (w->dumping && stack_dump_work(now_ms)) {
         w->dumping = false;

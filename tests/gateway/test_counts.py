@@ -1,5 +1,8 @@
 """What the status page counts, and what it does not: failed requests, clients that left, slow requests. P7, P8."""
 
+import re
+import signal
+
 import pytest
 
 import fcgi
@@ -63,10 +66,23 @@ def writes(environ, start):
         write(b'x' * 100000)
 
 def file(environ, start):
-    f = open(environ['QUERY_STRING'], 'w+b')
-    f.truncate(50_000_000)
+    name = environ['QUERY_STRING']
+    with open(name, 'wb') as f:
+        f.truncate(20_000_000)
     start('200 OK', [])
-    return environ['wsgi.file_wrapper'](f)
+    return environ['wsgi.file_wrapper'](open(name, 'rb'))
+
+def large(environ, start):
+    start('200 OK', [])
+    return [b'x' * 20_000_000]
+
+def blocks(environ, start):
+    start('200 OK', [])
+    return (b'x' * 10_000 for i in range(2000))
+
+def reads_and_waits(environ, start):
+    environ['wsgi.input'].read()
+    return waits(environ, start)
 
 def waits(environ, start):
     wait(environ['QUERY_STRING'])
@@ -90,9 +106,19 @@ def application(environ, start_response):
 '''
 
 
-def counts(control):
+def page(control, query):
     with fcgi.Connection(str(control)) as conn:
-        status = conn.request(harness.cgi_params(path='/status', query='json&full')).json
+        return conn.request(harness.cgi_params(path='/status', query=query))
+
+
+def thread(control):
+    """The only request thread."""
+    process, = page(control, 'json&full').json['processes']
+    return process['threads'][0]
+
+
+def counts(control):
+    status = page(control, 'json&full').json
     process, = status['processes']
     names = 'requests', 'failed requests', 'client aborts', 'slow requests', 'timed out requests'
     found = tuple(status[name] for name in names)
@@ -220,3 +246,89 @@ def test_timeout_of_a_request_whose_client_has_left(fcgi_unix, world, tmp_path, 
     exchange.disconnect()
     wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
     assert counts(control) == (1, 1, 0, 0, 1)
+
+
+# --- time that is the client's ----------------------------------------------------------------------------------------
+
+SHORT = 0.4 * SLOW
+
+
+def wait_longer(control, state, since=0.0):
+    """Until the request has been in that state for longer than --slow; how long it has run by then, in seconds."""
+    def look():
+        now = thread(control)
+        ran = now['request duration'] / 1e6
+        return now['waiting'] == state and ran > since + 3 * SHORT and ran
+    return wait_for(look, 30, f'a longer wait ("{state}")')
+
+
+@pytest.mark.parametrize('path, options', [
+    ('/reads', {'content_length': 1}),
+    ('/reads', {'content_length': False, 'headers': {'Transfer-Encoding': 'chunked'}})], ids=['length', 'chunked'])
+def test_slow_upload_is_not_slow(fcgi_server, world, path, options):
+    """P7: --slow: the time that the body takes to arrive is the client's; all forms of the page say what is going on."""
+    control = world.new_path('control')
+    server = fcgi_server(APP, '--control', control, '--slow', f'{int(1000 * SHORT)}ms')
+    exchange = server.start('POST', path=path, **options)
+    wait_longer(control, 'receiving the body')
+    assert re.search(r'^running request: +POST /reads \(receiving the body\)$', page(control, 'text&full').text, re.M)
+    assert '<td data-th=State>running (receiving the body)<' in page(control, 'html&full').text
+    assert thread(control)['state'] == 'Running'
+    server.signal(signal.SIGUSR2)
+    server.wait_log(r'in POST /reads for \d+\.\d+ s \(receiving the body\):')
+    exchange.write(b'x')
+    exchange.finish_body()
+    assert exchange.response().body == b'x'
+    wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
+    assert counts(control) == (1, 0, 0, 0, 0) and '--slow' not in server.logged
+    assert thread(control)['waiting'] == '' and 'receiving' not in page(control, 'text&full').text
+
+
+@pytest.mark.parametrize('path', ['/large', '/blocks', '/file'])
+def test_slow_reader_is_not_slow(fcgi_server, world, tmp_path, path):
+    """P7: --slow: nor is that of a client that takes its time to read."""
+    control = world.new_path('control')
+    server = fcgi_server(APP, '--control', control, '--slow', f'{int(1000 * SHORT)}ms')
+    conn = server.connect()
+    # All of it at once, so that the file can be sent by sendfile(2).
+    conn.send(fcgi.request_bytes(server.params(path=path, query=str(tmp_path / 'f'))))
+    wait_longer(control, 'sending the response')
+    assert re.search(rf'^running request: +GET {path}\S* \(sending the response\)$', page(control, 'text&full').text, re.M)
+    assert len(conn.response(timeout=60).body) == 20_000_000
+    wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
+    assert counts(control) == (1, 0, 0, 0, 0) and '--slow' not in server.logged
+
+
+def test_slow_upload_over_cgi(cgi):
+    """P7: the same in a CGI process."""
+    server = cgi.serve(APP, '--slow', f'{int(1000 * SHORT)}ms')
+    exchange = server.start('POST', path='/reads', content_length=1)
+    assert exchange.silent(3 * SHORT)
+    exchange.write(b'x')
+    response = exchange.response()
+    assert response.body == b'x' and b'--slow' not in response.stderr
+
+
+@pytest.mark.parametrize('with_body', [False, True])
+def test_slow_application_is_slow(fcgi_server, world, tmp_path, with_body):
+    """P7: --slow: the application's own time counts, once, also where the client has been slow before."""
+    control, gate = world.new_path('control'), tmp_path / 'gate'
+    server = fcgi_server(APP, '--control', control, '--slow', f'{int(1000 * SHORT)}ms')
+    server.allow_log('warning: ')
+    exchange = server.start('POST' if with_body else 'GET', path='/reads_and_waits', query=str(gate),
+                            **({'content_length': 1} if with_body else {}))
+    waited = 0.0
+    if with_body:
+        waited = wait_longer(control, 'receiving the body')
+        assert counts(control)[3] == 0
+        exchange.write(b'x')
+    exchange.finish_body()
+    wait_longer(control, '', since=waited)
+    assert counts(control)[3] == 1
+    gate.touch()
+    assert exchange.response().status == 200
+    wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')
+    assert counts(control) == (1, 0, 0, 1, 0)
+    said, = re.findall(r'reads_and_waits.*: has run for ([\d.]+) s(.*), longer than --slow', server.logged)
+    assert SHORT <= float(said[0]) < 3 * SHORT
+    assert (re.fullmatch(r' \(and waited [\d.]+ s for its client\)', said[1]) is not None) == with_body

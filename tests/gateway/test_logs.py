@@ -66,6 +66,17 @@ def application(environ, start_response):
 '''
 
 
+# Is done when there is a file of that name.
+SLOW_APP = '''
+import os, time
+def application(environ, start_response):
+    while not os.path.exists(%r):
+        time.sleep(0.005)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [str(os.getpid()).encode()]
+'''
+
+
 def lines(path):
     return path.read_text().splitlines() if path.exists() else []
 
@@ -678,12 +689,13 @@ def test_json_reload(serve, tmp_path):      # noqa: F811
 def test_stack_of_a_slow_request(fcgi_unix, tmp_path, form):
     """P7, P9: the stack that --slow logs is one object in JSON, and has the request's id."""
     log = tmp_path / 'log'
-    server = fcgi_unix(QUIET % 1, '--log-file', log, '--log-format', form, '--slow', '100ms')
-    exchange = server.start('POST', query='"slow', content_length=1, headers={'X-Request-ID': 'theirs'})
+    gate = tmp_path / 'gate'
+    server = fcgi_unix(SLOW_APP % str(gate), '--log-file', log, '--log-format', form, '--slow', '100ms')
+    exchange = server.start('POST', query='"slow', headers={'X-Request-ID': 'theirs'})
+    exchange.finish_body()
     wait_for(lambda: log.read_text().count('app.py') == 1, 10, 'the stack')
     text = log.read_text()
-    exchange.write(b'x')
-    exchange.finish_body()
+    gate.touch()
     assert exchange.response().status == 200
     if form == 'json':
         dump = json.loads(text)

@@ -719,6 +719,34 @@ test_waiting_has_a_deadline_and_hooks(void **state UNUSED)
                  POLLNVAL) != 0);
 }
 
+/* P7: what the scoreboard shows, and what --slow does not count. */
+static void
+test_a_wait_is_noted(void **state UNUSED)
+{
+    struct client_wait wait = {.kind = WAIT_NOT};
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    q.wait = &wait;
+    assert_int_equal(transport_wait(&q, ends[0], POLLIN, clock_ms() + 30),
+                     -ETIMEDOUT);
+    long long total = wait.total_ms;
+    assert_true(total >= 20 && total < 10000);
+    assert_true(wait.since_ms == 0 && wait.kind == WAIT_NOT);
+    /* One in the other is one wait, of the kind of the first. */
+    request_wait_begin(&q, WAIT_SENDING);
+    long long since = wait.since_ms;
+    assert_true(since != 0 && wait.kind == WAIT_SENDING);
+    assert_int_equal(wait.total_ms, total);
+    request_wait_end(&q);
+    assert_true(wait.since_ms == 0 && wait.total_ms < total + 1000);
+    request_clear(&q);
+    assert_null(q.wait); /* the next one is noted where it wants */
+    assert_int_equal(transport_wait(&q, ends[0], POLLIN, clock_ms() + 1),
+                     -ETIMEDOUT);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
 
 int
@@ -727,6 +755,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_refusals),
         TEST(test_a_body_that_is_too_large),
+        TEST(test_a_wait_is_noted),
         TEST(test_head),
         TEST(test_framing),
         TEST(test_unsized),

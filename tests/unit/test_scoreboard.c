@@ -100,6 +100,38 @@ test_how_requests_ended_is_counted(void **state UNUSED)
     assert_int_equal(sum.client_aborts, 2);
 }
 
+/* P7: how long a request has waited for its client, also while it waits. */
+static void
+test_waits_of_a_request(void **state UNUSED)
+{
+    struct request q = {.id = "x", .line = "GET /"};
+    struct score_thread *t = scoreboard_thread(board, 0, 0);
+    enum client_wait_kind kind;
+
+    (void)score_begin(t, &q);
+    int64_t now = t->since_ms + 100;
+    assert_int_equal(score_waited(t, now, &kind), 0);
+    assert_int_equal(kind, WAIT_NOT);
+    atomic_store(&t->wait.kind, WAIT_RECEIVING);
+    atomic_store(&t->wait.since_ms, now - 60);
+    assert_int_equal(score_waited(t, now, &kind), 60);
+    assert_int_equal(kind, WAIT_RECEIVING);
+    atomic_store(&t->wait.total_ms, 30);
+    assert_int_equal(score_waited(t, now, &kind), 90);
+    atomic_store(&t->wait.total_ms, 50);
+    assert_int_equal(score_waited(t, now, &kind), 100); /* has not run longer */
+    atomic_store(&t->wait.since_ms, now + 5);
+    assert_int_equal(score_waited(t, now, &kind), 50); /* begins after now */
+    atomic_store(&t->wait.since_ms, 0);
+    assert_int_equal(score_waited(t, now, &kind), 50);
+    assert_int_equal(kind, WAIT_NOT);
+    (void)score_begin(t, &q);
+    assert_int_equal(score_waited(t, now, &kind), 0); /* another request */
+    assert_string_equal(score_wait_name(WAIT_RECEIVING), "receiving the body");
+    assert_string_equal(score_wait_name(WAIT_SENDING), "sending the response");
+    assert_string_equal(score_wait_name(WAIT_NOT), "");
+}
+
 static void
 test_work_after_a_response_is_no_idleness(void **state UNUSED)
 {
@@ -223,6 +255,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_sums_outlive_a_worker),
         TEST(test_how_requests_ended_is_counted),
+        TEST(test_waits_of_a_request),
         TEST(test_work_after_a_response_is_no_idleness),
         TEST(test_the_limit_of_a_load),
         TEST(test_texts_of_every_length),

@@ -255,7 +255,8 @@ test_finishing(void **state)
     atomic_store(&t->after_ms, clock_ms() - 70000);
     assert_has(page(f, "json&full"),
                "{\"state\":\"Finishing\",\"requests\":5,"
-               "\"request duration\":12000,\"request method\":\"GET\","
+               "\"request duration\":12000,\"waiting\":\"\","
+               "\"request method\":\"GET\","
                "\"request uri\":\"/mail\"}");
     assert_has(page(f, "json"), "\"active requests\":2,");
     assert_has(page(f, "text&full"), "finishing request:    GET /mail\n");
@@ -264,6 +265,32 @@ test_finishing(void **state)
                      "1&nbsp;min&nbsp;10&nbsp;s<");
     assert_has(html, "<small>1 running</small>");
     assert_true(strstr(html, "/mail") < strstr(html, "/running"));
+}
+
+/* P8: a request that waits for its client says so, in the state of its row. */
+static void
+test_waiting(void **state)
+{
+    struct fixture *f = *state;
+    struct score_thread *t = scoreboard_thread(f->board, 0, 0);
+
+    put_line(f, 0, 0, "POST /upload", 5000);
+    atomic_store(&t->wait.kind, WAIT_RECEIVING);
+    atomic_store(&t->wait.since_ms, clock_ms() - 1000);
+    assert_has(page(f, "json&full"), "\"waiting\":\"receiving the body\","
+                                     "\"request method\":\"POST\"");
+    assert_has(page(f, "text&full"),
+               "running request:      POST /upload (receiving the body)\n");
+    assert_has(page(f, "full"), ">running (receiving the body)<");
+    atomic_store(&t->wait.kind, WAIT_SENDING);
+    assert_has(page(f, "text&full"), "/upload (sending the response)\n");
+    atomic_store(&t->wait.since_ms, 0);
+    assert_has(page(f, "text&full"), "POST /upload\n");
+    assert_has(page(f, "json&full"), "\"waiting\":\"\"");
+    /* The last request of an idle thread waits for nothing. */
+    atomic_store(&t->wait.since_ms, clock_ms() - 1000);
+    atomic_store(&t->since_ms, 0);
+    assert_has(page(f, "text&full"), "last request:         POST /upload\n");
 }
 
 static void
@@ -376,15 +403,11 @@ main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_paths),
-        TEST(test_no_path_configured),
-        TEST(test_forms),
-        TEST(test_numbers),
-        TEST(test_finishing),
-        TEST(test_verdict),
-        TEST(test_hostile_text),
-        TEST(test_methods),
-        TEST(test_text_has_no_controls),
+        TEST(test_paths),     TEST(test_no_path_configured),
+        TEST(test_forms),     TEST(test_numbers),
+        TEST(test_finishing), TEST(test_waiting),
+        TEST(test_verdict),   TEST(test_hostile_text),
+        TEST(test_methods),   TEST(test_text_has_no_controls),
         TEST(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

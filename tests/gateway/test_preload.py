@@ -345,7 +345,7 @@ def test_hups_while_all_former_code_is_held(preload):
     """P5: reload after reload, while a request still runs in a worker of each code there was: there is no room for so
     many zygotes, yet new code comes in. The oldest zygote ends, its worker does not; every request is answered. Where
     there is no place for one more worker the log says what it waits for."""
-    server = preload(HELD % 'v0', '--processes', '1', '--reload', 'off')
+    server = preload(HELD % 'v0', '--processes', '1', '--reload', 'off', '--graceful-timeout', '5m')
     server.allow_log('SIGHUP|new code')
     server.expect_log(r'warning: 16 zygotes have workers that still finish requests: \d+, the oldest, ends before its')
     server.expect_log('warning: no new worker until one that still finishes requests has ended: there are 18')

@@ -1,5 +1,5 @@
 /*
- * config.c - frees the configuration
+ * config.c - the name of what is served; frees the configuration
  */
 #include "conf/config.h"
 #include "conf/value.h"
@@ -14,6 +14,15 @@ free_list(struct config_list *list)
     }
     free(list->v);
     *list = (struct config_list){0};
+}
+
+const char *
+config_application(const struct config *c)
+{
+    return c->doctor               ? "--doctor"
+           : c->app != NULL        ? c->app
+           : c->scripts_in != NULL ? c->scripts_in
+                                   : "(no application)";
 }
 
 /* Every string is a copy that the config owns. */

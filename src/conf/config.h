@@ -124,6 +124,9 @@ struct config {
     int64_t client_timeout_ms;  /* --timeout */
 };
 
+/* What the process serves, for people: APP, or what stands in its place. */
+const char *config_application(const struct config *c);
+
 /* Frees what options_parse() allocated. */
 void config_fini(struct config *c);
 

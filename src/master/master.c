@@ -9,6 +9,7 @@
 #include "master/master_zygotes.h"
 #include "os/log.h"
 #include "process/logs.h"
+#include "process/service_log.h"
 #include "process/signals.h"
 #include "reload/file_watcher.h"
 #include "reload/reload_pipe.h"
@@ -304,6 +305,8 @@ loop(struct master *m)
     int control = m->s->control == NULL ? -1 : control_fd(m->s->control);
 
     log_set_patience(LOG_MS);
+    service_log_started(m->s->config, m->s->listeners, m->s->nlisteners,
+                        m->s->restarted);
     for (;;) {
         int64_t now = clock_ms();
         reap(m);
@@ -386,6 +389,7 @@ master_run(struct worker_setup *setup)
     }
     control_close(&setup->control);
     reload_pipe_close(&m.imports);
+    service_log_stopped(m.board, NULL);
     scoreboard_free(&m.board);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "process/logs.h"
 #include "process/pid_file.h"
 #include "process/privs.h"
+#include "process/service_log.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "python/prefault.h"
@@ -223,6 +224,9 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
     status = set_up(s, &setup);
     if (status == 0) {
         (void)logs_take_stderr();
+        if (!setup.restarted) {
+            service_log_root(config);
+        }
         status = run_processes(&setup);
     }
     else {

@@ -1,5 +1,5 @@
 /*
- * address.c - a socket address as written on the command line
+ * address.c - socket addresses as text
  */
 #include "net/address.h"
 
@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -133,6 +134,47 @@ address_parse(const char *option, const char *text, struct address *ret)
         return not_an_address(option, text);
     }
     return parse_unix(option, text, path, ret);
+}
+
+/* The path needs no NUL at its end. An abstract name begins with one. */
+static void
+format_unix(const struct sockaddr_un *un, socklen_t len,
+            char to[ADDRESS_TEXT_SIZE])
+{
+    size_t start = offsetof(struct sockaddr_un, sun_path);
+    int n = len > start ? (int)(len - start) : 0;
+
+    if (n > 1 && un->sun_path[0] == '\0') {
+        (void)snprintf(to, ADDRESS_TEXT_SIZE, "@%.*s", n - 1, un->sun_path + 1);
+        return;
+    }
+    (void)snprintf(to, ADDRESS_TEXT_SIZE, "unix:%.*s", n, un->sun_path);
+}
+
+void
+address_format(const union sockaddr_any *u, socklen_t len,
+               char to[ADDRESS_TEXT_SIZE])
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+
+    switch (u->any.sa_family) {
+    case AF_UNIX:
+        format_unix(&u->un, len, to);
+        break;
+    case AF_INET:
+        (void)inet_ntop(AF_INET, &u->in.sin_addr, host, sizeof host);
+        (void)snprintf(to, ADDRESS_TEXT_SIZE, "%s:%u", host,
+                       (unsigned)ntohs(u->in.sin_port));
+        break;
+    case AF_INET6:
+        (void)inet_ntop(AF_INET6, &u->in6.sin6_addr, host, sizeof host);
+        (void)snprintf(to, ADDRESS_TEXT_SIZE, "[%s]:%u", host,
+                       (unsigned)ntohs(u->in6.sin6_port));
+        break;
+    default:
+        (void)snprintf(to, ADDRESS_TEXT_SIZE, "address family %u",
+                       (unsigned)u->any.sa_family);
+    }
 }
 
 bool

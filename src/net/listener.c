@@ -264,6 +264,24 @@ bind_and_listen(struct listener *l, const char *option, const char *text,
     return r < 0 ? bind_failed(option, text, a, -r) : 0;
 }
 
+/* The kernel knows which port it has chosen for 0, but not the path of a socket
+ * file: bind() got another one. */
+static void
+name_bound(struct listener *l, const struct address *a)
+{
+    union sockaddr_any u = {.storage = {0}};
+    socklen_t len = sizeof u;
+    char text[ADDRESS_TEXT_SIZE];
+
+    if (a->is_tcp && getsockname(l->fd, &u.any, &len) == 0) {
+        address_format(&u, len, text);
+    }
+    else {
+        address_format(&a->u, a->len, text);
+    }
+    (void)snprintf(l->name, sizeof l->name, "%s", text);
+}
+
 int
 listener_bind(struct listener *l, const char *option, const char *text,
               const struct config *config, const struct acl *allow)
@@ -285,12 +303,13 @@ listener_bind(struct listener *l, const char *option, const char *text,
                   option, text);
         return EX_USAGE;
     }
-    (void)snprintf(l->name, sizeof l->name, "%s", text);
     r = bind_and_listen(l, option, text, &a, config);
     if (r != 0) {
         listener_close(l, true);
+        return r;
     }
-    return r;
+    name_bound(l, &a);
+    return 0;
 }
 
 int
@@ -298,6 +317,7 @@ listener_adopt(struct listener *l, int fd)
 {
     union sockaddr_any a = {.storage = {0}};
     socklen_t len = sizeof a;
+    char text[ADDRESS_TEXT_SIZE];
 
     memset(l, 0, sizeof *l);
     l->fd = -1;
@@ -316,7 +336,8 @@ listener_adopt(struct listener *l, int fd)
     l->is_tcp = a.any.sa_family != AF_UNIX;
     l->is_adopted = true;
     set_options(high, a.any.sa_family);
-    (void)snprintf(l->name, sizeof l->name, "inherited descriptor %d", fd);
+    address_format(&a, len, text);
+    (void)snprintf(l->name, sizeof l->name, "%s (inherited)", text);
     /* Several processes may share it: another one may accept the connection
      * first, and a blocking accept() would then stop the thread. */
     int r = fd_set_nonblock(high);

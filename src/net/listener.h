@@ -26,7 +26,8 @@ struct listener {
     bool is_adopted;  /* another process has bound the socket */
     char *path;       /* of a socket file that we have created, else NULL */
     struct stat file; /* its inode, so that no other file is removed */
-    char name[128];   /* for the log: "unix:/run/app.sock", "127.0.0.1:9000" */
+    char name[128];   /* for the log: "unix:/run/app.sock", "127.0.0.1:9000",
+                       * "unix:/run/app.sock (inherited)" */
 };
 
 /* Binds an address (net/address.h) and listens. option, --bind or --control, is

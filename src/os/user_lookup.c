@@ -66,3 +66,23 @@ group_lookup(const char *text, gid_t *ret)
     *ret = id;
     return 0;
 }
+
+void
+user_local_name(uid_t uid, char to[USER_NAME_SIZE])
+{
+    char strings[PATH_MAX];
+    struct passwd pw, *found;
+    FILE *f = fopen("/etc/passwd", "re");
+
+    (void)snprintf(to, USER_NAME_SIZE, "uid %u", (unsigned)uid);
+    while (f != NULL &&
+           fgetpwent_r(f, &pw, strings, sizeof strings, &found) == 0) {
+        if (pw.pw_uid == uid) {
+            (void)snprintf(to, USER_NAME_SIZE, "%s", pw.pw_name);
+            break;
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+}

@@ -1,10 +1,11 @@
 /*
  * user_lookup.h - finds users and groups by name or number
  *
- * What:      the values of --user, --group and --socket-owner.
+ * What:      the values of --user, --group and --socket-owner; the name of a
+ *            user for the log.
  * Threads:   start only: getpwnam() returns static memory.       GIL: not used.
  * Errors:    0 or -ENOENT; logs nothing.
- * Blocks:    on the name services (NSS).
+ * Blocks:    on the name services (NSS); user_local_name() only on a file.
  */
 #ifndef OS_USER_LOOKUP_H
 #define OS_USER_LOOKUP_H
@@ -28,5 +29,8 @@ CHECK_RESULT int user_lookup(const char *text, struct user_entry *ret);
 
 /* text: the name of a group, or any number. */
 CHECK_RESULT int group_lookup(const char *text, gid_t *ret);
+
+/* The name that /etc/passwd has for uid, else "uid 1234". */
+void user_local_name(uid_t uid, char to[USER_NAME_SIZE]);
 
 #endif

@@ -19,6 +19,7 @@ static const int numbers[] = {SIGTERM, SIGUSR1, SIGHUP,  SIGINT, SIGQUIT,
 
 /* Written by the handlers. */
 static atomic_int stop; /* enum signals_stop */
+static atomic_int stop_number;
 static atomic_uint reloads, reopens, dumps, more, less;
 /* Written at the start, and in a forked child before it has threads. */
 static int wake_fd = -1;
@@ -123,8 +124,17 @@ pass_on(int number, ucontext_t *context)
 }
 
 static void
-ask_to_stop(void)
+note_stop(int number)
 {
+    if (atomic_load(&stop_number) == 0) {
+        atomic_store(&stop_number, number);
+    }
+}
+
+static void
+ask_to_stop(int number)
+{
+    note_stop(number);
     if (atomic_load(&stop) == STOP_NONE) {
         atomic_store(&stop, STOP_GRACEFUL);
     }
@@ -138,18 +148,19 @@ act(int number)
 {
     switch (number) {
     case SIGTERM:
-        ask_to_stop();
+        ask_to_stop(number);
         break;
     case SIGUSR1:
         if (usr1_reopens) {
             atomic_fetch_add(&reopens, 1);
         }
         else {
-            ask_to_stop();
+            ask_to_stop(number);
         }
         break;
     case SIGINT:
     case SIGQUIT:
+        note_stop(number);
         atomic_store(&stop, STOP_NOW);
         break;
     case SIGHUP:
@@ -245,6 +256,7 @@ signals_open(bool with_children)
         return 0; /* open since the sockets were made */
     }
     atomic_store(&stop, STOP_NONE);
+    atomic_store(&stop_number, 0);
     atomic_store(&reloads, 0);
     atomic_store(&reopens, 0);
     atomic_store(&dumps, 0);
@@ -326,6 +338,7 @@ signals_get(void)
 {
     return (struct signals){
         .stop = (enum signals_stop)atomic_load(&stop),
+        .stop_number = atomic_load(&stop_number),
         .reloads = atomic_load(&reloads),
         .reopens = atomic_load(&reopens),
         .dumps = atomic_load(&dumps),

@@ -23,6 +23,7 @@ enum signals_stop { STOP_NONE, STOP_GRACEFUL, STOP_NOW };
 /* The signals since signals_open(). The counts never decrease. */
 struct signals {
     enum signals_stop stop;
+    int stop_number;  /* of the first signal that asked for it, 0 = none */
     unsigned reloads; /* HUP */
     unsigned reopens; /* USR1, unless it stops */
     unsigned dumps;   /* USR2 */

@@ -6,6 +6,7 @@
 #include "net/poller.h"
 #include "os/log.h"
 #include "process/pid_file.h"
+#include "process/service_log.h"
 #include "process/signals.h"
 #include "reload/restart.h"
 #include "status/notify.h"
@@ -226,6 +227,9 @@ close_all(struct pool *p)
     }
     control_close(&p->s.control);
     pid_file_remove();
+    if (p->s.master_wake_fd < 0) {
+        service_log_stopped(p->s.board, NULL);
+    }
 }
 
 void

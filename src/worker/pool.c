@@ -5,6 +5,7 @@
 #include "os/log.h"
 #include "os/memory.h"
 #include "process/forked_child.h"
+#include "process/service_log.h"
 #include "process/signals.h"
 #include "status/notify.h"
 #include "transport/fcgi.h"
@@ -18,6 +19,10 @@
 #include <sys/random.h>
 #include <sysexits.h>
 #include <unistd.h>
+
+enum {
+    START_LOG_MS = 1000 /* at most: requests wait for this thread, too */
+};
 
 /* In a child that the application forks. */
 static void
@@ -122,6 +127,12 @@ pool_run(struct pool *p, bool loaded)
 {
     assert(!atomic_load(&p->started));
     memory_check_limit(&p->memory);
+    if (p->s.master_wake_fd < 0) {
+        log_set_patience(START_LOG_MS);
+        service_log_started(p->s.config, p->s.listeners, p->s.nlisteners,
+                            p->s.restarted);
+        log_set_patience(-1);
+    }
     int e = request_threads_start(p);
     if (e < 0) {
         log_error("starting the request threads: %s", strerror(-e));

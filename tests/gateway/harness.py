@@ -13,6 +13,7 @@ A test normally gets one of the fixtures of conftest.py and never makes these ob
 See README.md one folder up for the rules that every server is checked against when its test ends.
 """
 
+import json
 import os
 import re
 import resource
@@ -36,6 +37,18 @@ SUSPECT = re.compile(r'error|warning|Traceback|Sanitizer|Fatal Python|assertion|
 # Reports that no test can declare: a bug in the program whatever the test is about.
 FATAL = re.compile(r'Sanitizer|runtime error:|Fatal Python error|smashing detected')
 PREFIX = re.compile(r'^wsgi-cgi(\[\d+\])?: (?:(?:error|warning|notice|info): )?')
+# The lines that every service logs at its start and at its end: complete, or they are suspicious. After the prefix.
+STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.\d+\S*, (?P<app>.+), sockets? (?P<sockets>\S.*), '
+           r'as (?P<user>uid \d+|[\w.:$-]+), (?P<processes>\d+) process(?:es)? x (?P<threads>\d+) threads?'
+           r'(?P<preload> \(preload\))?, mount (?P<mount>automatic|/\S*)(?:, venv (?P<venv>.+?))?'
+           r'(?:, control (?P<control>\S+))?')
+STOPPED = (r'stopped: (?P<why>SIG[A-Z0-9+]+|an error|the application does not load), '
+           r'after (?P<lasted>\d+\.\d{3} s|(?:\d+ d )?\d+:\d\d:\d\d) and (?P<requests>\d+) requests?'
+           r'(?P<reloaded> since the last reload)?')
+AS_ROOT = 'the application runs as root: add --user NAME, or --user root if it has to'
+STAMP = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
+OWN_LINE = re.compile(r'wsgi-cgi\[(?P<pid>\d+)\]: (?:notice: (?P<start>' + STARTED + ')|notice: (?P<stop>' +
+                      STOPPED + ')|warning: (?P<root>' + re.escape(AS_ROOT) + '))$')
 # In front of the lines of a request's traceback.
 ID = re.compile(r'^\[[\w-]{1,64}\] ')
 
@@ -143,6 +156,48 @@ def rss(pid):
     return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * resource.getpagesize()
 
 
+def text_of_json(line):
+    """A line of --log-format=json as that of a --log-file, any other as it is."""
+    if not line.startswith('{'):
+        return line
+    try:
+        entry = json.loads(line)
+        return f'{entry["time"]} wsgi-cgi[{entry["pid"]}]: {entry["level"]}: {entry["message"]}'
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+class OwnLines:
+    """The lines of a log that are about the start and the end of a service, by process ID, and the log without them.
+    They are what they should be: complete, one of each for a process, the start first."""
+
+    def __init__(self, text):
+        self.starts, self.stops, self.rest, self.wrong = {}, {}, [], []
+        warned = set()
+        for line in text.splitlines():
+            plain = text_of_json(line)
+            match = OWN_LINE.search(plain)
+            if not match:
+                self.rest.append(line)
+                if re.search(r'wsgi-cgi\[\d+\]: \w+: (started|stopped): ', plain):
+                    self.wrong.append(f'not complete: {line}')
+                continue
+            pid = int(match['pid'])
+            # The application may have written a line without an end before it.
+            before = re.sub(STAMP + ' $', '', plain[:match.start()])
+            if before:
+                self.rest.append(before)
+            if match['start']:
+                again, self.starts[pid] = pid in self.starts or pid in self.stops, match
+            elif match['stop']:
+                again, self.stops[pid] = pid in self.stops, match
+            else:
+                again = pid in warned or pid in self.starts or os.geteuid() != 0
+                warned.add(pid)
+            if again:
+                self.wrong.append(f'not for the first time, too late, or not true: {line}')
+
+
 class Log:
     """Everything a process and its requests wrote to any error stream, and what the test said it expects."""
 
@@ -170,7 +225,9 @@ class Log:
         fatal = [line for line in text.splitlines() if FATAL.search(line)]
         assert not fatal, f'fatal report in the log: {fatal}\n{text}'
         known = self.required + self.allowed
-        lines, i, bad = [ID.sub('', line) for line in text.splitlines()], 0, []
+        own = OwnLines(text)
+        assert not own.wrong, f'wrong lines about start and end: {own.wrong}\n{text}'
+        lines, i, bad = [ID.sub('', line) for line in own.rest], 0, []
         while i < len(lines):
             block = [lines[i]]
             if 'Traceback (most recent call last)' in lines[i]:
@@ -190,7 +247,7 @@ class Log:
         assert not bad, 'unexpected in the log (declare it with expect_log or allow_log):\n' + '\n'.join(bad) + \
             '\n--- the whole log ---\n' + text
         for pattern in self.required:
-            assert any(pattern.search(line) for line in lines), f'no log line matches {pattern.pattern!r}:\n{text}'
+            assert any(pattern.search(ID.sub('', line)) for line in text.splitlines()), f'no log line matches {pattern.pattern!r}:\n{text}'
 
 
 class Logged:
@@ -212,6 +269,11 @@ class Logged:
     def logged(self):
         return self.log.text()
 
+    @property
+    def logged_besides(self):
+        """The log without what a service always logs: its start, its end, and that it runs as root."""
+        return '\n'.join(OwnLines(self.log.text()).rest)
+
 
 class Process(Logged):
     """One process that a test started; its stderr goes to a file, its session is checked to be empty at the end."""
@@ -219,7 +281,7 @@ class Process(Logged):
     def __init__(self, world, argv, env=None, cwd=None, stdin=subprocess.DEVNULL, stdout=None, stderr=None, log=None,
                  **popen):
         self.world = world
-        self.argv = [os.fspath(a) for a in argv]
+        self.argv, self.env = [os.fspath(a) for a in argv], env
         self.log = log or Log()
         self.exit_codes = {0}
         self.own_stderr = stderr is None
@@ -633,6 +695,8 @@ class FcgiServer(Server):
         self.finished = False
         self.script = None
         self.check_fds = True
+        self.was_ready = False
+        self.log_is_whole = True        # not where the test has closed descriptor 2
         world.servers.append(self)
 
     def __getattr__(self, name):
@@ -648,6 +712,7 @@ class FcgiServer(Server):
             except Timeout as error:
                 raise AssertionError(f'not ready: {error}\n{self.process.stack()}\n{self.log.text()}') from error
         self.idle_sockets = settled(lambda: count_fds(self.pid)[0])
+        self.was_ready = True
 
     def connect(self, **keywords):
         """A raw connection; closed at the end of the test."""
@@ -704,12 +769,25 @@ class FcgiServer(Server):
             except Timeout:
                 raise AssertionError(f'children or zombies left: {self.process.survivors()}') from None
 
+    def check_own_lines(self):
+        """One line about its start; and one about its end, unless it was killed."""
+        words = self.process.argv + (self.process.env or {}).get('WSGI_CGI_OPTIONS', '').split()
+        if not (self.process.own_stderr and self.log_is_whole) or any(re.match('--log-(file|level)', word) for word in words):
+            return              # they are elsewhere, or nowhere
+        lines, code = OwnLines(self.log.text()), self.process.popen.returncode
+        assert set(lines.starts) | set(lines.stops) <= {self.pid}, f'lines of other processes:\n{self.log.text()}'
+        if self.was_ready:
+            assert self.pid in lines.starts, f'no line about the start of {self.pid}:\n{self.log.text()}'
+        if self.pid in lines.starts and code == 0:
+            assert self.pid in lines.stops, f'no line about the end of {self.pid}:\n{self.log.text()}'
+
     def finish(self):
         if self.finished:
             return
         self.finished = True
         errors = []
-        for step in (self.check_open_fds, self.check_children, self.stop, self.process.check_end, self.log.check):
+        for step in (self.check_open_fds, self.check_children, self.stop, self.process.check_end, self.log.check,
+                     self.check_own_lines):
             try:
                 step()
             except AssertionError as error:

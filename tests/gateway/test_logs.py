@@ -16,7 +16,7 @@ import pytest
 import fcgi
 from apps import HELLO
 from fcgi import wait_for
-from harness import count_fds, listens, settled
+from harness import OwnLines, count_fds, listens, settled
 from settings import BINARY, SLOW
 from test_processes import Load, rewrite, serve, workers      # noqa: F401 (serve is a fixture)
 from test_starting import OTHER, as_root, become, identity, public     # noqa: F401 (fixtures, too)
@@ -77,13 +77,20 @@ def application(environ, start_response):
 '''
 
 
+def besides(text):
+    """The lines of a log without those about the start and the end of the service."""
+    own = OwnLines(text)
+    assert not own.wrong
+    return own.rest
+
+
 def lines(path):
-    return path.read_text().splitlines() if path.exists() else []
+    return besides(path.read_text()) if path.exists() else []
 
 
 def objects(path):
     """Each line of a JSON log."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in besides(path.read_text())]
 
 
 def without_id(line):
@@ -114,7 +121,7 @@ def test_file_takes_everything(transport, tmp_path):
     # Python's own streams have the id in front, what goes past Python cannot.
     assert [line.startswith('[') for line in lines(log)[1:]] == [True, True, False, False, False, False]
     server.stop()
-    assert server.logged.strip() == ''
+    assert server.logged_besides.strip() == ''
 
 
 def test_mode_of_the_file(fcgi_unix, tmp_path):
@@ -255,7 +262,7 @@ def test_rotation(serve, tmp_path, options):      # noqa: F811
         assert not [line for line in lines(tmp_path / f'access.{turn}') if f'?{word} ' in line]
         assert any('SIGHUP' in line for line in lines(log)), 'what the reload says is in the new file'
     assert 'print zero' in map(without_id, lines(tmp_path / 'log.1'))
-    assert server.logged.strip() == ''
+    assert server.logged_besides.strip() == ''
     assert settled(lambda: count_fds(server.pid)) == before
 
 
@@ -420,7 +427,7 @@ def test_folder_that_the_user_may_not_enter(become, public, options):      # noq
         seen = {line.split()[-1] for line in lines(log) if 'query n' in line} if options else set(range(count // 5))
     wait_for(lambda: [line for line in lines(access) if f'?n{count - 1} ' in line], 5, 'the last line')
     assert [f'?n{i} ' in line for i, line in enumerate(lines(access))] == [True] * count
-    assert 'cannot be opened' not in log.read_text() and server.logged.strip() == ''
+    assert 'cannot be opened' not in log.read_text() and server.logged_besides.strip() == ''
     # A new file is asked for: it cannot be had, and that is said.
     server.process.signal(signal.SIGHUP)
     wait_for(lambda: f'(uid {uid}) may not enter {folder}; the old file stays in use' in log.read_text(), 20, 'the reason')
@@ -693,8 +700,8 @@ def test_stack_of_a_slow_request(fcgi_unix, tmp_path, form):
     server = fcgi_unix(SLOW_APP % str(gate), '--log-file', log, '--log-format', form, '--slow', '100ms')
     exchange = server.start('POST', query='"slow', headers={'X-Request-ID': 'theirs'})
     exchange.finish_body()
-    wait_for(lambda: log.read_text().count('app.py') == 1, 10, 'the stack')
-    text = log.read_text()
+    wait_for(lambda: '\n'.join(lines(log)).count('app.py') == 1, 10, 'the stack')
+    text = '\n'.join(lines(log))
     gate.touch()
     assert exchange.response().status == 200
     if form == 'json':
@@ -738,7 +745,9 @@ def test_text(transport, tmp_path):
     server.stop()
     text = log.read_bytes().decode('utf-8', 'surrogateescape')
     by_id = {}
-    for line in filter(lambda line: not line.endswith('imported'), text.split('\n')[:-1]):
+    for line in text.split('\n')[:-1]:
+        if line.endswith('imported') or not besides(line):
+            continue
         name, rest = re.fullmatch(rf'(?:{STAMP} wsgi-cgi\[\d+\]: error: )?\[(\w{{12}})\] (.*)', line).groups()
         by_id.setdefault(name, []).append(rest)
     printed, failed = by_id.values()
@@ -794,7 +803,7 @@ def test_levels(serve, level):      # noqa: F811
         if names.index(name) <= names.index(level):
             wait_for(lambda: server.log.matches(f'{name}: .*{pattern}'), 10, pattern)
     server.stop(timeout=10)
-    seen = set(re.findall(r'^wsgi-cgi\[\d+\]: (\w+): ', server.logged, re.MULTILINE))
+    seen = set(re.findall(r'^wsgi-cgi\[\d+\]: (\w+): ', server.logged_besides, re.MULTILINE))
     assert seen == set(names[:names.index(level) + 1]) - {'warning'}, server.logged
     assert 'printed' in server.logged.split('\n')
 

@@ -66,6 +66,18 @@ test_neither(void **state UNUSED)
     }
 }
 
+/* As the line about the start of a service has it. P26. */
+static void
+test_local_name(void **state UNUSED)
+{
+    char name[USER_NAME_SIZE];
+
+    user_local_name(0, name);
+    assert_string_equal(name, "root");
+    user_local_name(3999999999u, name);
+    assert_string_equal(name, "uid 3999999999");
+}
+
 int
 main(void)
 {
@@ -75,6 +87,7 @@ main(void)
         cmocka_unit_test(test_number_of_nobody),
         cmocka_unit_test(test_group),
         cmocka_unit_test(test_neither),
+        cmocka_unit_test(test_local_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

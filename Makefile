@@ -72,7 +72,7 @@ SRC_wsgi      := after_response environ failure file_wrapper handler module \
 SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
 SRC_process   := environment finalize_timeout forked_child logs pid_file \
-                 privs service_log signals
+                 privs process_title service_log signals
 SRC_reload    := file_watcher reload_pipe restart
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns

@@ -86,7 +86,7 @@ run(const struct start_mode *s, char **argv)
     case ACTION_EXPLAIN:
         return start_mode_explain(s, &config);
     case ACTION_CHECK:
-        return check_run(&config);
+        return check_run(&config, argv);
     case ACTION_PING:
         return client_ping(&config);
     case ACTION_STATUS:

@@ -4,6 +4,7 @@
 #include "master/master_workers.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "process/process_title.h"
 #include "process/signals.h"
 #include "status/control.h"
 #include "status/notify.h"
@@ -38,6 +39,7 @@ master_become_worker(struct master *m, unsigned i, pid_t master_pid)
 {
     assert(i < m->board->nworkers);
     m->role = ROLE_WORKER;
+    process_title_set("worker");
     m->s->worker = i;
     atomic_store(&m->board->workers[i].pid, getpid());
     /* Without a master nothing would ever stop it. */

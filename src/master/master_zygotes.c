@@ -5,6 +5,7 @@
 #include "master/master_reload.h"
 #include "master/master_workers.h"
 #include "os/log.h"
+#include "process/process_title.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -51,6 +52,7 @@ start_zygote(struct master *m)
         return;
     }
     master_close_in_child(m);
+    process_title_set("zygote");
     m->status = zygote_run(m->s, fd, me, &slot);
     if (m->status == ZYGOTE_IS_WORKER) {
         master_become_worker(m, slot, me);

@@ -7,6 +7,7 @@
 #include "mode/startup.h"
 #include "process/finalize_timeout.h"
 #include "process/privs.h"
+#include "process/process_title.h"
 #include "process/signals.h"
 #include "python/interp.h"
 #include "reload/reload_pipe.h"
@@ -15,6 +16,8 @@
 #include "wsgi/wsgi_python.h"
 
 #include <stdio.h>
+
+extern char **environ;
 
 static int
 load(const struct config *config, int tell_fd)
@@ -43,7 +46,7 @@ load(const struct config *config, int tell_fd)
 }
 
 int
-check_run(const struct config *config)
+check_run(const struct config *config, char **argv)
 {
     static struct privs privs;
     int tell_fd = restart_check_fd();
@@ -51,6 +54,9 @@ check_run(const struct config *config)
 
     if (tell_fd >= 0) {
         signals_spare();
+        /* Its command line is that of the process that it checks for. */
+        process_title_open(argv, environ, config_application(config));
+        process_title_set("check");
     }
     notify_hide();
     if (status == 0) {

@@ -16,6 +16,7 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 
-CHECK_RESULT int check_run(const struct config *config);
+/* argv: for the title of the child process. */
+CHECK_RESULT int check_run(const struct config *config, char **argv);
 
 #endif

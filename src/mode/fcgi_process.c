@@ -13,6 +13,7 @@
 #include "process/logs.h"
 #include "process/pid_file.h"
 #include "process/privs.h"
+#include "process/process_title.h"
 #include "process/service_log.h"
 #include "process/signals.h"
 #include "python/interp.h"
@@ -221,6 +222,8 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
         log_error("out of memory or descriptors");
         return EX_OSERR;
     }
+    process_title_open(argv, environ, config_application(config));
+    process_title_set(config->processes > 0 ? "master" : "single");
     status = set_up(s, &setup);
     if (status == 0) {
         (void)logs_take_stderr();

@@ -243,6 +243,12 @@ def descendants(pid=None):
     return {p: fact for p, fact in facts.items() if fact}
 
 
+def is_ours(command, binary):
+    """Whether a command line is that of this program: its title, or what comes
+    before that, and in CGI."""
+    return command.startswith(("wsgi-cgi: ", "%s " % binary))
+
+
 class Orphans:
     """Ends of processes whose parent did not wait for them: [(command, code)],
     code as subprocess gives it."""

@@ -14,7 +14,8 @@ import time
 import pytest
 
 from harness import (APPS, EXAMPLES, SERVERS, Site, as_server_user,
-                     descendants, example, free_port, unix_sockets, wait_until)
+                     descendants, example, free_port, is_ours, unix_sockets,
+                     wait_until)
 
 PROBE = APPS / "probe.py"
 
@@ -298,7 +299,7 @@ def test_application_that_is_killed_is_started_again(deploy, place):
 def applications(place):
     """Ids of our program below the servers."""
     return [pid for pid, (_, state, command) in descendants().items()
-            if state != "Z" and command.startswith(str(place.binary) + " ")]
+            if state != "Z" and is_ours(command, place.binary)]
 
 
 def unix_connections(place):

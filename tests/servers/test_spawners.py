@@ -21,7 +21,7 @@ import pytest
 import fronts
 import load
 from harness import (APPS, EXAMPLE_LOG_FOLDER, EXAMPLE_SOCKET, EXAMPLES, SERVERS,
-                     Site, as_server_user, descendants, example, process,
+                     Site, as_server_user, descendants, example, is_ours, process,
                      server_user, substitute, unix_sockets, wait_until)
 from place import open_place
 
@@ -30,11 +30,10 @@ TEXT = "Hello from wsgi-cgi\n"
 PROBE = APPS / "probe.py"
 
 
-def applications(place, *words):
-    """Ids of our program that have these words in their command line."""
+def applications(place):
+    """Ids of our program."""
     return sorted(pid for pid, (_, state, command) in descendants().items()
-                  if state != "Z" and command.startswith("%s " % place.binary)
-                  and all(word in command for word in words))
+                  if state != "Z" and is_ours(command, place.binary))
 
 
 def wait_for_count(place, count):

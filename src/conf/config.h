@@ -95,6 +95,7 @@ struct config {
     /* Processes. */
     unsigned processes;    /* --processes N, auto = cores; 0 = no master */
     bool preload;          /* --preload: import once, then fork the workers */
+    bool need_app;         /* --need-app: end instead of serving error pages */
     unsigned max_requests; /* of a process, 0 = no limit */
     unsigned max_requests_jitter; /* up to this many more, at random */
     uint64_t max_memory;        /* bytes of RSS after a request, 0 = no limit */

@@ -186,6 +186,9 @@ static const struct option_row table[] = {
     {.name = "preload", .set = value_true, FIELD(preload),
      .help = "import APP once, then fork the workers: they\n"
              "share its memory"},
+    {.name = "need-app", .set = value_true, FIELD(need_app),
+     .help = "end with code 70 instead of serving error pages\n"
+             "when APP does not load"},
     {.name = "max-requests", .arg = "N", .default_value = "0",
      .set = value_unsigned,
      FIELD(max_requests), .max = UINT32_MAX,
@@ -311,6 +314,16 @@ static const struct option_row table[] = {
 
 /* -- parsing --------------------------------------------------------------- */
 
+static int
+refuse_scripts_in(const char *option)
+{
+    log_error(
+        "--%s: it needs APP: scripts of --scripts-in are loaded when they "
+        "are requested",
+        option);
+    return EX_USAGE;
+}
+
 /* Checks options that need another one. */
 static int
 check_together(const struct config *c)
@@ -323,9 +336,10 @@ check_together(const struct config *c)
         return EX_USAGE;
     }
     if (runs && c->preload && c->app == NULL && c->scripts_in != NULL) {
-        log_error("--preload: it needs APP: scripts of --scripts-in are loaded "
-                  "when they are requested");
-        return EX_USAGE;
+        return refuse_scripts_in("preload");
+    }
+    if (runs && c->need_app && c->app == NULL && c->scripts_in != NULL) {
+        return refuse_scripts_in("need-app");
     }
     return 0;
 }

@@ -83,6 +83,9 @@ reap_worker(struct master *m, unsigned i, int status)
             master_give_up_reload(m);
             return;
         }
+        if (state == SCORE_STARTING && status != 0) {
+            master_judge_unloaded(m);
+        }
         master_back_off(m, state == SCORE_STARTING, age);
     }
     log_debug("worker %ld has ended", (long)m->slots[i].pid);
@@ -197,6 +200,21 @@ begin_stop(struct master *m, int64_t now)
     atomic_store(&m->board->stopping, true);
 }
 
+/* As a signal asks for it, or because of --need-app. */
+static void
+stop(struct master *m, int64_t now, enum signals_stop how)
+{
+    if (!m->stopping) {
+        begin_stop(m, now);
+    }
+    master_stop_zygotes(m, how == STOP_NOW);
+    for (unsigned i = 0; i < m->board->nworkers; i++) {
+        if (!slot_is_free(&m->slots[i])) {
+            master_dismiss_worker(m, i, how == STOP_NOW ? SIGQUIT : SIGTERM);
+        }
+    }
+}
+
 /* TTIN and TTOU: one worker more or less for each. */
 static void
 change_target(struct master *m, unsigned more, unsigned less)
@@ -233,16 +251,10 @@ obey(struct master *m, int64_t now)
 
     reopen_logs(m, s);
     if (s.stop != STOP_NONE && s.stop != m->seen.stop) {
-        if (!m->stopping) {
-            begin_stop(m, now);
-        }
-        master_stop_zygotes(m, s.stop == STOP_NOW);
-        for (unsigned i = 0; i < m->board->nworkers; i++) {
-            if (!slot_is_free(&m->slots[i])) {
-                master_dismiss_worker(m, i,
-                                      s.stop == STOP_NOW ? SIGQUIT : SIGTERM);
-            }
-        }
+        stop(m, now, s.stop);
+    }
+    if (m->status != 0 && !m->stopping) {
+        stop(m, now, STOP_GRACEFUL);
     }
     if (!m->stopping) {
         reload_pipe_receive(&m->imports, &m->watcher);
@@ -377,6 +389,7 @@ master_run(struct worker_setup *setup)
     if (status == 0) {
         loop(&m);
         assert(m.role != ROLE_MASTER || m.stopping);
+        status = m.status;
     }
     free(m.slots);
     file_watcher_fini(&m.watcher);
@@ -389,7 +402,8 @@ master_run(struct worker_setup *setup)
     }
     control_close(&setup->control);
     reload_pipe_close(&m.imports);
-    service_log_stopped(m.board, NULL);
+    service_log_stopped(m.board,
+                        status != 0 ? "the application does not load" : NULL);
     scoreboard_free(&m.board);
     return status;
 }

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sysexits.h>
 
 /* Ends what has the new code; what has the old code counts as the present
  * again. */
@@ -44,6 +45,20 @@ master_give_up_reload(struct master *m)
 {
     log_error("the new code does not load (see above); the old one goes on");
     go_back(m);
+}
+
+void
+master_judge_unloaded(struct master *m)
+{
+    /* A supervisor may have sent TERM to all processes. */
+    bool is_stop = m->stopping || signals_get().stop != STOP_NONE;
+
+    if (m->s->config->need_app && !is_stop && m->status == 0 &&
+        !master_has_ready_workers(m->board)) {
+        log_error("--need-app: the application does not load (see above), and "
+                  "no worker has it: the service ends");
+        m->status = EX_SOFTWARE;
+    }
 }
 
 /* New code may take long to load, or hang. Until it is loaded the former zygote

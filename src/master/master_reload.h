@@ -33,6 +33,10 @@ CHECK_RESULT unsigned master_replace_old(struct master *m, unsigned old,
 CHECK_RESULT unsigned master_wanted_workers(const struct master *m,
                                             unsigned old);
 
+/* A worker or zygote could not load the application. With --need-app the master
+ * stops where no worker serves it: m->status is the exit code. */
+void master_judge_unloaded(struct master *m);
+
 /* The new code does not load: those that serve the old one go on. */
 void master_give_up_reload(struct master *m);
 

@@ -63,7 +63,9 @@ struct master {
     bool stopping;
     int64_t stop_end; /* clock_ms() when --graceful-timeout passes */
     enum role role;   /* master_fork.c and master_zygotes.c, in a new process */
-    int status;       /* ROLE_ZYGOTE: its exit code */
+    /* The exit code of a zygote, or of the master: not 0 where --need-app ends
+     * it. */
+    int status;
 };
 
 static inline bool

@@ -117,6 +117,7 @@ handle_load_failure(struct master *m, struct zygote *z)
 
     if (m->stopping || !better) {
         z->state = ZYGOTE_BROKEN;
+        master_judge_unloaded(m);
     }
     else if (reload) {
         z->state = ZYGOTE_BROKEN;
@@ -186,6 +187,9 @@ master_reap_zygote(struct master *m, struct zygote *z, int status)
         master_back_off(m, z->state == ZYGOTE_LOADING, age);
         if (m->reloading && z->generation == m->generation && no_load) {
             master_give_up_reload(m);
+        }
+        else if (z->state == ZYGOTE_LOADING) {
+            master_judge_unloaded(m);
         }
     }
     zygote_reap(z);

@@ -37,6 +37,22 @@ static struct sockets sockets;
 static struct fd_passing fd_passing = {-1, -1};
 static struct privs privs;
 
+/* Returns the exit code. */
+static int
+end_unloaded(const struct worker_setup *setup)
+{
+    if (setup->config->need_app && setup->config->processes == 0) {
+        log_error("--need-app: the application does not load (see above): the "
+                  "process ends");
+    }
+    /* The application may have started a thread that never ends. */
+    finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS,
+                           EX_SOFTWARE, NULL, NULL);
+    interp_finish_without_threads();
+    finalize_timeout_end();
+    return EX_SOFTWARE;
+}
+
 /* Starts Python and loads the application, unless the zygote has done so.
  * Returns 0, even if it does not load, or a sysexits code. */
 static int
@@ -56,8 +72,9 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
     *ret_loaded = setup->preload == PRELOAD_LOADED;
     if (is_first) {
         /* An application that does not load answers with 500 until its file is
-         * fixed: if we exited, a spawner would start us again and again. But if
-         * others serve the old code, their responses are better. */
+         * fixed: if we exited, a spawner would start us again and again, and
+         * only --need-app asks for that. But if others serve the old code,
+         * their responses are better. */
         int64_t start = clock_ms();
         *ret_loaded = loader_load() == 0;
         if (*ret_loaded) {
@@ -67,13 +84,9 @@ start_application(const struct worker_setup *setup, bool *ret_loaded)
                   (long long)(clock_ms() - start));
         wsgi_python_warm_up();
         reload_pipe_tell(setup->imports_fd);
-        if (!*ret_loaded && master_has_ready_workers(setup->board)) {
-            /* The application may have started a thread that never ends. */
-            finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS,
-                                   EX_SOFTWARE, NULL, NULL);
-            interp_finish_without_threads();
-            finalize_timeout_end();
-            return EX_SOFTWARE;
+        if (!*ret_loaded && (setup->config->need_app ||
+                             master_has_ready_workers(setup->board))) {
+            return end_unloaded(setup);
         }
     }
     if (!*ret_loaded) {

@@ -45,6 +45,7 @@ config_fini(struct config *c)
     value_drop(&c->control);
     value_drop(&c->log_file);
     value_drop(&c->access_log);
+    value_drop(&c->slow_log);
     value_drop(&c->address);
     value_drop(&c->method);
     value_drop(&c->path);

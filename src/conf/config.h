@@ -113,6 +113,7 @@ struct config {
     const char *control;     /* --control ADDR or NULL */
     const char *log_file;    /* "-" = fd 2 with the time; NULL = fd 2, plain */
     const char *access_log;  /* FILE, "-" = the log, or NULL */
+    const char *slow_log;    /* FILE, for --slow; NULL or "-" = the log */
     enum config_log_format log_format;
     enum log_level log_level; /* log lines up to this level */
 

@@ -287,6 +287,9 @@ static const struct option_row table[] = {
     {.name = "access-log", .arg = "FILE", .set = value_string,
      FIELD(access_log), .expected = "a file, or - for the log",
      .help = "one line per finished request (-: the log)"},
+    {.name = "slow-log", .arg = "FILE", .set = value_string, FIELD(slow_log),
+     .expected = "a file, or - for the log",
+     .help = "the stacks of --slow (-: the log)"},
 
     HEADING("Errors and diagnosis"),
     {.name = "errors-to", .arg = "auto|server|stderr", .default_value = "auto",
@@ -340,6 +343,11 @@ check_together(const struct config *c)
     }
     if (runs && c->need_app && c->app == NULL && c->scripts_in != NULL) {
         return refuse_scripts_in("need-app");
+    }
+    if (runs && c->slow_log != NULL && c->slow_ms == 0) {
+        log_error("--slow-log: it needs --slow TIME: no request is slow "
+                  "without it");
+        return EX_USAGE;
     }
     return 0;
 }

@@ -45,6 +45,7 @@ struct name {
 static struct {
     enum log_level level;
     bool all;
+    int fd;                      /* -1 = the log */
     char id[REQUEST_ID_MAX + 1]; /* of the request, if there is only one */
     unsigned nids;
     struct buf text; /* the lines */
@@ -191,6 +192,25 @@ add_others(PyObject *frames)
     }
 }
 
+/* A file of its own has the time in each line, whatever the log has. */
+static enum log_form
+form(void)
+{
+    return dump.fd >= 0 && log_own_form() == LOG_PLAIN ? LOG_STAMPED
+                                                       : log_own_form();
+}
+
+static void
+write_out(const char *bytes, size_t n)
+{
+    if (dump.fd >= 0) {
+        log_write(dump.fd, bytes, n);
+    }
+    else {
+        log_raw(bytes, n);
+    }
+}
+
 /* Writes whole lines, as many as a pipe takes at once: the watchdog must not
  * wait for the reader of the log. */
 static void
@@ -200,7 +220,7 @@ log_pieces(const char *rest, size_t left)
         size_t n = left < PIPE_BUF ? left : PIPE_BUF;
         const char *end = memrchr(rest, '\n', n);
         n = end != NULL ? (size_t)(end - rest) + 1 : n;
-        log_raw(rest, n);
+        write_out(rest, n);
         rest += n;
         left -= n;
     }
@@ -217,7 +237,7 @@ log_lines(char *lines)
     buf_init(&out, LOG_LINE_MAX);
     while (r == 0 && *lines != '\0') {
         e.text = strsep(&lines, "\n");
-        r = log_format(&out, log_own_form(), &e);
+        r = log_format(&out, form(), &e);
     }
     log_pieces(out.data, out.len);
     buf_fini(&out);
@@ -233,8 +253,13 @@ log_object(char *lines)
                           .text = strsep(&lines, "\n"),
                           .more = lines,
                           .more_len = strlen(lines)};
+    struct buf out;
 
-    log_entry(&e);
+    buf_init(&out, LOG_LINE_MAX);
+    if (log_format(&out, LOG_JSON, &e) == 0) {
+        write_out(out.data, out.len);
+    }
+    buf_fini(&out);
 }
 
 static void
@@ -243,7 +268,7 @@ log_text(void)
     if (dump.text.len == 0 || buf_add(&dump.text, "", 1) < 0) {
         return;
     }
-    if (log_own_form() == LOG_JSON) {
+    if (form() == LOG_JSON) {
         log_object(dump.text.data);
     }
     else {
@@ -442,7 +467,7 @@ stack_dump_open(void)
 }
 
 bool
-stack_dump_prepare(enum log_level level, bool all)
+stack_dump_prepare(enum log_level level, bool all, int fd)
 {
     if (!atomic_load(&is_open) || dump.begun ||
         gil_task_state(&dump.task) == GIL_TASK_RUNNING) {
@@ -450,6 +475,7 @@ stack_dump_prepare(enum log_level level, bool all)
     }
     dump.level = level;
     dump.all = all;
+    dump.fd = fd;
     dump.text.len = 0;
     dump.n = 0;
     dump.nids = 0;

@@ -31,9 +31,10 @@
 void stack_dump_open(void);
 
 /* Begins to describe a dump of all threads, or only of those that
- * stack_dump_name() names. False: no dump is possible now (Python has not
- * started, or another dump is being made). */
-CHECK_RESULT bool stack_dump_prepare(enum log_level level, bool all);
+ * stack_dump_name() names. fd: a file for this dump, -1 = the log. False: no
+ * dump is possible now (Python has not started, or another dump is being
+ * made). */
+CHECK_RESULT bool stack_dump_prepare(enum log_level level, bool all, int fd);
 
 /* Adds a line at the top, without its level and newline. id: of a request, or
  * "". */

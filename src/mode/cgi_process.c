@@ -158,7 +158,7 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
     /* httpoxy: libraries would use the client's header as their proxy. */
     (void)unsetenv("HTTP_PROXY");
     if ((status = refuse_options(config)) != 0 ||
-        (status = logs_open(config, false, -1, geteuid())) != 0 ||
+        (status = logs_open(config, false, -1, -1, geteuid())) != 0 ||
         (status = startup_prepare(config, true)) != 0) {
         return fail(config, &io, status);
     }

@@ -176,7 +176,7 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
         return EX_OSERR;
     }
     int status = logs_open(setup->config, setup->restarted, inherited.access_fd,
-                           privs.uid);
+                           inherited.slow_fd, privs.uid);
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }

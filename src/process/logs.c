@@ -18,7 +18,8 @@ enum { WHY_MAX = 2 * PATH_MAX + 256 };
 
 static const struct config *config; /* set at the start */
 static struct log_file log_file = LOG_FILE_NONE;
-static bool has_file;
+static struct log_file slow_log = LOG_FILE_NONE;
+static bool has_file, has_slow_log;
 /* The control thread and the main thread may both open the files again; the
  * older file must not win. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -71,6 +72,13 @@ complain(int err, const char *option, const char *path)
     }
 }
 
+static int
+open_slow_log(const char *path, int fd, uid_t user)
+{
+    return fd < 0 ? log_file_open(&slow_log, path, user)
+                  : log_file_adopt(&slow_log, path, fd);
+}
+
 static bool
 is_file(const char *path)
 {
@@ -78,7 +86,8 @@ is_file(const char *path)
 }
 
 int
-logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
+logs_open(const struct config *c, bool restarted, int access_fd, int slow_fd,
+          uid_t user)
 {
     int status = 0;
 
@@ -93,6 +102,11 @@ logs_open(const struct config *c, bool restarted, int access_fd, uid_t user)
         status = judge(access_log_open(c, access_fd, user), "access-log",
                        c->access_log, restarted);
     }
+    has_slow_log = is_file(c->slow_log);
+    if (status == 0 && has_slow_log) {
+        status = judge(open_slow_log(c->slow_log, slow_fd, user), "slow-log",
+                       c->slow_log, restarted);
+    }
     return status;
 }
 
@@ -102,6 +116,7 @@ logs_give(uid_t uid, gid_t gid)
     int e = log_file_chown(&log_file, uid, gid);
 
     e = e == 0 ? access_log_give(uid, gid) : e;
+    e = e == 0 ? log_file_chown(&slow_log, uid, gid) : e;
     if (e < 0) {
         log_warning("cannot make --user the owner of the log files: %s",
                     strerror(-e));
@@ -122,21 +137,34 @@ logs_take_stderr(void)
     return e == 0;
 }
 
+int
+logs_slow_fd(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    int fd = slow_log.fd;
+    (void)pthread_mutex_unlock(&lock);
+    return fd;
+}
+
 /* False where one could not be opened. */
 static bool
 reopen(bool moved_only)
 {
-    int e = 0, access_e = 0;
+    int e = 0, access_e = 0, slow_e = 0;
 
     (void)pthread_mutex_lock(&lock);
     if (has_file && (!moved_only || log_file_has_moved(&log_file))) {
         e = log_file_reopen(&log_file);
     }
     access_e = access_log_reopen(moved_only);
+    if (has_slow_log && (!moved_only || log_file_has_moved(&slow_log))) {
+        slow_e = log_file_reopen(&slow_log);
+    }
     (void)pthread_mutex_unlock(&lock);
     complain(e, "log-file", config->log_file);
     complain(access_e, "access-log", config->access_log);
-    return e == 0 && access_e == 0;
+    complain(slow_e, "slow-log", config->slow_log);
+    return e == 0 && access_e == 0 && slow_e == 0;
 }
 
 void
@@ -147,9 +175,10 @@ logs_reopen(const char *signal_name)
     if (signal_name == NULL) {
         log_debug("the log files are open again");
     }
-    else if (!has_file && !is_file(config->access_log)) {
+    else if (!has_file && !has_slow_log && !is_file(config->access_log)) {
         log_notice("%s: there is no log file to open again (--log-file, "
-                   "--access-log); SIGTERM stops, SIGHUP loads new code",
+                   "--access-log, --slow-log); SIGTERM stops, SIGHUP loads new "
+                   "code",
                    signal_name);
     }
     else if (done) {

@@ -1,12 +1,11 @@
 /*
- * logs.h - the log files of this process: --log-file and --access-log
+ * logs.h - the log files of this process: --log-file, --access-log, --slow-log
  *
- * What:      opens both files, and opens them again at SIGHUP and
- *            SIGUSR1.
+ * What:      opens the files, and opens them again at SIGHUP and SIGUSR1.
  * Owner:     the process; a forked worker has descriptors of its own.
  * Lifetime:  logs_open() to the end of the process.
- * Threads:   logs_reopen() and logs_look() any, one at a time under a lock; the
- *            rest only at the start.                             GIL: not used.
+ * Threads:   logs_reopen(), logs_look() and logs_slow_fd() any, one at a time
+ *            under a lock; the rest only at the start.           GIL: not used.
  * Errors:    logs_open(): a sysexits code after a log line. If a file cannot be
  *            opened again, the old one stays in use, and the log says why.
  * Blocks:    file system.
@@ -25,11 +24,11 @@ void logs_set_up(const struct config *config);
 
 /* Opens the files; call it in the folder that the program was started in.
  * restarted: the files are open already, from before the restart, as descriptor
- * 2 and access_fd (else -1). They are used as they are, and errors do not end
- * the process; logs_look() follows. user: the user that the process will
- * become. */
+ * 2, access_fd and slow_fd (else -1). They are used as they are, and errors do
+ * not end the process; logs_look() follows. user: the user that the process
+ * will become. */
 CHECK_RESULT int logs_open(const struct config *config, bool restarted,
-                           int access_fd, uid_t user);
+                           int access_fd, int slow_fd, uid_t user);
 
 /* Gives new files to the user that the process will become (--user), so that it
  * can open them again. */
@@ -39,6 +38,10 @@ void logs_give(uid_t uid, gid_t gid);
  * the start has succeeded: until then, errors go to the process that started
  * the program. */
 bool logs_take_stderr(void);
+
+/* The file of --slow-log; -1: stacks of slow requests go to the log. The number
+ * stays the same when the file is opened again. */
+int logs_slow_fd(void);
 
 /* Opens the files again, in every process. signal_name: the signal that asked
  * for this and nothing else ("SIGUSR1"), so that the log says that it is done;

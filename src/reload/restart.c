@@ -156,7 +156,8 @@ restart_inherited(struct restart_fds *ret)
     *ret = (struct restart_fds){.control_fd = -1,
                                 .notify_fd = -1,
                                 .fd_passing = {-1, -1},
-                                .access_fd = -1};
+                                .access_fd = -1,
+                                .slow_fd = -1};
     if (value == NULL) {
         return;
     }
@@ -178,8 +179,11 @@ restart_inherited(struct restart_fds *ret)
         ret->fd_passing.send_fd = read_fd(strsep(&rest, ":"));
         ret->fd_passing.receive_fd = read_fd(strsep(&rest, ":"));
         ret->access_fd = read_fd(strsep(&rest, ":"));
+        list = strsep(&rest, ":");
+        /* Last: an older version that is updated does not pass it on. */
+        ret->slow_fd = read_fd(strsep(&rest, ":"));
         for (size_t i = 0;
-             i < ARRAY_SIZE(ret->files) && (word = strsep(&rest, ",")) != NULL;
+             i < ARRAY_SIZE(ret->files) && (word = strsep(&list, ",")) != NULL;
              i++) {
             read_file(
                 word,
@@ -188,6 +192,7 @@ restart_inherited(struct restart_fds *ret)
         (void)fcntl(ret->fd_passing.send_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->fd_passing.receive_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->access_fd, F_SETFD, FD_CLOEXEC);
+        (void)fcntl(ret->slow_fd, F_SETFD, FD_CLOEXEC);
     }
     free(value);
 }
@@ -245,6 +250,9 @@ add_variable(const struct restart_fds *fds)
     }
     if (e == 0) {
         e = add_file(&b, ",", &fds->files[RESTART_LISTENERS_MAX]);
+    }
+    if (e == 0) {
+        e = add_descriptor(&b, ":", fds->slow_fd);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);

@@ -48,6 +48,7 @@ struct restart_fds {
     int notify_fd;                /* the connection to systemd, -1 = none */
     struct fd_passing fd_passing; /* idle connections wait in it */
     int access_fd;                /* the file of --access-log, -1 = none */
+    int slow_fd;                  /* the file of --slow-log, -1 = none */
 };
 
 /* What was passed on to this run. Call it once. */

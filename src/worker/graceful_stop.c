@@ -5,6 +5,7 @@
 #include "net/conn.h"
 #include "net/poller.h"
 #include "os/log.h"
+#include "process/logs.h"
 #include "process/pid_file.h"
 #include "process/service_log.h"
 #include "process/signals.h"
@@ -193,7 +194,8 @@ execute_again(struct pool *p)
     struct restart_fds fds = {.control_fd = -1,
                               .notify_fd = notify_fd(),
                               .fd_passing = *p->s.fd_passing,
-                              .access_fd = access_log_fd()};
+                              .access_fd = access_log_fd(),
+                              .slow_fd = logs_slow_fd()};
 
     for (; fds.nlisteners < p->s.nlisteners; fds.nlisteners++) {
         const struct listener *l = &p->s.listeners[fds.nlisteners];

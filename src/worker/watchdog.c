@@ -4,6 +4,7 @@
 #include "context/interrupt.h"
 #include "debug/stack_dump.h"
 #include "os/log.h"
+#include "process/logs.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -223,7 +224,7 @@ static bool
 dump_all(struct watchdog *w, int64_t now, bool some_due)
 {
     if (!stack_dump_prepare(some_due ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE,
-                            true)) {
+                            true, -1)) {
         return false;
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
@@ -248,7 +249,7 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
 static bool
 dump_slow(struct watchdog *w, struct watched *t, int64_t now)
 {
-    if (!stack_dump_prepare(LOG_LEVEL_WARNING, false)) {
+    if (!stack_dump_prepare(LOG_LEVEL_WARNING, false, logs_slow_fd())) {
         return false;
     }
     say_why(w, t, now, t->waited_ms, "--slow");

@@ -142,16 +142,16 @@ def test_appends(fcgi_unix, tmp_path):
     assert lines(log)[0] == 'before' and 'query a of 1' in lines(log)[1]
 
 
-@pytest.mark.parametrize('option', ['--log-file', '--access-log'])
+@pytest.mark.parametrize('option', ['--log-file', '--access-log', '--slow-log'])
 @pytest.mark.parametrize('name, why', [('missing/file', '/.*/missing does not exist'), ('.', 'Is a directory')])
 def test_unusable(run, world, tmp_path, option, name, why):
     """Told in one line at the start, exit code 73 (EX_CANTCREAT); CGI's client gets a page."""
     app = world.write_app(QUIET % 1)
     wanted = rf'wsgi-cgi\[\d+\]: error: {option}: {re.escape(name)}: cannot be opened for writing: {why}\n'
     stamped = f'(?:{STAMP} )?'
-    finished = run('--bind', world.new_path('sock'), option, name, app)
+    finished = run('--slow', '60s', '--bind', world.new_path('sock'), option, name, app)
     assert finished.code == 73 and re.fullmatch(stamped + wanted, finished.stderr), finished
-    finished = run(option, name, app, env={'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'})
+    finished = run('--slow', '60s', option, name, app, env={'REQUEST_METHOD': 'GET', 'PATH_INFO': '/'})
     assert finished.code == 73 and finished.stdout.startswith(b'Status: 500 '), finished
     line = re.fullmatch(stamped + wanted.replace('error: ', r'error: \[(\w{12})\] ', 1), finished.stderr)
     assert line and line[1].encode() in finished.stdout, finished
@@ -159,6 +159,7 @@ def test_unusable(run, world, tmp_path, option, name, why):
 
 @pytest.mark.parametrize('option, value, expected', [
     ('log-file', '', 'a file, or - for standard error'), ('access-log', '', 'a file, or - for the log'),
+    ('slow-log', '', 'a file, or - for the log'),
     ('log-format', 'xml', 'text or json'), ('log-format', 'JSON', 'text or json'),
     ('log-level', 'loud', 'error, warning, notice, info or debug'),
     ('log-level', '', 'error, warning, notice, info or debug')])
@@ -462,13 +463,13 @@ LEADS_ASTRAY = {
 @as_root
 @pytest.mark.parametrize('user', [['--user', OTHER], []], ids=['user', 'root'])
 @pytest.mark.parametrize('way', LEADS_ASTRAY)
-@pytest.mark.parametrize('option', ['--log-file', '--access-log'])
+@pytest.mark.parametrize('option', ['--log-file', '--access-log', '--slow-log'])
 def test_led_astray(run, public, foreign, option, way, user):      # noqa: F811
     """P15: root writes to no file that a link in somebody else's folder leads to, nor makes one: exit code 73."""
     path = LEADS_ASTRAY[way](foreign, public)
     (public / 'app.py').write_text(HELLO)
     before = sorted(public.rglob('*'))
-    finished = run(*user, '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
+    finished = run(*user, '--slow', '60s', '--bind', public / 'sock', option, path, public / 'app.py', cwd='/')
     why = 'it has more than one hard link' if way == 'hard link' else 'a symbolic link in the path'
     assert finished.code == 73 and f'error: {option}: {path}: cannot be opened for writing: {why}' in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
@@ -714,6 +715,101 @@ def test_stack_of_a_slow_request(fcgi_unix, tmp_path, form):
         first, *rest = text.splitlines()
         assert re.fullmatch(rf'{STAMP} wsgi-cgi\[\d+\]: warning: \[theirs\] POST /\?"slow: has run for .*', first)
         assert len(rest) == 2 and all(re.match(rf'{STAMP} wsgi-cgi\[\d+\]: warning: ', line) for line in rest)
+
+
+def slow_request(server, gate, query):
+    """Runs until the gate is open; its id."""
+    exchange = server.start(query=query, headers={'X-Request-ID': query})
+    exchange.finish_body()
+    return exchange
+
+
+@pytest.mark.parametrize('more', [[], ['--log-file', 'log'], ['--log-format', 'json']], ids=['plain', 'file', 'json'])
+def test_slow_log(transport, tmp_path, more):
+    """P6, P7: stacks of slow requests go to a file of their own, with the time; other lines do not, nor stacks there
+    to the log."""
+    gate, slow = tmp_path / 'gate', tmp_path / 'slow'
+    server = transport.serve("print('imported')" + SLOW_APP % str(gate), '--slow', '100ms', '--slow-log', 'slow', *more,
+                             cwd=tmp_path)
+    server.allow_log('.*')
+    exchange = slow_request(server, gate, 'theirs')
+    wait_for(lambda: slow.read_text().count('app.py') == 1, 10, 'the stack')
+    gate.touch()
+    assert exchange.response().status == 200
+    if '--log-format' in more:
+        dump, = objects(slow)
+        assert dump['level'] == 'warning' and 'longer than --slow' in dump['message'] and 'app.py' in dump['traceback']
+    else:
+        text = lines(slow)
+        assert len(text) == 3 and all(re.match(rf'{STAMP} wsgi-cgi\[\d+\]: warning: ', line) for line in text)
+        assert re.search(r'GET /\?theirs: has run for .* longer than --slow', text[0]) and 'in application' in text[2]
+    if transport.is_fcgi:
+        server.signal(signal.SIGUSR2)
+        wait_for(lambda: 'SIGUSR2' in server.logged + ''.join(lines(tmp_path / 'log')), 10, 'the other stacks')
+    server.stop()
+    assert 'SIGUSR2' not in slow.read_text() and 'imported' not in slow.read_text()
+    assert '--slow' not in server.logged + ''.join(lines(tmp_path / 'log'))
+
+
+@pytest.mark.parametrize('options', [[], ['--processes', '1']], ids=['alone', 'master'])
+def test_rotation_of_the_slow_log(serve, tmp_path, options):      # noqa: F811
+    """P6: SIGHUP opens it again, in workers and across the program's restart alike; one that was not moved goes on."""
+    gate, slow = tmp_path / 'gate', tmp_path / 'slow'
+    server = serve(SLOW_APP % str(gate), '--slow', '100ms', '--slow-log', slow, *options)
+    server.check_fds = False
+    server.allow_log('.*')
+
+    def stack(query):
+        if gate.exists():
+            gate.unlink()
+        exchange = slow_request(server, gate, query)
+        wait_for(lambda: any(f'?{query}: has run' in line for line in lines(slow)), 20, f'the stack of {query}')
+        gate.touch()
+        assert exchange.response().status == 200
+
+    stack('one')
+    before = settled(lambda: count_fds(server.pid))
+    for turn, moved in ('two', True), ('three', False):
+        pids = workers(server)
+        if moved:
+            slow.rename(tmp_path / 'old')
+        said = server.logged.count('starting again')
+        server.process.signal(signal.SIGHUP)
+        if options:
+            wait_for(lambda: workers(server) and not workers(server) & pids, 20, 'the new worker')
+        else:
+            wait_for(lambda: server.logged.count('starting again') > said, 20, 'the restart')
+        stack(turn)
+    assert 'one' in (tmp_path / 'old').read_text() and 'two' not in (tmp_path / 'old').read_text()
+    assert [word for word in ('one', 'two', 'three') if f'?{word}: has' in slow.read_text()] == ['two', 'three']
+    assert settled(lambda: count_fds(server.pid)) == before
+
+
+@as_root
+def test_slow_log_of_another_user(become, public):      # noqa: F811
+    """P6, P15: root opens it where --user may not; what root has made belongs to --user, and is passed on where the
+    program executes itself again."""
+    uid, gid, _ = identity(OTHER)
+    folder, gate = public / 'log', public / 'gate'
+    folder.mkdir(mode=0o700)
+    server = become(SLOW_APP % str(gate), '--user', OTHER, '--slow', '100ms', '--slow-log', folder / 'slow')
+    server.allow_log('.*')
+    assert ((folder / 'slow').stat().st_uid, (folder / 'slow').stat().st_gid) == (uid, gid)
+    for turn in 'first', 'second':
+        gate.unlink(missing_ok=True)
+        exchange = slow_request(server, gate, turn)
+        wait_for(lambda: f'?{turn}: has run' in (folder / 'slow').read_text(), 10, 'the stack')
+        gate.touch()
+        assert exchange.response().status == 200
+        server.process.signal(signal.SIGHUP)
+        wait_for(lambda: server.logged.count('starting again') == 1, 20, 'the restart')
+
+
+def test_slow_log_without_slow(run):
+    """P11: it would do nothing."""
+    for options in [], ['--slow', '0']:
+        finished = run(*options, '--slow-log', 'slow', 'app.py')
+        assert finished.code == 64 and '--slow-log: it needs --slow TIME' in finished.stderr
 
 
 @pytest.mark.parametrize('form', ['text', 'json'])

@@ -281,8 +281,8 @@ def test_calls(world, public, theirs, options, mode):      # noqa: F811
                       f'{public}/wsgi-cgi "$@"\n')
     tracer.chmod(0o755)
     process = world.spawn('--bind', str(below / 's'), '--control', str(below / 'c'), '--pid-file', str(below / 'p'),
-                          '--log-file', str(below / 'l'), '--access-log', str(below / 'a'), '--chdir', str(below), *options,
-                          *mode, str(script), binary=tracer, cwd='/')
+                          '--log-file', str(below / 'l'), '--access-log', str(below / 'a'), '--slow', '60s',
+                          '--slow-log', str(below / 'w'), '--chdir', str(below), *options, *mode, str(script), binary=tracer, cwd='/')
     wait_for(lambda: not process.running() or (below / 'l').exists() and 'loaded' in (below / 'l').read_text(), 20,
              'the start')
     process.signal(signal.SIGTERM)

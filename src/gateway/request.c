@@ -629,7 +629,10 @@ send_entry(struct request *q, const struct log_entry *e)
     buf_init(&line, LOG_LINE_MAX);
     if (log_format(&line, LOG_PLAIN, e) == 0) {
         told = tell_server(q, line.data, line.len);
-        if (told > 0 && told < line.len) {
+        if (told < line.len && log_is_own()) {
+            told = 0; /* all of it there, in its form */
+        }
+        else if (told > 0 && told < line.len) {
             log_output(NULL, line.data + told, line.len - told);
         }
     }

@@ -130,16 +130,18 @@ add_id(struct buf *out, const char *id)
     return id == NULL ? 0 : buf_printf(out, "[%s] ", id);
 }
 
-/* Adds lines, each with the id before it. escape: control characters, too. */
+/* Adds lines, each with head and the id before it. escape: control characters,
+ * too. */
 static int
-add_lines(struct buf *out, const char *id, const char *s, size_t n, bool escape)
+add_lines(struct buf *out, const char *head, const char *id, const char *s,
+          size_t n, bool escape)
 {
     size_t step;
     int e = 0;
 
     for (; e == 0 && n > 0; s += step, n -= step) {
         size_t len = line_length(s, n, &step);
-        if ((e = add_id(out, id)) == 0) {
+        if ((e = buf_add_str(out, head)) == 0 && (e = add_id(out, id)) == 0) {
             e = escape ? add_escaped(out, s, len, true) : buf_add(out, s, len);
         }
         if (e == 0) {
@@ -178,7 +180,7 @@ format_text(struct buf *out, bool stamped, const struct log_entry *e)
     if (r == 0) {
         r = buf_add(out, "\n", 1);
     }
-    return r == 0 ? add_lines(out, e->id, e->more, e->more_len, true) : r;
+    return r == 0 ? add_lines(out, "", e->id, e->more, e->more_len, true) : r;
 }
 
 static size_t
@@ -402,14 +404,29 @@ DEFINE_LOG(debug, LOG_LEVEL_DEBUG)
 
 /* -- output of the application --------------------------------------------- */
 
-/* The bytes of one call become one object, so that the lines of a record of
- * logging stay together. */
+/* As text, each line has the time: nobody can tell where a record begins that
+ * traceback.print_exc() writes line by line. The lines of one call have the same
+ * time. */
+static int
+format_output_lines(struct buf *out, const char *id, const char *bytes,
+                    size_t n)
+{
+    char stamp[CLOCK_STAMP_SIZE], head[CLOCK_STAMP_SIZE + 64];
+
+    clock_stamp(stamp);
+    (void)snprintf(head, sizeof head, "%s wsgi-cgi[%ld]: output: ", stamp,
+                   (long)getpid());
+    return add_lines(out, head, id, bytes, n, false);
+}
+
+/* As JSON, the bytes of one call become one object, so that the lines of a
+ * record of logging stay together. */
 static int
 format_output(struct buf *out, const char *id, const char *bytes, size_t n)
 {
     assert(n > 0);
     if (own_form != LOG_JSON) {
-        return add_lines(out, id, bytes, n, false);
+        return format_output_lines(out, id, bytes, n);
     }
     int r = begin_json(out, "stream", "stderr", id);
     if (r == 0) {

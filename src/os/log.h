@@ -32,7 +32,7 @@ enum { LOG_LINE_MAX = 100 << 20 };
 
 enum log_form {
     LOG_PLAIN,   /* stderr goes to a server that adds the time itself */
-    LOG_STAMPED, /* our own log: with the time, and ids on output lines */
+    LOG_STAMPED, /* our own log: with the time, also on output lines */
     LOG_JSON     /* the same as one JSON object per line */
 };
 
@@ -77,7 +77,9 @@ CHECK_RESULT int log_format(struct buf *out, enum log_form form,
                             const struct log_entry *e);
 
 /* Writes output of the application to fd 2: unchanged, or in a log of our own
- * as whole lines with the id of the request, if there is one. */
+ * as whole lines in the form of ours, with "output" in place of a level, and
+ * the id of the request, if there is one. The lines of one call stay together
+ * (up to 64 KiB). */
 void log_output(const char *id, const char *bytes, size_t n);
 
 /* Lines without an id get the one that fn returns, of the calling thread's

@@ -93,8 +93,12 @@ def objects(path):
     return [json.loads(line) for line in besides(path.read_text())]
 
 
+# What the application prints starts like our own lines.
+OUTPUT = rf'{STAMP} wsgi-cgi\[\d+\]: output: '
+
+
 def without_id(line):
-    return re.sub(r'^\[\w{12}\] ', '', line)
+    return re.sub(rf'^(?:{OUTPUT})?(?:\[\w{{12}}\] )?', '', line)
 
 
 def rotate(path, process, suffix='.1'):
@@ -118,8 +122,9 @@ def test_file_takes_everything(transport, tmp_path):
     wait_for(lambda: 'child w' in lines(log), 5, 'the last line')
     assert without_id(lines(log)[0]) == 'imported'
     assert sorted(map(without_id, lines(log)[1:])) == sorted(f'{line} w' for line in LOUD_LINES)
-    # Python's own streams have the id in front, what goes past Python cannot.
-    assert [line.startswith('[') for line in lines(log)[1:]] == [True, True, False, False, False, False]
+    # Python's own streams have the time and the id in front, what goes past Python cannot.
+    assert re.match(OUTPUT, lines(log)[0])
+    assert [re.match(rf'{OUTPUT}\[\w{{12}}\] ', line) is not None for line in lines(log)[1:]] == [True] * 2 + [False] * 4
     server.stop()
     assert server.logged_besides.strip() == ''
 
@@ -251,7 +256,7 @@ def test_rotation(serve, tmp_path, options):      # noqa: F811
         old = rotate(log, server.process, f'.{turn}')
         word = f'turn{turn}'
         # Until the new code has taken over. Without a master it is loaded twice: the first time to try it.
-        wait_for(lambda: ask(server, word) and lines(log).count('imported') == 2, 20, 'the new code')
+        wait_for(lambda: ask(server, word) and list(map(without_id, lines(log))).count('imported') == 2, 20, 'the new code')
         if options:
             renewed(server, pids, 1)
         word = f'after{turn}'
@@ -310,7 +315,7 @@ def test_rotation_under_load(serve, tmp_path, processes):      # noqa: F811
     assert not load.failures, load.failures[:3]
     server.stop(timeout=10)
     printed = [line for path in tmp_path.glob('log*') for line in lines(path)]
-    found = [int(m[1]) for m in (re.fullmatch(r'\[\w{12}\] query n(\d+) of 1 \d+', line) for line in printed) if m]
+    found = [int(m[1]) for m in (re.fullmatch(OUTPUT + r'\[\w{12}\] query n(\d+) of 1 \d+', line) for line in printed) if m]
     assert sorted(found) == sorted(load.answers)
     entries = [re.fullmatch(r'127\.0\.0\.1 - - \[[^]]+\] "GET /\?n(\d+) HTTP/1\.1" 200 \d+ "-" "-" us=\d+ pid=\d+ '
                             r'id=\w{12}', line) for path in tmp_path.glob('access*') for line in lines(path) if '?end ' not in line]
@@ -832,7 +837,7 @@ def test_end_of_a_request_by_its_timeout(fcgi_unix, tmp_path, form):
 
 
 def test_text(transport, tmp_path):
-    """P9: lines of the program begin with the time; control characters of a traceback are escaped; all lines are
+    """P9: lines of the program, and what the application prints, begin with the time; control characters of a traceback are escaped; all lines are
     whole and have the id."""
     log = tmp_path / 'log'
     server = transport.serve(PRINTS, '--log-file', log)
@@ -840,13 +845,16 @@ def test_text(transport, tmp_path):
     server.request(path='/fail', query='"\\')
     server.stop()
     text = log.read_bytes().decode('utf-8', 'surrogateescape')
-    by_id = {}
+    by_id, heads = {}, {}
     for line in text.split('\n')[:-1]:
         if line.endswith('imported') or not besides(line):
             continue
-        name, rest = re.fullmatch(rf'(?:{STAMP} wsgi-cgi\[\d+\]: error: )?\[(\w{{12}})\] (.*)', line).groups()
+        head, name, rest = re.fullmatch(rf'({STAMP} wsgi-cgi\[\d+\]: \w+: )?\[(\w{{12}})\] (.*)', line).groups()
         by_id.setdefault(name, []).append(rest)
+        heads.setdefault(name, []).append((head or ': ').split(': ')[-2])
     printed, failed = by_id.values()
+    of_printed, of_failed = heads.values()
+    assert set(of_printed) == {'output'} and of_failed[0] == 'error' and set(of_failed[1:]) <= {'', 'output'}
     assert printed[0] == 'quote " backslash \\ escape \x1b[2J \x9b nul \0 € \\udc80'
     assert printed[1:6] == ['not utf-8 \udcff\udcc3(', 'several', 'lines', 'no end', ' of the line']
     assert printed[-1] == 'last'
@@ -855,11 +863,58 @@ def test_text(transport, tmp_path):
     assert failed[-2:] == ['ValueError: quote " backslash \\ escape \\x1b[2J newline ', ' surrogate \\udc80 €']
 
 
+def test_text_of_the_application(fcgi_unix, tmp_path):
+    """P9, W32: what several threads print has the time in each line: parts of lines that are flushed, records of
+    logging with a traceback, whose lines stay together, and tracebacks printed line by line; none is lost or mixed."""
+    log, threads, rounds = tmp_path / 'log', 4, 20
+    server = fcgi_unix('''
+        import logging, sys, threading, traceback
+        logging.basicConfig(format='record %(message)s')
+        print('at import')
+        def talk(name, rounds):
+            for i in range(rounds):
+                try:
+                    raise ValueError(name)
+                except ValueError:
+                    logging.exception(name)
+                    traceback.print_exc()
+                print(name, 'part', end='', flush=True)
+                print(' rest')
+        def application(environ, start_response):
+            name = environ['QUERY_STRING']
+            other = threading.Thread(target=talk, args=('t' + name, 20))
+            other.start()
+            talk('r' + name, 20)
+            other.join()
+            start_response('200 OK', [])
+            return []
+    ''', '--threads', str(threads), '--log-file', log)
+    exchanges = [server.start(query=str(i)) for i in range(threads)]
+    for exchange in exchanges:
+        exchange.finish_body()
+    assert all(exchange.response().status == 200 for exchange in exchanges)
+    server.stop()
+    text = lines(log)
+    ours = re.compile(rf'{STAMP} wsgi-cgi\[{server.pid}\]: (\w+): (?:\[\w{{12}}\] )?(.*)')
+    found = [ours.fullmatch(line) for line in text]
+    assert None not in found, text[found.index(None)]
+    said = [m[2] for m in found if m[1] == 'output']
+    assert said[0] == 'at import'
+    for name in (f'{kind}{i}' for kind in 'rt' for i in range(threads)):
+        starts = [i for i, line in enumerate(said) if line == f'record {name}']
+        assert len(starts) == rounds
+        for i in starts:
+            assert said[i + 1].startswith('Traceback') and said[i + 2].startswith('  File')
+            assert said[i + 4] == f'ValueError: {name}'
+        assert said.count(f'ValueError: {name}') == 2 * rounds and said.count(f'{name} part') == rounds
+    assert said.count(' rest') == 2 * threads * rounds and len(said) == 1 + 2 * threads * rounds * (1 + 4 + 4 + 2)
+
+
 def test_standard_error_as_the_log(transport):
     """--log-file=- is the same log on standard error."""
     server = transport.serve(ID, '--log-file', '-', '--access-log', '-')
     name = server.request().text
-    server.wait_log(rf'^\[{name}\] first\n\[{name}\] second\n\[{name}\] third\n127\.0\.0\.1 - - \[.* id={name}$')
+    server.wait_log(rf'^{OUTPUT}\[{name}\] first\n{OUTPUT}\[{name}\] second\n{OUTPUT}\[{name}\] third\n127\.0\.0\.1 - - \[.* id={name}$')
 
 
 # --- levels -----------------------------------------------------------------------------------------------------------

@@ -167,6 +167,7 @@ static const struct log_entry entry = {.level = LOG_LEVEL_ERROR,
 static void
 test_stamped_lines(void **state UNUSED)
 {
+    long pid = (long)getpid();
     log_set_up(LOG_STAMPED, LOG_LEVEL_INFO);
     assert_true(log_is_own());
     log_entry(&entry);
@@ -178,8 +179,11 @@ test_stamped_lines(void **state UNUSED)
     (void)snprintf(want, sizeof(want),
                    "TIME wsgi-cgi[%ld]: error: [i1] GET /\\x1b: it \"raised\"\n"
                    "[i1] Trace\n[i1]   x\\x01\n"
-                   "[i1] a\x1b\n[i1] \n[i1] b\nc\n",
-                   (long)getpid());
+                   "TIME wsgi-cgi[%ld]: output: [i1] a\x1b\n"
+                   "TIME wsgi-cgi[%ld]: output: [i1] \n"
+                   "TIME wsgi-cgi[%ld]: output: [i1] b\n"
+                   "TIME wsgi-cgi[%ld]: output: c\n",
+                   pid, pid, pid, pid, pid);
     expect_stamped(want);
     assert_int_equal(fake.calls, 3);
 }
@@ -229,9 +233,13 @@ test_output_in_pieces(void **state UNUSED)
     assert_int_equal(fake.calls, 3);
     const char *second = strchr(line, '\n') + 1;
     const char *third = strchr(second, '\n') + 1;
-    assert_int_equal(second - line, 4 + PIECE - 9);
-    assert_int_equal(third - second, 4 + PIECE - 1 + 1);
-    assert_memory_equal(third, "[i] \xe2\x82\xac", 7);
+    char head[100];
+    int n = snprintf(head, sizeof head,
+                     "....-..-..T..:..:......Z wsgi-cgi[%ld]: output: [i] ",
+                     (long)getpid());
+    assert_int_equal(second - line, n + PIECE - 9);
+    assert_int_equal(third - second, n + PIECE - 1 + 1);
+    assert_memory_equal(third + n - 4, "[i] \xe2\x82\xac", 7);
 }
 
 static void

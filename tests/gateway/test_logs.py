@@ -738,7 +738,7 @@ def test_slow_log(transport, tmp_path, more):
                              cwd=tmp_path)
     server.allow_log('.*')
     exchange = slow_request(server, gate, 'theirs')
-    wait_for(lambda: slow.read_text().count('app.py') == 1, 10, 'the stack')
+    wait_for(lambda: ''.join(lines(slow)).count('app.py') == 1, 10, 'the stack')
     gate.touch()
     assert exchange.response().status == 200
     if '--log-format' in more:

@@ -73,7 +73,7 @@ SRC_status    := control notify scoreboard status status_html status_json \
                  status_metrics status_snapshot status_text
 SRC_process   := environment finalize_timeout forked_child logs pid_file \
                  privs process_title service_log signals
-SRC_reload    := file_watcher reload_pipe restart
+SRC_reload    := file_watcher reload_pipe restart touch_files
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns
 SRC_master    := master master_fork master_reload master_workers \

@@ -5,6 +5,7 @@
 
 #include "app/bytecode.h"
 #include "app/callable.h"
+#include "app/imports.h"
 #include "app/spawn.h"
 #include "os/path_absolute.h"
 #include "os/path_access.h"
@@ -617,6 +618,9 @@ app_spec_load(const struct app_spec *t)
     CLEANUP(py_clear)
     PyObject *module =
         t->file != NULL ? import_file(t) : PyImport_ImportModule(t->module);
+    if (module != NULL && t->file == NULL) {
+        imports_add_app(module);
+    }
     CLEANUP(py_clear)
     PyObject *callable =
         module == NULL ? NULL : find_callable(t, module, &name);

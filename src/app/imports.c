@@ -1,5 +1,5 @@
 /*
- * imports.c - collects the files of imported modules, for --reload=modules
+ * imports.c - collects the files of imported modules, for --reload
  */
 #include "app/imports.h"
 
@@ -44,8 +44,8 @@ file_clock_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-void
-imports_add(const char *path, struct file_id stamp)
+static void
+push(const char *path, struct file_id stamp, bool is_app)
 {
     size_t n = strlen(path) + 1;
     struct imports_file *f = is_on ? malloc(sizeof *f + n) : NULL;
@@ -53,10 +53,17 @@ imports_add(const char *path, struct file_id stamp)
     if (f != NULL) {
         memcpy(f->path, path, n);
         f->stamp = stamp;
+        f->is_app = is_app;
         f->next = atomic_load(&new_files);
         while (!atomic_compare_exchange_weak(&new_files, &f->next, f)) {
         }
     }
+}
+
+void
+imports_add(const char *path, struct file_id stamp)
+{
+    push(path, stamp, false);
 }
 
 struct imports_file *
@@ -89,7 +96,7 @@ is_changed_meanwhile(const struct stat *st)
 
 /* Adds a file, or the zip archive that contains it. */
 static void
-add_file(const char *file)
+add_file(const char *file, bool is_app)
 {
     static const struct file_id none;
     char path[PATH_MAX];
@@ -107,21 +114,21 @@ add_file(const char *file)
         *slash = '\0';
     }
     if (S_ISREG(st.st_mode)) {
-        imports_add(path, is_changed_meanwhile(&st) ? none : file_id_of(&st));
+        push(path, is_changed_meanwhile(&st) ? none : file_id_of(&st), is_app);
     }
     else if (path_absolute_trimmed(file, path, sizeof path) == 0) {
-        imports_add(path, none); /* deleted; it counts when it exists again */
+        push(path, none, is_app); /* deleted; it counts when it is back */
     }
 }
 
 static bool
-add_if_name(PyObject *name)
+add_if_name(PyObject *name, bool is_app)
 {
     const char *text =
         name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
 
     if (text != NULL) {
-        add_file(text);
+        add_file(text, is_app);
     }
     PyErr_Clear();
     return text != NULL;
@@ -140,11 +147,11 @@ plain_attribute(PyObject *o, const char *name)
 }
 
 static void
-add_module(PyObject *m)
+add_module(PyObject *m, bool is_app)
 {
     CLEANUP(py_clear) PyObject *file = plain_attribute(m, "__file__");
 
-    if (add_if_name(file)) {
+    if (add_if_name(file, is_app)) {
         return;
     }
     CLEANUP(py_clear) PyObject *spec = plain_attribute(m, "__spec__");
@@ -156,7 +163,15 @@ add_module(PyObject *m)
         origin = PyObject_GetAttrString(spec, "origin");
     }
     PyErr_Clear();
-    (void)add_if_name(origin);
+    (void)add_if_name(origin, is_app);
+}
+
+void
+imports_add_app(void *module)
+{
+    if (is_on) {
+        add_module(module, true);
+    }
 }
 
 static void
@@ -173,7 +188,7 @@ add_new_modules(void)
                             PyDict_Next(all, &at, &name, &m);) {
         if (PyDict_Contains(seen_modules, name) == 0 &&
             PyDict_SetItem(seen_modules, name, Py_None) == 0 && m != Py_None) {
-            add_module(m);
+            add_module(m, false);
         }
         PyErr_Clear();
     }

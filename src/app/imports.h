@@ -1,5 +1,5 @@
 /*
- * imports.h - collects the files of imported modules, for --reload=modules
+ * imports.h - collects the files of imported modules, for --reload
  *
  * What:      after everything that may import, adds the files of the modules
  *            that are new in sys.modules to a list, for a watcher without
@@ -16,6 +16,7 @@
 #define APP_IMPORTS_H
 
 #include "base/compiler.h"
+#include "conf/config.h"
 #include "os/file_id.h"
 
 #include <stdbool.h>
@@ -25,8 +26,17 @@ struct imports_file {
     /* When it was imported. All 0: it did not exist, or has changed meanwhile,
      * so any file found there now is new. */
     struct file_id stamp;
+    bool is_app; /* of the module that APP names */
     char path[]; /* absolute */
 };
+
+/* Scripts of --scripts-in count one by one, unless all modules are to count. */
+static inline bool
+imports_matter(const struct config *config)
+{
+    return config->reload == RELOAD_MODULES ||
+           (config->reload == RELOAD_SCRIPT && config->app != NULL);
+}
 
 /* Turns this on or off, before there are threads. While it is off, which is the
  * default, the functions below do nothing. */
@@ -38,6 +48,9 @@ void imports_end(void);
 
 /* Adds a file that matters, imported or not. */
 void imports_add(const char *path, struct file_id stamp);
+
+/* Adds the file of the module (a PyObject) that APP names. */
+void imports_add_app(void *module);
 
 /* The files since the last call; NULL if there are none. */
 CHECK_RESULT struct imports_file *imports_take(void);

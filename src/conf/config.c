@@ -58,5 +58,6 @@ config_fini(struct config *c)
     free_list(&c->set);
     free_list(&c->env);
     free_list(&c->bind);
+    free_list(&c->touch_reload);
     free_list(&c->allow);
 }

@@ -102,10 +102,11 @@ struct config {
     int64_t request_timeout_ms; /* 0 = off */
     int64_t slow_ms;            /* 0 = off */
     enum config_reload reload;
-    const char *user;     /* --user NAME|UID or NULL */
-    const char *group;    /* --group NAME|GID or NULL */
-    int umask;            /* -1 = unchanged */
-    const char *pid_file; /* or NULL */
+    struct config_list touch_reload; /* --touch-reload FILE ... */
+    const char *user;                /* --user NAME|UID or NULL */
+    const char *group;               /* --group NAME|GID or NULL */
+    int umask;                       /* -1 = unchanged */
+    const char *pid_file;            /* or NULL */
 
     /* Status and logs. */
     const char *status_path; /* "/path" or NULL */

@@ -211,6 +211,10 @@ static const struct option_row table[] = {
      .help = "load new code when APP, or tmp/restart.txt in\n"
              "its directory, changes; modules: or any\n"
              "imported file"},
+    {.name = "touch-reload", .arg = "FILE", .set = value_word,
+     FIELD(touch_reload), .expected = "a file",
+     .help = "load new code when this file changes, whatever\n"
+             "--reload says (repeatable)"},
     {.name = "user", .arg = "NAME|UID", .set = value_string, FIELD(user),
      .expected = "the name or number of a user",
      .help = "switch to this user once the sockets are open"},

@@ -1,5 +1,6 @@
 #include "master/master.h"
 
+#include "app/imports.h"
 #include "app/loader.h"
 #include "base/clock.h"
 #include "master/master_fork.h"
@@ -257,14 +258,7 @@ obey(struct master *m, int64_t now)
         stop(m, now, STOP_GRACEFUL);
     }
     if (!m->stopping) {
-        reload_pipe_receive(&m->imports, &m->watcher);
-        bool touched = m->s->config->reload != RELOAD_OFF &&
-                       file_watcher_look(&m->watcher, now);
-        bool asked = s.reloads != m->seen.reloads;
-        master_consider_reload(m, now,
-                               touched ? "touched"
-                               : asked ? "SIGHUP"
-                                       : NULL);
+        master_consider_reload(m, now, s.reloads != m->seen.reloads);
         change_target(m, s.more - m->seen.more, s.less - m->seen.less);
     }
     if (s.dumps != m->seen.dumps) {
@@ -347,8 +341,10 @@ loop(struct master *m)
         if (m->not_before > now && m->not_before - now < wait) {
             wait = m->not_before - now;
         }
-        int pause = file_watcher_pause(&m->watcher, now, (int)wait);
-        (void)signals_wait(notify_wait_ms(now, pause), control, -1);
+        if (!m->stopping) {
+            wait = file_watcher_pause(&m->watcher, now, (int)wait);
+        }
+        (void)signals_wait(notify_wait_ms(now, (int)wait), control, -1);
     }
 }
 
@@ -366,7 +362,7 @@ set_up(struct master *m)
     m->target = c->processes;
     m->generation = 1;
     file_watcher_init(&m->watcher, c, loader_script());
-    if (c->reload == RELOAD_MODULES) {
+    if (imports_matter(c)) {
         if (reload_pipe_open(&m->imports) < 0) {
             log_error("out of descriptors: raise ulimit -n");
             return EX_OSERR;

@@ -11,40 +11,50 @@
 #include <stdatomic.h>
 #include <sysexits.h>
 
-/* Ends what has the new code; what has the old code counts as the present
- * again. */
+static const char by_signal[] = "SIGHUP";
+
 static void
-go_back(struct master *m)
+set_generation(struct master *m, unsigned generation)
 {
-    struct zygote *former = zygote_table_former(&m->zygotes, m->generation);
+    assert(generation >= 1);
+    m->generation = generation;
+    atomic_store(&m->board->generation, generation);
+}
+
+/* Ends what has the new code, or loads it (with this signal); the old code is
+ * the present one again. */
+static void
+go_back(struct master *m, int number)
+{
     struct zygote *failed = master_current_zygote(m);
 
     if (failed != NULL) {
         zygote_dismiss(failed, master_zygote_end_ms(m));
     }
-    if (former != NULL) {
-        former->generation = m->generation;
-    }
     for (unsigned i = 0; i < m->board->nworkers; i++) {
-        struct score_worker *w = &m->board->workers[i];
-        if (slot_is_free(&m->slots[i])) {
-            continue;
-        }
-        if (worker_generation(m, i) == m->generation) {
-            master_dismiss_worker(m, i, SIGKILL);
-        }
-        else if (!m->slots[i].leaving) {
-            atomic_store(&w->generation, m->generation);
+        if (!slot_is_free(&m->slots[i]) &&
+            worker_generation(m, i) == m->generation) {
+            /* One that has got ready this moment may have a request. */
+            master_dismiss_worker(
+                m, i, state_is_serving(worker_state(m, i)) ? SIGTERM : number);
         }
     }
+    set_generation(m, m->generation - 1);
     m->reloading = false;
+}
+
+static void
+fail(struct master *m)
+{
+    go_back(m, SIGKILL);
+    m->reload_failed = true;
 }
 
 void
 master_give_up_reload(struct master *m)
 {
     log_error("the new code does not load (see above); the old one goes on");
-    go_back(m);
+    fail(m);
 }
 
 void
@@ -103,17 +113,20 @@ master_watch_reload(struct master *m, unsigned old, int64_t now)
     }
     log_error("the new code has not loaded within %lld s; the old one goes on",
               (long long)(most / 1000));
-    go_back(m);
+    fail(m);
 }
 
 static void
 reload(struct master *m, const char *why)
 {
     log_notice("%s: loading the new code", why);
-    file_watcher_refresh(&m->watcher);
     assert(!m->stopping);
-    m->generation++;
-    atomic_store(&m->board->generation, m->generation);
+    file_watcher_refresh(&m->watcher, why == by_signal);
+    if (m->reloading) {
+        go_back(m, SIGTERM); /* what it loads is old already */
+    }
+    set_generation(m, m->generation + 1);
+    m->reload_failed = false;
     m->reloading = master_count_workers(m).serving > 0;
     m->reload_start = clock_ms();
     m->not_before = 0;
@@ -165,11 +178,28 @@ is_loading(struct master *m, int64_t now)
     return false;
 }
 
+static enum file_watcher_load
+load_state(struct master *m, int64_t now)
+{
+    bool served = is_served(m);
+
+    if (m->reloading || (!served && is_loading(m, now))) {
+        return FILE_WATCHER_LOADING;
+    }
+    return m->reload_failed || !served ? FILE_WATCHER_FAILED
+                                       : FILE_WATCHER_LOADED;
+}
+
 /* Where new code is asked for faster than it loads, nobody would ever serve. */
 void
-master_consider_reload(struct master *m, int64_t now, const char *why)
+master_consider_reload(struct master *m, int64_t now, bool is_asked)
 {
     bool has_to_wait = !is_served(m) && is_loading(m, now);
+
+    reload_pipe_receive(&m->imports, &m->watcher);
+    file_watcher_note(&m->watcher, now, load_state(m, now));
+    const char *why = file_watcher_look(&m->watcher, now);
+    why = is_asked ? by_signal : why;
 
     if (why != NULL && m->reload_asked == NULL && has_to_wait) {
         log_notice("%s: nobody serves yet: the load that is under way comes "

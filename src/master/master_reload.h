@@ -16,9 +16,9 @@
 
 #include <stdint.h>
 
-/* In every round; why: new code is asked for ("SIGHUP"), or NULL. While nobody
- * serves, a load that is under way is finished first. */
-void master_consider_reload(struct master *m, int64_t now, const char *why);
+/* In every round. Loads new code where files have changed, or is_asked: by a
+ * signal. While nobody serves, a load that is under way is finished first. */
+void master_consider_reload(struct master *m, int64_t now, bool is_asked);
 
 /* While m->reloading, in every round; old: workers of older code. Gives up
  * where the new code takes too long. */

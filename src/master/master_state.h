@@ -51,8 +51,10 @@ struct master {
     unsigned early_deaths; /* one after the other */
     int64_t not_before;    /* clock_ms(): no fork until then */
     /* Reloads: master_reload.c; master.c where one has succeeded. */
-    unsigned generation; /* of the code that new workers load */
+    unsigned generation; /* of the code that new workers load; one that does not
+                          * load does not count */
     bool reloading;      /* no worker of this generation has been ready yet */
+    bool reload_failed;  /* the last one: older code goes on */
     const char *reload_asked; /* why new code is to be loaded, later; or NULL */
     int64_t reload_start;     /* clock_ms() */
     struct file_watcher watcher;

@@ -127,7 +127,8 @@ run_processes(struct worker_setup *setup)
         int status = master_run(setup);
         return status != MASTER_IS_WORKER ? status : serve(setup);
     }
-    scoreboard_take(setup->board, 0, getpid(), 1);
+    scoreboard_set_reloads(setup->board, restart_reloads());
+    scoreboard_take(setup->board, 0, getpid(), 1 + restart_reloads());
     return serve(setup);
 }
 

@@ -9,6 +9,7 @@
 #include "os/safe_path.h"
 #include "process/environment.h"
 #include "python/interp.h"
+#include "reload/touch_files.h"
 #include "wsgi/wsgi_python.h"
 
 #include <assert.h>
@@ -109,7 +110,10 @@ startup_prepare(const struct config *config, bool is_cgi)
     if (is_cgi) {
         return enter_script_folder(config);
     }
-    imports_watch(config->reload == RELOAD_MODULES);
+    if ((e = touch_files_prepare(config)) != 0) {
+        return e;
+    }
+    imports_watch(imports_matter(config));
     return config->chdir == NULL ? 0 : enter_folder(config->chdir);
 }
 

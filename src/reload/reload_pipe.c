@@ -58,10 +58,11 @@ static bool
 send_one(int fd, const struct imports_file *f, int64_t deadline_ms)
 {
     char record[RECORD_MAX];
-    int n = snprintf(record, sizeof record,
-                     "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s",
-                     f->stamp.device, f->stamp.inode, (uint64_t)f->stamp.size,
-                     (uint64_t)f->stamp.mtime_ns, f->path);
+    int n =
+        snprintf(record, sizeof record,
+                 "%d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %s",
+                 f->is_app, f->stamp.device, f->stamp.inode,
+                 (uint64_t)f->stamp.size, (uint64_t)f->stamp.mtime_ns, f->path);
 
     if (n < 0 || (size_t)n >= sizeof record) {
         return true; /* too long for one write: the file is not watched */
@@ -114,7 +115,7 @@ reload_pipe_tell_loads(int fd)
 static void
 take_record(char *record, struct file_watcher *t)
 {
-    uint64_t numbers[4];
+    uint64_t numbers[5];
     char *rest = record;
 
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -124,9 +125,9 @@ take_record(char *record, struct file_watcher *t)
             return;
         }
     }
-    struct file_id stamp = {numbers[0], numbers[1], (int64_t)numbers[2],
-                            (int64_t)numbers[3]};
-    file_watcher_add(t, rest, stamp);
+    struct file_id stamp = {numbers[1], numbers[2], (int64_t)numbers[3],
+                            (int64_t)numbers[4]};
+    file_watcher_add(t, rest, stamp, numbers[0] != 0);
 }
 
 static void

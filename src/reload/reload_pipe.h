@@ -1,8 +1,8 @@
 /*
  * reload_pipe.h - names of imported files, from workers to the file watcher
  *
- * What:      a pipe with records "device inode size mtime path", or "loads".
- *            Each record is written at once, so that several processes may
+ * What:      a pipe with records "is_app device inode size mtime path", or
+ *            "loads". Each record is written at once, so that several processes may
  *            write.
  * Owner:     the process that reads makes it; the caller owns the descriptors.
  * Lifetime:  reload_pipe_open() to reload_pipe_close().

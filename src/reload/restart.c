@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,FILE,...".
+/* "PID:LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,...:RELOADS:INROW".
  * SEND and RECEIVE are those of struct fd_passing; FILE is the device and inode
  * of each listener's socket file, and then of CONTROL's. All but the first two
  * may be empty. The variable counts only if PID is our own. */
@@ -49,6 +49,13 @@ static struct {
     int folder_fd;
     pthread_mutex_t lock; /* one restart_exec() at a time */
 } origin = {.folder_fd = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* What one run of the program counts and passes on to the next. The main thread
+ * at the start, then the control thread. */
+static struct {
+    unsigned reloads; /* successful ones */
+    unsigned in_row;  /* of struct file_watcher */
+} carried;
 
 /* True for NAME=value with exactly this name. */
 static bool
@@ -120,6 +127,15 @@ read_fd(const char *word)
                : (int)number;
 }
 
+/* 0 if there is none: an older version has started this one. */
+static unsigned
+read_count(const char *word)
+{
+    int count = read_fd(word);
+
+    return count < 0 ? 0 : (unsigned)count;
+}
+
 /* "DEVICE.INODE"; *ret stays zero if there is none. */
 static void
 read_file(char *word, struct stat *ret)
@@ -189,12 +205,20 @@ restart_inherited(struct restart_fds *ret)
                 word,
                 &ret->files[i < ret->nlisteners ? i : RESTART_LISTENERS_MAX]);
         }
+        carried.reloads = read_count(strsep(&rest, ":"));
+        carried.in_row = read_count(strsep(&rest, ":"));
         (void)fcntl(ret->fd_passing.send_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->fd_passing.receive_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->access_fd, F_SETFD, FD_CLOEXEC);
         (void)fcntl(ret->slow_fd, F_SETFD, FD_CLOEXEC);
     }
     free(value);
+}
+
+unsigned
+restart_reloads(void)
+{
+    return carried.reloads;
 }
 
 /* Adds the mark and the number of fd; only the mark if fd is -1. */
@@ -253,6 +277,9 @@ add_variable(const struct restart_fds *fds)
     }
     if (e == 0) {
         e = add_descriptor(&b, ":", fds->slow_fd);
+    }
+    if (e == 0) {
+        e = buf_printf(&b, ":%u:%u", carried.reloads, carried.in_row);
     }
     if (e == 0) {
         e = buf_add(&b, "", 1);
@@ -423,6 +450,7 @@ restart_init(struct restart *r, const struct config *config)
     memset(r, 0, sizeof *r);
     r->told.read_fd = r->told.write_fd = -1;
     file_watcher_init(&r->watcher, config, loader_script());
+    r->watcher.in_row = carried.in_row;
 }
 
 void
@@ -535,6 +563,7 @@ check(struct restart *r, int64_t now_ms)
 static void
 fail(struct restart *r, int64_t now_ms)
 {
+    r->check_failed = true;
     r->new_code = false;
     if (r->needs_recycle > 0) {
         try_again(r, now_ms, "does not load", " (see above)");
@@ -543,20 +572,32 @@ fail(struct restart *r, int64_t now_ms)
     log_error("the new code does not load (see above); the old one goes on");
 }
 
+static enum file_watcher_load
+load_state(const struct restart *r, const struct config *config)
+{
+    if (r->checker > 0 || (r->due && r->failures == 0)) {
+        return FILE_WATCHER_LOADING;
+    }
+    return r->check_failed || (config->app != NULL && !loader_is_loaded())
+               ? FILE_WATCHER_FAILED
+               : FILE_WATCHER_LOADED;
+}
+
 bool
 restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
                bool asked, unsigned needs_recycle)
 {
-    bool touched =
-        config->reload != RELOAD_OFF && file_watcher_look(&r->watcher, now_ms);
+    file_watcher_note(&r->watcher, now_ms, load_state(r, config));
+    const char *touched = file_watcher_look(&r->watcher, now_ms);
 
-    if (asked || touched) {
+    if (asked || touched != NULL) {
         restart_cancel(r); /* the code that it checks is old already */
         r->due = r->new_code = true;
         r->failures = 0;
         r->next_ms = 0;
-        file_watcher_refresh(&r->watcher);
-        log_notice("%s: checking the new code", asked ? "SIGHUP" : "touched");
+        r->check_failed = false;
+        file_watcher_refresh(&r->watcher, asked);
+        log_notice("%s: checking the new code", asked ? "SIGHUP" : touched);
     }
     else if (needs_recycle != r->needs_recycle && r->checker == 0) {
         r->due = true;
@@ -566,6 +607,8 @@ restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
         enum verdict v = verdict(r);
         if (v == CHECK_LOADS) {
             log_notice("the new code loads: starting again");
+            carried.reloads += r->new_code;
+            carried.in_row = r->watcher.in_row;
         }
         else if (v == CHECK_FAILS) {
             fail(r, now_ms);

@@ -54,6 +54,10 @@ struct restart_fds {
 /* What was passed on to this run. Call it once. */
 void restart_inherited(struct restart_fds *ret);
 
+/* How often this process has executed itself for new code; known after
+ * restart_inherited(). */
+unsigned restart_reloads(void);
+
 /* Executes the program again with these. Returns only on failure, with
  * -errno. */
 CHECK_RESULT int restart_exec(const struct restart_fds *fds);
@@ -74,6 +78,7 @@ struct restart {
     bool due;                /* a check will begin ... */
     int64_t next_ms;         /* ... at this time, in clock_ms() */
     bool new_code;           /* the reason is new code, not a limit */
+    bool check_failed;       /* the last one: older code goes on */
     unsigned needs_recycle;  /* how many limits have been reached */
     unsigned failures;       /* failed checks in a row */
 };

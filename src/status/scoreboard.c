@@ -76,6 +76,13 @@ scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
 }
 
 void
+scoreboard_set_reloads(struct scoreboard *b, unsigned reloads)
+{
+    atomic_store(&b->reloads, reloads);
+    atomic_store(&b->generation, 1 + reloads);
+}
+
+void
 scoreboard_note_load(struct scoreboard *b, int64_t took_ms)
 {
     long long most = atomic_load(&b->load_ms);

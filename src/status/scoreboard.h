@@ -114,6 +114,9 @@ void scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
 /* Frees the slot; its counters are added to the gone_* sums. */
 void scoreboard_release(struct scoreboard *b, unsigned worker);
 
+/* In a program that has executed itself so often for new code. */
+void scoreboard_set_reloads(struct scoreboard *b, unsigned reloads);
+
 /* The application has been loaded, in so many milliseconds. */
 void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 

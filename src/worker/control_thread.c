@@ -178,7 +178,7 @@ renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
     }
 }
 
-/* --reload=modules: the master, or else this thread, watches the files. */
+/* For --reload: the master, or else this thread, watches the files. */
 static void
 hand_over_imports(struct pool *p, struct control_thread *t)
 {
@@ -191,7 +191,7 @@ hand_over_imports(struct pool *p, struct control_thread *t)
     }
     while (t->imports != NULL) {
         file_watcher_add(&t->restart.watcher, t->imports->path,
-                         t->imports->stamp);
+                         t->imports->stamp, t->imports->is_app);
         t->imports = imports_free(t->imports);
     }
 }

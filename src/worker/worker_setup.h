@@ -37,8 +37,8 @@ struct worker_setup {
     struct scoreboard *board;
     unsigned worker;    /* our slot on the board */
     int master_wake_fd; /* 8 bytes wake the master; -1 = there is none */
-    int imports_fd;     /* --reload=modules: takes the files that were imported,
-                         * for the master; -1 = there is none */
+    int imports_fd;     /* --reload: takes the files that were imported, for the
+                         * master; -1 = there is none */
     /* Between the workers of a master, or from one run of the program to the
      * next with the same process id. */
     struct fd_passing *fd_passing;

@@ -123,8 +123,9 @@ def test_module_imported_by_a_request(serve):
 
 @ONE_WAY
 def test_script_is_the_default(serve):
-    """P20: without --reload=modules only the script counts."""
-    server = serve('--reload', 'script')
+    """P20: without --reload=modules only the script counts, once its load is some seconds old."""
+    server = serve('--reload', 'script', '--log-level', 'debug')
+    server.wait_log('the load is 10 s old', 30)
     put(server, 'helper.py', 'version = "two"\n')
     looks(3)
     assert version(server) == 'one' and 'touched' not in server.logged

@@ -6,12 +6,13 @@
 
 #include "base/compiler.h"
 #include "reload/file_watcher.h"
+#include "reload/touch_files.h"
 
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { SECOND = 1000, FOUND_WITHIN = 20 };
+enum { SECOND = 1000, FOUND_WITHIN = 20, LONG_AGO = 60 * SECOND };
 
 static char folder[] = "/tmp/wsgi-cgi-unit.XXXXXX";
 static struct file_watcher *t;
@@ -39,7 +40,17 @@ static void
 watch_file(const char *name, const char *text)
 {
     write_file(path_of(name), text);
-    file_watcher_add(t, path_of(name), file_id_of_path(path_of(name)));
+    file_watcher_add(t, path_of(name), file_id_of_path(path_of(name)), false);
+}
+
+/* Watches app.py; it has been loaded long ago. */
+static void
+begin(const struct config *config)
+{
+    file_watcher_init(t, config, path_of("app.py"));
+    file_watcher_note(t, 0, FILE_WATCHER_LOADED);
+    now = LONG_AGO;
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
 }
 
 static int
@@ -52,8 +63,7 @@ setup(void **state UNUSED)
         return -1;
     }
     write_file(path_of("app.py"), "1");
-    file_watcher_init(t, &config, path_of("app.py"));
-    now = 0;
+    begin(&config);
     return 0;
 }
 
@@ -79,7 +89,7 @@ static bool
 look(void)
 {
     now += SECOND;
-    return file_watcher_look(t, now);
+    return file_watcher_look(t, now) != NULL;
 }
 
 static void
@@ -99,13 +109,13 @@ test_is_due_once_a_second(void **state UNUSED)
 {
     assert_false(look());
     write_file(path_of("app.py"), "12");
-    assert_false(file_watcher_look(t, now + SECOND - 1));
+    assert_null(file_watcher_look(t, now + SECOND - 1));
     assert_int_equal(file_watcher_pause(t, now, 700), 700);
     assert_false(look());
     int pause = file_watcher_pause(t, now, 700); /* soon: has it settled? */
     assert_in_range(pause, 1, 500);
-    assert_false(file_watcher_look(t, now + pause - 1));
-    assert_true(file_watcher_look(t, now + pause));
+    assert_null(file_watcher_look(t, now + pause - 1));
+    assert_non_null(file_watcher_look(t, now + pause));
 }
 
 static void
@@ -147,10 +157,10 @@ test_changed_before_it_was_added(void **state UNUSED)
     write_file(path_of("module.py"), "1");
     old = file_id_of_path(path_of("module.py"));
     write_file(path_of("module.py"), "12");
-    file_watcher_add(t, path_of("module.py"), old);
+    file_watcher_add(t, path_of("module.py"), old, false);
     assert_false(look());
     assert_true(look());
-    file_watcher_add(t, path_of("module.py"), old); /* known already */
+    file_watcher_add(t, path_of("module.py"), old, false); /* known already */
     assert_false(look());
     assert_false(look());
 }
@@ -160,12 +170,12 @@ test_refresh(void **state UNUSED)
 {
     assert_false(look());
     write_file(path_of("app.py"), "12");
-    file_watcher_refresh(t);
+    file_watcher_refresh(t, false);
     assert_false(look());
     assert_false(look());
     write_file(path_of("app.py"), "123");
     assert_false(look()); /* seen, not settled */
-    file_watcher_refresh(t);
+    file_watcher_refresh(t, false);
     assert_false(look());
 }
 
@@ -206,10 +216,140 @@ test_off(void **state UNUSED)
     static const struct config off = {.reload = RELOAD_OFF};
 
     file_watcher_fini(t);
-    file_watcher_init(t, &off, path_of("app.py"));
+    begin(&off);
     write_file(path_of("app.py"), "12");
     assert_false(look());
     assert_false(look());
+}
+
+static const struct config script = {.reload = RELOAD_SCRIPT};
+
+/* Changes a file by one byte. True where that is found within two looks. */
+static bool
+counts(const char *name)
+{
+    FILE *f = fopen(path_of(name), "a");
+
+    assert_non_null(f);
+    assert_true(fputs("1", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    return look() || look();
+}
+
+/* Half a deployment: imported files count for ten seconds after a load, and as
+ * long as it is under way or has failed. */
+static void
+test_imports_count_for_a_while(void **state UNUSED)
+{
+    file_watcher_fini(t);
+    begin(&script);
+    watch_file("helper.py", "1");
+    assert_false(counts("helper.py"));
+    file_watcher_refresh(t, false);
+    assert_true(counts("helper.py")); /* under way */
+    now += 60 * SECOND;
+    assert_true(counts("helper.py"));
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    now += 6 * SECOND;
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    assert_true(counts("helper.py"));
+    now += 2 * SECOND;
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    assert_false(counts("helper.py"));
+    assert_true(counts("app.py"));
+    file_watcher_note(t, now, FILE_WATCHER_FAILED);
+    assert_true(counts("helper.py"));
+    now += 60 * SECOND;
+    file_watcher_note(t, now, FILE_WATCHER_FAILED);
+    assert_true(counts("helper.py"));
+}
+
+/* While the other half may be on its way, four times as often. */
+static void
+test_looks_more_often_after_a_load(void **state UNUSED)
+{
+    assert_false(look());
+    file_watcher_refresh(t, false);
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    assert_false(look());
+    assert_int_equal(file_watcher_pause(t, now, 700), SECOND / 4);
+    write_file(path_of("app.py"), "12");
+    assert_null(file_watcher_look(t, now + SECOND / 4));
+    assert_non_null(file_watcher_look(t, now + SECOND / 2));
+}
+
+/* Code that writes one of its modules whenever it is loaded. */
+static void
+test_ends_some_time(void **state UNUSED)
+{
+    int loads = 0;
+
+    file_watcher_fini(t);
+    begin(&script);
+    watch_file("version.py", "1");
+    file_watcher_refresh(t, false);
+    while (loads < 100 && counts("version.py")) {
+        loads++;
+        file_watcher_refresh(t, false);
+    }
+    assert_int_equal(loads, 20);
+    file_watcher_refresh(t, true); /* a signal asks for new code */
+    assert_true(counts("version.py"));
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    assert_true(counts("app.py"));
+    assert_int_equal(t->in_row, 0);
+}
+
+/* APP is a module: its file is known when it has been imported. */
+static void
+test_file_of_app(void **state UNUSED)
+{
+    file_watcher_fini(t);
+    begin(&script);
+    watch_file("module.py", "1");
+    assert_false(counts("module.py"));
+    file_watcher_refresh(t, false);
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    now += LONG_AGO;
+    file_watcher_note(t, now, FILE_WATCHER_LOADED);
+    file_watcher_add(t, path_of("module.py"),
+                     file_id_of_path(path_of("module.py")), true);
+    assert_true(counts("module.py"));
+    assert_false(look());
+}
+
+/* The reason is the file; of several the one that always counts. */
+static void
+test_names_the_file(void **state UNUSED)
+{
+    char wanted[600];
+
+    watch_file("helper.py", "1");
+    write_file(path_of("helper.py"), "12");
+    assert_false(look());
+    write_file(path_of("app.py"), "12");
+    assert_false(look());
+    (void)snprintf(wanted, sizeof wanted, "touched: %s", path_of("app.py"));
+    now += SECOND;
+    assert_string_equal(file_watcher_look(t, now), wanted);
+}
+
+/* --touch-reload: with --reload=off as well. */
+static void
+test_touch_files(void **state UNUSED)
+{
+    static char name[512];
+    static char *files[] = {name};
+    static struct config config = {.reload = RELOAD_OFF,
+                                   .touch_reload = {files, 1}};
+
+    (void)snprintf(name, sizeof name, "%s", path_of("stamp"));
+    assert_int_equal(touch_files_prepare(&config), 0);
+    file_watcher_fini(t);
+    begin(&config);
+    assert_false(counts("app.py"));
+    assert_true(counts("stamp")); /* it comes */
+    assert_true(counts("stamp"));
 }
 
 #define TEST(F) cmocka_unit_test_setup_teardown(F, setup, teardown)
@@ -226,6 +366,12 @@ main(void)
         TEST(test_refresh),
         TEST(test_turns),
         TEST(test_off),
+        TEST(test_imports_count_for_a_while),
+        TEST(test_looks_more_often_after_a_load),
+        TEST(test_ends_some_time),
+        TEST(test_file_of_app),
+        TEST(test_names_the_file),
+        TEST(test_touch_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

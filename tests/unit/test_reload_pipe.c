@@ -43,6 +43,7 @@ push(struct imports_file **list, const char *path, struct file_id stamp)
     assert_non_null(f);
     memcpy(f->path, path, strlen(path) + 1);
     f->stamp = stamp;
+    f->is_app = false;
     f->next = *list;
     *list = f;
 }
@@ -77,9 +78,24 @@ test_stamp(void **state UNUSED)
     assert_null(list);
     reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 2);
-    assert_false(file_watcher_look(&t, 1000));
-    assert_false(
-        file_watcher_look(&t, 2000)); /* both as they were said to be */
+    assert_null(file_watcher_look(&t, 1000));
+    assert_null(file_watcher_look(&t, 2000)); /* both as they were said to be */
+}
+
+/* The module that APP names is one of the files that always count. */
+static void
+test_app(void **state UNUSED)
+{
+    static const struct file_id none;
+    struct imports_file *list = NULL;
+
+    push(&list, "/srv/app.py", none);
+    list->is_app = true;
+    push(&list, "/srv/helper.py", none);
+    reload_pipe_send(h.write_fd, &list, 0);
+    reload_pipe_receive(&h, &t);
+    assert_int_equal(t.own.n, 2);
+    assert_int_equal(t.named.n, 1);
 }
 
 static void
@@ -154,14 +170,14 @@ static void
 test_nonsense(void **state UNUSED)
 {
     static const char bytes[] =
-        "1 2 3 /a\0x y z w /b\0\0    \0001 2 3 4 /good\0001";
+        "0 1 2 3 /a\0x y z w v /b\0\0     \0000 1 2 3 4 /good\0000";
 
     assert_int_equal(write(h.write_fd, bytes, sizeof bytes - 1),
                      sizeof bytes - 1);
     reload_pipe_receive(&h, &t);
     assert_int_equal(t.own.n, 1);
-    assert_int_equal(write(h.write_fd, "1 2 3 4 /b", 11), 11);
-    reload_pipe_receive(&h, &t); /* the "1" above belonged to it: 11 2 3 4 */
+    assert_int_equal(write(h.write_fd, "0 1 2 3 4 /b", 13), 13);
+    reload_pipe_receive(&h, &t); /* the "0" above belonged to it: 00 1 2 3 4 */
     assert_int_equal(t.own.n, 2);
 }
 
@@ -171,11 +187,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_stamp),
-        TEST(test_full_pipe),
-        TEST(test_too_long_and_no_reader),
-        TEST(test_tell),
-        TEST(test_nonsense),
+        TEST(test_stamp),     TEST(test_app),
+        TEST(test_full_pipe), TEST(test_too_long_and_no_reader),
+        TEST(test_tell),      TEST(test_nonsense),
     };
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);

@@ -674,11 +674,12 @@ def kinds(pid):
 
 def test_descriptors(serve, preload):  # noqa: F811
     """P21: a worker has the same descriptors with --preload as without: none of the zygote's, none of the birth's."""
-    plain = serve(HELLO, '--processes', '1')
+    off = '--reload', 'off'      # without the pipe for the names of imported files
+    plain = serve(HELLO, '--processes', '1', *off)
     plain.request()
     worker, = workers(plain)
     expected = kinds(worker)
-    server = preload(PRELOADED % 'one', '--processes', '1')
+    server = preload(PRELOADED % 'one', '--processes', '1', *off)
     for _ in range(2):
         pid = answer(server)[1]
         assert [k for k in kinds(pid) if 'stderr' not in k] == [k for k in expected if 'stderr' not in k]
@@ -692,7 +693,7 @@ def test_descriptors(serve, preload):  # noqa: F811
 @plain
 def test_births_leave_nothing(preload):
     """P21: after some 200 births the zygote has as many descriptors and as much memory as after 20, and no zombie."""
-    server = preload(PRELOADED % 'one', '--processes', '2', '--max-requests', '10')
+    server = preload(PRELOADED % 'one', '--processes', '2', '--max-requests', '10', '--reload', 'off')
     pids, sizes = set(), []
     for births in 20, 200:
         with Load(server) as load:

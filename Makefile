@@ -50,7 +50,8 @@ SRC_base      := buf clock hash
 SRC_text      := html json num signal_name text_writer token url utf8
 SRC_os        := fd file_id log log_file memory path_absolute path_access \
                  safe_path user_lookup
-SRC_conf      := argv command_line config options shebang value
+SRC_conf      := argv command_line config options other_programs shebang \
+                 suggest value
 SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file
 SRC_gateway   := access_log params params_correct path request request_id \

@@ -8,6 +8,7 @@
 #include "conf/command_line.h"
 
 #include "conf/argv.h"
+#include "conf/suggest.h"
 #include "os/log.h"
 
 #include <assert.h>
@@ -74,10 +75,26 @@ recognise(const struct command_line *l, const char *word,
         *ret_value = word[2 + n] == '=' ? word + 2 + n + 1 : NULL;
         return row;
     }
+    if (find_name(l, word + 1, strcspn(word + 1, "=")) != NULL) {
+        return NULL; /* "-threads" is not -t with the value "hreads" */
+    }
     row = find_letter(l, word[1]);
     *ret_value = word[1] != '\0' && word[2] != '\0' ? word + 2 : NULL;
     /* Letters cannot be combined: those without a value end the parsing. */
     return row != NULL && row->arg == NULL && *ret_value != NULL ? NULL : row;
+}
+
+static int
+refuse_unknown(const struct command_line *l, const char *word,
+               const char *where)
+{
+    char meant[SUGGEST_SIZE];
+    suggest_option(l->rows, l->nrows, word, meant);
+    size_t n = strlen(meant);
+    log_error("%sunknown option \"%.*s\"%s%s%s wsgi-cgi --help", where,
+              (int)strcspn(word, "="), word, n > 0 ? ": " : "", meant,
+              n > 0 && meant[n - 1] == '?' ? " See" : "; see");
+    return EX_USAGE;
 }
 
 static void
@@ -104,9 +121,7 @@ parse_option(struct command_line *l, char *const *words, size_t n,
     const struct option_row *row = recognise(l, words[0], &value);
     *ret_used = 1;
     if (row == NULL) {
-        log_error("%sunknown option \"%.*s\"; see wsgi-cgi --help", where,
-                  (int)strcspn(words[0], "="), words[0]);
-        return EX_USAGE;
+        return refuse_unknown(l, words[0], where);
     }
     if (row->arg == NULL && value != NULL) {
         log_error("%s--%s: unexpected value \"%s\": it takes none", where,

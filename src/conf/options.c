@@ -397,6 +397,21 @@ options_parse(int argc, char **argv, bool request_in_env,
     return r;
 }
 
+void
+options_suggest(const char *word, char to[SUGGEST_SIZE])
+{
+    size_t n = strcspn(word, "=");
+    to[0] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        const char *name = table[i].name;
+        if (name != NULL && n == strlen(name) + 2 &&
+            strncmp(word + 2, name, n - 2) == 0) {
+            return;
+        }
+    }
+    suggest_option(table, ARRAY_SIZE(table), word, to);
+}
+
 /* -- --help ---------------------------------------------------------------- */
 
 enum { HELP_COLUMN = 30 };

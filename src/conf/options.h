@@ -15,6 +15,7 @@
 
 #include "base/compiler.h"
 #include "conf/config.h"
+#include "conf/suggest.h"
 
 #include <stdio.h>
 
@@ -29,6 +30,10 @@
  * 0, or an exit code of <sysexits.h> after one log line. */
 CHECK_RESULT int options_parse(int argc, char **argv, bool request_in_env,
                                struct config *ret_config);
+
+/* What was probably meant by a word that starts with "-" (conf/suggest.h); ""
+ * for an option of the table. */
+void options_suggest(const char *word, char to[SUGGEST_SIZE]);
 
 /* Writes the text of --help. */
 void options_help(FILE *to);

@@ -1,6 +1,7 @@
 #include "mode/start_mode.h"
 
 #include "base/buf.h"
+#include "conf/options.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/environment.h"
@@ -83,15 +84,20 @@ start_mode_check_words(const struct start_mode *s, const struct config *config)
     if (word == NULL) {
         return 0;
     }
+    char meant[SUGGEST_SIZE] = "";
     bool is_option = word[0] == '-';
     if (is_command_of_server(s, config)) {
         log_warning("\"%s\" after APP (%s) is ignored%s", word, config->app,
                     is_option ? ": options come before APP" : "");
         return 0;
     }
-    log_error("\"%s\" after APP (%s): %s", word, config->app,
+    if (is_option) {
+        options_suggest(word, meant);
+    }
+    log_error("\"%s\" after APP (%s): %s%s%s", word, config->app,
               is_option ? "options come before APP"
-                        : "nothing is read there: remove it");
+                        : "nothing is read there: remove it",
+              meant[0] != '\0' ? "; " : "", meant);
     return EX_USAGE;
 }
 

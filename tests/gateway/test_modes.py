@@ -442,7 +442,8 @@ def test_words_of_a_client_are_no_warning(cgi):
 
 @pytest.mark.parametrize('word, text', [
     ('--threads', 'options come before APP'), ('-t4', 'options come before APP'), ('-', 'options come before APP'),
-    ('8000', 'nothing is read there: remove it'),
+    ('8000', 'nothing is read there: remove it'), ('--workers=4', 'options come before APP; use --processes'),
+    ('--thread', 'options come before APP; did you mean --threads?'),
 ])
 @pytest.mark.parametrize('how', ['bind', 'LISTEN_FDS', 'check', 'by hand', 'doctor'])
 def test_words_of_the_administrator(world, how, word, text):

@@ -112,6 +112,20 @@ def test_unknown_option(run, option):
     assert option.partition('=')[0] in finished.stderr
 
 
+@pytest.mark.parametrize('option, meant', [
+    ('--workers', ': use --processes; see'), ('--virtualenv', ': use --venv; see'), ('--uid', ': use --user; see'),
+    ('--harakiri', ': use --request-timeout; see'), ('--pythonpath', ': use --python-path; see'),
+    ('--socket', ': use --bind; see'), ('--thread', ': did you mean --threads? See'),
+    ('-bind', ': did you mean --bind? See'),
+])
+@pytest.mark.parametrize('where', ['', 'in WSGI_CGI_OPTIONS: '])
+def test_unknown_option_that_was_meant(run, where, option, meant):
+    """P11: what other programs call it, and what was misspelled, is answered with the name it has here."""
+    finished = run('app.py', env={'WSGI_CGI_OPTIONS': f'{option}=1'}) if where else run(option, '1', 'app.py')
+    assert finished.code == 64 and finished.stderr.endswith(
+        f': error: {where}unknown option "{option}"{meant} wsgi-cgi --help\n'), finished
+
+
 @pytest.mark.parametrize('words', [['--threads=2'], ['--threads', '2'], ['-t2'], ['-t', '2'],
                                    ['--threads=3', '--threads=2']])
 def test_spellings(fcgi_unix, words):

@@ -260,7 +260,8 @@ static const struct option_row table[] = {
     {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
      FIELD(headers), .expected = "NAME: VALUE",
      ASKING,
-     .instead = "to set a variable in the environ of every request use --set",
+     .instead = "to set a variable in the environ of every request use --set, "
+                "for a virtual environment (-H of uWSGI) --venv",
      .help = "add a header, NAME: VALUE (repeatable)"},
     {.name = "data-file", .arg = "FILE", .set = value_string, FIELD(data_file),
      .expected = "a file, or - for standard input",

@@ -6,7 +6,6 @@
 #include "conf/other_programs.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +21,18 @@ struct found {
     size_t n; /* may be larger: then they are too many */
 };
 
+static char
+as_written_here(char c)
+{
+    static const char large[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.";
+    static const char here[] = "abcdefghijklmnopqrstuvwxyz--";
+    const char *at = c == '\0' ? NULL : strchr(large, c);
+    if (at == NULL) {
+        return c;
+    }
+    return here[at - large];
+}
+
 /* Copies the name without dashes and value, as it would be written here.
  * False where it is empty or too long. */
 static bool
@@ -33,9 +44,7 @@ read_name(const char *word, char to[NAME_SIZE])
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        to[i] = word[i] == '_' || word[i] == '.'
-                    ? '-'
-                    : (char)tolower((unsigned char)word[i]);
+        to[i] = as_written_here(word[i]);
     }
     to[n] = '\0';
     return true;
@@ -164,13 +173,16 @@ suggest_option(const struct option_row *rows, size_t nrows, const char *word,
         is_swapped, is_start, is_near};
     struct found f = {.n = 0};
     char name[NAME_SIZE];
-    const char letter[] = {'-', word[0] != '\0' ? word[1] : '\0', '\0'};
+    char letter[3] = "";
     bool is_short = word[0] == '-' && word[1] != '-' && word[1] != '\0';
     const char *use = NULL;
 
     to[0] = '\0';
     if (!read_name(word, name)) {
         return;
+    }
+    if (is_short) {
+        memcpy(letter, word, 2);
     }
     find(&f, rows, nrows, name, is_same);
     if (f.n == 0) {

@@ -436,7 +436,8 @@ test_options_of_client_commands(void **state UNUSED)
         "--json: it is only for --status; for a log in JSON use --log-format "
         "json\n",
         "--header: it is only for --ping, --status and --request; to set a "
-        "variable in the environ of every request use --set\n",
+        "variable in the environ of every request use --set, for a virtual "
+        "environment (-H of uWSGI) --venv\n",
         "--data-file: it is only for --request; to limit what clients send use "
         "--limit-body\n",
     };

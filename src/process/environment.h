@@ -18,7 +18,8 @@
 CHECK_RESULT int environment_set(const struct config *config);
 
 /* The environment without --env: the variables of a CGI request, and what the
- * program is executed with again. Valid until the next call of setenv(). */
+ * program is executed with again. Valid as long as the strings that the kernel
+ * has put behind argv: until a title for ps(1) takes their place. */
 char **environment_before(void);
 
 #endif

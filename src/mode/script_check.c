@@ -13,7 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { WHY_MAX = 2 * PATH_MAX + 256 };
+enum { WHY_MAX = 4 * PATH_MAX };
 
 static const char our_name[] = "wsgi-cgi";
 
@@ -92,25 +92,28 @@ check_line(const struct script *s)
 
     if (s->before == SHEBANG_AFTER_MARK) {
         warn(s, "a byte order mark (BOM) comes before its #! line, so that the "
-                "kernel does not see that line");
+                "kernel does not see that line: save it as UTF-8 without one");
     }
     if (s->before == SHEBANG_AFTER_BLANKS) {
-        warn(s, "its first two bytes are not #!");
+        warn(s, "its first two bytes are not #!: nothing may come before "
+                "them");
     }
     if (s->has_cr && (*s->rest == '\0' || is_env(s))) {
         warn(s, "its #! line ends in CR LF, as in files from Windows, and the "
-                "kernel regards the CR as a part of the program's name");
+                "kernel regards the CR as a part of the program's name: "
+                "dos2unix removes it");
     }
     else if (s->has_cr) {
         log_warning("%s: its #! line ends in CR LF, as in files from Windows; "
                     "without an option in it, the kernel would not find the "
-                    "program",
+                    "program: dos2unix removes the CR",
                     s->path);
     }
     if (s->length > SHEBANG_KERNEL) {
         (void)snprintf(why, sizeof why,
                        "its #! line has %zu bytes, of which the kernel reads "
-                       "%d: it is cut after \"%.*s\"",
+                       "%d: it is cut after \"%.*s\"; put options into "
+                       "WSGI_CGI_OPTIONS",
                        s->length, SHEBANG_KERNEL, 20,
                        s->line + SHEBANG_KERNEL - 20);
         warn(s, why);
@@ -138,8 +141,11 @@ check_program(const struct script *s)
         warn(s, why);
     }
     else if (path_access(s->program, X_OK, NULL, reason, sizeof reason) < 0) {
-        (void)snprintf(why, sizeof why, "its #! line names %.*s: %s", PATH_MAX,
-                       s->program, reason);
+        char own[PATH_MAX];
+        ssize_t n = readlink("/proc/self/exe", own, sizeof own);
+        (void)snprintf(why, sizeof why,
+                       "its #! line names %.*s: %s; this wsgi-cgi is %.*s",
+                       PATH_MAX, s->program, reason, n < 0 ? 0 : (int)n, own);
         warn(s, why);
     }
 }

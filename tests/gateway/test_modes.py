@@ -337,15 +337,18 @@ def test_shebang_of_the_longest_line(world):
 
 # The first line, what --check says of it, and whether the kernel runs it all the same.
 FAULTS = {
-    'CR LF': ('#!{program}\r\n', 'its #! line ends in CR LF, as in files from Windows, and the kernel regards the CR', False),
-    'CR LF behind an option': ('#!{program} --set A.b=1\r\n', ': its #! line ends in CR LF, as in files from Windows; ', True),
+    'CR LF': ('#!{program}\r\n', 'its #! line ends in CR LF, as in files from Windows, and the kernel regards the CR as a '
+              'part of the program\'s name: dos2unix removes it', False),
+    'CR LF behind an option': ('#!{program} --set A.b=1\r\n', ': its #! line ends in CR LF, as in files from Windows; without an option in it, the kernel would not find the program: '
+                               'dos2unix removes the CR', True),
     'CR LF and env': ('#!/usr/bin/env wsgi-cgi\r\n', 'its #! line ends in CR LF', False),
     'byte order mark': ('\ufeff#!{program}\n', 'a byte order mark (BOM) comes before its #! line', False),
     'blank': (' #!{program}\n', 'its first two bytes are not #!', False),
     'empty line': ('\n#!{program}\n', 'its first two bytes are not #!', False),
     'too long': ('#!{program} --set A.b={fill}\n', 'bytes, of which the kernel reads 255: it is cut after "xxx', False),
     'too long a path': ('#!/{fill}/wsgi-cgi\n', 'bytes, of which the kernel reads 255: it is cut after "xxx', False),
-    'no such program': ('#!/no/such/wsgi-cgi\n', 'its #! line names /no/such/wsgi-cgi: /no does not exist', False),
+    'no such program': ('#!/no/such/wsgi-cgi\n', 'its #! line names /no/such/wsgi-cgi: /no does not exist; this wsgi-cgi is '
+                        + os.path.realpath(BINARY), False),
     'no path': ('#!wsgi-cgi\n', 'its #! line names "wsgi-cgi", which is not an absolute path', False),
     'env with options': ('#!/usr/bin/env wsgi-cgi --threads 2\n', 'env regards all words after it as one', False),
 }

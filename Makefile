@@ -57,7 +57,7 @@ SRC_net       := acl address conn fd_passing fd_reserve listener poller \
 SRC_gateway   := access_log params params_correct path request request_id \
                  response response_head rewrite x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser \
-                 other_protocol spool
+                 other_protocol spool wait
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client ping_command \
                  request_command request_params status_command upload

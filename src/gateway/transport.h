@@ -39,11 +39,4 @@ struct transport {
     void (*hang_up)(struct request *);
 };
 
-/* Waits for events (POLLIN, POLLOUT) on fd until the absolute time deadline_ms
- * of clock_ms(), with the request's hooks around the wait. Returns the revents,
- * or -ETIMEDOUT, -ECANCELED (request_is_cancelled()) or -errno. EINTR is
- * retried. */
-CHECK_RESULT int transport_wait(struct request *q, int fd, short events,
-                                int64_t deadline_ms);
-
 #endif

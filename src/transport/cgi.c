@@ -5,6 +5,7 @@
 #include "gateway/transport.h"
 #include "os/fd.h"
 #include "transport/spool.h"
+#include "transport/wait.h"
 
 #include <errno.h>
 #include <poll.h>

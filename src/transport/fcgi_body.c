@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "transport/fcgi_os.h"
+#include "transport/wait.h"
 
 #include <assert.h>
 #include <errno.h>

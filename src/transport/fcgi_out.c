@@ -1,4 +1,5 @@
 #include "transport/fcgi_worker.h"
+#include "transport/wait.h"
 
 #include "base/clock.h"
 #include "text/utf8.h"

@@ -204,14 +204,17 @@ def test_speed_is_that_of_the_table():
 
 
 def test_options_that_are_named_are_there(binary):
-    """In the README and in the manual, of wsgi-cgi alone."""
+    """In the README and in the manuals, of wsgi-cgi alone: what stands in a .It of
+    wsgi-cgi-migrating(7) is another program's."""
     known = subprocess.run([binary, "--help"], stdout=subprocess.PIPE,
                            check=True, text=True).stdout
     known = set(re.findall(r"--[a-z][a-z-]+", known))
     named = set(re.findall(r"`(?:[\w./-]+ )?(--[a-z][a-z-]+)",
                            README.read_text()))
+    manuals = MANUAL.read_text() + re.sub(r"^\.It .*", "", MIGRATING.read_text(),
+                                          flags=re.M)
     named |= {"--" + name for name in
-              re.findall(r"Fl -([a-z][a-z-]+)", MANUAL.read_text())}
+              re.findall(r"(?:Fl|,) -([a-z][a-z-]+)", manuals)}
     assert len(named) > 8
     assert named <= known, named - known
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # After: gunicorn.conf.py as options, in the same order.
-export SHOP_SETTINGS=production              # raw_env
-set -- --bind unix:/run/wsgi-cgi/app.sock    # bind
+set -- --env SHOP_SETTINGS=production        # raw_env
+set -- "$@" --bind unix:/run/wsgi-cgi/app.sock      # bind
 set -- "$@" --backlog 100                    # backlog
 set -- "$@" --user www-data --group www-data # user, group
 set -- "$@" --umask 0007                     # umask (the socket has 0660 anyway)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # After: shop.ini as options, in the same order. plugins, master, vacuum and
 # die-on-term need none: it is always so.
-export SHOP_SETTINGS=production              # env =
-set -- --bind unix:/run/wsgi-cgi/app.sock    # socket =
+set -- --env SHOP_SETTINGS=production        # env =
+set -- "$@" --bind unix:/run/wsgi-cgi/app.sock      # socket =
 set -- "$@" --socket-mode 660                # chmod-socket =
 set -- "$@" --socket-owner www-data:www-data # chown-socket =
 set -- "$@" --user www-data --group www-data # uid =, gid =
@@ -12,6 +12,7 @@ set -- "$@" --preload                        # (no lazy-apps: loaded once)
 set -- "$@" --chdir /srv/app                 # chdir =
 set -- "$@" --venv /srv/app/venv             # virtualenv =
 set -- "$@" --mount /shop                    # mount =, manage-script-name =
+set -- "$@" --need-app                       # need-app =
 set -- "$@" --max-requests 10000             # max-requests =
 set -- "$@" --max-memory 512m                # reload-on-rss =
 set -- "$@" --request-timeout 60s            # harakiri =

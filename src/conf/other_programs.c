@@ -112,6 +112,8 @@ static const struct other_program_row table[] = {
     {"limit-as virtual-memory-limit rlimit-files rlimit-core cpu-time-limit "
      "stack-size nice prio process-priority cpu-priority cpu-affinity chroot "
      "jail cgroup namespace", SERVICE_MANAGER},
+    {"reload-extra-file reload-extra-files touch-chain-reload "
+     "touch-workers-reload fs-brutal-reload", "use --touch-reload"},
     {"py-autoreload python-autoreload python-auto-reload py-auto-reload "
      "reload-on-changes fs-reload auto-reload autoreload reload-engine",
      "use --reload modules"},
@@ -139,8 +141,8 @@ static const struct other_program_row table[] = {
     {"limit-request-fields max-headers max-vars", "use --limit-vars"},
     {"harakiri request-terminate-timeout max-execution-time time-limit "
      "deadlock-timeout worker-timeout kill-timeout", "use --request-timeout"},
-    {"request-slowlog-timeout slowlog log-slow harakiri-verbose",
-     "use --slow"},
+    {"request-slowlog-timeout log-slow harakiri-verbose", "use --slow"},
+    {"slowlog", "use --slow-log"},
     {"reload-mercy worker-reload-mercy mule-reload-mercy shutdown-timeout "
      "process-control-timeout stop-timeout timeout-graceful-shutdown "
      "eviction-timeout", "use --graceful-timeout"},
@@ -164,7 +166,7 @@ static const struct other_program_row table[] = {
     {"log-syslog log-syslog-to log-syslog-prefix log-syslog-facility syslog "
      "rsyslog-logger", SERVICE_MANAGER},
     {"log-maxsize log-backupname log-backupcount touch-logreopen touch-logrotate "
-     "log-reopen log-rotate rotate-logs", "use logrotate, and SIGHUP"},
+     "log-reopen log-rotate rotate-logs", "use logrotate, and SIGUSR1"},
     {"capture-output catch-workers-output decorate-workers-output "
      "log-5xx log-4xx catch-exceptions display-errors",
      "it needs no such option: tracebacks and output are in the log; for a "

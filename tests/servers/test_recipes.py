@@ -302,7 +302,8 @@ def test_error_pages(front, place):
         options = []
         place.logs.allow("-> 413", "read timeout")
     else:
-        place.logs.expect("GET /slow: ended by --request-timeout")
+        place.logs.expect("GET /slow: ended by --request-timeout",
+                          "POST /: 413: the body of .* is larger than --limit-body")
     start_application(place, front.file("error-pages"), *options,
                       **{"/srv/app/app.py": app})
     site = front("error-pages")

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "gateway/request.h"
 #include "gateway/transport.h"
+#include "transport/wait.h"
 
 #include <errno.h>
 #include <poll.h>

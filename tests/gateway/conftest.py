@@ -11,8 +11,20 @@ import harness
 from settings import BINARY, SANITIZED, SLOW
 
 
+def spread(items):
+    """Slow tests wait most of their time. Each worker of pytest-xdist gets neighbours, so those that are slow stand far apart,
+    and none of them at the end."""
+    slow = [item for item in items if item.get_closest_marker('slow')]
+    rest = [item for item in items if not item.get_closest_marker('slow')]
+    step = max(1, len(rest) * 3 // 4 // (len(slow) or 1))
+    for number, item in enumerate(slow):
+        rest.insert(number * (step + 1), item)
+    items[:] = rest
+
+
 def pytest_collection_modifyitems(items):
     """Every test has an end, even when all its deadlines fail to work."""
+    spread(items)
     for item in items:
         own = item.get_closest_marker('timeout')
         if own is None:

@@ -79,6 +79,7 @@ def test_client_that_is_gone(world, root):
     (root / 'app.py').write_text(HELLO)
     process = world.spawn('/app.py', binary=root / 'enter', env=GET, preexec_fn=lambda: os.close(1))
     process.exit_codes = {1}
+    process.log.expect("error: .* Bad file descriptor after 5 bytes of the response's body")
     assert process.wait() == 1
 
 

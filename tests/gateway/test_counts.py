@@ -118,12 +118,15 @@ def thread(control):
 
 
 def counts(control):
-    status = page(control, 'json&full').json
-    process, = status['processes']
+    """Of the service, once they are those of its only process: no process has ended, but a request may have in between."""
     names = 'requests', 'failed requests', 'client aborts', 'slow requests', 'timed out requests'
-    found = tuple(status[name] for name in names)
-    assert found == tuple(process[name] for name in names)      # no process has ended
-    return found
+
+    def look():
+        status = page(control, 'json&full').json
+        process, = status['processes']
+        found = tuple(status[name] for name in names)
+        return found if found == tuple(process[name] for name in names) else None
+    return wait_for(look, 5, 'counts that agree')
 
 
 def left_in_body(server, path, gate):

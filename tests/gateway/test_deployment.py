@@ -21,6 +21,8 @@ RATE, CLIENTS = 200, 4
 APART = 3               # seconds between the two files
 AT_MOST = 2             # seconds after the second one
 
+pytestmark = pytest.mark.slow
+
 NOTICES = 'touched|SIGHUP|new code|loading|the load is 10 s old'
 FAILURES = ('SyntaxError|NameError|AttributeError|ImportError|Error: |does not load|could not be loaded|exited with code 70|'
             'error pages')

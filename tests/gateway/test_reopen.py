@@ -12,7 +12,7 @@ import pytest
 from fcgi import wait_for
 from harness import FcgiServer, listening_socket, listens, proc_stat
 from test_bind import with_listen_fds
-from test_logs import QUIET, Numbers, lines
+from test_logs import OUTPUT, QUIET, Numbers, lines
 from test_processes import workers
 
 WAYS = {'alone': (), 'master': ('--processes', '2'), 'preload': ('--processes', '2', '--preload')}
@@ -107,7 +107,7 @@ def test_under_load(bound, tmp_path, way):
     assert state(server)['reloads'] == 0
     server.stop(timeout=10)
     printed = [line for path in tmp_path.glob('log*') for line in lines(path)]
-    found = [int(m[1]) for m in (re.fullmatch(r'\[\w{12}\] query n(\d+) of 1 \d+', line) for line in printed) if m]
+    found = [int(m[1]) for m in (re.fullmatch(rf'{OUTPUT}\[\w{{12}}\] query n(\d+) of 1 \d+', line) for line in printed) if m]
     assert sorted(found) == sorted(load.answers)
     entries = [line for path in tmp_path.glob('access*') for line in lines(path) if '/state' not in line]
     numbers = [re.fullmatch(r'\S+ - - \[[^]]+\] "GET /\?n(\d+) HTTP/1\.1" 200 .* id=\w{12}', line) for line in entries]

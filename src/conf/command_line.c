@@ -325,6 +325,7 @@ command_line_argv(struct command_line *l, int argc, char **argv)
     }
     if (n >= 2 && argv_may_be_options(words[0]) &&
         argv_is_shebang(words[0], words[1], &is_cut)) {
+        l->config->is_shebang = true;
         r = is_cut ? refuse_cut(words[0])
                    : command_line_text(l, words[0], "in the #! line: ");
     }

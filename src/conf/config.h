@@ -59,6 +59,7 @@ struct config {
     const char *app;      /* APP as written; NULL = none */
     const char *ignored;  /* the word after APP, where it cannot come from a
                            * client; NULL = none */
+    bool is_shebang;      /* the options are those of a #! line */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
     const char *chdir;    /* --chdir DIR or NULL */

@@ -36,7 +36,7 @@ load(const struct config *config, int tell_fd)
     }
     if (tell_fd < 0 && loader_script() != NULL) {
         /* Only the administrator needs to know. */
-        script_check(loader_script());
+        script_check(loader_script(), config->is_shebang);
     }
     finalize_timeout_begin(clock_ms() + FINALIZE_TIMEOUT_UNSERVED_MS, status,
                            NULL, NULL);

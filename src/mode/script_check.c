@@ -168,12 +168,26 @@ check_file(const struct script *s)
     }
 }
 
+static void
+check_options(const struct script *s)
+{
+    if (!is_env(s) && s->rest[0] == '-') {
+        log_notice("%s: the options in its #! line were not used here; to "
+                   "check it with them, execute it with "
+                   "WSGI_CGI_OPTIONS=--check",
+                   s->path);
+    }
+}
+
 void
-script_check(const char *path)
+script_check(const char *path, bool with_options)
 {
     static struct script s;
 
     if (read_script(&s, path)) {
+        if (!with_options) {
+            check_options(&s);
+        }
         check_line(&s);
         check_program(&s);
         check_file(&s);

@@ -66,11 +66,10 @@ add_processes(struct buf *b, const struct config *c)
 static int
 add_mount(struct buf *b, const struct config *c)
 {
-    const char *mount = c->mount == NULL      ? "automatic"
-                        : c->mount[0] == '\0' ? "/"
-                                              : c->mount;
-
-    return buf_printf(b, ", mount %s", mount);
+    if (c->mount == NULL) {
+        return buf_add_str(b, ", no --mount");
+    }
+    return buf_printf(b, ", mount %s", c->mount[0] == '\0' ? "/" : c->mount);
 }
 
 /* What a configuration may have besides. */

@@ -279,10 +279,28 @@ is_only_work_after(const struct pool *p)
     return is_after;
 }
 
+/* A stop at once is asked for, so it is no warning; but a client may ask. */
+static void
+log_cut_off(struct pool *p)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < p->s.config->threads; i++) {
+        n += score_is_busy(scoreboard_thread(p->s.board, p->s.worker, i));
+    }
+    if (n > 0) {
+        log_notice("%u request%s cut off: a stop at once was asked for", n,
+                   n == 1 ? " is" : "s are");
+    }
+}
+
 void
 graceful_stop_end_now(const struct graceful_stop *g, struct pool *p,
                       const char *why)
 {
+    if (why == NULL) {
+        log_cut_off(p);
+    }
     if (why != NULL && is_only_work_after(p)) {
         log_warning("%s: work after a response is cut off", why);
     }

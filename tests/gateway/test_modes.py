@@ -332,7 +332,7 @@ def test_shebang_of_the_longest_line(world):
     assert len(path.read_text().splitlines()[0]) == 255
     environ = json.loads(execute(world, path)[0])
     assert len(environ['A.b']) == 253 - len(line)
-    assert world.run('--check', path).stderr == ''
+    assert 'cannot be run' not in world.run('--check', path).stderr
 
 
 # The first line, what --check says of it, and whether the kernel runs it all the same.
@@ -387,6 +387,21 @@ def test_check_of_permissions(world):
     if os.getuid() != 0:
         path.chmod(0o655)
         assert 'may not execute' in world.run('--check', path).stderr
+
+
+def test_check_without_the_options_of_the_line(world):
+    """--check FILE does not use the options in the file's #! line, and says so; executed, the script uses them."""
+    (world.tmp_path / 'lib').mkdir()
+    (world.tmp_path / 'lib' / 'deep.py').write_text(HELLO)
+    path = world.tmp_path / 'script.cgi'
+    path.write_text(f'#!{BINARY} --python-path {world.tmp_path}/lib\nfrom deep import application\n')
+    path.chmod(0o755)
+    finished = world.run('--check', path)
+    assert finished.code == 70
+    assert f'notice: {path}: the options in its #! line were not used here; ' in finished.stderr
+    assert 'execute it with WSGI_CGI_OPTIONS=--check' in finished.stderr
+    finished = world.run(binary=path, env={'WSGI_CGI_OPTIONS': '--check'})
+    assert finished.code == 0 and b'loads' in finished.stdout and finished.stderr == ''
 
 
 @pytest.mark.parametrize('line', ['#!/usr/bin/env python3', '#!/usr/bin/python3\r', '# no such line', ''])

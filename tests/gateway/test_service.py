@@ -68,7 +68,7 @@ def test_sockets_of_its_own(world, tmp_path):
         with socket.create_connection((host, int(text.rpartition(':')[2])), 5):
             assert text in (f'127.0.0.1:{text[10:]}', f'[::1]:{text[6:]}')
     assert match['control'] == str(control) and match['venv'] == str(tmp_path / 'venv')
-    assert (match['processes'], match['threads'], match['mount']) == ('1', '1', 'automatic')
+    assert (match['processes'], match['threads'], match['mount']) == ('1', '1', None)
     process.signal(signal.SIGTERM)
     assert process.wait() == 0
 
@@ -191,13 +191,13 @@ def test_reader_that_is_stuck(fcgi_unix):
 def test_harness_finds_wrong_lines():
     """What the fixtures check: half a line, a second start, an end before the start, a warning that is not true."""
     start = ('wsgi-cgi[7]: notice: started: wsgi-cgi 0.1.0, Python 3.11.2, /error/app.py, socket unix:/s, as root, '
-             '1 process x 1 thread, mount automatic\n')
+             '1 process x 1 thread, no --mount\n')
     stop = 'wsgi-cgi[7]: notice: stopped: SIGTERM, after 1.000 s and 1 request\n'
     stamp = '2026-01-01T00:00:00.000Z '
     fine = OwnLines(start + 'mine\n' + stop)
     assert fine.rest == ['mine'] and not fine.wrong
     assert OwnLines('half a line' + stamp + stop).rest == ['half a line']
-    for wrong in (start + start, start.replace(', mount automatic', ''), stop + start, start + stop + stop,
+    for wrong in (start + start, start.replace(', no --mount', ''), stop + start, start + stop + stop,
                   start.replace('x 1 thread', 'x many threads'), stop.replace('SIGTERM', ''),
                   f'{start}wsgi-cgi[7]: warning: {AS_ROOT}\n'):
         assert OwnLines(wrong).wrong, wrong

@@ -186,8 +186,9 @@ def test_graceful_timeout(busy):
 
 @pytest.mark.parametrize('first', POLITE)
 def test_second_signal_forces(busy, first):
-    """P4: a second SIGTERM does not wait for the request."""
+    """P4: a second SIGTERM does not wait for the request, and the log says that one was cut off."""
     server, exchange = busy()
+    server.expect_log('notice: 1 request is cut off: a stop at once was asked for')
     server.exit_codes = {0, 1, 130, 143, -signal.SIGTERM}
     server.signal(first)
     assert exchange.silent(0.2)
@@ -205,6 +206,7 @@ def test_stop_now(fcgi_server, busy, number, state):
     assert seconds < 1.5 * SLOW
     if exchange:
         assert not exchange.response().complete
+    assert ('1 request is cut off' in server.logged) == (state == 'busy')
     assert 'Traceback' not in server.logged
 
 

@@ -2,12 +2,13 @@
 mod_cgid."""
 
 import json
+import re
 
 import pytest
 
 import fronts
 import rewrites
-from harness import APPS, EXAMPLES, Site
+from harness import APPS, EXAMPLES, TREE, Site
 
 
 @pytest.fixture
@@ -141,3 +142,86 @@ def test_setenv_behind_a_rewrite(place):
     assert found == plain | {"FROM_SET"} | {
         "REDIRECT_" + name for name in plain | {
             "FROM_LOCATION", "FROM_FILES", "FROM_SETENVIF", "FROM_RULE"}}
+
+
+# --- a host that only lets .htaccess files do what they do -------------------------
+
+def on_plain_host(place, files, *modules, override):
+    """Starts Apache with the host's file, without what runs scripts there and what
+    passes on Authorization: its port. override: what AllowOverride has then."""
+    def with_probe(place):
+        files(place)
+        (place.app_dir / "app.py").write_text(
+            place.copy_app(APPS / "probe.py").read_text())
+
+    def edit(text):
+        text = re.sub(r" *<(IfModule|FilesMatch).*?</\1>\n", "", text, flags=re.S)
+        for old, new in (("Options ExecCGI ", "Options "), ("CGIPassAuth On\n", ""),
+                         ("FileInfo Indexes Options=ExecCGI", override)):
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        assert "cgi-script" not in text
+        return text
+
+    start = rewrites.apache(with_probe, *modules, "rewrite", "dir", "setenvif",
+                            denies="")
+    place.edit = edit
+    return start(place, rewrites.Setup("plain host", start))
+
+
+HTACCESS = {  # files, module, prefix, the host's AllowOverride
+    "root": (rewrites.root, "cgid", "", ""),
+    "site": (rewrites.site, "cgid", "/site", ""),
+    "fcgid": (rewrites.fcgid, "fcgid", "", ""),
+    "fallback": (rewrites.fallback, "cgid", "", " Indexes"),
+}
+
+
+@pytest.mark.parametrize("name", HTACCESS)
+def test_htaccess_does_everything(place, name):
+    """The host runs no scripts, and allows FileInfo and Options=ExecCGI: the files of
+    shared-host do the rest, and nobody sees the source."""
+    files, module, prefix, more = HTACCESS[name]
+    site = Site(on_plain_host(place, files, module,
+                              override="FileInfo Options=ExecCGI" + more), prefix)
+    for path in "/", "/page":
+        env = environ(site, path)
+        assert (env["SCRIPT_NAME"], env["PATH_INFO"]) == (prefix, path)
+    got = site.ask("/app.fcgi" if name == "fcgid" else "/app.cgi")
+    assert "#!" not in got.text and "import" not in got.text, got
+
+
+def test_htaccess_without_options(place):
+    """Where the host does not allow the lines, the log has the words of the comment;
+    without them a host that runs no scripts shows the source."""
+    place.logs.expect("Option.* not allowed here")
+    site = Site(on_plain_host(place, rewrites.root, "cgid", override="FileInfo"))
+    for path in "/", "/app.cgi":
+        assert site.ask(path).status == 500
+    file = place.root / ".htaccess"
+    assert '"not allowed\n# here"' in file.read_text()
+    file.write_text(file.read_text().partition("RewriteEngine On")[2])
+    assert "from app import application" in site.ask("/app.cgi").text
+
+
+def test_htaccess_passes_authorization(place):
+    """The line that root/.htaccess has in a comment, and the texts show, on a host that
+    does not allow AuthConfig: with an Authorization header it arrives, without one
+    there is none."""
+    site = Site(on_plain_host(place, rewrites.root, "cgid",
+                              override="FileInfo Options=ExecCGI"))
+    header = {"Authorization": "Bearer t0ken"}
+    assert "HTTP_AUTHORIZATION" not in environ(site, "/page", headers=header)
+    file = place.root / ".htaccess"
+    text = file.read_text()
+    line = re.search("^#(SetEnvIf Authorization .*)", text, re.M)[1]
+    assert line in (TREE / "README.md").read_text()
+    assert line in (TREE / "man/wsgi-cgi-servers.7").read_text().replace("\\(dq", '"')
+    file.write_text(text.replace("\n#SetEnvIf", "\nSetEnvIf"))
+    for path in "/page", "/":
+        env = environ(site, path, headers=header)
+        assert env["HTTP_AUTHORIZATION"] == "Bearer t0ken"
+        assert "HTTP_AUTHORIZATION" not in environ(site, path)
+    file.write_text("CGIPassAuth On\n" + text)
+    assert site.ask("/page").status == 500
+    place.logs.expect("CGIPassAuth not allowed here")

@@ -36,14 +36,17 @@ def command_in(name):
 
 
 def start_application(place, name, *options, **pairs):
-    """Runs that command, with paths replaced as in the file, and more options."""
+    """Runs that command, with paths replaced as in the file, and more options. As
+    root, with what the comment adds for root, and nothing else that gives the
+    web server its access to the socket."""
     words = command_in(name)
     assert words[:3] == ["wsgi-cgi", "--bind", "unix:" + EXAMPLE_SOCKET]
     text = " ".join(words[3:-1] + [*options, words[-1]])
     text = harness.substitute(text, pairs)
     assert not re.search("(^| |:)/(srv|run)/", text), text
-    *options, app = text.split()
-    return place.gateway(app, *options)
+    root = ["--user", server_user()[0]] if os.geteuid() == 0 else []
+    return place.wait_for_socket(place.start("wsgi-cgi", [
+        place.binary, "--bind", "unix:%s" % place.socket, *root, *text.split()]))
 
 
 def lighttpd(place, name, **pairs):
@@ -400,16 +403,29 @@ def test_supervisor_and_logrotate(place):
 # --- the texts ----------------------------------------------------------------
 
 def test_every_command_is_complete(binary):
-    """The commands of all comments name options that the program has."""
+    """The commands of all comments name options that the program has, and what root
+    must add."""
     known = subprocess.run([binary, "--help"], stdout=subprocess.PIPE, check=True,
                            text=True).stdout
     files = [path for path in sorted(SERVERS.rglob("*.conf"))
              if "\n#   wsgi-cgi --bind" in path.read_text()]
-    assert len(files) >= 12
+    assert len(files) >= 15
     for path in files:
+        assert "unix:" not in command_in(path.relative_to(SERVERS))[2] or re.search(
+            r"^#   wsgi-cgi (.*\\\n)*.*\n# As root, add --user %s:" %
+            harness.EXAMPLE_USER, path.read_text(), re.M), path
         for word in command_in(path.relative_to(SERVERS)):
             if word.startswith("--"):
                 assert word + " " in known, (path, word)
+
+
+def test_nginx_files_say_where_they_belong():
+    """"nginx -t" checks nothing before the file is there."""
+    files = [*(SERVERS / "nginx").iterdir(), SERVERS / "shared-host" / "nginx.conf"]
+    assert len(files) >= 14
+    for path in files:
+        assert ("\n# Copy this file to /etc/nginx/conf.d/ (it belongs inside http {})."
+                " Check: nginx -t\n") in path.read_text(), path
 
 
 def test_manual_shows_these_commands():

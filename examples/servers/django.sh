@@ -23,7 +23,14 @@ LOGGING = {
     "root": {"handlers": ["stderr"]},
 }
 END
-python3 manage.py collectstatic --noinput
+# Not "python3 manage.py": the first python3 in PATH may be one without Django.
+django-admin collectstatic --pythonpath . --settings mysite.settings --noinput
 # The stock database is a file. SQLite writes to its folder, too.
-python3 manage.py migrate
+django-admin migrate --pythonpath . --settings mysite.settings
 chown www-data:www-data . db.sqlite3
+cat <<END
+
+A new project has no page at /: open /admin/. To create a user for it:
+  cd $PWD && /usr/bin/python3 manage.py createsuperuser
+(With Django in a virtual environment: the python3 of that.)
+END

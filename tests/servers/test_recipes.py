@@ -97,17 +97,22 @@ def project(tmp_path_factory, need):
     folder = tmp_path_factory.mktemp("django")
     script = write(folder / "django.sh", harness.example(
         "django.sh", srv="cd %s\n" % folder, owner="%s:%s" % server_user()))
-    env = {"PATH": "/usr/bin:/bin:" + os.environ["PATH"],
+    # Another Python is first in PATH, one without Django.
+    other = write(folder / "bin" / "python3", "#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    env = {"PATH": "%s:/usr/bin:/bin:%s" % (other.parent, os.environ["PATH"]),
            "DJANGO_SUPERUSER_PASSWORD": PASSWORD, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def run(*command):
         said = subprocess.run(command, cwd=folder, env=env, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert said.returncode == 0, said.stdout
+        return said.stdout
 
-    run("sh", script)
-    run("python3", "mysite/manage.py", "createsuperuser", "--noinput",
-        "--username=admin", "--email=a@example.org")
+    said = run("sh", script)
+    assert "no page at /: open /admin/" in said
+    [command] = re.findall("^  (cd .* createsuperuser)$", said, re.M)
+    run("sh", "-c", command + " --noinput --username=admin --email=a@example.org")
     return folder / "mysite"
 
 
@@ -121,6 +126,7 @@ def test_django(front, place, project):
     start_application(place, front.file("django"), **{"/srv/mysite": folder})
     site = front("django", project=folder)
 
+    assert site.ask("/").status == 404
     page = site.ask("/admin/login/")
     assert page.status == 200, page
     sheets = re.findall('href="([^"]*[.]css)"', page.text)

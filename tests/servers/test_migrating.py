@@ -24,6 +24,7 @@ from place import give_away
 
 MIGRATING = EXAMPLES / "migrating"
 TEXT = {"Content-Type": "text/plain"}
+STYLE = "p { color: green }\n"
 
 # (method, path, body, headers)
 REQUESTS = [
@@ -80,6 +81,8 @@ def made_ready(place):
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip",
                     place.app_dir / "venv"], check=True)
     (place.app_dir / "public").mkdir()
+    (place.app_dir / "static").mkdir()
+    (place.app_dir / "static" / "shop.css").write_text(STYLE)
     give_away(place.app_dir)
 
 
@@ -170,15 +173,24 @@ def compare(place, start_before, start_after, but=(), venv=True):
 # --- the pairs ----------------------------------------------------------------
 
 def test_mod_wsgi(place):
-    """The same .wsgi file; WSGIDaemonProcess and its options; SetEnv."""
+    """The same .wsgi file; WSGIDaemonProcess and its options; SetEnv; Alias and the
+    limit of bodies."""
     write(place, "mod_wsgi/shop.wsgi", place.app_dir / "shop.wsgi")
 
+    def alias_and_limit(site):
+        assert site.ask("/static/shop.css").text == STYLE
+        assert site.ask("/order", "POST", b"x" * (1 << 20)).status == 200
+        assert site.ask("/order", "POST", b"x" * (1 << 20) + b"x").status == 413
+        return site
+
     def before():
-        return apache(place, "mod_wsgi/apache.conf", "wsgi")
+        return alias_and_limit(apache(place, "mod_wsgi/apache.conf", "wsgi"))
 
     def after():
         wsgi_cgi(place, "mod_wsgi")
-        return apache(place, "mod_wsgi/wsgi-cgi.conf", "proxy", "proxy_fcgi")
+        place.logs.expect("POST /shop/order: 413: .* larger than --limit-body")
+        return alias_and_limit(apache(place, "mod_wsgi/wsgi-cgi.conf",
+                                      "proxy", "proxy_fcgi"))
     got = compare(place, before, after)
     assert {said["SHOP_REGION"] for said in got} == {"north"}
 

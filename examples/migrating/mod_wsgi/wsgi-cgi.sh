@@ -12,5 +12,6 @@ set -- "$@" --request-timeout 60s            # request-timeout=
 set -- "$@" --graceful-timeout 15s           # graceful-timeout=, shutdown-timeout=
 set -- "$@" --backlog 100                    # listen-backlog=
 set -- "$@" --umask 0027                     # umask=
+set -- "$@" --limit-body 1m                  # LimitRequestBody
 set -- "$@" --mount /shop                    # WSGIScriptAlias
 exec /usr/local/bin/wsgi-cgi "$@" /srv/app/shop.wsgi

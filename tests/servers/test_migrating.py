@@ -80,7 +80,9 @@ def made_ready(place):
     app.write_text((MIGRATING / "shop.py").read_text())
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip",
                     place.app_dir / "venv"], check=True)
-    (place.app_dir / "public").mkdir()
+    public = place.app_dir / "public" / "static"
+    public.mkdir(parents=True)
+    (public / "shop.css").write_text(STYLE)
     (place.app_dir / "static").mkdir()
     (place.app_dir / "static" / "shop.css").write_text(STYLE)
     give_away(place.app_dir)
@@ -291,6 +293,7 @@ def test_passenger(place):
     made_ready(place)
     site = start()
     right(site, place)
+    assert site.ask("/static/shop.css").text == STYLE
     module = place.app_dir / "shop.py"
     module.write_text(module.read_text().replace('"SHOP_SETTINGS"] =',
                                                  '"changed"] ='))

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
@@ -135,6 +136,15 @@ class Cluster:
             conn.connect(str(self.admin))
             conn.sendall(command.encode() + b"\n")
             return conn.makefile("rb").read().decode()
+
+    def drain_sh(self, *words):
+        """Runs that file of the examples: (exit code, what it said)."""
+        self.place.need("socat")
+        script = self.place.folder / "drain.sh"
+        script.write_text(self.place.example("haproxy/drain.sh", admin=self.admin))
+        said = subprocess.run(["sh", script, *words], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+        return said.returncode, said.stdout
 
     def stats(self):
         """{number of the host: {field: text}} of "show stat"."""
@@ -283,15 +293,16 @@ def test_upgrade(make, record_property):
 
 @pytest.mark.parametrize("front", ["haproxy"], indirect=True)
 def test_drain(make, record_property):
-    """P4: HAProxy is told before: not even a POST fails, and nothing has to be
-    asked twice."""
+    """P4: HAProxy is told before, by drain.sh: not even a POST fails, and nothing has
+    to be asked twice."""
     cluster = make()
     with Load(cluster, "one is drained and restarted",
               record_property) as clients:
-        assert cluster.ask_haproxy("set server app/app2 state drain") == "\n"
-        cluster.wait_for(2, scur="0", status="DRAIN")
+        assert cluster.drain_sh("app2") == (0, "")
+        row = cluster.stats()[2]
+        assert (row["status"].split()[0], row["scur"]) == ("DRAIN", "0")
         cluster.restart(2, "v1")
-        assert cluster.ask_haproxy("set server app/app2 state ready") == "\n"
+        assert cluster.drain_sh("app2", "ready") == (0, "")
         clients.wait_for("host2 v1 ")
     assert not clients.posts.failures
     assert cluster.retries() == "0 retries, 0 redispatches"
@@ -346,6 +357,26 @@ class Held:
         self.cluster.kill(int(self.hosts()[0][4:]))
         self.thread.join()
         assert self.cluster.site.ask(method="POST", body=b"").status == 200
+
+
+@pytest.mark.parametrize("front", ["haproxy"], indirect=True)
+def test_drain_waits(make):
+    """drain.sh goes on while the machine has a request, and says what HAProxy does
+    not do."""
+    cluster = make("loopback")
+    assert cluster.drain_sh("app9") == (1, "No such server.\n")
+    ended = []
+    with Held(cluster, "POST", "/held") as request:
+        name = request.hosts()[0].replace("host", "app")
+        drain = threading.Thread(
+            target=lambda: ended.append(cluster.drain_sh(name)))
+        drain.start()
+        wait_until(lambda: ended or "sleep 1" in {
+            command for _, _, command in descendants().values()},
+            "it has found the request, and waits")
+        assert ended == []
+    drain.join()
+    assert ended == [(0, "")]
 
 
 def test_post_is_not_repeated(make):

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -198,18 +199,56 @@ def test_mod_wsgi(place):
 
 
 def test_uwsgi(place):
-    """Each line of shop.ini."""
+    """Each line of shop.ini; statistics, and a file to touch."""
     program = place.need("uwsgi")
 
     def before():
         ini = write(place, "uwsgi/shop.ini", place.folder / "shop.ini")
         place.wait_for_socket(place.start("uwsgi", [program, "--ini", ini]))
-        return nginx(place, "uwsgi/nginx.conf")
+        site = nginx(place, "uwsgi/nginx.conf")
+        check_stats_and_touch_reload(place, site, uwsgi_stats)
+        return site
 
     def after():
         wsgi_cgi(place, "uwsgi")
-        return nginx(place, "uwsgi/wsgi-cgi.conf")
+        site = nginx(place, "uwsgi/wsgi-cgi.conf")
+        check_stats_and_touch_reload(place, site, wsgi_cgi_stats)
+        return site
     compare(place, before, after)
+
+
+def uwsgi_stats(place):
+    """(requests, what a reload changes), as nc reads it."""
+    with socket.socket(socket.AF_UNIX) as conn:
+        conn.settimeout(harness.DEADLINE)
+        conn.connect(str(place.run_dir / "stats.sock"))
+        workers = json.loads(conn.makefile("rb").read())["workers"]
+    return (sum(worker["requests"] for worker in workers),
+            {worker["pid"] for worker in workers})
+
+
+def wsgi_cgi_stats(place):
+    """The same, of wsgi-cgi."""
+    status = json.loads(run(place.binary, "--status",
+                            "unix:%s/stats.sock" % place.run_dir, "--json"))
+    return status["requests"], status["generation"]
+
+
+def check_stats_and_touch_reload(place, site, stats):
+    """One request is counted, and the file that touch-reload names loads new code."""
+    assert site.ask().status == 200
+    wait_until(lambda: stats(place)[0] == 1, lambda: stats(place))
+    before = stats(place)[1]
+    touched = place.app_dir / "reload"
+    touched.touch()
+
+    def is_new():
+        try:
+            return stats(place)[1] != before
+        except (OSError, ValueError):  # uWSGI opens its socket again
+            return False
+    wait_until(is_new, lambda: "new code:\n" + place.logs.all())
+    touched.unlink()
 
 
 def test_gunicorn(place):

@@ -55,6 +55,23 @@ need_recycle(struct pool *p)
 }
 
 static void
+check_count(struct pool *p)
+{
+    const struct score_worker *w = &p->s.board->workers[p->s.worker];
+
+    if (atomic_load_explicit(&w->requests, memory_order_relaxed) >=
+            p->request_limit &&
+        need_recycle(p)) {
+        log_notice("%" PRIu64 " requests are --max-requests%s: a new process "
+                   "takes over",
+                   p->request_limit,
+                   p->request_limit > p->s.config->max_requests
+                       ? " with its jitter"
+                       : "");
+    }
+}
+
+static void
 check_memory(struct pool *p)
 {
     struct score_worker *w = &p->s.board->workers[p->s.worker];
@@ -111,10 +128,8 @@ run_request(void *arg, struct request *q)
     if (atomic_load_explicit(&p->broken, memory_order_relaxed)) {
         check_loaded(p);
     }
-    if (p->request_limit > 0 &&
-        atomic_load_explicit(&p->s.board->workers[p->s.worker].requests,
-                             memory_order_relaxed) >= p->request_limit) {
-        (void)need_recycle(p);
+    if (p->request_limit > 0) {
+        check_count(p);
     }
     if (p->memory.fd >= 0) {
         check_memory(p);

@@ -4,6 +4,7 @@ P2, P3, P4, P5, P20."""
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import threading
@@ -395,6 +396,9 @@ def test_max_requests(serve):
     with Load(server) as load:
         wait_for(lambda: len({pid for _, pid in load.answers}) >= 5, 30, 'new workers')
     assert not load.failures, (len(load.answers), load.failures[:3])
+    said = re.findall(r'notice: \[\w+\] (\d+) requests are --max-requests( with its jitter)?: a new process takes over$',
+                      server.logged, re.MULTILINE)
+    assert len(said) >= 3 and all(40 <= int(n) <= 60 and bool(more) == (int(n) > 40) for n, more in said), said
 
 
 LEAKING = '''

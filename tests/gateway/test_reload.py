@@ -409,6 +409,7 @@ def test_worn_process_tries_again(alone):
     intervals: once the code is mended a new one takes over unasked."""
     server = alone('--max-requests', '3', '--reload', 'off')
     server.allow_log(FAILURES)
+    server.allow_log('3 requests are --max-requests: a new process takes over')
     first = version(server)
     replace(server, 'def application(:\n')
     version(server)

@@ -82,8 +82,9 @@ cgi_timeout_begin(const struct config *config, struct request *q)
 {
     assert(watch.board == NULL); /* a CGI process has one request */
     watch.board = scoreboard_new(1, 1);
-    watch.watchdog =
-        watch.board == NULL ? NULL : watchdog_new(config, watch.board, 0);
+    watch.watchdog = watch.board == NULL
+                         ? NULL
+                         : watchdog_new(config, watch.board, 0, false);
     int e = watch.watchdog == NULL ? -ENOMEM : 0;
 
     if (e == 0) {

@@ -70,7 +70,7 @@ prepare(struct pool *p)
         e = signals_open(false);
     }
     if (e == 0) {
-        p->watchdog = watchdog_new(c, p->s.board, p->s.worker);
+        p->watchdog = watchdog_new(c, p->s.board, p->s.worker, true);
         e = p->watchdog == NULL ? -ENOMEM : 0;
     }
     if (e == 0) {

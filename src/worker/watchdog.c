@@ -50,6 +50,7 @@ struct watchdog {
     const struct config *config;
     struct scoreboard *board;
     unsigned worker;
+    bool is_replaced; /* a new process takes the place of this one */
     /* All below: the thread that calls watchdog_run(). */
     bool dump_wanted; /* SIGUSR2 */
     bool dumping;
@@ -60,7 +61,7 @@ struct watchdog {
 
 struct watchdog *
 watchdog_new(const struct config *config, struct scoreboard *board,
-             unsigned worker)
+             unsigned worker, bool is_replaced)
 {
     struct watchdog *w =
         calloc(1, sizeof *w + board->nthreads * sizeof w->threads[0]);
@@ -69,6 +70,7 @@ watchdog_new(const struct config *config, struct scoreboard *board,
         w->config = config;
         w->board = board;
         w->worker = worker;
+        w->is_replaced = is_replaced;
     }
     return w;
 }
@@ -294,7 +296,12 @@ follow_up(struct watchdog *w, struct watched *t, int64_t now)
         t->stage = STAGE_LOST;
         t->answered = false;
         w->lost_ever++;
-        say(w, t, "does not end by --request-timeout; its process has to go");
+        say(w, t,
+            w->is_replaced
+                ? "does not end by --request-timeout; its process has "
+                  "to go; a new one takes its place"
+                : "does not end by --request-timeout; its process has "
+                  "to go");
     }
     if (t->stage == STAGE_LOST && !t->answered) {
         t->answered = interrupt_answer(t->id, t->serial);

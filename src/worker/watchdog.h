@@ -31,10 +31,11 @@
 
 struct watchdog;
 
-/* For the threads of a worker, as many as the board has. NULL: no memory. */
+/* For the threads of a worker, as many as the board has. is_replaced: a new
+ * process takes the place of one that has to go. NULL: no memory. */
 CHECK_RESULT struct watchdog *watchdog_new(const struct config *config,
                                            struct scoreboard *board,
-                                           unsigned worker);
+                                           unsigned worker, bool is_replaced);
 
 /* The calling thread has this number. Before its first request. */
 void watchdog_enter(struct watchdog *w, unsigned thread);

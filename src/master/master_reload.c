@@ -53,7 +53,8 @@ fail(struct master *m)
 void
 master_give_up_reload(struct master *m)
 {
-    log_error("the new code does not load (see above); the old one goes on");
+    log_error("the new code does not load (see above); the old one goes on; %s",
+              file_watcher_next_try(&m->watcher));
     fail(m);
 }
 

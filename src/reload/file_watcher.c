@@ -296,3 +296,11 @@ file_watcher_refresh(struct file_watcher *t, bool is_asked)
     t->in_row = is_asked ? 0 : t->in_row;
     t->load = FILE_WATCHER_LOADING;
 }
+
+const char *
+file_watcher_next_try(const struct file_watcher *t)
+{
+    return t->reload == RELOAD_OFF
+               ? "SIGHUP tries it again"
+               : "it is tried again when one of its files changes";
+}

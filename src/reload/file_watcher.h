@@ -89,4 +89,7 @@ int file_watcher_pause(const struct file_watcher *t, int64_t now_ms,
  * exists again. */
 const char *file_watcher_look(struct file_watcher *t, int64_t now_ms);
 
+/* For a message: what makes a load that has failed be tried again. */
+const char *file_watcher_next_try(const struct file_watcher *t);
+
 #endif

@@ -569,7 +569,8 @@ fail(struct restart *r, int64_t now_ms)
         try_again(r, now_ms, "does not load", " (see above)");
         return;
     }
-    log_error("the new code does not load (see above); the old one goes on");
+    log_error("the new code does not load (see above); the old one goes on; %s",
+              file_watcher_next_try(&r->watcher));
 }
 
 static enum file_watcher_load

@@ -9,6 +9,7 @@
 #include "master/master_workers.h"
 #include "master/master_zygotes.h"
 #include "os/log.h"
+#include "os/safe_path.h"
 #include "process/logs.h"
 #include "process/service_log.h"
 #include "process/signals.h"
@@ -386,6 +387,9 @@ master_run(struct worker_setup *setup)
         loop(&m);
         assert(m.role != ROLE_MASTER || m.stopping);
         status = m.status;
+    }
+    else {
+        safe_path_hide_left();
     }
     free(m.slots);
     file_watcher_fini(&m.watcher);

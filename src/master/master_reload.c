@@ -4,6 +4,7 @@
 #include "master/master_fork.h"
 #include "master/master_workers.h"
 #include "os/log.h"
+#include "os/safe_path.h"
 #include "reload/file_watcher.h"
 
 #include <assert.h>
@@ -69,6 +70,7 @@ master_judge_unloaded(struct master *m)
         log_error("--need-app: the application does not load (see above), and "
                   "no worker has it: the service ends");
         m->status = EX_SOFTWARE;
+        safe_path_hide_left();
     }
 }
 

@@ -8,6 +8,7 @@
 #include "mode/sockets.h"
 #include "mode/startup.h"
 #include "os/log.h"
+#include "os/safe_path.h"
 #include "process/environment.h"
 #include "process/finalize_timeout.h"
 #include "process/logs.h"
@@ -110,7 +111,10 @@ serve(const struct worker_setup *setup)
     if (status == 0 && !setup->config->doctor) {
         status = start_application(setup, &loaded);
     }
-    if (status == 0) {
+    if (status != 0) {
+        safe_path_hide_left();
+    }
+    else {
         status = worker_run(worker, loaded);
     }
     if (worker != NULL) {
@@ -247,6 +251,7 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
         status = run_processes(&setup);
     }
     else {
+        safe_path_hide_left();
         sockets_close(&sockets);
         control_close(&setup.control);
     }

@@ -8,6 +8,7 @@
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/path_access.h"
+#include "os/safe_path.h"
 #include "os/user_lookup.h"
 
 #include <assert.h>
@@ -378,10 +379,8 @@ listener_unlink(struct listener *l)
     int e = l->path == NULL ? 0 : socket_file_remove(l->path, &l->file);
 
     if (e < 0) {
-        /* After --user the process may not write to the directory. */
-        log_notice("the socket file %s cannot be removed: %s; the next start "
-                   "replaces it",
-                   l->path, socket_file_strerror(e));
+        safe_path_log_left("the socket file", l->path, e,
+                           socket_file_strerror(e));
     }
     free(l->path);
     l->path = NULL;

@@ -4,17 +4,22 @@
 #include "os/safe_path.h"
 
 #include "os/fd.h"
+#include "os/log.h"
+#include "os/user_lookup.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 enum { LINKS_MAX = 40 }; /* as many as the kernel follows */
+
+static atomic_bool hides_left;
 
 struct walk {
     int fd;              /* the current directory of the walk */
@@ -309,4 +314,31 @@ safe_path_strerror(int err)
     default:
         return strerror(-err);
     }
+}
+
+void
+safe_path_hide_left(void)
+{
+    atomic_store(&hides_left, true);
+}
+
+void
+safe_path_log_left(const char *what, const char *path, int err, const char *why)
+{
+    char user[USER_NAME_SIZE];
+    bool is_refused = err == -EACCES || err == -EPERM;
+
+    if (atomic_load(&hides_left)) {
+        return;
+    }
+    if (!is_refused || geteuid() == 0) {
+        log_notice("%s %s cannot be removed: %s; the next start replaces it",
+                   what, path, why);
+        return;
+    }
+    /* After --user the process may not write to a folder of root's. */
+    user_local_name(geteuid(), user);
+    log_notice("%s %s cannot be removed: %s; the next start replaces it (give "
+               "%s a folder of its own for it)",
+               what, path, why, user);
 }

@@ -12,7 +12,8 @@
  * Owner:     the caller owns the struct; safe_path_close() is not needed after
  *            a failure.
  * Threads:   any.                                                GIL: not used.
- * Errors:    0 or -errno, for safe_path_strerror(); logs nothing.
+ * Errors:    0 or -errno, for safe_path_strerror(); only
+ *            safe_path_log_left() logs.
  * Blocks:    on the file system.
  */
 #ifndef OS_SAFE_PATH_H
@@ -54,5 +55,14 @@ CHECK_RESULT int safe_path_enter(const char *path);
 
 /* strerror(), with the meanings of these three errors. */
 const char *safe_path_strerror(int err);
+
+/* Logs that a file stays behind at the end, such as "the socket file". why: of
+ * err, which is -errno. */
+void safe_path_log_left(const char *what, const char *path, int err,
+                        const char *why);
+
+/* The start has failed, and the log says why: safe_path_log_left() must not be
+ * the last word. */
+void safe_path_hide_left(void);
 
 #endif

@@ -225,9 +225,7 @@ pid_file_remove(void)
         e = -errno;
     }
     if (e < 0 && e != -ENOENT && e != -EEXIST) {
-        log_notice("--pid-file: %s cannot be removed (%s): the next start "
-                   "replaces it",
-                   file, safe_path_strerror(e));
+        safe_path_log_left("the pid file", file, e, safe_path_strerror(e));
     }
     file[0] = '\0';
 }

@@ -771,7 +771,26 @@ def test_sockets_are_the_users(world, become, mode):
         assert server.request().body == b'hello'
         assert server.stop(timeout=10) == 0
         for file in path, control, pid:
-            assert file.exists() and len(re.findall(f'{file} cannot be removed', server.logged)) == 1
+            assert file.exists() and len(re.findall(
+                f'the (socket|pid) file {file} cannot be removed: Permission denied; the next start replaces it '
+                rf'\(give {OTHER} a folder of its own for it\)$', server.logged, re.MULTILINE)) == 1, server.logged
+
+
+@as_root
+@MODES
+@pytest.mark.parametrize('how', ['missing', 'broken'])
+def test_failed_start_ends_with_its_reason(world, public, mode, how):
+    """P11, P15: what --user may not remove is not the last word of a start that has failed."""
+    app = public / 'app.py'
+    if how == 'broken':
+        app.write_text('import no_such_module\n')
+    path, pid = world.new_path('sock'), world.new_path('pid')
+    finished = world.run('--user', OTHER, '--need-app', '--bind', path, '--pid-file', pid, *mode, app,
+                         binary=public / 'wsgi-cgi')
+    assert finished.code == (66 if how == 'missing' else 70), finished
+    assert path.exists() and pid.exists() and 'cannot be removed' not in finished.stderr, finished
+    assert re.search('does not exist' if how == 'missing' else 'the application does not load',
+                     finished.stderr.splitlines()[-1]), finished
 
 
 @as_root

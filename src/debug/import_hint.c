@@ -319,6 +319,51 @@ hint_module(const struct failed_import *f)
     return text_of(hint);
 }
 
+/* Modules that a program for WSGI applications has built in. */
+static PyObject *
+hint_foreign(const struct failed_import *f)
+{
+    static const struct {
+        const char *module, *hint;
+    } rows[] = {{"mod_wsgi", "this module exists only in mod_wsgi"},
+                {"uwsgi", "this module exists only in uWSGI"},
+                {"uwsgidecorators", "this module works only in uWSGI"},
+                {"flup", "flup is not needed: wsgi-cgi speaks FastCGI itself"}};
+    char hint[HINT_MAX];
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (strcmp(f->name, rows[i].module) == 0) {
+            (void)snprintf(hint, sizeof hint, "%s: see wsgi-cgi-migrating(7)",
+                           rows[i].hint);
+            return text_of(hint);
+        }
+    }
+    return NULL;
+}
+
+/* It was found nowhere. */
+static PyObject *
+hint_install(const struct failed_import *f)
+{
+    PyObject *python = PySys_GetObject("executable"); /* borrowed */
+    PyObject *venv = PySys_GetObject("prefix");
+    PyObject *hint = NULL;
+
+    if (f->config->venv != NULL && venv != NULL) {
+        hint = PyUnicode_FromFormat("%s is not installed in the virtual "
+                                    "environment %S: install it there",
+                                    f->name, venv);
+    }
+    else if (python != NULL) {
+        hint = PyUnicode_FromFormat(
+            "%s is not installed for Python %d.%d (%S): install it in a "
+            "virtual environment and give --venv",
+            f->name, PY_MAJOR_VERSION, PY_MINOR_VERSION, python);
+    }
+    PyErr_Clear();
+    return hint;
+}
+
 PyObject *
 import_hint(PyObject *exc, const char *file, const char *module,
             const struct config *config)
@@ -336,7 +381,8 @@ import_hint(PyObject *exc, const char *file, const char *module,
         return hint_relative(&f);
     }
     static PyObject *(*const hints[])(const struct failed_import *) = {
-        hint_above, hint_venv, hint_user, hint_module};
+        hint_foreign, hint_above,  hint_venv,
+        hint_user,    hint_module, hint_install};
     for (size_t i = 0; i < ARRAY_SIZE(hints) && hint == NULL; i++) {
         hint = hints[i](&f);
     }

@@ -3,7 +3,8 @@
  *
  * What:      looks for the missing module where people have it: in the folders
  *            above the application, in a virtual environment beside it, among
- *            the packages of the user.
+ *            the packages of the user. Where it is nowhere, the hint says for
+ *            which Python it is not installed.
  * Owner:     the result is the caller's.
  * Threads:   any.                                                    GIL: held.
  * Errors:    NULL: there is no hint. Never leaves an exception.

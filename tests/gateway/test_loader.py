@@ -421,19 +421,47 @@ OWN = 'mysite is the folder of this file: give --python-path {0}, or --chdir {0}
     ('mysite.wsgi', 'mysite/deploy', 'mysite is in {0}: give --python-path {0}',
      [['--python-path', '{0}', 'mysite.wsgi']]),
     ('my:app', '', 'it was searched in {0}: --chdir or --python-path names another folder', []),
-    ('other.py', '', None, []),
+    ('other.py', '', 'no_such_package_at_all is not installed for Python {2} ({3}): install it in a virtual environment and give '
+     '--venv', []),
 ])
 def test_where_a_missing_module_is(run, site, app, folder, hint, right):
     """P11, P19: a module of the site itself was not found: the line has the options that find it, and they do."""
     finished = run('--check', app, cwd=site / folder)
     first = finished.stderr.splitlines()[0]
     assert finished.code == 70 and ' could not be loaded: ' in first, finished
-    hint = '' if hint is None else '; ' + hint.format(site, ([''] + re.split('[/.]', app))[-2])
+    hint = '; ' + hint.format(site, ([''] + re.split('[/.]', app))[-2], *python_of(run))
     assert re.search(r"(No module named '(mysite|my|no_such_package_at_all)'|known parent package|RuntimeError: x)"
                      + re.escape(hint) + '$', first), finished
     for words in right:
         checked = run('--check', *[word.format(site) for word in words], cwd='/')
         assert checked.code == 0, checked
+
+
+def python_of(run):
+    """The Python that the program has built in, by its own account: ('3.11', '/usr/bin/python3.11')."""
+    explained = run('--explain', 'other.py').stdout.decode()
+    return (re.search(r'^python: (3[.]\d+)', explained, re.MULTILINE)[1],
+            re.search('^python executable: (.*)', explained, re.MULTILINE)[1])
+
+
+def test_package_that_the_venv_lacks(run, site):
+    """P19: with --venv, the line names that environment, where the package has to be."""
+    subprocess.run([python_of(run)[1], '-m', 'venv', '--without-pip', site / 'venv'], check=True)
+    finished = run('--check', '--venv', 'venv', 'other.py', cwd=site)
+    assert finished.code == 70 and finished.stderr.splitlines()[0].endswith(
+        f'; no_such_package_at_all is not installed in the virtual environment {site}/venv: install it there'), finished
+
+
+@pytest.mark.parametrize('module, hint', [
+    ('mod_wsgi', 'this module exists only in mod_wsgi'), ('uwsgi', 'this module exists only in uWSGI'),
+    ('uwsgidecorators', 'this module works only in uWSGI'),
+    ('flup.server.fcgi', 'flup is not needed: wsgi-cgi speaks FastCGI itself')])
+def test_module_of_another_program(run, tmp_path, module, hint):
+    """P11: what mod_wsgi and uWSGI have built in cannot be installed; the manual has what replaces it."""
+    (tmp_path / 'app.py').write_text(f'import {module}\n')
+    finished = run('--check', 'app.py')
+    assert finished.code == 70 and finished.stderr.splitlines()[0].endswith(
+        f'; {hint}: see wsgi-cgi-migrating(7)'), finished
 
 
 @pytest.mark.parametrize('where', ['venv', '.venv', '.local', '../venv'])

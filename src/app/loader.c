@@ -123,6 +123,12 @@ loader_script(void)
     return only_app.file;
 }
 
+bool
+loader_is_script_name(const char *name)
+{
+    return app_spec_is_script_name(name, strlen(name));
+}
+
 /* -- with Python ----------------------------------------------------------- */
 
 /* The folder of the script, with links followed, as for python3 SCRIPT; the

@@ -42,4 +42,8 @@ CHECK_RESULT int loader_load(void);
  * without the GIL. */
 bool loader_is_loaded(void);
 
+/* True if the name ends like that of an application: .py, .wsgi, .cgi, .fcgi.
+ * Needs no loader_prepare(). */
+CHECK_RESULT bool loader_is_script_name(const char *name);
+
 #endif

@@ -60,7 +60,7 @@ static const struct other_program_row table[] = {
 
     /* Sockets. */
     {"socket listen address addr bindpath bind-path fastcgi-socket fcgi-socket "
-     "uds unix-socket socket-path sock fcgi -s -a", "use --bind"},
+     "uds unix unix-socket socket-path sock fcgi -s -a", "use --bind"},
     {"host port ip", "use --bind HOST:PORT"},
     {"abstract-socket", "use --bind @NAME"},
     {"fd", "pass the socket as descriptor 0 or with LISTEN_FDS"},
@@ -90,7 +90,7 @@ static const struct other_program_row table[] = {
      NOTHING_NEEDED},
 
     /* Threads and processes. */
-    {"workers children num-processes nproc process-max pm-max-children "
+    {"worker workers children num-processes nproc process-max pm-max-children "
      "max-children worker-processes max-pool-size instances forks processes-max "
      "passenger-max-pool-size php-fcgi-children", "use --processes"},
     {"pm pm-start-servers pm-min-spare-servers pm-max-spare-servers "
@@ -108,7 +108,7 @@ static const struct other_program_row table[] = {
     {"max-worker-lifetime restart-interval max-lifetime min-worker-lifetime",
      "use --max-requests, or send SIGHUP at intervals"},
     {"reload-on-rss evil-reload-on-rss reload-on-as evil-reload-on-as "
-     "memory-limit max-rss max-memory-per-child", "use --max-memory"},
+     "memory memory-limit mem-limit max-rss max-memory-per-child", "use --max-memory"},
     {"limit-as virtual-memory-limit rlimit-files rlimit-core cpu-time-limit "
      "stack-size nice prio process-priority cpu-priority cpu-affinity chroot "
      "jail cgroup namespace", SERVICE_MANAGER},
@@ -133,8 +133,8 @@ static const struct other_program_row table[] = {
 
     /* Limits and timeouts. */
     {"limit-post limit-request-body max-request-body-size post-max-size "
-     "upload-max-filesize client-max-body-size max-body-size max-upload "
-     "fcgidmaxrequestlen", "use --limit-body"},
+     "upload-max-filesize upload-limit client-max-body-size max-body-size "
+     "max-upload fcgidmaxrequestlen", "use --limit-body"},
     {"buffer-size limit-request-line limit-request-field-size "
      "header-buffer-size max-header-size max-request-header-size "
      "h11-max-incomplete-event-size", "use --limit-head"},
@@ -174,6 +174,9 @@ static const struct other_program_row table[] = {
     {"stats stats-server stats-http stats-push memory-report statsd-host "
      "statsd-prefix metrics server-metrics pm-status-path status-url",
      "use --status-path or --control"},
+    {"error-page error-pages error-document errordocument",
+     "let the web server replace error pages (fastcgi_intercept_errors of "
+     "nginx, ProxyErrorOverride of Apache); for tracebacks use --debug"},
     {"pm-status-listen", "use --control"},
     {"ping-response health-check healthcheck", "use --ping-path"},
     {"py-tracebacker", "send SIGUSR2: the stacks are in the log"},

@@ -84,9 +84,28 @@ enter_script_folder(const struct config *config)
                : cannot_enter("the folder of APP", path, -errno);
 }
 
+/* APP may have become the value of the option before it. */
 static int
-no_application(void)
+no_application(const struct config *config)
 {
+    const struct config_list *touched = &config->touch_reload;
+    const struct {
+        const char *option, *file;
+    } rows[] = {
+        {"touch-reload", touched->n > 0 ? touched->v[touched->n - 1] : NULL},
+        {"pid-file", config->pid_file},
+        {"log-file", config->log_file},
+        {"access-log", config->access_log},
+        {"slow-log", config->slow_log}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        if (rows[i].file != NULL && loader_is_script_name(rows[i].file)) {
+            log_error("no application: %s was taken as the FILE of --%s: give "
+                      "APP after it",
+                      rows[i].file, rows[i].option);
+            return EX_USAGE;
+        }
+    }
     log_error("no application: give APP (a file or MODULE:CALLABLE) or "
               "--scripts-in=DIR");
     return EX_USAGE;
@@ -101,7 +120,7 @@ startup_prepare(const struct config *config, bool is_cgi)
         return e;
     }
     if (config->app == NULL && config->scripts_in == NULL && !config->doctor) {
-        return no_application();
+        return no_application(config);
     }
     if (!config->doctor && ((e = loader_prepare(config)) != 0 ||
                             (e = interp_check(config)) != 0)) {

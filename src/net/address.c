@@ -13,11 +13,14 @@
 #include <string.h>
 #include <sysexits.h>
 
-/* What people write instead; "" where there is nothing to add. */
+enum { PORT_MAX = 65535 };
+
+/* What people write instead; NULL where it is none of these. */
 static const char *
 hint(const char *text)
 {
     const char *colon = strchr(text, ':');
+    struct in_addr host;
     bool is_port = colon == NULL && *text != '\0' &&
                    text[strspn(text, "0123456789")] == '\0';
 
@@ -28,23 +31,53 @@ hint(const char *text)
         text[strspn(text, "0123456789abcdefABCDEF:.")] == '\0') {
         return "; IPv6 addresses need brackets";
     }
-    if (strcmp(text, "localhost") == 0) {
+    if (strcmp(text, "localhost") == 0 ||
+        (colon == NULL && inet_pton(AF_INET, text, &host) == 1)) {
         return "; the port is missing";
     }
     if (strncmp(text, "*:", 2) == 0) {
         return "; for all addresses of this machine write 0.0.0.0:PORT";
     }
-    if (strchr(text, '/') != NULL) {
-        return "; the path of a socket starts with /";
-    }
-    return colon != NULL ? "; names of hosts are not looked up" : "";
+    return NULL;
+}
+
+/* "app.sock", "run/sock" and "unix:app.sock", but not "localhost:x". */
+static bool
+is_relative_path(const char *text)
+{
+    return strchr(text, '/') != NULL || strncmp(text, "unix:", 5) == 0 ||
+           strchr(text, ':') == NULL;
+}
+
+static bool
+has_port(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+
+    return colon != NULL &&
+           num_parse(colon + 1, strlen(colon + 1), PORT_MAX, &port) == 0;
 }
 
 static int
 not_an_address(const char *option, const char *text)
 {
+    const char *more = hint(text);
+    const char *path = strncmp(text, "unix:", 5) == 0 ? text + 5 : text;
+
+    if (more == NULL && is_relative_path(text) && *path != '\0') {
+        log_error("%s: invalid value \"%s\": expected " CONFIG_ADDRESS
+                  "; the path of a socket starts with /, as in $PWD/%s",
+                  option, text, path);
+        return EX_USAGE;
+    }
+    if (more == NULL) {
+        more = *path == '\0'    ? ""
+               : has_port(text) ? "; names of hosts are not looked up"
+                                : "; PORT is a number from 1 to 65535";
+    }
     log_error("%s: invalid value \"%s\": expected " CONFIG_ADDRESS "%s", option,
-              text, hint(text));
+              text, more);
     return EX_USAGE;
 }
 
@@ -81,7 +114,7 @@ parse_tcp(const char *option, const char *text, struct address *ret)
     uint64_t port;
 
     if (colon == NULL ||
-        num_parse(colon + 1, strlen(colon + 1), 65535, &port) < 0) {
+        num_parse(colon + 1, strlen(colon + 1), PORT_MAX, &port) < 0) {
         return not_an_address(option, text);
     }
     const char *name = text;

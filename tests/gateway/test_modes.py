@@ -488,6 +488,8 @@ NO_REQUEST = 'no socket to listen on and no CGI request'
     (['nope.py'], 66, 'APP: nope.py: {folder}/nope.py does not exist'),
     (['a-b'], 64, 'APP: a-b: there is no such file, and it is not MODULE[:CALLABLE]'),
     (['--threads', '4'], 64, 'no application: give APP'),
+    (['--touch-reload', 'app.py'], 64, 'no application: app.py was taken as the FILE of --touch-reload: give APP after it'),
+    (['--pid-file', 'app.py'], 64, 'no application: app.py was taken as the FILE of --pid-file: give APP after it'),
     (['--venv', 'nowhere', 'app.py'], 78, '--venv: {folder}/nowhere: {folder}/nowhere does not exist'),
     (['--python-path', 'nowhere', 'app.py'], 64, '--python-path: nowhere: {folder}/nowhere does not exist'),
     (['--scripts-in', 'nowhere'], 64, '--scripts-in: nowhere: {folder}/nowhere does not exist'),

@@ -77,7 +77,12 @@ ADDRESSES = 'HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is an IPv4 a
 @pytest.mark.parametrize('value, hint', [
     (None, ''), ('9000', '; for a port of this machine write :PORT'), ('localhost', '; the port is missing'),
     ('::1:9000', '; IPv6 addresses need brackets'), ('example.com:9000', '; names of hosts are not looked up'),
-    ('run/sock', '; the path of a socket starts with /'),
+    ('127.0.0.1', '; the port is missing'), ('', ''), ('unix:', ''),
+    ('run/sock', '; the path of a socket starts with /, as in $PWD/run/sock'),
+    ('app.sock', '; the path of a socket starts with /, as in $PWD/app.sock'),
+    ('unix:app.sock', '; the path of a socket starts with /, as in $PWD/app.sock'),
+    (':80x', '; PORT is a number from 1 to 65535'), (':99999', '; PORT is a number from 1 to 65535'),
+    ('127.0.0.1:', '; PORT is a number from 1 to 65535'), ('[::1]:http', '; PORT is a number from 1 to 65535'),
     ('*:9000', '; for all addresses of this machine write 0.0.0.0:PORT'),
 ])
 def test_addresses_that_are_none(run, world, option, value, hint):

@@ -118,6 +118,15 @@ test_other_programs(void **state UNUSED)
         const char *word, *use;
     } cases[] = {
         {"--workers=4", "use --processes"},
+        {"--worker=4", "use --processes"},
+        {"--mem-limit=1g", "use --max-memory"},
+        {"--memory", "use --max-memory"},
+        {"--upload-limit", "use --limit-body"},
+        {"--unix", "use --bind"},
+        {"--error-page", "let the web server replace error pages "
+                         "(fastcgi_intercept_errors of nginx, "
+                         "ProxyErrorOverride of Apache); for tracebacks use "
+                         "--debug"},
         {"--pm.max_children", "use --processes"},
         {"--virtualenv", "use --venv"},
         {"--uid", "use --user"},

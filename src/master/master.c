@@ -73,6 +73,7 @@ reap_worker(struct master *m, unsigned i, int status)
     enum score_state state = worker_state(m, i);
     int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
     bool old_code = worker_generation(m, i) != m->generation;
+    bool is_unloaded = false;
 
     if (!s->leaving && !m->stopping) {
         bool no_load = WIFEXITED(status) &&
@@ -85,13 +86,14 @@ reap_worker(struct master *m, unsigned i, int status)
             master_give_up_reload(m);
             return;
         }
-        if (state == SCORE_STARTING && status != 0) {
-            master_judge_unloaded(m);
-        }
+        is_unloaded = state == SCORE_STARTING && status != 0;
         master_back_off(m, state == SCORE_STARTING, age);
     }
     log_debug("worker %ld has ended", (long)m->slots[i].pid);
     master_free_slot(m, i);
+    if (is_unloaded) {
+        master_judge_unloaded(m);
+    }
 }
 
 static void
@@ -312,8 +314,7 @@ loop(struct master *m)
     int control = m->s->control == NULL ? -1 : control_fd(m->s->control);
 
     log_set_patience(LOG_MS);
-    service_log_started(m->s->config, m->s->listeners, m->s->nlisteners,
-                        m->s->restarted);
+    service_log_started(m->s->config, m->s->listeners, m->s->nlisteners);
     for (;;) {
         int64_t now = clock_ms();
         reap(m);

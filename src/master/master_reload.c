@@ -59,21 +59,6 @@ master_give_up_reload(struct master *m)
     fail(m);
 }
 
-void
-master_judge_unloaded(struct master *m)
-{
-    /* A supervisor may have sent TERM to all processes. */
-    bool is_stop = m->stopping || signals_get().stop != STOP_NONE;
-
-    if (m->s->config->need_app && !is_stop && m->status == 0 &&
-        !master_has_ready_workers(m->board)) {
-        log_error("--need-app: the application does not load (see above), and "
-                  "no worker has it: the service ends");
-        m->status = EX_SOFTWARE;
-        safe_path_hide_left();
-    }
-}
-
 /* New code may take long to load, or hang. Until it is loaded the former zygote
  * replaces workers of the old code that have ended. */
 unsigned
@@ -179,6 +164,23 @@ is_loading(struct master *m, int64_t now)
         }
     }
     return false;
+}
+
+void
+master_judge_unloaded(struct master *m)
+{
+    /* One that fails may have had bad luck; others still load. */
+    bool is_early = is_loading(m, clock_ms()) && m->early_deaths < m->target;
+    /* A supervisor may have sent TERM to all processes. */
+    bool is_stop = m->stopping || signals_get().stop != STOP_NONE;
+
+    if (m->s->config->need_app && !is_stop && !is_early && m->status == 0 &&
+        !master_has_ready_workers(m->board)) {
+        log_error("--need-app: the application does not load (see above), and "
+                  "no worker has it: the service ends");
+        m->status = EX_SOFTWARE;
+        safe_path_hide_left();
+    }
 }
 
 static enum file_watcher_load

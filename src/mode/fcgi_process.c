@@ -173,6 +173,9 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     struct restart_fds inherited;
 
     setup->restarted = restart_is_one();
+    if (setup->restarted) {
+        service_log_continue();
+    }
     restart_inherited(&inherited);
     notify_open(inherited.notify_fd);
     fd_passing = inherited.fd_passing;
@@ -182,6 +185,10 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     }
     int status = logs_open(setup->config, setup->restarted, inherited.access_fd,
                            inherited.slow_fd, privs.uid);
+    if (privs.wanted && !privs.already) {
+        /* Now: files that a failed start leaves would stay root's. */
+        logs_give(privs.uid, privs.gid);
+    }
     if (status == 0) {
         status = open_all(s, &inherited, setup);
     }
@@ -202,9 +209,6 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
                             : "this libfcgi does not use wsgi-cgi's I/O "
                               "functions: build with FCGI=static");
         return status == -ENOMEM ? EX_OSERR : EX_SOFTWARE;
-    }
-    if (privs.wanted && !privs.already) {
-        logs_give(privs.uid, privs.gid);
     }
     status = privs_drop(&privs);
     /* As the user that will run it, to find out now what that user cannot

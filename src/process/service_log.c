@@ -128,17 +128,23 @@ log_start(const struct config *config, const struct listener *listeners,
 }
 
 void
+service_log_continue(void)
+{
+    (void)pthread_mutex_lock(&life.lock);
+    life.is_started = life.was_restarted = true;
+    (void)pthread_mutex_unlock(&life.lock);
+}
+
+void
 service_log_started(const struct config *config,
-                    const struct listener *listeners, size_t nlisteners,
-                    bool restarted)
+                    const struct listener *listeners, size_t nlisteners)
 {
     assert(nlisteners > 0);
     (void)pthread_mutex_lock(&life.lock);
-    if (!life.is_over && !restarted && log_wants(LOG_LEVEL_NOTICE)) {
+    if (!life.is_over && !life.was_restarted && log_wants(LOG_LEVEL_NOTICE)) {
         log_start(config, listeners, nlisteners);
     }
     life.is_started = true;
-    life.was_restarted = restarted;
     (void)pthread_mutex_unlock(&life.lock);
 }
 

@@ -21,13 +21,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* restarted: the program has executed itself again; this logs nothing. */
+/* The program has executed itself again: the service has started long ago. */
+void service_log_continue(void);
+
+/* After service_log_continue() it logs nothing. */
 void service_log_started(const struct config *config,
-                         const struct listener *listeners, size_t nlisteners,
-                         bool restarted);
+                         const struct listener *listeners, size_t nlisteners);
 
 /* why: the reason, or NULL: the signal that has arrived. Without
- * service_log_started(): nothing. From here on this thread does not wait for
+ * one of the two before: nothing. From here on this thread does not wait for
  * the reader of the log. */
 void service_log_stopped(struct scoreboard *board, const char *why);
 

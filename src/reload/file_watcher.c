@@ -21,12 +21,13 @@ enum {
     LOOK_EVERY_MS = 1000,
     LOOK_RECENT_MS = 250, /* the other half of a deployment is on its way */
     SETTLE_MS = 250,
+    SETTLE_MAX_MS = 5000, /* some files never rest */
     OWN_EACH = 300,
     LIBS_EACH = 100,
     RECENT_MS = 10000, /* after a load */
     /* Code that writes one of its own modules whenever it is loaded must not
      * load for ever. */
-    IN_ROW_MAX = 20
+    IN_ROW_MAX = 8
 };
 
 struct watched_file {
@@ -265,8 +266,12 @@ file_watcher_look(struct file_watcher *t, int64_t now_ms)
         changed |= look(t, &t->own, t->unsettled ? t->own.n : OWN_EACH);
         changed |= look(t, &t->libs, t->unsettled ? t->libs.n : LIBS_EACH);
     }
-    bool settled = t->unsettled && !changed;
-    t->unsettled = changed;
+    if (!t->unsettled) {
+        t->unsettled_ms = now_ms;
+    }
+    bool settled =
+        t->unsettled && (!changed || now_ms - t->unsettled_ms >= SETTLE_MAX_MS);
+    t->unsettled = changed && !settled;
     t->next_ms = now_ms + (changed                ? SETTLE_MS
                            : is_recent(t, now_ms) ? LOOK_RECENT_MS
                                                   : LOOK_EVERY_MS);

@@ -53,7 +53,8 @@ struct file_watcher {
     int64_t recent_until_ms; /* until then a load is recent */
     unsigned in_row; /* changes of imported files alone, one after the other */
     int64_t next_ms; /* when to look again, in clock_ms() */
-    bool unsettled;  /* the last look saw a change */
+    bool unsettled;  /* the last look saw a change ... */
+    int64_t unsettled_ms; /* ... and the first one of them was then */
     const struct watched_file *changed; /* what it saw; one of several */
     char why[PATH_MAX + 16];            /* file_watcher_look() returns it */
 };

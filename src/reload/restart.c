@@ -588,6 +588,9 @@ bool
 restart_is_due(struct restart *r, const struct config *config, int64_t now_ms,
                bool asked, unsigned needs_recycle)
 {
+    if (signals_get().stop != STOP_NONE) {
+        return false; /* the signal may have ended the checking child, too */
+    }
     file_watcher_note(&r->watcher, now_ms, load_state(r, config));
     const char *touched = file_watcher_look(&r->watcher, now_ms);
 

@@ -156,7 +156,7 @@ renew(struct pool *p, struct control_thread *t, int64_t now, unsigned reloads)
         return;
     }
     if (is_first_load(p, t, now, limits_reached)) {
-        if (is_asked && p->s.master_wake_fd < 0) {
+        if (is_asked && p->s.master_wake_fd < 0 && !atomic_load(&p->started)) {
             log_notice("SIGHUP: nobody serves yet: the load that is under way "
                        "comes first");
         }

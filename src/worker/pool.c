@@ -129,8 +129,7 @@ pool_run(struct pool *p, bool loaded)
     memory_check_limit(&p->memory);
     if (p->s.master_wake_fd < 0) {
         log_set_patience(START_LOG_MS);
-        service_log_started(p->s.config, p->s.listeners, p->s.nlisteners,
-                            p->s.restarted);
+        service_log_started(p->s.config, p->s.listeners, p->s.nlisteners);
         log_set_patience(-1);
     }
     int e = request_threads_start(p);

@@ -294,7 +294,7 @@ import stamp
 answer = lambda: 'one'
 ''' + APPLICATION
     server = serve('alone', code)
-    server.wait_log('warning: imported files have changed 20 times, one after the other', 120)
+    server.wait_log('warning: imported files have changed 8 times, one after the other', 120)
     count = server.logged.count('starting again')
     server.wait_log('the load is 10 s old', 30)
-    assert 20 <= server.logged.count('starting again') <= 21 and server.logged.count('starting again') - count <= 1
+    assert 8 <= server.logged.count('starting again') <= 9 and server.logged.count('starting again') - count <= 1

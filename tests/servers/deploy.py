@@ -32,7 +32,8 @@ def spawn_fcgi(place, source, options):
     script = place.copy_app(source)
     place.supervisord("supervisor-spawn-fcgi.conf",
                       app=command_tail(script, options))
-    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
+    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket),
+                log="app.log")
 
 
 def fcgi_program(place, source, options):
@@ -40,7 +41,8 @@ def fcgi_program(place, source, options):
     script = place.copy_app(source)
     place.supervisord("supervisor-fcgi-program.conf",
                       app=command_tail(script, options))
-    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket))
+    return Site(place.lighttpd("lighttpd/socket.conf", socket=place.socket),
+                log="app.log")
 
 
 DEPLOYMENTS = {

@@ -255,14 +255,26 @@ def test_the_signal_in_the_texts():
             "HUP 'app:*'"], file
 
 
+def check_times(place, count):
+    """stderr_logfile: each line has a time, which supervisor does not add, and as many
+    say that the program started."""
+    wait_until(lambda: place.logs.text("app.log").count(" started: wsgi-cgi ") == count,
+               lambda: "start lines:\n%s" % place.logs.all())
+    bad = [line for line in place.logs.text("app.log").splitlines()
+           if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d", line)]
+    assert not bad, bad
+
+
 def test_supervisor_fcgi_program(place):
-    """numprocs=2 on one socket: both answer; HUP to both brings new code; restarted
-    one at a time nobody is refused; a killed one is started again; stopped, none is
-    left."""
+    """numprocs=2 on one socket: both answer, and write their times; HUP to both brings
+    new code; restarted one at a time nobody is refused; a killed one is started again;
+    stopped, none is left."""
     script = place.copy_app(HELLO)
     place.supervisord("supervisor-fcgi-program.conf", app=script)
     site = served_through_lighttpd(place)
     first = wait_for_count(place, 2)
+    assert site.ask().text == TEXT
+    check_times(place, 2)
     born = {pid: start_of_exec(pid) for pid in first}
     with asking(site) as clients:
         clients.wait_for_more()
@@ -294,14 +306,15 @@ def test_supervisor_fcgi_program(place):
 
 
 def test_supervisor_and_spawn_fcgi(place):
-    """spawn-fcgi -n turns into the application: supervisor's child is ours, and
-    a restart makes the socket anew."""
+    """spawn-fcgi -n turns into the application: supervisor's child is ours, its log has
+    times, and a restart creates the socket again."""
     place.need("spawn-fcgi")
     script = place.copy_app(HELLO)
     place.supervisord("supervisor-spawn-fcgi.conf", app=script)
     site = served_through_lighttpd(place)
     first, = wait_for_count(place, 1)
     assert site.ask().text == TEXT
+    check_times(place, 1)
     parent = process(first)[0]
     assert parent == next(s.pid for s in place.servers
                           if s.name == "supervisord")

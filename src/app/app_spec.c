@@ -7,6 +7,7 @@
 #include "app/callable.h"
 #include "app/imports.h"
 #include "app/spawn.h"
+#include "context/error_stream.h"
 #include "os/path_absolute.h"
 #include "os/path_access.h"
 #include "python/site.h"
@@ -383,15 +384,24 @@ location_of(const struct app_spec *t)
     return t->file != NULL ? t->display_name : t->module;
 }
 
+/* module: names what it has instead; NULL for a name in an object. */
 static PyObject *
-raise_missing(const struct app_spec *t, const char *name, size_t n)
+raise_missing(const struct app_spec *t, PyObject *module, const char *name,
+              size_t n)
 {
     CLEANUP(py_clear)
     PyObject *text =
         PyUnicode_DecodeUTF8(name, (Py_ssize_t)n, "backslashreplace");
-    return text == NULL ? NULL
-                        : PyErr_Format(PyExc_AttributeError, "%s has no '%U'",
-                                       location_of(t), text);
+    CLEANUP(py_clear)
+    PyObject *other = module == NULL ? NULL : callable_of(module);
+    if (text == NULL) {
+        return NULL;
+    }
+    return other == NULL
+               ? PyErr_Format(PyExc_AttributeError, "%s has no '%U'",
+                              location_of(t), text)
+               : PyErr_Format(PyExc_AttributeError, "%s has no '%U', but '%U'",
+                              location_of(t), text, other);
 }
 
 /* Python has no name that all use, but tutorials have these. */
@@ -429,11 +439,16 @@ default_callable(const struct app_spec *t, PyObject *module,
         }
     }
     const char *factory = usual_factory(module);
+    bool is_cgi_script = error_stream_take_cgi_head();
     return factory == NULL
                ? PyErr_Format(PyExc_AttributeError,
                               "%s has neither 'application' nor 'app' "
-                              "(--callable names another)",
-                              location_of(t))
+                              "(--callable names another)%s",
+                              location_of(t),
+                              is_cgi_script
+                                  ? "; a CGI script that prints its page is no "
+                                    "WSGI application: see README"
+                                  : "")
                : PyErr_Format(PyExc_AttributeError,
                               "%s has neither 'application' nor 'app', but "
                               "'%s': --callable '%s()' calls it",
@@ -459,7 +474,7 @@ dotted_attribute(const struct app_spec *t, PyObject *module, const char *s,
             return NULL;
         }
         if (next == NULL) {
-            return raise_missing(t, s, from + part);
+            return raise_missing(t, from == 0 ? module : NULL, s, part + from);
         }
         Py_SETREF(at, next);
         from += part + 1;
@@ -615,6 +630,7 @@ app_spec_load(const struct app_spec *t)
 
     ASSERT_GIL();
     assert(t->file != NULL ? t->file[0] == '/' : t->module != NULL);
+    (void)error_stream_take_cgi_head();
     CLEANUP(py_clear)
     PyObject *module =
         t->file != NULL ? import_file(t) : PyImport_ImportModule(t->module);

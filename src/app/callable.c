@@ -442,6 +442,59 @@ callable_check(PyObject *o, const char *where, const char *name)
                          : check_function(&s, where, name);
 }
 
+/* True for a function that the module itself defines, with the parameters of an
+ * application. */
+static bool
+is_likely(PyObject *name, PyObject *o, PyObject *module_name)
+{
+    struct signature s = {.cls = NULL};
+
+    if (!PyUnicode_Check(name) || !PyFunction_Check(o)) {
+        return false;
+    }
+    CLEANUP(py_clear) PyObject *home = py_attr(o, "__module__");
+    CLEANUP(py_clear)
+    PyObject *names = py_attr(PyFunction_GET_CODE(o), "co_varnames");
+    PyErr_Clear();
+    read_function(o, 0, &s);
+    if (home == NULL ||
+        PyObject_RichCompareBool(home, module_name, Py_EQ) != 1 || s.is_async ||
+        s.min != WSGI_ARGUMENTS || s.needs_keyword || names == NULL ||
+        !PyTuple_Check(names) || PyTuple_GET_SIZE(names) < 1) {
+        PyErr_Clear();
+        return false;
+    }
+    const char *first = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, 0));
+    PyErr_Clear();
+    return first != NULL && strncmp(first, "env", 3) == 0;
+}
+
+PyObject *
+callable_of(PyObject *module)
+{
+    static const char *const usual[] = {"application", "app"};
+    CLEANUP(py_clear) PyObject *own = py_attr(module, "__name__");
+    PyObject *dict = PyModule_Check(module) ? PyModule_GetDict(module) : NULL;
+    CLEANUP(py_clear) PyObject *all = dict == NULL ? NULL : PyDict_Copy(dict);
+    PyObject *name, *o;
+
+    ASSERT_GIL();
+    PyErr_Clear();
+    for (size_t i = 0; all != NULL && i < ARRAY_SIZE(usual); i++) {
+        o = PyDict_GetItemString(all, usual[i]);
+        if (o != NULL && PyCallable_Check(o)) {
+            return PyUnicode_FromString(usual[i]);
+        }
+    }
+    for (Py_ssize_t at = 0;
+         own != NULL && all != NULL && PyDict_Next(all, &at, &name, &o);) {
+        if (is_likely(name, o, own)) {
+            return Py_NewRef(name);
+        }
+    }
+    return NULL;
+}
+
 /* -- at a request ---------------------------------------------------------- */
 
 void

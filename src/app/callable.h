@@ -22,6 +22,10 @@
 CHECK_RESULT int callable_check(PyObject *o, const char *where,
                                 const char *name);
 
+/* For messages: the name of what is likely to be the application in the module,
+ * new reference; or NULL without an exception. */
+PyObject *callable_of(PyObject *module);
+
 /* Raises TypeError for the result of an application that is not iterable. */
 void callable_refuse_result(PyObject *result);
 

@@ -26,6 +26,7 @@ typedef struct {
     PyObject_HEAD const char *name;
     /* .buffer, the stream that takes bytes; NULL if this is that stream */
     PyObject *binary;
+    bool is_stdout;
 } ErrorStreamObject;
 
 /* -- lines ----------------------------------------------------------------- */
@@ -33,6 +34,7 @@ typedef struct {
 /* Each thread's own: no lock. */
 static _Thread_local struct buf line;
 static _Thread_local bool line_is_initialised;
+static _Thread_local bool has_cgi_head;
 static pthread_key_t line_key;
 static pthread_once_t line_once = PTHREAD_ONCE_INIT;
 
@@ -143,17 +145,45 @@ error_stream_end_line(void)
     }
 }
 
+static bool
+is_cgi_head(const char *text, size_t n)
+{
+    static const char *const names[] = {
+        "Content-Type:", "Status:", "Location:"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        size_t len = strlen(names[i]);
+        if (n >= len && strncasecmp(text, names[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+error_stream_take_cgi_head(void)
+{
+    bool had = has_cgi_head;
+
+    has_cgi_head = false;
+    return had;
+}
+
 /* -- methods --------------------------------------------------------------- */
 
 /* Text must never make an error report fail: what UTF-8 cannot encode (lone
  * surrogates) is written as \udc80. */
 static int
-write_text(PyObject *text)
+write_text(PyObject *text, bool is_stdout)
 {
     if (py_unicode_ready(text) < 0) {
         return -1;
     }
     if (PyUnicode_IS_ASCII(text)) {
+        has_cgi_head =
+            has_cgi_head ||
+            (is_stdout && is_cgi_head((const char *)PyUnicode_1BYTE_DATA(text),
+                                      (size_t)PyUnicode_GET_LENGTH(text)));
         error_stream_write((const char *)PyUnicode_1BYTE_DATA(text),
                            (size_t)PyUnicode_GET_LENGTH(text));
         return 0;
@@ -197,7 +227,7 @@ method_write(PyObject *self, PyObject *text)
                      Py_TYPE(text)->tp_name);
         return NULL;
     }
-    if (write_text(text) < 0) {
+    if (write_text(text, stream->is_stdout) < 0) {
         return NULL;
     }
     return PyLong_FromSsize_t(PyUnicode_GET_LENGTH(text));
@@ -403,6 +433,7 @@ make_stream(PyTypeObject *type, const char *name, PyObject *binary)
     if (stream != NULL) {
         stream->name = name;
         stream->binary = Py_XNewRef(binary);
+        stream->is_stdout = strcmp(name, "<stdout>") == 0;
     }
     return (PyObject *)stream;
 }

@@ -18,6 +18,7 @@
 
 #include "python/python.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Creates the type, for module.c. New reference, or NULL with an exception. */
@@ -34,6 +35,10 @@ CHECK_RESULT int error_stream_install(PyTypeObject *type);
 
 /* Does what write() does with these bytes. */
 void error_stream_write(const char *bytes, size_t n);
+
+/* True if this thread has written to sys.stdout, since the last call, what a
+ * CGI script begins its response with, such as "Content-Type: ". */
+bool error_stream_take_cgi_head(void);
 
 /* Sends what waits in this thread, as it is. */
 void error_stream_flush(void);

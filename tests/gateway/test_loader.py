@@ -477,6 +477,37 @@ def test_where_a_missing_package_is(run, site, where):
     assert finished.code == 70 and finished.stderr.splitlines()[0].endswith('; ' + hint), finished
 
 
+HELPERS = 'import json\ndef helper(one, two):\n    pass\n'
+
+
+@pytest.mark.parametrize('text, app, end', [
+    ('def serve(environ, start_response):\n    pass\n', 'shop:no', "shop has no 'no', but 'serve'"),
+    ('def one(env, start):\n    pass\napp = one\n', 'shop:no', "shop has no 'no', but 'app'"),
+    ('from wsgiref.simple_server import demo_app\n', 'shop:no', "shop has no 'no'"),
+    ('async def serve(environ, send):\n    pass\n', 'shop:no', "shop has no 'no'"),
+    ('def app(environ, start_response):\n    pass\n', 'shop:json.no', "shop has no 'json.no'"),
+])
+def test_what_the_module_has_instead(run, tmp_path, text, app, end):
+    """P11: a name that the module lacks: the line has the one that was probably meant."""
+    (tmp_path / 'shop.py').write_text(HELPERS + text)
+    finished = run('--check', app)
+    assert finished.code == 70 and finished.stderr.endswith(f': AttributeError: {end}\n'), finished
+
+
+@pytest.mark.parametrize('text, is_cgi', [
+    ("print('Content-type: text/html\\n')\nprint('<p>hello')\n", True),
+    ("import sys\nsys.stdout.write('Status: 404 Not Found\\r\\n\\r\\n')\n", True),
+    ("print('loading')\n", False), ("import sys\nprint('Content-Type: text/html', file=sys.stderr)\n", False),
+])
+def test_cgi_script_that_prints_its_page(run, tmp_path, text, is_cgi):
+    """P11: an old CGI script runs while it is loaded, and then has no application: the line says what it is."""
+    (tmp_path / 'page.py').write_text(text)
+    finished = run('--check', 'page.py')
+    assert finished.code == 70 and finished.stderr.endswith(
+        "page.py has neither 'application' nor 'app' (--callable names another)" +
+        ('; a CGI script that prints its page is no WSGI application: see README' if is_cgi else '') + '\n'), finished
+
+
 @pytest.mark.parametrize('option', ['--python-path', '--scripts-in'])
 def test_wrong_folder_is_one_line(run, tmp_path, option):
     (tmp_path / 'app.py').write_text(TWO)

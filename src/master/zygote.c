@@ -2,6 +2,7 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
+#include "debug/slow_load.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/finalize_timeout.h"
@@ -209,7 +210,9 @@ load(struct zygote_self *z)
         return EX_SOFTWARE;
     }
     int64_t start = clock_ms();
+    slow_load_begin(config_application(z->s->config));
     bool loaded = loader_load() == 0;
+    slow_load_end();
     if (loaded) {
         scoreboard_note_load(z->s->board, clock_ms() - start);
     }

@@ -2,6 +2,7 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
+#include "debug/slow_load.h"
 #include "mode/script_check.h"
 #include "mode/start_mode.h"
 #include "mode/startup.h"
@@ -22,7 +23,9 @@ extern char **environ;
 static int
 load(const struct config *config, int tell_fd)
 {
+    slow_load_begin(config_application(config));
     int status = loader_load();
+    slow_load_end();
 
     if (status == 0) {
         (void)printf("wsgi-cgi: %s loads with Python %s\n",

@@ -94,6 +94,8 @@ struct scoreboard {
     /* Workers and zygotes: the longest time that the application took to load,
      * in milliseconds. */
     atomic_llong load_ms;
+    /* Workers: the generation whose slow load is in the log, 0 = none. */
+    atomic_uint slow_load;
     /* scoreboard_sample(). */
     atomic_uint max_active;        /* most requests at the same time */
     atomic_uint all_busy;          /* how often no thread was idle */

@@ -1,6 +1,7 @@
 #include "worker/control_thread.h"
 
 #include "base/clock.h"
+#include "debug/slow_load.h"
 #include "os/log.h"
 #include "process/logs.h"
 #include "process/signals.h"
@@ -39,6 +40,7 @@ static struct control_thread {
     struct restart restart;
     struct rebalance rebalance;
     struct imports_file *imports; /* files to be handed over */
+    bool load_watched;            /* it has ended, or is in the log */
     bool stuck; /* some code keeps the GIL, and the log says so */
 } control_thread;
 
@@ -196,12 +198,33 @@ hand_over_imports(struct pool *p, struct control_thread *t)
     }
 }
 
+/* Says once for each generation of the code that its load takes long, with the
+ * stack. With --preload the zygote says so. */
+static void
+watch_load(struct pool *p, struct control_thread *t, int64_t now)
+{
+    struct scoreboard *b = p->s.board;
+    unsigned generation = atomic_load(&b->workers[p->s.worker].generation);
+
+    if (t->load_watched || now - t->begin_ms < SLOW_LOAD_MS) {
+        return;
+    }
+    t->load_watched = true;
+    if (!atomic_load(&p->started) && p->s.preload == PRELOAD_NONE &&
+        p->s.doctor == NULL && p->s.config->app != NULL &&
+        atomic_exchange(&b->slow_load, generation) != generation) {
+        slow_load_log(config_application(p->s.config));
+        watchdog_dump(p->watchdog, "slow load");
+    }
+}
+
 static void
 watch(struct pool *p, struct control_thread *t, int64_t now, unsigned dumps)
 {
     if (dumps != t->seen.dumps && p->s.doctor == NULL) {
-        watchdog_dump(p->watchdog);
+        watchdog_dump(p->watchdog, "SIGUSR2");
     }
+    watch_load(p, t, now);
     t->watch_ms = watchdog_run(p->watchdog, now);
 }
 
@@ -223,8 +246,8 @@ feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
         if (!t->stuck) {
             log_error(
                 "an extension holds the GIL: no request can continue, and "
-                "the systemd watchdog gets no keep-alive; stacks:");
-            watchdog_dump(p->watchdog);
+                "the systemd watchdog gets no keep-alive");
+            watchdog_dump(p->watchdog, "systemd's watchdog");
         }
         t->stuck = true;
         return;

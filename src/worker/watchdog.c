@@ -52,7 +52,7 @@ struct watchdog {
     unsigned worker;
     bool is_replaced; /* a new process takes the place of this one */
     /* All below: the thread that calls watchdog_run(). */
-    bool dump_wanted; /* SIGUSR2 */
+    const char *dump_wanted; /* why, such as "SIGUSR2"; NULL = none is */
     bool dumping;
     unsigned lost; /* threads with a request that has not ended all the same */
     unsigned lost_ever;
@@ -103,9 +103,9 @@ watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
 }
 
 void
-watchdog_dump(struct watchdog *w)
+watchdog_dump(struct watchdog *w, const char *why)
 {
-    w->dump_wanted = true;
+    w->dump_wanted = why;
 }
 
 bool
@@ -234,16 +234,16 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
             say_why(w, &w->threads[i], now, 0, "--request-timeout");
         }
     }
-    if (w->dump_wanted) {
-        stack_dump_say(
-            "", "SIGUSR2: stacks of all threads, most recent call first:");
+    if (w->dump_wanted != NULL) {
+        stack_dump_say("", "%s: stacks of all threads, most recent call first:",
+                       w->dump_wanted);
     }
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         if (w->threads[i].runs) {
             name_thread(w, &w->threads[i], now);
         }
     }
-    w->dump_wanted = false;
+    w->dump_wanted = NULL;
     stack_dump_begin(now);
     return true;
 }
@@ -370,7 +370,7 @@ begin_dumps(struct watchdog *w, int64_t now)
     bool some_due = mark_due(w, now);
     struct watched *slow;
 
-    if (some_due || w->dump_wanted) {
+    if (some_due || w->dump_wanted != NULL) {
         w->dumping = dump_all(w, now, some_due);
         if (some_due && !w->dumping) {
             end_all_due(w, now); /* no dump is possible now */
@@ -434,7 +434,7 @@ watchdog_run(struct watchdog *w, int64_t now_ms)
         next = sooner(next, next_look(w, t, now_ms));
     }
     w->lost = lost;
-    if (w->dumping || w->dump_wanted) {
+    if (w->dumping || w->dump_wanted != NULL) {
         next = sooner(next, now_ms + (w->dumping ? DUMP_MS : INTERRUPT_MS));
     }
     return next <= now_ms ? 1 : (int)(next - now_ms);

@@ -44,8 +44,8 @@ void watchdog_enter(struct watchdog *w, unsigned thread);
 void watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
                     struct request *q);
 
-/* All stacks to the log, soon. */
-void watchdog_dump(struct watchdog *w);
+/* All stacks to the log, soon. why: for the line above them, static. */
+void watchdog_dump(struct watchdog *w, const char *why);
 
 /* Does what is due at now_ms. Returns in how many ms to call it again, 1 or
  * more. */

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from fcgi import wait_for
+from harness import FcgiServer
 
 # What an application can see of the way it was loaded.
 WHERE = '''
@@ -848,3 +849,42 @@ def test_closed_folder_is_named(run, tmp_path):
     finally:
         for p, mode in modes.items():
             p.chmod(mode & 0o7777)
+
+
+# --- a load that does not end -------------------------------------------------------------------------------------------
+
+SERVES = '''
+import time
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'hello']
+def run():
+    while not __import__('os').path.exists('enough'):
+        time.sleep(0.01)
+run()
+'''
+SLOW_LOAD = (r'warning: (\S*/)?app\.py has been loading for 10 s: a call that serves by itself, such as app\.run\(\), must be '
+             'below if __name__ == "__main__"$')
+
+
+@pytest.mark.parametrize('mode', [['--check'], [], ['--processes', '3'], ['--processes', '2', '--preload']],
+                         ids=['check', 'one', 'master', 'zygote'])
+def test_load_that_serves_by_itself(world, mode):
+    """P11: an application that ends with app.run() is never loaded: the log says so, once, and where it is."""
+    script = world.tmp_path / 'app.py'
+    script.write_text(SERVES)
+    path = world.new_path('sock')
+    process = world.spawn(*mode, *([] if mode == ['--check'] else ['--bind', path]), 'app.py', cwd=world.tmp_path)
+    process.expect_log(SLOW_LOAD)
+    process.wait_log(SLOW_LOAD, 30)
+    if mode in ([], ['--processes', '3']):
+        process.wait_log(r'slow load: stacks of all threads', 10)
+        process.wait_log(r'app\.py", line 9, in <module>$', 10)
+    (world.tmp_path / 'enough').touch()
+    if mode == ['--check']:
+        assert process.wait(20) == 0
+    else:
+        server = FcgiServer(world, process, str(path))
+        assert server.request(timeout=20).body == b'hello'
+        assert server.stop(timeout=10) == 0
+    assert len(re.findall(SLOW_LOAD, process.logged, re.MULTILINE)) == 1, process.logged

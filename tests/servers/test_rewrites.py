@@ -266,6 +266,7 @@ def test_no_way_around_a_rule(running):
     """The server denies /admin by its path; no way of writing the URL, and not the
     script's own, gets there. That the page exists is seen without the rule."""
     running.place.logs.allow(
+        "is outside --mount",
         "AH0012[68]|AH10244|AH00026|AH10508|AH10410|AH01630|invalid URI path"
         "|URL.*(not allowed|invalid)|client sent invalid|AH02429|AH00524"
         "|AH00566|unsafe|error, forbidding|AH00035|AH00036|\\[error\\] .*dmin")

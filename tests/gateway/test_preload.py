@@ -269,6 +269,7 @@ def test_new_code_that_hangs_is_given_up(two, serve):  # noqa: F811
     both_ready(plain_one)
     before = {server: workers(server) for server in (two, plain_one)}
     for server in before:
+        server.expect_log(r'warning: \S*app\.py has been loading for 10 s')
         server.expect_log('error: the new code has not loaded within 60 s; the old one goes on')
         rewrite(server, hanging('hanging'))
         server.process.signal(signal.SIGHUP)

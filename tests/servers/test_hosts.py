@@ -303,6 +303,7 @@ def test_drain(make, record_property):
         assert (row["status"].split()[0], row["scur"]) == ("DRAIN", "0")
         cluster.restart(2, "v1")
         assert cluster.drain_sh("app2", "ready") == (0, "")
+        assert cluster.stats()[2]["status"] == "UP"
         clients.wait_for("host2 v1 ")
     assert not clients.posts.failures
     assert cluster.retries() == "0 retries, 0 redispatches"

@@ -20,6 +20,7 @@ set -- "$@" --graceful-timeout 15s           # worker-reload-mercy =
 set -- "$@" --limit-body 1m                  # limit-post =
 set -- "$@" --limit-head 32k                 # buffer-size =
 set -- "$@" --touch-reload /srv/app/reload   # touch-reload =
+set -- "$@" --reload off                     # ... as uWSGI: nothing else reloads
 set -- "$@" --control unix:/run/wsgi-cgi/stats.sock # stats =, but it speaks FastCGI
 set -- "$@" --pid-file /run/wsgi-cgi/app.pid # pidfile2 =
 set -- "$@" --log-file /var/log/wsgi-cgi.log # logto2 =

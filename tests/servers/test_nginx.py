@@ -79,6 +79,13 @@ def locations(name):
             if any(line.startswith("fastcgi_pass ") for line in lines)]
 
 
+def inherited(name):
+    """The lines that all locations of the file have."""
+    text = re.sub(r"\s+#.*", "", (SERVERS / "nginx" / name).read_text())
+    text = re.sub(r"location [^{]*\{[^}]*\}", "", text)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 # Without buffers, and a CGI server: no lines about connections and buffers.
 DIFFERENT = "stream.conf", "fcgiwrap.conf"
 
@@ -95,7 +102,9 @@ def test_files_have_what_socket_conf_has(name):
         same = line.split()[:2] if "param" in line else line.split()[:1]
         if name in DIFFERENT and same[0] != "fastcgi_param":
             continue
-        assert [theirs for theirs in to_app[0]
+        # A location with parameters of its own inherits none.
+        have = to_app[0] + (inherited(name) if "param" not in line else [])
+        assert [theirs for theirs in have
                 if theirs.split()[:len(same)] == same], line
 
 

@@ -5,15 +5,11 @@
 
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "base/timer_thread.h"
 #include "os/log.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -21,11 +17,8 @@ static struct {
     const char *app;
     int64_t due_ms;
     pid_t process; /* that has the thread, 0 = none; the main thread only */
-    pthread_t id;
-    pthread_mutex_t lock;
-    pthread_cond_t changed; /* the load has ended */
-    bool done;              /* the same; the main thread, under lock */
-} load = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct timer_thread thread;
+} load;
 
 void
 slow_load_log(const char *app)
@@ -38,43 +31,11 @@ slow_load_log(const char *app)
 static void *
 load_main(UNUSED void *arg)
 {
-    const struct timespec end = {.tv_sec = load.due_ms / 1000,
-                                 .tv_nsec = load.due_ms % 1000 * 1000000};
-    int e = 0;
-
     log_set_patience(0);
-    (void)pthread_mutex_lock(&load.lock);
-    while (!load.done && e != ETIMEDOUT) {
-        e = pthread_cond_timedwait(&load.changed, &load.lock, &end);
-    }
-    bool done = load.done;
-    (void)pthread_mutex_unlock(&load.lock);
-    if (!done) {
+    if (timer_thread_wait(&load.thread, load.due_ms)) {
         slow_load_log(load.app);
     }
     return NULL;
-}
-
-static int
-start_thread(void)
-{
-    pthread_condattr_t attr;
-    sigset_t all, old;
-    int e = pthread_condattr_init(&attr);
-
-    if (e == 0) {
-        (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-        e = pthread_cond_init(&load.changed, &attr);
-        (void)pthread_condattr_destroy(&attr);
-    }
-    if (e == 0) {
-        /* Signals go to the main thread. */
-        (void)sigfillset(&all);
-        (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-        e = pthread_create(&load.id, NULL, load_main, NULL);
-        (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-    }
-    return -e;
 }
 
 void
@@ -83,8 +44,8 @@ slow_load_begin(const char *app)
     assert(load.process == 0);
     load.app = app;
     load.due_ms = clock_ms() + SLOW_LOAD_MS;
-    load.done = false;
-    load.process = start_thread() == 0 ? getpid() : 0;
+    load.process =
+        timer_thread_start(&load.thread, load_main, NULL) == 0 ? getpid() : 0;
 }
 
 void
@@ -94,11 +55,6 @@ slow_load_end(void)
     if (load.process != getpid()) {
         return;
     }
-    (void)pthread_mutex_lock(&load.lock);
-    load.done = true;
-    (void)pthread_cond_signal(&load.changed);
-    (void)pthread_mutex_unlock(&load.lock);
-    (void)pthread_join(load.id, NULL);
-    (void)pthread_cond_destroy(&load.changed);
+    timer_thread_stop(&load.thread);
     load.process = 0;
 }

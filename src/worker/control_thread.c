@@ -25,7 +25,8 @@ enum {
     STOPPING_MS = 10 /* a round while the last requests run */
 };
 
-/* One a process. Only its thread uses it, until control_thread_join(). */
+/* One a process. Its thread's, from control_thread_start() to
+ * control_thread_join(). */
 static struct control_thread {
     pthread_t id;   /* the main thread's */
     int interval;   /* ms between two rounds, at most */

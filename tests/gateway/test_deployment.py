@@ -13,6 +13,7 @@ import pytest
 import fcgi
 from fcgi import wait_for
 from settings import SLOW
+from test_processes import Load
 
 WAYS = {'alone': (), 'master': ('--processes', '2'), 'preload': ('--processes', '2', '--preload')}
 EACH_WAY = pytest.mark.parametrize('way', WAYS)
@@ -82,7 +83,7 @@ def serve(fcgi_unix, tmp_path):
             assert server.stop(timeout=10) == 0
 
 
-class Clients:
+class Clients(Load):
     """So many requests a second, each with when it began and whether it was answered with 200."""
 
     def __init__(self, server):
@@ -101,16 +102,6 @@ class Clients:
             except (AssertionError, OSError) as error:
                 answer = repr(error), ''
             self.results.append((begun, *answer))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def wait(seconds):

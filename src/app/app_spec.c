@@ -447,7 +447,8 @@ default_callable(const struct app_spec *t, PyObject *module,
                               location_of(t),
                               is_cgi_script
                                   ? "; a CGI script that prints its page is no "
-                                    "WSGI application: see README"
+                                    "WSGI application, which returns it: see "
+                                    "examples/hello.py"
                                   : "")
                : PyErr_Format(PyExc_AttributeError,
                               "%s has neither 'application' nor 'app', but "

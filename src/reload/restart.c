@@ -23,10 +23,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* "PID:LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,...:RELOADS:INROW".
- * SEND and RECEIVE are those of struct fd_passing; FILE is the device and inode
- * of each listener's socket file, and then of CONTROL's. All but the first two
- * may be empty. The variable counts only if PID is our own. */
+/* "PID:LISTENER,...:CONTROL:NOTIFY:SEND:RECEIVE:ACCESS:FILE,...:SLOW:RELOADS:
+ * INROW", without the line break. SEND and RECEIVE are those of struct
+ * fd_passing; FILE is the device and inode of each listener's socket file, and
+ * then of CONTROL's; INROW is that of struct file_watcher. All but the first
+ * two may be empty. The variable counts only if PID is our own. */
 static const char variable[] = "WSGI_CGI_RESTART";
 
 enum {
@@ -196,7 +197,7 @@ restart_inherited(struct restart_fds *ret)
         ret->fd_passing.receive_fd = read_fd(strsep(&rest, ":"));
         ret->access_fd = read_fd(strsep(&rest, ":"));
         list = strsep(&rest, ":");
-        /* Last: an older version that is updated does not pass it on. */
+        /* From here on: an older version that is updated passes on none. */
         ret->slow_fd = read_fd(strsep(&rest, ":"));
         for (size_t i = 0;
              i < ARRAY_SIZE(ret->files) && (word = strsep(&list, ",")) != NULL;

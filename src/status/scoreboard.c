@@ -162,10 +162,11 @@ score_begin(struct score_thread *t, struct request *q)
     put_text(t->line, line);
     put_text(t->id, id);
     atomic_store_explicit(&t->text_seq, seq + 2, memory_order_release);
-    atomic_store(&t->wait.since_ms, 0);
-    atomic_store(&t->wait.total_ms, 0);
-    atomic_store(&t->wait.kind, WAIT_NOT);
-    /* A reader that sees the new serial sees the end of the last request. */
+    atomic_store_explicit(&t->wait.since_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->wait.total_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->wait.kind, WAIT_NOT, memory_order_relaxed);
+    /* A reader that sees the new serial sees the end of the last request; one
+     * that sees the new time sees no wait of the last request. */
     uint64_t serial =
         atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
     atomic_store_explicit(&t->since_ms, clock_coarse_ms(),

@@ -1,8 +1,8 @@
 #include "transport/fcgi_worker.h"
-#include "transport/wait.h"
 
 #include "base/clock.h"
 #include "text/utf8.h"
+#include "transport/wait.h"
 
 #include <assert.h>
 #include <errno.h>

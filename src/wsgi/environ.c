@@ -429,7 +429,8 @@ hash_names(const struct request *q, size_t *ret_n)
     return hash;
 }
 
-/* The shape of q with its values, from the cache or new. */
+/* *ret: the shape of q with its values, from the cache or new; or one that is
+ * incomplete, if the result is -1, with an exception. Else the result is 1. */
 static int
 find_shape(struct environ_cache *c, const struct request *q, unsigned flags,
            struct environ_shape **ret, size_t *ret_rest)

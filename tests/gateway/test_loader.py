@@ -508,7 +508,7 @@ def test_cgi_script_that_prints_its_page(run, tmp_path, text, is_cgi):
     finished = run('--check', 'page.py')
     assert finished.code == 70 and finished.stderr.endswith(
         "page.py has neither 'application' nor 'app' (--callable names another)" +
-        ('; a CGI script that prints its page is no WSGI application: see README' if is_cgi else '') + '\n'), finished
+        ('; a CGI script that prints its page is no WSGI application, which returns it: see examples/hello.py' if is_cgi else '') + '\n'), finished
 
 
 @pytest.mark.parametrize('option', ['--python-path', '--scripts-in'])

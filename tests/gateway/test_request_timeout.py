@@ -19,6 +19,7 @@ from test_processes import serve, workers           # noqa: F401 (serve is a fix
 
 SHORT = 0.4 * SLOW
 LIMIT = f'{int(SHORT * 1000)}ms'
+PAIRS = ('--threads', '2', '--request-timeout', f'{2 * SLOW:g}s')     # time for two requests to meet, on a busy machine
 GRACE = 2                                           # seconds from the exception to the end of the process
 
 # By PATH_INFO: a function below; then the answer is the time the application was loaded and the pid. GATE (the query
@@ -250,7 +251,7 @@ def pair(server, path, query=''):
 
 def test_other_thread(patient):
     """P7: a loop of Python code in another thread than the main one is ended there."""
-    server = patient('--threads', '2')
+    server = patient(*PAIRS)
     before = identity(server)
     done, stuck = pair(server, '/other_loops')
     assert done.status == 200
@@ -297,7 +298,7 @@ def test_thrown_too_late(patient, tmp_path):
     back, and does not wait for the next request."""
     pipe = tmp_path / 'pipe'
     os.mkfifo(pipe)
-    server = patient('--threads', '2')
+    server = patient(*PAIRS)
     before = identity(server)
     done, reading = pair(server, '/other_reads_pipe', str(pipe))
     assert done.body == b'main'
@@ -555,7 +556,7 @@ def test_gil_is_held(transport, tmp_path):
 
 def test_stop_does_not_wait_for_a_lost_thread(patient):
     """P4, P7: SIGTERM: what nothing can end is not waited for."""
-    server = patient('--threads', '2', '--graceful-timeout', '60s', '--reload', 'off')
+    server = patient(*PAIRS, '--graceful-timeout', '60s', '--reload', 'off')
     identity(server)
     _, stuck = pair(server, '/other_sleeps')
     server.signal(signal.SIGTERM)

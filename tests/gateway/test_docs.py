@@ -81,6 +81,24 @@ def test_manual_pages_are_well_formed(page):
     assert (finished.stdout, finished.returncode) == ('', 0)
 
 
+# What a terminal shows of a page: groff is what man(1) of Debian runs, with a right margin of its own.
+RENDERERS = {'mandoc': ['mandoc', '-Tutf8', '-Owidth=80'],
+             'groff': ['groff', '-mandoc', '-Tutf8', '-P-cbou', '-rLL=78n', '-rLT=78n']}
+
+
+@pytest.mark.parametrize('renderer', RENDERERS)
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_manual_pages_fit_a_terminal(page, renderer):
+    """No line has more than 80 columns: excerpts are not cut off, and no cell of a table is in the wrong place."""
+    command = RENDERERS[renderer]
+    if not shutil.which(command[0]):
+        pytest.skip(f'{command[0]} is not installed')
+    shown = subprocess.run([*command, page], capture_output=True, check=True, encoding='utf-8').stdout
+    lines = [re.sub('.\b', '', line).expandtabs() for line in shown.splitlines()]
+    assert len(lines) > 300, 'the page is not there'
+    assert [line for line in lines if len(line) > 80] == []
+
+
 def test_every_variable_of_ours_is_in_the_manual():
     """W17: the keys that the gateway makes by itself."""
     source = (ROOT / 'src/wsgi/environ.c').read_text() + (ROOT / 'src/gateway/params.c').read_text() + (

@@ -10,7 +10,7 @@ set -- "$@" --preload                        # preload_app
 set -- "$@" --chdir /srv/app                 # chdir
 set -- "$@" --mount /shop                    # SCRIPT_NAME
 set -- "$@" --max-requests 10000 --max-requests-jitter 500
-set -- "$@" --request-timeout 60s            # timeout: of each request
+set -- "$@" --request-timeout 60s            # timeout
 set -- "$@" --graceful-timeout 15s           # graceful_timeout
 set -- "$@" --limit-vars 150                 # limit_request_fields, and nginx's own
 set -- "$@" --pid-file /run/wsgi-cgi/app.pid # pidfile

@@ -6,7 +6,7 @@ set -- "$@" --bind unix:/run/wsgi-cgi/app.sock      # listen
 set -- "$@" --socket-owner www-data:www-data # listen.owner, listen.group
 set -- "$@" --socket-mode 0660               # listen.mode
 set -- "$@" --backlog 100                    # listen.backlog
-set -- "$@" --processes 2                    # pm = static, pm.max_children
+set -- "$@" --processes 2                    # pm, pm.max_children
 set -- "$@" --max-requests 10000             # pm.max_requests
 set -- "$@" --status-path /shop/status       # pm.status_path
 set -- "$@" --ping-path /shop/ping           # ping.path

@@ -424,9 +424,11 @@ find_auth(const struct doctor_case *c, struct finding *f)
     case SERVER_APACHE_PROXY:
     case SERVER_APACHE_FCGID:
     case SERVER_APACHE_CGI:
-        f->where = "Apache withholds it unless its <Location> or <Directory> "
-                   "says:";
-        f->lines = "CGIPassAuth On";
+        f->where = "Apache withholds it unless its <Location>, <Directory> or "
+                   ".htaccess has one of these lines:";
+        f->lines = "CGIPassAuth On\n"
+                   "# or, in a .htaccess where that line is a 500:\n"
+                   "SetEnvIf Authorization \"(.+)\" HTTP_AUTHORIZATION=$1";
         break;
     case SERVER_HAPROXY:
         f->where = "HAProxy withholds it unless fcgi-app says:";

@@ -109,7 +109,7 @@ def test_every_variable_of_ours_is_in_the_manual():
     assert {key for key in keys if not re.search(rf'(?<![\w.]){re.escape(key)}(?!\w)', MANUAL.read_text())} == set()
 
 
-@pytest.mark.parametrize('word', ['CGIPassAuth', 'REDIRECT_HTTP_AUTHORIZATION|Authorization'])
+@pytest.mark.parametrize('word', ['CGIPassAuth', 'SetEnvIf Authorization', 'REDIRECT_HTTP_AUTHORIZATION|Authorization'])
 def test_authorization_is_documented(word):
     """C11: Apache withholds Authorization unless told otherwise: the manual says how to tell it."""
     assert re.search(word, plain(SERVERS))

@@ -220,7 +220,9 @@ def test_authorization_is_asked_for_once(transport):
     assert page.response.status == 200 and page.levels('Authorization arrives') == ['note']
     assert 'auth' not in page.response.header('Set-Cookie').lower()
     assert ask(server).response.header('Set-Cookie') is None
-    for software, line in [('Apache/2.4.71', 'CGIPassAuth On'), ('HAProxy 2.6', 'pass-header Authorization'),
+    for software, line in [('Apache/2.4.71', 'CGIPassAuth On'),
+                           ('Apache/2.4.71', SET_ENV_IF),
+                           ('HAProxy 2.6', 'pass-header Authorization'),
                            ('nginx/1.22.1', 'fastcgi_param HTTP_AUTHORIZATION $http_authorization;')]:
         page = ask(server, query='auth&text', headers={'Cookie': cookie}, params={'SERVER_SOFTWARE': software})
         assert page.levels('did not arrive') == ['change'] and line in page.lines
@@ -242,13 +244,15 @@ def test_body_that_is_cut_off(fcgi_server):
     assert page.rows('Body')[0] == ('arrived', '3 bytes', 'the body is shorter than CONTENT_LENGTH')
 
 
+SET_ENV_IF = 'SetEnvIf Authorization "(.+)" HTTP_AUTHORIZATION=$1'
+
 # server, its variables -> what it is called, urgent findings, lines of its configuration
 SHAPES = [
     (NGINX, 'nginx', ['HTTP_HOST has no port'],
      {'map $http_host $port_of_host {', 'fastcgi_param HTTP_HOST $host$port_of_host;', '--mount /app',
       'client_max_body_size 256m;'}),
-    (APACHE_PROXY, 'Apache with mod_', [], {'--mount /app', 'CGIPassAuth On'}),
-    (APACHE_FCGID, 'Apache', [], {'CGIPassAuth On'}),
+    (APACHE_PROXY, 'Apache with mod_', [], {'--mount /app', 'CGIPassAuth On', SET_ENV_IF}),
+    (APACHE_FCGID, 'Apache', [], {'CGIPassAuth On', SET_ENV_IF}),
     (HAPROXY, 'HAProxy', ['sends the whole path as SCRIPT_NAME'], {'path-info ^()(/.*)$', 'pass-header Authorization'}),
     (CADDY, 'Caddy', [], {'--mount /app'}),
     (LIGHTTPD, 'lighttpd', [], set()),

@@ -1,6 +1,8 @@
 """wsgi-cgi --doctor behind real servers: what it says must be what the other
 tests know of their configurations."""
 
+import re
+
 import pytest
 
 import fronts
@@ -123,6 +125,48 @@ def test_apache(place):
         place, "apache/proxy-fcgi.conf", lambda place, name: Site(fronts.apache(
             place, name, "proxy", "proxy_fcgi", socket=place.socket)),
         "        CGIPassAuth On\n")
+
+
+MODULES = {  # what starts the doctor
+    "cgid": "Options +ExecCGI\nSetHandler cgi-script\n",
+    "fcgid": "Options +ExecCGI\nSetHandler fcgid-script\n",
+    "proxy_fcgi": 'SetHandler "proxy:unix:%s|fcgi://localhost/"\n'}
+
+
+@pytest.mark.parametrize("allowed", ["AuthConfig", "FileInfo"])
+@pytest.mark.parametrize("module", MODULES)
+def test_apache_htaccess(module, allowed, place):
+    """X2, X3: a password in a folder with a .htaccess. The page gives two lines: the first
+    needs AllowOverride AuthConfig and is a 500 without, the second needs FileInfo only.
+    Each is what makes the header arrive."""
+    script = place.root / "app.py"
+    script.write_text("#!%s --doctor\n" % place.binary)
+    script.chmod(0o755)
+    if module == "proxy_fcgi":
+        doctor(place)
+    config = place.folder / "host.conf"
+    config.write_text(
+        'Listen 127.0.0.1:8080\n<Directory "/srv/www">\nRequire all granted\n'
+        "%sAllowOverride %s\n</Directory>\nDocumentRoot /srv/www\n" % (
+            MODULES[module].replace("%s", str(place.socket)), allowed))
+    site = Site(fronts.apache(place, str(config), *(
+        ["proxy"] if module == "proxy_fcgi" else []), module, "setenvif"), "/app.py")
+
+    def said():
+        cookie = site.ask("/?auth").headers["Set-Cookie"].partition(";")[0]
+        return page(site, "/?auth&text", headers={
+            "Cookie": cookie, "Authorization": "Basic bmFtZTpzM2NyM3Q="})
+
+    text = said()
+    assert "Authorization arrives" not in text
+    advice = re.search("^ *(CGIPassAuth On)\n *(# .*)\n *(SetEnvIf .*)\n", text, re.M)
+    line = advice[{"AuthConfig": 1, "FileInfo": 3}[allowed]]
+    (place.root / ".htaccess").write_text(line + "\n")
+    assert "note: Authorization arrives.\n" in said()
+    if allowed == "FileInfo":
+        (place.root / ".htaccess").write_text(advice[1] + "\n")
+        assert site.ask("/").status == 500
+        place.logs.expect("CGIPassAuth not allowed here")
 
 
 def test_haproxy(place):

@@ -4,7 +4,9 @@ stopped, with nothing left behind (which the fixture sees to).
 The processes are counted: PHP_FCGI_CHILDREN is for php-cgi, and never obeyed.
 """
 
+import contextlib
 import grp
+import http.client
 import os
 import pwd
 import re
@@ -20,9 +22,9 @@ import pytest
 
 import fronts
 import load
-from harness import (APPS, EXAMPLE_LOG_FOLDER, EXAMPLE_SOCKET, EXAMPLES, SERVERS,
-                     Site, as_server_user, descendants, example, is_ours, process,
-                     server_user, substitute, unix_sockets, wait_until)
+from harness import (APPS, DEADLINE, EXAMPLE_LOG_FOLDER, EXAMPLE_SOCKET, EXAMPLES,
+                     SERVERS, Site, as_server_user, descendants, example, is_ours,
+                     process, server_user, substitute, unix_sockets, wait_until)
 from place import open_place
 
 HELLO = EXAMPLES / "hello.py"
@@ -267,7 +269,8 @@ def check_times(place, count):
 
 def test_supervisor_fcgi_program(place):
     """numprocs=2 on one socket: both answer, and write their times; HUP to both brings
-    new code; restarted one at a time nobody is refused; a killed one is started again;
+    new code; restarted one at a time nobody is refused; one that is killed, or ends with
+    0 without supervisor's doing, is started again;
     stopped, none is left."""
     script = place.copy_app(HELLO)
     place.supervisord("supervisor-fcgi-program.conf", app=script)
@@ -293,16 +296,60 @@ def test_supervisor_fcgi_program(place):
     second = wait_for_count(place, 2)
     assert not set(first) & set(second)
 
-    os.kill(second[0], signal.SIGKILL)
     place.logs.allow("exited: app_0. .*SIGKILL")
-    wait_until(lambda: len(set(applications(place)) - set(second)) == 1 and
-               len(applications(place)) == 2,
-               lambda: "a new one:\n%s" % place.logs.all())
+    for number in signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM:
+        second = wait_for_count(place, 2)
+        os.kill(second[0], number)
+        wait_until(lambda: len(set(applications(place)) - set(second)) == 1 and
+                   len(applications(place)) == 2,
+                   lambda: "a new one:\n%s" % place.logs.all())
     assert site.ask().text == "Hello again\n"
 
     assert place.supervisorctl("stop", "all").count("stopped") == 2
     assert applications(place) == []
     assert unix_sockets(place.socket) == (0, 0)
+
+
+@pytest.mark.parametrize("how, keep, statuses", [
+    ("restart", True, {"GET": 200, "POST": 502}),
+    ("restart", False, {"GET": 200, "POST": 200}),
+    ("signal", True, {"GET": 200, "POST": 200})])
+def test_supervisor_restart_behind_nginx(how, keep, statuses, place):
+    """P5: nginx does not send a POST again that arrives on a connection that a process
+    has closed because it stops. It happens neither without fastcgi_keep_conn nor at a
+    HUP. The order that a test under load meets now and then: nginx finds the request
+    first and then the end of the connection."""
+    script = place.copy_app(HELLO)
+    place.supervisord("supervisor-fcgi-program.conf", app=script)
+    if not keep:
+        place.edit = lambda text: text.replace("fastcgi_keep_conn on;", "")
+    site = Site(fronts.nginx(place, "nginx/socket.conf", socket=place.socket))
+    [worker] = descendants(place.servers[-1].pid)
+    place.logs.allow("while sending request to upstream",
+                     "while reading response header from upstream")
+    for method, status in statuses.items():
+        first = wait_for_count(place, 2)
+        born = [start_of_exec(pid) for pid in first]
+        client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=DEADLINE)
+        with contextlib.closing(client):
+            client.request("GET", "/")
+            assert client.getresponse().read() == TEXT.encode()
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                client.request(method, "/", b"body" if method == "POST" else None)
+                if how == "signal":
+                    place.supervisorctl(*SIGNAL_HUP)
+                    wait_until(lambda: not set(born) & {
+                        start_of_exec(pid) for pid in first}, "new programs")
+                else:
+                    for name in ("app:app_00", "app:app_01"):
+                        said = place.supervisorctl("restart", name)
+                        assert "started" in said and "ERROR" not in said, said
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            got = client.getresponse()
+            assert (got.status, method) == (status, method), place.logs.all()
+            got.read()
 
 
 def test_supervisor_and_spawn_fcgi(place):
@@ -331,6 +378,9 @@ def test_supervisor_and_spawn_fcgi(place):
     assert "app: started" in said, said
     second, = wait_for_count(place, 1)
     assert second != first
+    os.kill(second, signal.SIGUSR1)
+    wait_until(lambda: applications(place) not in ([], [second]),
+               lambda: "one in its place:\n%s" % place.logs.all())
     place.logs.allow("all handlers for .* are down", "Connection refused",
                      "connect.* failed", "establishing connection failed")
     wait_until(lambda: site.ask().text == "Hello again\n",

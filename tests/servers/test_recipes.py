@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import urllib.parse
 
@@ -378,8 +379,8 @@ def test_supervisor_and_logrotate(place):
     site = Site(nginx(place, "nginx/socket.conf"))
 
     def processes():
-        return [pid for pid, (_, _, command) in descendants().items()
-                if command.startswith(str(place.binary))]
+        return [pid for pid, (_, state, command) in descendants().items()
+                if state != "Z" and harness.is_ours(command, place.binary)]
 
     with load.Http(site, clients=3) as clients:
         clients.wait_for("v0")
@@ -404,6 +405,12 @@ def test_supervisor_and_logrotate(place):
                   if path.suffix != ".gz")
     assert not re.search("error|Traceback", log), log
 
+    assert len(processes()) == 3  # the master and two workers
+    [master] = [pid for pid in processes() if descendants()[pid][0] not in processes()]
+    os.kill(master, signal.SIGTERM)  # not supervisor's, and it ends with 0
+    wait_until(lambda: processes() and master not in processes() and
+               (place.run_dir / "app.pid").exists(),
+               lambda: "another one:\n%s" % place.logs.all())
     assert place.supervisorctl("stop", "app:*") == "app: stopped\n"
     assert processes() == []
     assert not (place.run_dir / "app.pid").exists()
@@ -420,10 +427,12 @@ def test_every_command_is_complete(binary):
              if "\n#   wsgi-cgi --bind" in path.read_text()]
     assert len(files) >= 15
     for path in files:
-        assert "unix:" not in command_in(path.relative_to(SERVERS))[2] or re.search(
-            r"^#   wsgi-cgi (.*\\\n)*.*\n# As root, add --user %s:" %
-            harness.EXAMPLE_USER, path.read_text(), re.M), path
-        for word in command_in(path.relative_to(SERVERS)):
+        words = command_in(path.relative_to(SERVERS))
+        # Where: what stands behind the application is not an option.
+        assert "unix:" not in words[2] or re.search(
+            r"^#   wsgi-cgi (.*\\\n)*.*\n# As root, add --user %s before %s:" % (
+                harness.EXAMPLE_USER, re.escape(words[-1])), path.read_text(), re.M), path
+        for word in words:
             if word.startswith("--"):
                 assert word + " " in known, (path, word)
 
@@ -454,6 +463,15 @@ def test_command_is_the_same_for_each_server(name):
     assert command_in("nginx/%s.conf" % name) == \
         command_in("lighttpd/%s.conf" % name) == \
         command_in("apache/%s.conf" % name)
+
+
+def test_flask_files_say_how_the_environment_is_made():
+    """In the folder of --venv."""
+    for name in FRONTS:
+        words = command_in("%s/flask.conf" % name)
+        venv = words[words.index("--venv") + 1]
+        assert ("#   python3 -m venv %s\n#   %s/bin/pip install flask\n" % (venv, venv)
+                in (SERVERS / name / "flask.conf").read_text()), name
 
 
 def test_error_pages_say_the_limit():

@@ -474,9 +474,28 @@ def test_flask_files_say_how_the_environment_is_made():
                 in (SERVERS / name / "flask.conf").read_text()), name
 
 
+def test_proxypass_excepts_what_alias_has():
+    """Where a path is Apache's, the ProxyPass with "!" has the very path of the Alias,
+    and is above the one for the application."""
+    files = [path for path in SERVERS.parent.rglob("*.conf")
+             if re.search("^ *Alias .*(.*\n)*.* *ProxyPass .*unix:", path.read_text(), re.M)]
+    assert len(files) >= 3
+    for path in files:
+        text = path.read_text()
+        paths = re.findall('^ *ProxyPass "(.*?)" "(.)', text, re.M)
+        assert paths[:-1] == [
+            (alias, "!") for alias in re.findall('^ *Alias "(.*?)"', text, re.M)], path
+        assert paths[-1][1] == "u", path
+
+
 def test_error_pages_say_the_limit():
-    """The size that the commands of the files have."""
+    """The size that the commands of the files have, and where it is set."""
     assert "up to 10 MB" in (SERVERS / "errors" / "413.html").read_text()
+    for name, setting in [("nginx", "--limit-body"), ("apache", "--limit-body"),
+                          ("lighttpd", "server.max-request-size")]:
+        text = (SERVERS / name / "error-pages.conf").read_text().replace("\n#", "")
+        assert ('413.html says "10 MB": for another limit, change it there and in %s.'
+                % setting in text), name
     for name in ("nginx", "apache"):
         words = command_in("%s/error-pages.conf" % name)
         assert words[words.index("--limit-body") + 1] == "10m"

@@ -18,7 +18,8 @@ import pytest
 import fronts
 import load
 import network
-from harness import Site, descendants, listens, process, wait_until
+import setups
+from harness import SERVERS, Site, descendants, listens, process, wait_until
 
 APPLICATION = '''
 import os, time
@@ -43,6 +44,10 @@ def application(environ, start_response):
         hold()
     if environ["PATH_INFO"] == "/once" and not os.path.exists(here + "/held"):
         hold()
+    if environ["PATH_INFO"] == "/client":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [" ".join((environ["wsgi.url_scheme"], environ["REMOTE_ADDR"],
+                          environ["HTTP_HOST"])).encode()]
     time.sleep({"/slow": 0.3, "/long": 2}.get(environ["PATH_INFO"], 0.005))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [("%%s %%s " %% (host, version)).encode()]
@@ -307,6 +312,30 @@ def test_drain(make, record_property):
         clients.wait_for("host2 v1 ")
     assert not clients.posts.failures
     assert cluster.retries() == "0 retries, 0 redispatches"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("front", ["haproxy"], indirect=True)
+def test_client_and_scheme(tls, make, place):
+    """X4: REMOTE_ADDR and wsgi.url_scheme are those of the client, whatever headers it
+    sends; with the TLS line of the comment in the place of the other one."""
+    if tls:
+        both = setups.certificates(place)["both"]
+        line = re.search("^    #(bind .*)", (
+            SERVERS / "haproxy" / "hosts.cfg").read_text(), re.M)[1]
+        words = {":443": "", "/etc/ssl/private/app-both.pem": str(both)}
+        for old, new in words.items():
+            assert old in line
+            line = line.replace(old, new)
+        place.edit = lambda text: re.sub(
+            "( bind 127[.]0[.]0[.]1:[0-9]+)$", lambda found: found[1] + line[4:], text,
+            flags=re.M)
+    cluster = make("loopback")
+    site = Site(cluster.site.port, scheme="https" if tls else "http")
+    got = site.ask("/client", headers={
+        "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "ftp",
+        "Host": "h.example:8443"})
+    assert got.text == "%s 127.0.0.1 h.example:8443" % site.scheme
 
 
 @pytest.mark.parametrize("front", ["haproxy"], indirect=True)

@@ -1,16 +1,20 @@
 #!/bin/sh
-# Takes a machine of hosts.cfg out of service, and returns when no request is left on
-# it: drain.sh app1. Restart wsgi-cgi there, and put it back: drain.sh app1 ready
-# That returns when HAProxy uses it again. Only then drain the next one.
+# drain.sh app1        HAProxy sends that machine of hosts.cfg no new requests; returns
+#                      when it has none. Now restart wsgi-cgi there.
+# drain.sh app1 ready  The machine is used again; returns when its checks pass.
 # As root, on the machine of HAProxy. Needs: apt install socat
 set -eu
 server=$1 state=${2:-drain}
+case $state in
+drain) column=5 end=0 ;;                     # scur: requests on it
+*) column=18 end=UP ;;                       # status
+esac
 haproxy() {
     echo "$1" | socat - UNIX:/run/haproxy/admin.sock
 }
-column() {                                   # 5: requests (scur), 18: status
+now() {
     haproxy "show stat" |
-        awk -F, -v s="$server" -v n="$1" '$1 == "app" && $2 == s {print $n}'
+        awk -F, -v s="$server" -v n=$column '$1 == "app" && $2 == s {print $n}'
 }
 
 answer=$(haproxy "set server app/$server state $state")
@@ -18,12 +22,6 @@ if [ -n "$answer" ]; then                    # such as "No such server."
     echo "$answer" >&2
     exit 1
 fi
-if [ "$state" = drain ]; then
-    until [ "$(column 5)" = 0 ]; do
-        sleep 1
-    done
-else                                         # its checks have to pass
-    until [ "$(column 18)" = UP ]; do
-        sleep 1
-    done
-fi
+until [ "$(now)" = $end ]; do
+    sleep 1
+done

@@ -186,6 +186,14 @@ def test_files_that_are_named_are_there(file):
     assert not [link for link in links if not (file.parent / link).exists()]
 
 
+def test_every_way_says_where_its_files_are():
+    """A shared host and several machines as well."""
+    text = README.read_text()
+    ways = text[text.index("## Four ways"):text.index("## Coming from")]
+    for name in ("wsgi-cgi.service", "shared-host/", "haproxy/hosts.cfg"):
+        assert "`examples/servers/%s`" % name in ways, name
+
+
 def test_speed_is_that_of_the_table():
     """The README says no more than "make bench" measured, but for rounding."""
     text = re.sub(r"\s+", " ", README.read_text())

@@ -470,6 +470,45 @@ def test_page_has_the_options_of_mod_wsgi():
     assert (directives | options) - section("MOD_WSGI") == set()
 
 
+@pytest.mark.parametrize("folder, name", [
+    ("mod_wsgi", "MOD_WSGI"), ("uwsgi", "UWSGI"), ("gunicorn", "GUNICORN"),
+    ("php-fpm", "PHP-FPM")])
+def test_page_and_pair_say_the_same(folder, name):
+    """Each line of wsgi-cgi.sh names in its comment what it comes from: the page has
+    that with the same option."""
+    # How a configuration file calls what the page has by the name of the option.
+    other_name = {"raw_env": "env", "preload_app": "preload", "pidfile": "pid",
+                  "errorlog": "error-logfile", "loglevel": "log-level"}
+    if folder == "gunicorn":
+        for word, option in other_name.items():
+            assert re.search(r"\n\.Cm .*%s\n\.Pq Li .*--%s\b" % (word, option),
+                             PAGE), word
+    entries = re.findall(r"^\.It (.*)\n((?:(?!\.It |\.El).*\n)+)", re.search(
+        r"^\.Sh %s\n(.*?)^\.Sh " % name, PAGE, re.M | re.S)[1], re.M)
+    before = "".join(path.read_text() for path in (MIGRATING / folder).iterdir()
+                     if path.name not in ("wsgi-cgi.sh", "wsgi-cgi.conf"))
+
+    def has(word, text):
+        return re.search(r"(?<!\w)(?<!\w-)%s(?![\w-])" % re.escape(word), text)
+
+    script = (MIGRATING / folder / "wsgi-cgi.sh").read_text()
+    lines = re.findall(r"^set -- (?:\"\$@\" )?(--.*?) # (.*)", script, re.M)
+    assert len(lines) >= 10
+    for line, comment in lines:
+        options = re.findall(r"--([a-z-]+)", line)
+        names = re.sub(r"(\[|:|\.\.\.|\(|, and ).*", "", comment)
+        for word in re.findall(r"[\w.-]*\w", names):
+            if not has(word, before):
+                continue  # a word of the sentence
+            if folder == "gunicorn" and word.islower():
+                word = other_name.get(word, word.replace("_", "-"))
+            said = "".join(text for head, text in entries if has(word, head)) or \
+                "".join(text for _, text in entries if has(word, text))
+            assert any(re.search(r"(Fl|,) -%s\b" % option, said) or
+                       (option == word and said.startswith("The same"))
+                       for option in options), (word, options, said)
+
+
 def test_page_has_the_options_of_uwsgi(need):
     """Those that the page names are there: it has only a part of 700."""
     said = run(need("uwsgi_python3"), "--help")

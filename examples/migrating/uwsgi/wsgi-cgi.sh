@@ -1,7 +1,7 @@
 #!/bin/sh
 # After: shop.ini as options, in the same order. plugins, master, vacuum and
 # die-on-term need none: it is always so. --control speaks FastCGI, where stats
-# sends JSON to whoever connects.
+# sends JSON to each client.
 set -- --env SHOP_SETTINGS=production        # env
 set -- "$@" --bind unix:/run/wsgi-cgi/app.sock      # socket
 set -- "$@" --socket-mode 660                # chmod-socket

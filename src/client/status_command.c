@@ -7,6 +7,7 @@
 #include "os/log.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -28,12 +29,35 @@ keep(struct client_response *a, const char *bytes, size_t n)
     "; the server needs --status-path %s, or --control ADDR, where any path " \
     "is the status page"
 
+/* How the page begins in status/status_text.c and status/status_json.c. */
+struct form {
+    const char *query, *type, *start;
+};
+
+static const struct form *
+form_of(const struct config *config)
+{
+    static const struct form text = {"text", "text/plain", "pool:"};
+    static const struct form json = {"json", "application/json", "{\"pool\":"};
+
+    return config->json ? &json : &text;
+}
+
+static bool
+begins_with(const struct buf *page, const char *start)
+{
+    size_t n = strlen(start);
+
+    return page->len >= n && memcmp(page->data, start, n) == 0;
+}
+
 /* The answer may come from an application, which may answer 200 to any path. */
 static int
 check(const struct client_response *a, const struct connection *p,
-      const char *path, const char *type)
+      const char *path, const struct form *form)
 {
     const char *have = client_response_header(a, "Content-Type");
+    const char *type = form->type;
 
     if (a->status != 200) {
         log_error("%s: %s: the answer to %s is %d %s" NEEDS, p->option,
@@ -51,6 +75,12 @@ check(const struct client_response *a, const struct connection *p,
     if (page->len == 0) {
         log_error("%s: %s: %s is not a status page: it is empty" NEEDS,
                   p->option, p->address, path, path);
+        return EX_UNAVAILABLE;
+    }
+    if (!begins_with(page, form->start)) {
+        log_error("%s: %s: %s is not a status page: it does not begin with "
+                  "%s" NEEDS,
+                  p->option, p->address, path, form->start, path);
         return EX_UNAVAILABLE;
     }
     return 0;
@@ -73,14 +103,14 @@ ask(const struct config *config, struct connection *p,
 {
     const char *path =
         config->status_path != NULL ? config->status_path : DEFAULT_PATH;
+    const struct form *form = form_of(config);
     struct buf uri;
     struct upload body;
     int status;
 
     upload_init(&body);
     buf_init(&uri, 64 << 10);
-    if (buf_printf(&uri, "%s?%s&full", path, config->json ? "json" : "text") <
-            0 ||
+    if (buf_printf(&uri, "%s?%s&full", path, form->query) < 0 ||
         buf_add(&uri, "", 1) < 0) {
         log_error("--status: out of memory");
         status = EX_OSERR;
@@ -93,8 +123,7 @@ ask(const struct config *config, struct connection *p,
         status = client_response_get(answer, p, vars, &body);
     }
     if (status == 0) {
-        status = check(answer, p, path,
-                       config->json ? "application/json" : "text/plain");
+        status = check(answer, p, path, form);
     }
     buf_fini(&uri);
     upload_fini(&body);

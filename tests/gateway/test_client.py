@@ -268,6 +268,21 @@ def test_status_of_something_else(fcgi_unix, run):
     assert finished.stdout == b''
 
 
+@pytest.mark.parametrize('words, type_, start', [([], 'text/plain', 'pool:'),
+                                                 (['--json'], 'application/json', '{"pool":')])
+def test_status_from_the_application(fcgi_unix, run, words, type_, start):
+    """The socket of the application instead of the control socket: its answer is no status page, of whatever type."""
+    server = fcgi_unix(f'''
+        def application(environ, start_response):
+            start_response('200 OK', [('Content-Type', {type_!r})])
+            return [b'["hello"]']
+    ''')
+    finished = run('--status', server.address, *words)
+    assert (finished.code, finished.stdout) == (69, b'')
+    assert f'/status is not a status page: it does not begin with {start}; the server needs --status-path /status, ' \
+        'or --control ADDR' in finished.stderr
+
+
 def test_empty_status(backend, run):
     """200 and the right type, and nothing else."""
     finished = run('--status', backend(fcgi.record(fcgi.STDOUT, 1, OK) + END))

@@ -63,7 +63,7 @@ SRC_client    := client_response connection fcgi_client ping_command \
                  request_command request_params status_command upload
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
-SRC_debug     := debug_page import_hint slow_load stack_dump traceback
+SRC_debug     := debug_page find_below import_hint slow_load stack_dump traceback
 SRC_context   := error_stream input_stream interrupt request_guard \
                  request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \

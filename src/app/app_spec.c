@@ -8,6 +8,8 @@
 #include "app/imports.h"
 #include "app/spawn.h"
 #include "context/error_stream.h"
+#include "debug/find_below.h"
+#include "debug/import_hint.h"
 #include "os/path_absolute.h"
 #include "os/path_access.h"
 #include "python/site.h"
@@ -132,6 +134,29 @@ set_generated_name(struct app_spec *t)
     return set_text(&t->module, name, strlen(name));
 }
 
+/* err and reason: of path_access(); 0 where it is no regular file. */
+static void
+explain_file(const char *app, const char *path, int err, const char *reason,
+             char *why, size_t why_size)
+{
+    char file[PATH_MAX];
+    const char *colon = strrchr(app, ':');
+    size_t n = colon == NULL ? 0 : (size_t)(colon - app);
+
+    if (n > 0 && app_spec_is_script_name(app, n)) {
+        (void)snprintf(why, why_size,
+                       "%s; for a file, name the callable with --callable",
+                       reason);
+    }
+    else if ((err == 0 || err == -ENOENT) &&
+             find_below_path(app, path, file, sizeof file)) {
+        (void)snprintf(why, why_size, "%s: did you mean %s?", reason, file);
+    }
+    else {
+        (void)snprintf(why, why_size, "%s", reason);
+    }
+}
+
 static int
 parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
 {
@@ -145,17 +170,13 @@ parse_file(const char *app, struct app_spec *t, char *why, size_t why_size)
     }
     r = path_access(path, R_OK, &st, reason, sizeof(reason));
     if (r == 0 && !S_ISREG(st.st_mode)) {
-        (void)snprintf(why, why_size, "%s is not a regular file", path);
+        (void)snprintf(reason, sizeof(reason), "%s is not a regular file",
+                       path);
+        explain_file(app, path, 0, reason, why, why_size);
         return -ENOENT;
     }
     if (r < 0) {
-        const char *colon = strrchr(app, ':');
-        size_t n = colon == NULL ? 0 : (size_t)(colon - app);
-        const char *hint =
-            n > 0 && app_spec_is_script_name(app, n)
-                ? "; for a file, name the callable with --callable"
-                : "";
-        (void)snprintf(why, why_size, "%s%s", reason, hint);
+        explain_file(app, path, r, reason, why, why_size);
         return r;
     }
     t->file = strdup(path);
@@ -394,14 +415,21 @@ raise_missing(const struct app_spec *t, PyObject *module, const char *name,
         PyUnicode_DecodeUTF8(name, (Py_ssize_t)n, "backslashreplace");
     CLEANUP(py_clear)
     PyObject *other = module == NULL ? NULL : callable_of(module);
+    const char *below = module == NULL ? NULL : import_hint_submodule(module);
     if (text == NULL) {
         return NULL;
     }
-    return other == NULL
+    if (other != NULL) {
+        return PyErr_Format(PyExc_AttributeError, "%s has no '%U', but '%U'",
+                            location_of(t), text, other);
+    }
+    return below == NULL
                ? PyErr_Format(PyExc_AttributeError, "%s has no '%U'",
                               location_of(t), text)
-               : PyErr_Format(PyExc_AttributeError, "%s has no '%U', but '%U'",
-                              location_of(t), text, other);
+               : PyErr_Format(PyExc_AttributeError,
+                              "%s has no '%U': did you mean %s.%s:%U?",
+                              location_of(t), text, location_of(t), below,
+                              text);
 }
 
 /* Python has no name that all use, but tutorials have these. */
@@ -422,6 +450,36 @@ usual_factory(PyObject *module)
 }
 
 static PyObject *
+raise_no_default(const struct app_spec *t, PyObject *module)
+{
+    bool is_cgi_script = error_stream_take_cgi_head();
+    const char *factory = usual_factory(module);
+    const char *below = import_hint_submodule(module);
+
+    if (factory != NULL) {
+        return PyErr_Format(PyExc_AttributeError,
+                            "%s has neither 'application' nor 'app', but "
+                            "'%s': --callable '%s()' calls it",
+                            location_of(t), factory, factory);
+    }
+    if (below != NULL) {
+        return PyErr_Format(PyExc_AttributeError,
+                            "%s has neither 'application' nor 'app': did you "
+                            "mean %s.%s?",
+                            location_of(t), location_of(t), below);
+    }
+    return PyErr_Format(PyExc_AttributeError,
+                        "%s has neither 'application' nor 'app' "
+                        "(--callable names another)%s",
+                        location_of(t),
+                        is_cgi_script
+                            ? "; a CGI script that prints its page is no WSGI "
+                              "application, which returns it: see "
+                              "examples/hello.py"
+                            : "");
+}
+
+static PyObject *
 default_callable(const struct app_spec *t, PyObject *module,
                  const char **ret_name)
 {
@@ -438,22 +496,7 @@ default_callable(const struct app_spec *t, PyObject *module,
             return found;
         }
     }
-    const char *factory = usual_factory(module);
-    bool is_cgi_script = error_stream_take_cgi_head();
-    return factory == NULL
-               ? PyErr_Format(PyExc_AttributeError,
-                              "%s has neither 'application' nor 'app' "
-                              "(--callable names another)%s",
-                              location_of(t),
-                              is_cgi_script
-                                  ? "; a CGI script that prints its page is no "
-                                    "WSGI application, which returns it: see "
-                                    "examples/hello.py"
-                                  : "")
-               : PyErr_Format(PyExc_AttributeError,
-                              "%s has neither 'application' nor 'app', but "
-                              "'%s': --callable '%s()' calls it",
-                              location_of(t), factory, factory);
+    return raise_no_default(t, module);
 }
 
 /* The attribute a.b.c of the module. New reference, or NULL with an

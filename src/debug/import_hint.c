@@ -4,6 +4,7 @@
 #include "debug/import_hint.h"
 
 #include "base/compiler.h"
+#include "debug/find_below.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -26,7 +27,10 @@ enum {
 
 /* An import that failed, and where. */
 struct failed_import {
-    char name[NAME_MAX_BYTES]; /* of the missing module, up to the first dot */
+    char full[NAME_MAX_BYTES]; /* the name of the missing module */
+    char name[NAME_MAX_BYTES]; /* the same up to the first dot */
+    bool has_parent;           /* "a.b" is missing, and "a" was found */
+    bool is_name;              /* "from a import b", where b may be anything */
     bool is_relative;          /* "from . import x" outside of a package */
     char folder[PATH_MAX];     /* of the file, or the current one */
     char stem[NAME_MAX_BYTES]; /* of a .py file that can be a module, or "" */
@@ -54,6 +58,20 @@ take_name(const char *from, size_t n, char *to, size_t size)
 }
 
 static bool
+take_full(const char *text, struct failed_import *f)
+{
+    size_t n = strlen(text), first = strcspn(text, ".");
+
+    if (n >= sizeof f->full ||
+        !take_name(text, first, f->name, sizeof f->name)) {
+        return false;
+    }
+    memcpy(f->full, text, n + 1);
+    f->has_parent = text[first] == '.';
+    return true;
+}
+
+static bool
 take_missing(PyObject *exc, struct failed_import *f)
 {
     CLEANUP(py_clear) PyObject *name = py_attr(exc, "name");
@@ -61,10 +79,41 @@ take_missing(PyObject *exc, struct failed_import *f)
         name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
 
     PyErr_Clear();
-    /* Where the first part was found, it is the package that lacks a file. */
-    return text != NULL &&
-           take_name(text, strcspn(text, "."), f->name, sizeof f->name) &&
-           PyDict_GetItemString(PyImport_GetModuleDict(), f->name) == NULL;
+    /* Python names the first part that it did not find. */
+    return text != NULL && take_full(text, f) &&
+           (f->has_parent ||
+            PyDict_GetItemString(PyImport_GetModuleDict(), f->name) == NULL);
+}
+
+/* "from shop import models" where there is no such module: Python cannot know
+ * that one was meant. */
+static bool
+take_imported(PyObject *exc, struct failed_import *f)
+{
+    static const char start[] = "cannot import name '";
+    CLEANUP(py_clear) PyObject *package = py_attr(exc, "name");
+    CLEANUP(py_clear) PyObject *str = PyObject_Str(exc);
+    const char *text = str == NULL ? NULL : PyUnicode_AsUTF8(str);
+    const char *from = package != NULL && PyUnicode_Check(package)
+                           ? PyUnicode_AsUTF8(package)
+                           : NULL;
+    char full[NAME_MAX_BYTES];
+
+    PyErr_Clear();
+    if (text == NULL || from == NULL ||
+        strncmp(text, start, sizeof start - 1) != 0 ||
+        strstr(text, "circular import") != NULL) {
+        return false;
+    }
+    const char *name = text + sizeof start - 1;
+    /* A class has a name like this. */
+    if (isupper((unsigned char)*name)) {
+        return false;
+    }
+    int n = snprintf(full, sizeof full, "%s.%.*s", from,
+                     (int)strcspn(name, "'"), name);
+    f->is_name = n > 0 && (size_t)n < sizeof full && take_full(full, f);
+    return f->is_name;
 }
 
 /* Python has no type of its own for it. */
@@ -91,7 +140,8 @@ find_import(PyObject *exc, struct failed_import *f)
             found = take_missing(at, f);
         }
         else if (PyErr_GivenExceptionMatches(at, PyExc_ImportError)) {
-            found = f->is_relative = is_relative(at);
+            f->is_relative = is_relative(at);
+            found = f->is_relative || take_imported(at, f);
         }
         PyObject *next = PyException_GetCause(at);
         Py_SETREF(at, next != NULL ? next : PyException_GetContext(at));
@@ -149,6 +199,36 @@ has_module(const char *folder, const char *name)
     }
     memcpy(path + n, ".py", sizeof ".py");
     return access(path, F_OK) == 0;
+}
+
+/* A string of Python as the bytes of a path. */
+static bool
+take_path(PyObject *str, char *to, size_t size)
+{
+    CLEANUP(py_clear)
+    PyObject *bytes = str != NULL && PyUnicode_Check(str)
+                          ? PyUnicode_EncodeFSDefault(str)
+                          : NULL;
+
+    PyErr_Clear();
+    if (bytes == NULL || (size_t)PyBytes_GET_SIZE(bytes) >= size) {
+        return false;
+    }
+    memcpy(to, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes) + 1);
+    return true;
+}
+
+/* The first folder of a package; false for a module that is none. */
+static bool
+folder_of(PyObject *module, char *to, size_t size)
+{
+    CLEANUP(py_clear) PyObject *path = py_attr(module, "__path__");
+    CLEANUP(py_clear)
+    PyObject *first =
+        path == NULL ? NULL : PyObject_CallMethod(path, "__getitem__", "i", 0);
+
+    PyErr_Clear();
+    return take_path(first, to, size);
 }
 
 static PyObject *
@@ -301,21 +381,137 @@ hint_user(const struct failed_import *f)
     return text_of(hint);
 }
 
-/* MODULE itself was not found. */
+/* True if MODULE itself, or a package of it, is what is missing. */
+static bool
+is_of_module(const struct failed_import *f)
+{
+    size_t n = strlen(f->full);
+
+    return f->module != NULL && strncmp(f->module, f->full, n) == 0 &&
+           (f->module[n] == '\0' || f->module[n] == '.');
+}
+
 static PyObject *
 hint_module(const struct failed_import *f)
 {
     char hint[HINT_MAX];
-    size_t n = strlen(f->name);
 
-    if (f->module == NULL || strncmp(f->module, f->name, n) != 0 ||
-        (f->module[n] != '\0' && f->module[n] != '.')) {
+    if (!is_of_module(f)) {
         return NULL;
     }
     (void)snprintf(hint, sizeof hint,
                    "it was searched in %s: --chdir or --python-path names "
                    "another folder",
                    f->folder);
+    return text_of(hint);
+}
+
+/* "a.b.c" as the path of a file, "a/b/c" and end. */
+static bool
+file_of(const char *module, const char *end, char *to, size_t size)
+{
+    int n = snprintf(to, size, "%s%s", module, end);
+
+    for (size_t i = 0; n > 0 && module[i] != '\0' && i < size; i++) {
+        to[i] = module[i] == '.' ? '/' : module[i];
+    }
+    return n > 0 && (size_t)n < size && to[0] != '/';
+}
+
+/* One folder further down: the command was given, or the file is, one folder
+ * too high. */
+static PyObject *
+hint_below(const struct failed_import *f)
+{
+    static const char *const ends[] = {".py", "/__init__.py"};
+    char path[PATH_MAX], folder[NAME_MAX + 1], hint[HINT_MAX];
+    bool is_app = is_of_module(f);
+
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+        if (!file_of(is_app ? f->module : f->full, ends[i], path,
+                     sizeof path) ||
+            !find_below(f->folder, path, folder, sizeof folder)) {
+            continue;
+        }
+        const char *slash = f->folder[1] == '\0' ? "" : "/";
+        (void)snprintf(hint, sizeof hint, "%s is in %s%s%s: give %s %s%s%s",
+                       is_app ? f->module : f->full, f->folder, slash, folder,
+                       is_app ? "--chdir" : "--python-path", f->folder, slash,
+                       folder);
+        return text_of(hint);
+    }
+    return NULL;
+}
+
+/* The package whose __init__ has failed: Python has forgotten it. */
+static bool
+find_on_path(const char *name, char *to, size_t size)
+{
+    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    char folder[PATH_MAX], below[PATH_MAX];
+
+    if (path == NULL || !PyList_Check(path) ||
+        !file_of(name, "/__init__.py", below, sizeof below)) {
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(path); i++) {
+        int n = take_path(PyList_GET_ITEM(path, i), folder, sizeof folder)
+                    ? snprintf(to, size, "%s/%s", folder, below)
+                    : -1;
+        if (n > 0 && (size_t)n < size && access(to, F_OK) == 0) {
+            *strrchr(to, '/') = '\0';
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The package of a missing "shop.models": its folder, or its file where it is
+ * no package. Python has imported it, or its __init__ has failed. */
+static bool
+find_parent(const char *name, bool *ret_is_file, char *to, size_t size)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+
+    *ret_is_file = false;
+    if (module == NULL) {
+        return find_on_path(name, to, size);
+    }
+    if (folder_of(module, to, size)) {
+        return true;
+    }
+    CLEANUP(py_clear) PyObject *file = py_attr(module, "__file__");
+    PyErr_Clear();
+    *ret_is_file = true;
+    return take_path(file, to, size);
+}
+
+static PyObject *
+hint_lacks(const struct failed_import *f)
+{
+    char parent[NAME_MAX_BYTES], where[PATH_MAX], hint[HINT_MAX];
+    const char *dot = strrchr(f->full, '.');
+    bool is_file;
+
+    (void)snprintf(parent, sizeof parent, "%.*s", (int)(dot - f->full),
+                   f->full);
+    if (!find_parent(parent, &is_file, where, sizeof where)) {
+        return NULL;
+    }
+    if (is_file) {
+        if (f->is_name) {
+            return NULL; /* Python names the file */
+        }
+        (void)snprintf(hint, sizeof hint, "%s is the file %s, not a package",
+                       parent, where);
+        return text_of(hint);
+    }
+    if (has_module(where, dot + 1)) {
+        return NULL;
+    }
+    (void)snprintf(hint, sizeof hint,
+                   "the package %s is in %s, which has no %s.py", parent, where,
+                   dot + 1);
     return text_of(hint);
 }
 
@@ -347,18 +543,19 @@ hint_install(const struct failed_import *f)
 {
     PyObject *python = PySys_GetObject("executable"); /* borrowed */
     PyObject *venv = PySys_GetObject("prefix");
+    CLEANUP(py_clear) PyObject *folder = text_of(f->folder);
     PyObject *hint = NULL;
 
     if (f->config->venv != NULL && venv != NULL) {
-        hint = PyUnicode_FromFormat("%s is not installed in the virtual "
-                                    "environment %S: install it there",
-                                    f->name, venv);
+        hint = PyUnicode_FromFormat("%s is neither in %V nor installed in the "
+                                    "virtual environment %S: install it there",
+                                    f->name, folder, "?", venv);
     }
     else if (python != NULL) {
         hint = PyUnicode_FromFormat(
-            "%s is not installed for Python %d.%d (%S): install it in a "
-            "virtual environment and give --venv",
-            f->name, PY_MAJOR_VERSION, PY_MINOR_VERSION, python);
+            "%s is neither in %V nor installed for Python %d.%d (%S): install "
+            "it in a virtual environment and give --venv",
+            f->name, folder, "?", PY_MAJOR_VERSION, PY_MINOR_VERSION, python);
     }
     PyErr_Clear();
     return hint;
@@ -380,12 +577,36 @@ import_hint(PyObject *exc, const char *file, const char *module,
     if (f.is_relative) {
         return hint_relative(&f);
     }
-    static PyObject *(*const hints[])(const struct failed_import *) = {
-        hint_foreign, hint_above,  hint_venv,
-        hint_user,    hint_module, hint_install};
-    for (size_t i = 0; i < ARRAY_SIZE(hints) && hint == NULL; i++) {
+    typedef PyObject *one_hint(const struct failed_import *);
+    static one_hint *const top[] = {hint_foreign, hint_above, hint_venv,
+                                    hint_user,    hint_below, hint_module,
+                                    hint_install};
+    static one_hint *const parts[] = {hint_foreign, hint_below, hint_lacks};
+    one_hint *const *hints = f.has_parent ? parts : top;
+    size_t n = f.has_parent ? ARRAY_SIZE(parts) : ARRAY_SIZE(top);
+    for (size_t i = 0; i < n && hint == NULL; i++) {
         hint = hints[i](&f);
     }
     assert(!PyErr_Occurred());
     return hint;
+}
+
+const char *
+import_hint_submodule(PyObject *package)
+{
+    static const char *const usual[] = {"wsgi", "app"};
+    char folder[PATH_MAX - sizeof "/wsgi.py"], file[PATH_MAX];
+
+    ASSERT_GIL();
+    assert(!PyErr_Occurred());
+    if (!folder_of(package, folder, sizeof folder)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(usual); i++) {
+        (void)snprintf(file, sizeof file, "%s/%s.py", folder, usual[i]);
+        if (access(file, F_OK) == 0) {
+            return usual[i];
+        }
+    }
+    return NULL;
 }

@@ -2,9 +2,10 @@
  * import_hint.h - what to do about a module that was not found
  *
  * What:      looks for the missing module where people have it: in the folders
- *            above the application, in a virtual environment beside it, among
- *            the packages of the user. Where it is nowhere, the hint says for
- *            which Python it is not installed.
+ *            above and below the application, in a virtual environment beside
+ *            it, among the packages of the user. Where it is nowhere, the hint
+ *            says for which Python it is not installed; where its package was
+ *            found, which folder lacks which file.
  * Owner:     the result is the caller's.
  * Threads:   any.                                                    GIL: held.
  * Errors:    NULL: there is no hint. Never leaves an exception.
@@ -23,5 +24,10 @@
  * or NULL. */
 PyObject *import_hint(PyObject *exc, const char *file, const char *module,
                       const struct config *config);
+
+/* For a package that does not have the application: the name of the module in
+ * it that people have it in, such as "wsgi", where there is such a file. Else
+ * NULL, without an exception. */
+const char *import_hint_submodule(PyObject *package);
 
 #endif

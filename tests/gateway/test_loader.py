@@ -422,8 +422,8 @@ OWN = 'mysite is the folder of this file: give --python-path {0}, or --chdir {0}
     ('mysite.wsgi', 'mysite/deploy', 'mysite is in {0}: give --python-path {0}',
      [['--python-path', '{0}', 'mysite.wsgi']]),
     ('my:app', '', 'it was searched in {0}: --chdir or --python-path names another folder', []),
-    ('other.py', '', 'no_such_package_at_all is not installed for Python {2} ({3}): install it in a virtual environment and give '
-     '--venv', []),
+    ('other.py', '', 'no_such_package_at_all is neither in {0} nor installed for Python {2} ({3}): install it in a virtual '
+     'environment and give --venv', []),
 ])
 def test_where_a_missing_module_is(run, site, app, folder, hint, right):
     """P11, P19: a module of the site itself was not found: the line has the options that find it, and they do."""
@@ -450,7 +450,80 @@ def test_package_that_the_venv_lacks(run, site):
     subprocess.run([python_of(run)[1], '-m', 'venv', '--without-pip', site / 'venv'], check=True)
     finished = run('--check', '--venv', 'venv', 'other.py', cwd=site)
     assert finished.code == 70 and finished.stderr.splitlines()[0].endswith(
-        f'; no_such_package_at_all is not installed in the virtual environment {site}/venv: install it there'), finished
+        f'; no_such_package_at_all is neither in {site} nor installed in the virtual environment {site}/venv: install it '
+        'there'), finished
+
+
+@pytest.mark.parametrize('app, files, error, hint', [
+    ('app.py', {'app.py': 'from shop import models', 'shop/__init__.py': ''},
+     "ImportError: cannot import name 'models' from 'shop' ({0}/shop/__init__.py)",
+     'the package shop is in {0}/shop, which has no models.py'),
+    ('app.py', {'app.py': 'import shop.models', 'shop/__init__.py': ''}, "ModuleNotFoundError: No module named 'shop.models'",
+     'the package shop is in {0}/shop, which has no models.py'),
+    ('app.py', {'app.py': 'import shop.models', 'shop/other.py': ''}, "ModuleNotFoundError: No module named 'shop.models'",
+     'the package shop is in {0}/shop, which has no models.py'),
+    ('app.py', {'app.py': 'import shop', 'shop/__init__.py': 'from .models import X'},
+     "ModuleNotFoundError: No module named 'shop.models'", 'the package shop is in {0}/shop, which has no models.py'),
+    ('app.py', {'app.py': 'import shop.db.models', 'shop/__init__.py': '', 'shop/db/__init__.py': ''},
+     "ModuleNotFoundError: No module named 'shop.db.models'", 'the package shop.db is in {0}/shop/db, which has no models.py'),
+    ('app.py', {'app.py': 'import shop.models', 'shop.py': ''},
+     "ModuleNotFoundError: No module named 'shop.models'; 'shop' is not a package",
+     'shop is the file {0}/shop.py, not a package'),
+    ('app.py', {'app.py': 'import helper', 'lib/helper.py': '', 'src/helper.py': ''},
+     "ModuleNotFoundError: No module named 'helper'", 'helper is in {0}/lib: give --python-path {0}/lib'),
+    ('app.py', {'app.py': 'import helper', 'src/helper/__init__.py': ''},
+     "ModuleNotFoundError: No module named 'helper'", 'helper is in {0}/src: give --python-path {0}/src'),
+    ('shop.wsgi', {'site/shop/wsgi.py': ''}, "ModuleNotFoundError: No module named 'shop'",
+     'shop.wsgi is in {0}/site: give --chdir {0}/site'),
+    # As django-admin startproject makes it.
+    ('shop.wsgi', {'shop/shop/wsgi.py': '', 'shop/shop/__init__.py': ''}, "ModuleNotFoundError: No module named 'shop.wsgi'",
+     'shop.wsgi is in {0}/shop: give --chdir {0}/shop'),
+    ('shop.wsgi', {'shop/__init__.py': ''}, "ModuleNotFoundError: No module named 'shop.wsgi'",
+     'the package shop is in {0}/shop, which has no wsgi.py'),
+])
+def test_module_of_the_application(run, tmp_path, app, files, error, hint):
+    """P11: a module of the application's own is missing: the line has the folder or the file, and speaks of no package
+    that would have to be installed."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    finished = run('--check', app, cwd=tmp_path)
+    assert finished.code == 70
+    assert finished.stderr.splitlines()[0].endswith(f' could not be loaded: {error}; {hint}'.format(tmp_path)), finished
+
+
+@pytest.mark.parametrize('source', ['from json import Loads', 'from json import loads, no_such_name',
+                                    'raise ImportError("cannot import name")', 'import json.decoder.x', 'import sys.x'])
+def test_import_without_a_hint(run, tmp_path, source):
+    """P11: where the name may be no module, or Python has said it all, no hint sends people the wrong way."""
+    (tmp_path / 'app.py').write_text(source)
+    finished = run('--check', 'app.py', cwd=tmp_path)
+    first = finished.stderr.splitlines()[0]
+    assert finished.code == 70 and 'install' not in first and '--' not in first, finished
+
+
+@pytest.mark.parametrize('app, files, code, message', [
+    ('shop', {'shop/wsgi.py': ''}, 70, "shop has neither 'application' nor 'app': did you mean shop.wsgi?"),
+    ('shop', {'shop/__init__.py': '', 'shop/app.py': ''}, 70,
+     "shop has neither 'application' nor 'app': did you mean shop.app?"),
+    ('shop:application', {'shop/__init__.py': '', 'shop/wsgi.py': ''}, 70,
+     "shop has no 'application': did you mean shop.wsgi:application?"),
+    ('./shop', {'shop/wsgi.py': ''}, 66, 'APP: ./shop: {0}/shop is not a regular file: did you mean {0}/shop/wsgi.py?'),
+    ('./shop', {'shop/x.py': ''}, 66, 'APP: ./shop: {0}/shop is not a regular file'),
+    ('app.py', {'b/app.py': '', 'a/app.py': '', '.c/app.py': ''}, 66,
+     'APP: app.py: {0}/app.py does not exist: did you mean {0}/a/app.py?'),
+    ('shop/wsgi.py', {'site/shop/wsgi.py': ''}, 66, ' does not exist: did you mean {0}/site/shop/wsgi.py?'),
+    ('{0}/app.py', {'a/app.py': ''}, 66, 'APP: {0}/app.py: {0}/app.py does not exist: did you mean {0}/a/app.py?'),
+    ('app.py', {'a/b/app.py': ''}, 66, 'APP: app.py: {0}/app.py does not exist'),
+])
+def test_application_in_another_folder(run, tmp_path, app, files, code, message):
+    """P11: given one folder too high: the line has the module or the file that was meant."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    finished = run('--check', app.format(tmp_path), cwd=tmp_path)
+    assert finished.code == code
+    assert finished.stderr.splitlines()[0].endswith(message.format(tmp_path)), finished
 
 
 @pytest.mark.parametrize('module, hint', [

@@ -11,9 +11,34 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 
 enum { PORT_MAX = 65535 };
+
+/* How long "http://" is at the start of a URL; 0 for anything else. */
+static size_t
+scheme_length(const char *text)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz"
+                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+
+    return n > 0 && strncmp(text + n, "://", 3) == 0 ? n + 3 : 0;
+}
+
+static int
+not_a_url(const char *option, const char *text)
+{
+    int n = (int)scheme_length(text);
+
+    log_error("%s: invalid value \"%s\": expected " CONFIG_ADDRESS
+              "; write it without %.*s%s",
+              option, text, n, text,
+              strncasecmp(text, "http", 4) == 0
+                  ? ": the socket speaks FastCGI, not HTTP"
+                  : "");
+    return EX_USAGE;
+}
 
 /* What people write instead; NULL where it is none of these. */
 static const char *
@@ -65,6 +90,9 @@ not_an_address(const char *option, const char *text)
     const char *more = hint(text);
     const char *path = strncmp(text, "unix:", 5) == 0 ? text + 5 : text;
 
+    if (scheme_length(text) > 0) {
+        return not_a_url(option, text);
+    }
     if (more == NULL && is_relative_path(text) && *path != '\0') {
         log_error("%s: invalid value \"%s\": expected " CONFIG_ADDRESS
                   "; the path of a socket starts with /, as in $PWD/%s",

@@ -84,6 +84,10 @@ ADDRESSES = 'HOST:PORT, [IPV6]:PORT or :PORT (loopback), where HOST is an IPv4 a
     (':80x', '; PORT is a number from 1 to 65535'), (':99999', '; PORT is a number from 1 to 65535'),
     ('127.0.0.1:', '; PORT is a number from 1 to 65535'), ('[::1]:http', '; PORT is a number from 1 to 65535'),
     ('*:9000', '; for all addresses of this machine write 0.0.0.0:PORT'),
+    ('http://127.0.0.1:8000', '; write it without http://: the socket speaks FastCGI, not HTTP'),
+    ('HTTPS://example.com/', '; write it without HTTPS://: the socket speaks FastCGI, not HTTP'),
+    ('tcp://127.0.0.1:9000', '; write it without tcp://'), ('fcgi://localhost:9000', '; write it without fcgi://'),
+    ('tcp4://[::1]:9000', '; write it without tcp4://'), ('uds://run/sock', '; write it without uds://'),
 ])
 def test_addresses_that_are_none(run, world, option, value, hint):
     """P11: every option that takes an address says the same of it, localhost too, and what was probably meant."""

@@ -130,6 +130,14 @@ params_is(const struct params *p, const char *name, const char *value)
            memcmp(e->value, value, e->value_len) == 0;
 }
 
+/* True if the request's path is exactly this one: the path of REQUEST_URI, not
+ * decoded, or else SCRIPT_NAME and PATH_INFO together. */
+bool params_path_is(const struct params *p, const char *path);
+
+/* True if it is --status-path or --ping-path. Also before params_correct(), and
+ * where that finds the path outside --mount. */
+bool params_is_status_path(const struct params *p, const struct config *config);
+
 /* Corrects what the server sent to what PEP 3333 wants; call once after the
  * last params_add(). 0, -ENOMEM, -EBADMSG (no REQUEST_METHOD: answer 400), or
  * -ENOENT (the path lies outside --mount: answer 404). */

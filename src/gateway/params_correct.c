@@ -403,6 +403,32 @@ params_correct(struct params *p, const struct config *config)
     return correct_path(p, config);
 }
 
+bool
+params_path_is(const struct params *p, const char *path)
+{
+    struct path_part uri = part(p, "REQUEST_URI");
+    size_t n = strlen(path);
+
+    if (uri.n > 0 && uri.s[0] == '/') {
+        uri = path_without_query(uri);
+        return uri.n == n && memcmp(uri.s, path, n) == 0;
+    }
+    struct path_part script = part(p, "SCRIPT_NAME");
+    struct path_part info = part(p, "PATH_INFO");
+    return script.n + info.n == n &&
+           (script.n == 0 || memcmp(script.s, path, script.n) == 0) &&
+           (info.n == 0 || memcmp(info.s, path + script.n, info.n) == 0);
+}
+
+bool
+params_is_status_path(const struct params *p, const struct config *config)
+{
+    return (config->ping_path != NULL &&
+            params_path_is(p, config->ping_path)) ||
+           (config->status_path != NULL &&
+            params_path_is(p, config->status_path));
+}
+
 static bool
 value_is(struct path_part v, const char *word)
 {

@@ -256,6 +256,10 @@ request_prepare(struct request *q)
 
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     response_reset(&q->response);
+    if (r == -ENOENT && !q->is_cgi &&
+        params_is_status_path(&q->params, q->config)) {
+        r = 0; /* these paths are the site's, wherever the application is */
+    }
     q->corrected = r;
     if (q->config->doctor && r != -ENOMEM) {
         r = 0;

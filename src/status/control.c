@@ -194,9 +194,9 @@ make_reply(struct control *c, const struct control_conn *p,
                  params_refusal(fault)->reason);
         return status_reply_refuse(r, fault);
     }
-    bool ping = status_path_is(params, "/ping") ||
+    bool ping = params_path_is(params, "/ping") ||
                 (c->config->ping_path != NULL &&
-                 status_path_is(params, c->config->ping_path));
+                 params_path_is(params, c->config->ping_path));
     return status_reply_make(r, c->config, c->board, 0, params, ping);
 }
 

@@ -22,39 +22,16 @@ const size_t status_nheaders = ARRAY_SIZE(status_headers);
 
 /* -- which page ------------------------------------------------------------ */
 
-bool
-status_path_is(const struct params *p, const char *path)
-{
-    const struct param *uri = params_get(p, "REQUEST_URI");
-    size_t n = strlen(path);
-
-    if (uri != NULL && uri->value_len > 0 && uri->value[0] == '/') {
-        const char *query = memchr(uri->value, '?', uri->value_len);
-        size_t have =
-            query != NULL ? (size_t)(query - uri->value) : uri->value_len;
-        return have == n && memcmp(uri->value, path, n) == 0;
-    }
-    const struct param *script = params_get(p, "SCRIPT_NAME");
-    const struct param *info = params_get(p, "PATH_INFO");
-    size_t nscript = script == NULL ? 0 : script->value_len;
-    size_t ninfo = info == NULL ? 0 : info->value_len;
-    return nscript + ninfo == n &&
-           (nscript == 0 || memcmp(script->value, path, nscript) == 0) &&
-           (ninfo == 0 || memcmp(info->value, path + nscript, ninfo) == 0);
-}
-
 static bool
 is_ping(const struct config *config, const struct params *p)
 {
-    return config->ping_path != NULL && status_path_is(p, config->ping_path);
+    return config->ping_path != NULL && params_path_is(p, config->ping_path);
 }
 
 bool
 status_is_wanted(const struct config *config, const struct request *q)
 {
-    return is_ping(config, &q->params) ||
-           (config->status_path != NULL &&
-            status_path_is(&q->params, config->status_path));
+    return params_is_status_path(&q->params, config);
 }
 
 /* -- the page -------------------------------------------------------------- */

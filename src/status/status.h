@@ -29,9 +29,6 @@ bool status_is_wanted(const struct config *config, const struct request *q);
 void status_answer(const struct config *config, struct scoreboard *b,
                    struct request *q);
 
-/* True if the request's path is this one. */
-bool status_path_is(const struct params *p, const char *path);
-
 /* The response to a request, for the control socket and for --status-path. */
 struct status_reply {
     const char *status, *type;

@@ -228,6 +228,35 @@ def test_path_without_request_uri(fcgi_unix):
         assert server.request(params=params).body == b'pong', (script, info)
 
 
+def test_paths_beside_the_mount(fcgi_unix):
+    """They are paths of the site, and need not be below --mount. All others there are still nobody's."""
+    server = fcgi_unix(HELLO, *PATHS, '--mount', '/shop')
+    server.allow_log('is outside --mount')
+    for sent in ({}, {'REQUEST_URI': None}):
+        assert server.request(path='/ping', params=sent).body == b'pong'
+        assert b'requests' in server.request(path='/status', params=sent).body
+        assert server.request(path='/shop/x', params=sent).body == b'hello'
+    for path in '/status/', '/shop2', '/':
+        assert server.request(path=path).status == 404
+    assert server.request(path='/status', params={'REQUEST_URI': '/other'}).status == 404
+
+
+def test_paths_in_the_mount(fcgi_unix):
+    """As the client sent them: with the path of --mount."""
+    server = fcgi_unix(HELLO, '--status-path', '/shop/status', '--ping-path', '/shop/ping', '--mount', '/shop')
+    assert server.request(path='/shop/ping').body == b'pong'
+    assert b'requests' in server.request(path='/shop/status').body
+    server.allow_log('is outside --mount')
+    assert server.request(path='/ping').status == 404
+
+
+def test_not_in_cgi(cgi):
+    """There is no process whose status could be shown: these paths are the application's, or outside --mount."""
+    server = cgi.serve(HELLO, *PATHS, '--mount', '/shop')
+    server.allow_log('is outside --mount')
+    assert server.request(path='/status').status == server.request(path='/ping').status == 404
+
+
 def test_off_by_default(transport):
     """Without the options these paths are the application's."""
     server = transport.serve(HELLO)

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "context/request_timeout.h"
 #include "debug/import_hint.h"
+#include "debug/slow_load.h"
 #include "debug/traceback.h"
 
 #include <errno.h>
@@ -148,6 +149,28 @@ gc_end_load(void)
 
 /* -- failures -------------------------------------------------------------- */
 
+/* What it looks like where the file does not define an application but runs a
+ * program, as app.run() does: that ends with an exit code, or with a port that
+ * another worker has. A text says by itself why the program ends. */
+static bool
+ran_program(PyObject *exc)
+{
+    CLEANUP(py_clear) PyObject *why = NULL;
+    bool is = false;
+
+    if (PyErr_GivenExceptionMatches(exc, PyExc_SystemExit)) {
+        why = py_attr(exc, "code");
+        is = why == Py_None || (why != NULL && PyLong_Check(why));
+    }
+    else if (PyErr_GivenExceptionMatches(exc, PyExc_OSError)) {
+        why = py_attr(exc, "errno");
+        is = why != NULL && PyLong_Check(why) &&
+             PyLong_AsLong(why) == EADDRINUSE;
+    }
+    PyErr_Clear();
+    return is;
+}
+
 /* Such as "app.py could not be loaded: ImportError: no module ...". NULL: no
  * memory, with an exception. */
 static PyObject *
@@ -162,7 +185,10 @@ summary_of(const struct app *a, PyObject *exc)
         PyErr_Clear();
     }
     CLEANUP(py_clear)
-    PyObject *hint = import_hint(exc, a->spec->file, a->spec->module, config);
+    PyObject *hint = ran_program(exc) ? PyUnicode_FromString(SLOW_LOAD_RULE)
+                                      : import_hint(exc, a->spec->file,
+                                                    a->spec->module, config);
+    PyErr_Clear();
     bool has_text = text != NULL && PyUnicode_GetLength(text) > 0;
     return PyUnicode_FromFormat("%s %s: %s%s%V%s%V", a->spec->display_name,
                                 what, Py_TYPE(exc)->tp_name,
@@ -284,6 +310,31 @@ clear_importer_cache(void)
     }
 }
 
+static bool
+is_in_cgi(void)
+{
+    const struct request_guard *g = request_guard_current();
+
+    return g != NULL && g->q->is_cgi;
+}
+
+/* The other modes have a thread of their own that looks at the time. */
+static void
+watch_begin(const struct app *a)
+{
+    if (is_in_cgi()) {
+        slow_load_begin(a->spec->display_name);
+    }
+}
+
+static void
+watch_end(void)
+{
+    if (is_in_cgi()) {
+        slow_load_end();
+    }
+}
+
 static PyObject *
 load(struct app *a, struct file_id stamp)
 {
@@ -292,8 +343,10 @@ load(struct app *a, struct file_id stamp)
         clear_importer_cache();
     }
     gc_begin_load();
+    watch_begin(a);
     PyObject *callable = app_spec_load(a->spec);
     PyObject *exc = callable == NULL ? PyErr_GetRaisedException() : NULL;
+    watch_end();
     gc_end_load();
     if (exc != NULL && request_timeout_matches(exc)) {
         PyErr_SetRaisedException(exc); /* not the application's failure */

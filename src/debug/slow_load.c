@@ -23,9 +23,8 @@ static struct {
 void
 slow_load_log(const char *app)
 {
-    log_warning("%s has been loading for %d s: a call that serves by itself, "
-                "such as app.run(), must be below if __name__ == \"__main__\"",
-                app, SLOW_LOAD_MS / 1000);
+    log_warning("%s has been loading for %d s: " SLOW_LOAD_RULE, app,
+                SLOW_LOAD_MS / 1000);
 }
 
 static void *

@@ -18,6 +18,11 @@
 
 enum { SLOW_LOAD_MS = 10000 };
 
+/* What to do where that is the reason. */
+#define SLOW_LOAD_RULE                                          \
+    "a call that serves by itself, such as app.run(), must be " \
+    "below if __name__ == \"__main__\""
+
 /* app: for the message, such as config_application(). */
 void slow_load_log(const char *app);
 

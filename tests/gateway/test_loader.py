@@ -963,3 +963,39 @@ def test_load_that_serves_by_itself(world, mode):
         assert server.request(timeout=20).body == b'hello'
         assert server.stop(timeout=10) == 0
     assert len(re.findall(SLOW_LOAD, process.logged, re.MULTILINE)) == 1, process.logged
+
+
+def test_cgi_load_that_serves_by_itself(cgi, tmp_path):
+    """P11: the same in CGI, where the request only ever hangs. The thread that looks at the time is gone before the
+    application runs."""
+    script = tmp_path / 'app.py'
+    script.write_text(SERVES.replace('run()\n', 'run()\nimport os\n').replace(
+        "b'hello'", "str(len(os.listdir('/proc/self/task'))).encode()"))
+    server = cgi.serve('app.py', cwd=tmp_path)
+    line = SLOW_LOAD.replace(' (', r' \[\w+\] (', 1)
+    server.expect_log(line)
+    request = server.start()
+    request.finish_body()
+    request.wait(lambda: request.stderr.endswith(b'\n'), 30, 'the line')
+    (tmp_path / 'enough').touch()
+    assert request.response(timeout=20).body == b'1'
+    assert re.fullmatch('wsgi-cgi.*' + line, request.stderr.decode().strip())
+
+
+RULE = 'a call that serves by itself, such as app.run(), must be below if __name__ == "__main__"'
+
+
+@pytest.mark.parametrize('source, error, is_said', [
+    ('import sys\nsys.exit(1)', 'exited while it was loaded: SystemExit: 1', True),
+    ('raise SystemExit', 'exited while it was loaded: SystemExit', True),
+    ('import sys\nsys.exit("no SECRET_KEY")', 'exited while it was loaded: SystemExit: no SECRET_KEY', False),
+    ('import socket\na = socket.create_server(("127.0.0.1", 0))\nsocket.create_server(a.getsockname())',
+     'could not be loaded: OSError: [Errno 98] Address already in use', True),
+    ('open("/nowhere")', 'could not be loaded: FileNotFoundError', False),
+])
+def test_load_that_ends_like_a_program(run, tmp_path, source, error, is_said):
+    """P11: app.run() in a second worker finds its port in use and exits: that line says what to change, too."""
+    (tmp_path / 'app.py').write_text(source)
+    finished = run('--check', 'app.py', cwd=tmp_path)
+    first = finished.stderr.splitlines()[0]
+    assert finished.code == 70 and error in first and first.endswith('; ' + RULE) == is_said, finished

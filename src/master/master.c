@@ -16,6 +16,7 @@
 #include "reload/file_watcher.h"
 #include "reload/reload_pipe.h"
 #include "status/notify.h"
+#include "status/running_requests.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -193,9 +194,12 @@ reconcile(struct master *m, int64_t now)
 
 /* Nobody can connect any more. The workers serve those that have connected. */
 static void
-begin_stop(struct master *m, int64_t now)
+begin_stop(struct master *m, int64_t now, enum signals_stop how)
 {
     log_set_patience(0);
+    if (how == STOP_GRACEFUL) {
+        running_requests_log_wait(m->board, m->s->config->graceful_timeout_ms);
+    }
     m->stopping = true;
     m->stop_end = now + m->s->config->graceful_timeout_ms;
     for (size_t i = 0; i < m->s->nlisteners; i++) {
@@ -209,7 +213,7 @@ static void
 stop(struct master *m, int64_t now, enum signals_stop how)
 {
     if (!m->stopping) {
-        begin_stop(m, now);
+        begin_stop(m, now, how);
     }
     master_stop_zygotes(m, how == STOP_NOW);
     for (unsigned i = 0; i < m->board->nworkers; i++) {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "os/log.h"
+#include "status/running_requests.h"
 #include "text/signal_name.h"
 
 #include <assert.h>
@@ -192,6 +193,7 @@ master_kill_overdue(struct master *m, int64_t now)
         struct slot *s = &m->slots[i];
         if (s->pid != 0 && s->kill_at != 0 && now >= s->kill_at) {
             log_warning("worker %ld does not leave: killed", (long)s->pid);
+            running_requests_log_cut_off(m->board, i, LOG_LEVEL_WARNING);
             (void)kill(s->pid, SIGKILL);
             s->kill_at = 0;
         }

@@ -11,6 +11,7 @@
 #include "process/signals.h"
 #include "reload/restart.h"
 #include "status/notify.h"
+#include "status/running_requests.h"
 #include "transport/fcgi.h"
 #include "worker/conn_passing.h"
 #include "worker/request_threads.h"
@@ -68,6 +69,10 @@ graceful_stop_begin(struct graceful_stop *g, struct pool *p, int64_t now_ms,
     g->end_ms = now_ms + p->s.config->graceful_timeout_ms;
     g->finish_ms = clock_ms() + WORKER_CONNS_FIRST_BYTE_MS;
     if (!restart && (!has_master || atomic_load(&p->s.board->stopping))) {
+        if (!has_master) { /* else the master has said so, for all */
+            running_requests_log_wait(p->s.board,
+                                      p->s.config->graceful_timeout_ms);
+        }
         begin_last(g, p);
         return;
     }
@@ -291,6 +296,7 @@ log_cut_off(struct pool *p)
     if (n > 0) {
         log_notice("%u request%s cut off: a stop at once was asked for", n,
                    n == 1 ? " is" : "s are");
+        running_requests_log_cut_off(p->s.board, p->s.worker, LOG_LEVEL_NOTICE);
     }
 }
 
@@ -306,6 +312,10 @@ graceful_stop_end_now(const struct graceful_stop *g, struct pool *p,
     }
     else if (why != NULL && conn_table_open(p->conns.table) > 0) {
         log_warning("%s: requests that still run are cut off", why);
+    }
+    if (why != NULL) {
+        running_requests_log_cut_off(p->s.board, p->s.worker,
+                                     LOG_LEVEL_WARNING);
     }
     (void)graceful_stop_leave(g, p);
     _exit(EX_OK);

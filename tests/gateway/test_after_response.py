@@ -580,6 +580,7 @@ def test_term_does_not_wait_for_ever(serve_fcgi, notes, gate):
     """P4: --graceful-timeout bounds it, and the log says so."""
     server = serve_fcgi(HOLD, '--graceful-timeout', '300ms')
     server.expect_log('--graceful-timeout has passed: work after a response is cut off')
+    server.expect_log('GET /hold: the work after the response is cut off after')
     assert server.request(path='/hold', query=str(gate)).body == b'/hold'
     notes.wait('hold begins')
     server.signal(signal.SIGTERM)

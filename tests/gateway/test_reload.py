@@ -316,6 +316,7 @@ def test_restart_past_the_graceful_timeout(fcgi_unix):
     server.check_fds = False
     server.allow_log(NOTICES)
     server.expect_log('requests that still run are cut off')
+    server.expect_log(r'GET /hang: cut off after \d+\.\d{3} s in process \d+$')
     born, pid = server.request().text.split()
     hanging = server.start('GET', '/hang')
     server.wait_log('begun')

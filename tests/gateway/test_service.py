@@ -122,6 +122,7 @@ def test_stop_that_runs_out_of_time(serve):
     exchange = server.start()
     exchange.wait_for(b'x')
     server.expect_log('--graceful-timeout has passed: requests that still run are cut off')
+    server.expect_log('GET /: cut off after')
     assert server.stop() == 0
     assert OwnLines(server.logged).stops[server.pid]['why'] == 'SIGTERM'
 

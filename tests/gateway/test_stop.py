@@ -1,6 +1,7 @@
 """Stopping: F29. SIGTERM and SIGUSR1 finish what runs and exit 0; SIGINT and SIGQUIT stop now."""
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ from apps import BUSY, HELLO
 from fcgi import wait_for
 from harness import FcgiServer, cgi_params, listening_socket, listens
 from settings import BINARY, SLOW, TSAN
+from test_processes import workers
 from test_syscalls import plain, traced
 
 POLITE = [signal.SIGTERM, signal.SIGUSR1]
@@ -60,7 +62,7 @@ def busy(fcgi_server, tmp_path):
 
     def start(*options, keep=False):
         server = fcgi_server(BUSY, *options, env={'NOTES': str(notes)})
-        server.allow_log('stop|graceful|request|signal|interrupt')
+        server.allow_log('stop|graceful|request|signal|interrupt|cut off')
         exchange = server.start(path='/wait', query=str(gate), keep=keep)
         exchange.finish_body()
         wait_for(lambda: notes.exists() and 'waiting' in notes.read_text(), 5, 'the request')
@@ -195,6 +197,118 @@ def test_second_signal_forces(busy, first):
     stop(server, signal.SIGTERM, 3)
     assert not exchange.response().complete
 
+
+# --- what the log says of the requests ---------------------------------------------------------------------------------
+
+WAITS = 'stopping: waiting up to {} for {}; a second SIGTERM stops at once'
+
+
+def lines(server, word):
+    """The lines of the log with this word: (pid, level, text without the id)."""
+    found = re.findall(r'^wsgi-cgi\[(\d+)\]: (\w+): (?:\[\w+\] )?(.*)$', server.logged, re.MULTILINE)
+    return [(int(pid), level, text) for pid, level, text in found if word in text]
+
+
+def hold(server, n, path='/wait/{}'):
+    """n requests that run until their connection ends; the application says that each has begun."""
+    held = [server.start(path=path.format(i), query='secret=1') for i in range(n)]
+    for exchange in held:
+        exchange.wait_for(b'begun')
+    return held
+
+
+HOLDS = '''
+    import time
+    def application(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])(b'begun')
+        time.sleep(3600)
+'''
+
+
+@pytest.mark.parametrize('options', [['--threads', '3'], ['--processes', '2', '--threads', '2']], ids=['one', 'master'])
+def test_log_says_what_is_waited_for(fcgi_unix, options):
+    """P4, P26: the first SIGTERM says, once and for all processes, how many requests there are; a second one says which
+    requests it cuts off, in the process that does so, without their queries."""
+    server = fcgi_unix(HOLDS, *options)
+    server.check_fds = False
+    server.exit_codes = {0}
+    held = hold(server, 2)
+    server.signal(signal.SIGTERM)
+    server.wait_log('stopping: ')
+    assert held[0].silent(0.2)
+    stop(server, signal.SIGTERM, 5)
+    assert lines(server, 'stopping') == [(server.pid, 'notice', WAITS.format('30 s', '2 requests'))]
+    cut = lines(server, 'cut off after')
+    assert {level for _, level, _ in cut} == {'notice'}
+    found = sorted(re.fullmatch(r'GET (/wait/\d): cut off after \d+\.\d{3} s in process (\d+)', text).groups()
+                   for _, _, text in cut)
+    assert [path for path, _ in found] == ['/wait/0', '/wait/1']
+    assert {int(pid) for _, pid in found} == {pid for pid, _, _ in cut}
+    assert ({pid for pid, _, _ in cut} == {server.pid}) == (options[0] == '--threads')
+    assert 'secret' not in server.logged
+
+
+@pytest.mark.parametrize('options', [[], ['--processes', '2']], ids=['one', 'master'])
+def test_log_of_an_idle_stop(fcgi_unix, options):
+    """P26: nothing to wait for, nothing to say."""
+    server = fcgi_unix(HELLO, *options)
+    assert server.request().body == b'hello'
+    stop(server, signal.SIGTERM, 5)
+    assert lines(server, 'stopping') == lines(server, 'cut off') == []
+
+
+def test_log_of_many_that_are_cut_off(fcgi_unix):
+    """P4, P26: after --graceful-timeout as well, as warnings, and not without end."""
+    server = fcgi_unix(HOLDS, '--threads', '19', '--graceful-timeout', '1500ms')
+    server.check_fds = False
+    server.expect_log('--graceful-timeout has passed: requests that still run are cut off')
+    server.expect_log(r'GET /wait/\d+: cut off after')
+    server.expect_log('and 3 more are cut off')
+    hold(server, 19)
+    stop(server, signal.SIGTERM, 10)
+    assert lines(server, 'stopping') == [(server.pid, 'notice', WAITS.format('1500 ms', '19 requests'))]
+    cut = lines(server, 'cut off after')
+    assert {level for _, level, _ in cut} == {'warning'}
+    assert len({text.split(':')[0] for _, _, text in cut}) == len(cut) == 16
+    assert lines(server, 'and 3 more') == [(server.pid, 'warning', 'and 3 more are cut off')]
+
+
+def test_log_of_work_after_a_response(fcgi_unix):
+    """P4: it is waited for, and cut off, like a request."""
+    server = fcgi_unix('''
+        import os, time
+        def work():
+            os.write(2, b'begun\\n')
+            time.sleep(3600)
+        def application(environ, start_response):
+            environ['wsgi_cgi.after_response'](work)
+            start_response('200 OK', [])
+            return [b'x']
+    ''', '--threads', '2')
+    assert server.request(path='/late').body == b'x'
+    server.wait_log('begun')
+    server.signal(signal.SIGTERM)
+    server.wait_log(re.escape(WAITS.format('30 s', 'the work after 1 response')))
+    stop(server, signal.SIGTERM, 5)
+    (_, level, text), = lines(server, 'cut off after')
+    assert level == 'notice' and text.startswith('GET /late: the work after the response is cut off after')
+
+
+def test_log_of_a_worker_that_is_killed(fcgi_unix):
+    """P4: a worker that hears nothing cannot say what it was doing; the master does."""
+    server = fcgi_unix(HOLDS, '--processes', '1')
+    server.check_fds = False
+    server.expect_log(r'warning: worker \d+ does not leave: killed')
+    server.expect_log(r'GET /wait/0: cut off after')
+    hold(server, 1)
+    worker, = workers(server)
+    os.kill(worker, signal.SIGSTOP)
+    stop(server, signal.SIGINT, 15)
+    (pid, _, text), = lines(server, 'cut off after')
+    assert pid == server.pid and text.endswith(f' in process {worker}')
+
+
+# --- at once ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGQUIT])
 @pytest.mark.parametrize('state', ['idle', 'busy'])

@@ -19,8 +19,9 @@ enum {
     KEEP_INPUT = 256 << 10, /* memory a worker keeps between connections */
     LINGER_STEP_MS = 5000,  /* without a byte while lingering */
     LINGER_MAX_MS = 30000,
-    LINGER_STOP_MS = 2000, /* the same at a stop */
-    LINGER_HEAD = 16 << 20 /* bytes of a head that is beyond --limit-head */
+    LINGER_STOP_MS = 2000,  /* the same at a stop */
+    LINGER_HEAD = 16 << 20, /* bytes of a head that is beyond --limit-head */
+    FIRST_BYTES_MS = 1000   /* for more of them, where they are no record */
 };
 
 static void
@@ -373,14 +374,28 @@ is_sent_already(struct fcgi_worker *w, const struct fcgi_conn *c)
 }
 
 /* The first bytes of a connection that are no record may tell what the peer
- * speaks instead. */
-static void
-look_at_first_bytes(const struct fcgi_worker *w, const struct fcgi_conn *c)
+ * speaks instead. Few bytes get a moment to be followed by more: at most as
+ * long as the head of a request, of which the same is kept. */
+static enum fcgi_next
+look_at_first_bytes(struct fcgi_worker *w, struct fcgi_conn *c,
+                    int64_t *ret_deadline_ms)
 {
-    if (c->parser.pos == 0 && w->in.len > 0 &&
-        !atomic_load_explicit(&c->conn.kept, memory_order_relaxed)) {
-        other_protocol_refuse(w->fd, (const uint8_t *)w->in.data, w->in.len);
+    const uint8_t *first = (const uint8_t *)w->in.data;
+
+    if (c->parser.pos > 0 || w->in.len == 0 ||
+        atomic_load_explicit(&c->conn.kept, memory_order_relaxed)) {
+        return FCGI_NEXT_CLOSE;
     }
+    if (!other_protocol_needs_more(first, w->in.len)) {
+        other_protocol_refuse(w->fd, first, w->in.len);
+        return FCGI_NEXT_CLOSE;
+    }
+    if (c->head_deadline_ms == 0) {
+        int64_t most = w->config->head_timeout_ms;
+        c->head_deadline_ms =
+            clock_coarse_ms() + (most < FIRST_BYTES_MS ? most : FIRST_BYTES_MS);
+    }
+    return park(w, c, ret_deadline_ms);
 }
 
 /* Requests that have arrived, one after the other. */
@@ -397,8 +412,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
         }
         switch (r) {
         case FCGI_PARSER_CLOSE:
-            look_at_first_bytes(w, c);
-            return FCGI_NEXT_CLOSE;
+            return look_at_first_bytes(w, c, ret_deadline_ms);
         case FCGI_PARSER_MORE:
             return park(w, c, ret_deadline_ms);
         case FCGI_PARSER_READY:

@@ -20,6 +20,7 @@ enum {
 
 struct protocol {
     bool (*is)(const uint8_t *p, size_t n);
+    bool (*may_be)(const uint8_t *p, size_t n); /* with more bytes; not is() */
     const char *name;
     const char *advice;
     bool is_http;
@@ -31,6 +32,13 @@ begins_with(const uint8_t *p, size_t n, const char *text)
     size_t m = strlen(text);
 
     return n >= m && memcmp(p, text, m) == 0;
+}
+
+/* True where the n bytes are the first ones of text, and not all of it. */
+static bool
+begins_like(const uint8_t *p, size_t n, const char *text)
+{
+    return n < strlen(text) && memcmp(p, text, n) == 0;
 }
 
 /* "GET /path", "OPTIONS *", and HTTP/2's preface, which is "PRI *". */
@@ -47,11 +55,29 @@ is_http(const uint8_t *p, size_t n)
             begins_with(p + i + 1, n - i - 1, "http"));
 }
 
+static bool
+may_be_http(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && i < METHOD_MAX && p[i] >= 'A' && p[i] <= 'Z') {
+        i++;
+    }
+    return i == n ||
+           (i >= 3 && p[i] == ' ' && begins_like(p + i + 1, n - i - 1, "http"));
+}
+
 /* The record of a ClientHello. */
 static bool
 is_tls(const uint8_t *p, size_t n)
 {
     return n >= 3 && p[0] == 22 && p[1] == 3 && p[2] <= 4;
+}
+
+static bool
+may_be_tls(const uint8_t *p, size_t n)
+{
+    return p[0] == 22 && (n == 1 || (n == 2 && p[1] == 3));
 }
 
 /* modifier1, the size in little-endian order, modifier2; then the size of the
@@ -61,6 +87,13 @@ is_uwsgi(const uint8_t *p, size_t n)
 {
     return n >= 7 && p[0] == 0 && p[3] == 0 && p[4] > 0 && p[5] == 0 &&
            p[6] >= 'A' && p[6] <= 'Z';
+}
+
+static bool
+may_be_uwsgi(const uint8_t *p, size_t n)
+{
+    return n < 7 && p[0] == 0 && (n < 4 || p[3] == 0) && (n < 5 || p[4] > 0) &&
+           (n < 6 || p[5] == 0);
 }
 
 static bool
@@ -75,28 +108,45 @@ is_scgi(const uint8_t *p, size_t n)
 }
 
 static bool
+may_be_scgi(const uint8_t *p, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n && i < NETSTRING_MAX && p[i] >= '0' && p[i] <= '9') {
+        i++;
+    }
+    return i > 0 && begins_like(p + i, n - i, ":CONTENT_LENGTH");
+}
+
+static bool
 is_proxy(const uint8_t *p, size_t n)
 {
     return begins_with(p, n, "PROXY ") ||
            begins_with(p, n, "\r\n\r\n") /* version 2 */;
 }
 
+static bool
+may_be_proxy(const uint8_t *p, size_t n)
+{
+    return begins_like(p, n, "PROXY ") || begins_like(p, n, "\r\n\r\n");
+}
+
 static const struct protocol protocols[] = {
-    {is_proxy, "the PROXY protocol",
+    {is_proxy, may_be_proxy, "the PROXY protocol",
      "switch it off there (HAProxy: no send-proxy)", false},
-    {is_http, "HTTP",
+    {is_http, may_be_http, "HTTP",
      "connect to the web server, and name this socket there as a FastCGI "
      "server (nginx: fastcgi_pass, not proxy_pass)",
      true},
-    {is_tls, "TLS",
+    {is_tls, may_be_tls, "TLS",
      "connect to the web server, and name this socket there as a FastCGI "
      "server (nginx: fastcgi_pass, not proxy_pass)",
      false},
-    {is_uwsgi, "the uwsgi protocol",
+    {is_uwsgi, may_be_uwsgi, "the uwsgi protocol",
      "name this socket in the web server as a FastCGI server (nginx: "
      "fastcgi_pass and fastcgi_params, not uwsgi_pass and uwsgi_params)",
      false},
-    {is_scgi, "SCGI",
+    {is_scgi, may_be_scgi, "SCGI",
      "name this socket in the web server as a FastCGI server (nginx: "
      "fastcgi_pass and fastcgi_params, not scgi_pass and scgi_params)",
      false},
@@ -117,6 +167,21 @@ answer_http(int fd)
         send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 
     (void)sent;
+}
+
+bool
+other_protocol_needs_more(const uint8_t *p, size_t n)
+{
+    bool may_be = false;
+
+    assert(n > 0);
+    for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+        if (protocols[i].is(p, n)) {
+            return false;
+        }
+        may_be = may_be || protocols[i].may_be(p, n);
+    }
+    return may_be;
 }
 
 void

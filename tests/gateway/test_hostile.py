@@ -1,8 +1,10 @@
 """Peers that mean harm, or are broken: F8, F14, F15. Whatever they send, the process lives
 and the other connections are served meanwhile. The server has one thread unless a test says otherwise."""
 
+import fcntl
 import random
 import socket
+import termios
 import threading
 import time
 
@@ -166,10 +168,37 @@ def test_other_protocol_is_told(fcgi_server, text, name, advice):
     assert server.logged.count('speaks') == 1
 
 
+@pytest.mark.parametrize('text, name', [
+    (b'GET / HTTP/1.1\r\n\r\n', 'HTTP'), (b'OPTIONS http://x/ HTTP/1.1\r\n\r\n', 'HTTP'),
+    (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 'TLS'), (b'\0\x10\1\0\x0c\0QUERY_STRING\0\0', 'the uwsgi protocol'),
+    (b'70:CONTENT_LENGTH\x000\0SCGI\x001\0', 'SCGI'), (b'PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n', 'the PROXY protocol'),
+    (b'\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c', 'the PROXY protocol')])
+def test_other_protocol_byte_by_byte(fcgi_unix, text, name):
+    """P11: the same for a client whose first bytes arrive one at a time, such as someone who types them."""
+    server = fcgi_unix(ECHO)
+    with server.connect() as conn:
+        for i in range(len(text)):
+            try:
+                conn.sock.send(text[i:i + 1])
+            except (BrokenPipeError, ConnectionResetError):
+                break
+            # What has been sent and not been read by the server.
+            wait_for(lambda: fcntl.ioctl(conn.sock, termios.TIOCOUTQ, b'\0' * 4) == b'\0' * 4, 5, 'the byte to be read')
+        assert i > 1
+        try:
+            answer = conn.sock.recv(4096)
+        except ConnectionResetError:        # one more byte was on its way
+            answer = b''
+        assert (b'This is a FastCGI socket, not an HTTP port' in answer) if name == 'HTTP' else answer == b''
+    server.expect_log(f'warning: a client speaks {name} to a FastCGI socket: ')
+    still_serves(server, 10)
+
+
 @pytest.mark.parametrize('text', [b'GE', b'GET', b'GETTING', b'get / HTTP/1.1\r\n\r\n', b'\0\0\0\0\0\0\0\0', b'12', b'\x16\3'])
 def test_unknown_protocol_is_not_told(fcgi_unix, text):
-    """What is none of these, as in a scan of all ports, is not worth a line."""
-    server = fcgi_unix(ECHO)
+    """What is none of these, as in a scan of all ports, is not worth a line, nor a connection that waits for the rest of
+    it as long as for the head of a request."""
+    server = fcgi_unix(ECHO, '--head-timeout', '60s')
     assert say(server, text) == b''
     still_serves(server, 10)
     assert 'speaks' not in server.logged

@@ -245,6 +245,9 @@ request_send_answer(struct request *q, const struct request_answer *answer)
         refuse_large_body(q, answer);
         return;
     }
+    if (answer->err == -ETIMEDOUT) {
+        request_note_result(q, REQUEST_CLIENT_GONE); /* it may still read */
+    }
     request_log(q, LOG_LEVEL_INFO, "%s", answer->sentence);
     response_error(q, answer->status, answer->sentence, NULL);
 }

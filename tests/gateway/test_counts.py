@@ -204,6 +204,13 @@ def sends_nothing(server, path, gate):
     exchange.response(10)
 
 
+def sends_no_chunk(server, path, gate):
+    """The same where the length is not known: 408 before the application has been called."""
+    exchange = server.start('POST', path=path, content_length=False, headers={'Transfer-Encoding': 'chunked'})
+    exchange.write(b'x')
+    assert exchange.response(10).status == 408
+
+
 FAILED, LEFT, NEITHER = (1, 0), (0, 1), (0, 0)
 CASES = [
     # Ours.
@@ -214,9 +221,10 @@ CASES = [
     (left_in_response, 'stream', LEFT), (left_in_response, 'writes', LEFT), (left_in_response, 'file', LEFT),
     (left_before_response, 'waits', LEFT), (abort_record, 'reads', LEFT), (reads_nothing, 'stream', LEFT),
     (reads_nothing, 'file', LEFT), (shorter_than_announced, 'reads_late', LEFT), (sends_nothing, 'reads_late', LEFT),
+    (sends_nothing, 'reads', LEFT), (sends_no_chunk, 'reads', LEFT),
     # An answer is an answer.
     (asks, 'served', NEITHER), (asks, 'own_error', NEITHER), (shorter_than_announced, 'reads', NEITHER),
-    (sends_nothing, 'reads', NEITHER), (too_large, 'reads', NEITHER), (asks, 'file', NEITHER),
+    (too_large, 'reads', NEITHER), (asks, 'file', NEITHER),
 ]
 
 
@@ -226,7 +234,7 @@ def test_how_a_request_ended(fcgi_unix, world, tmp_path, way, path, expected):
     control = world.new_path('control')
     limit = f'{int(400 * SLOW)}ms'
     server = fcgi_unix(APP, '--control', control, '--write-timeout', limit if way is reads_nothing else '60s',
-                       '--body-timeout', limit if way is sends_nothing else '60s', '--limit-body', '1000')
+                       '--body-timeout', limit if way in (sends_nothing, sends_no_chunk) else '60s', '--limit-body', '1000')
     server.allow_log('.*')
     kept = way(server, '/' + path, tmp_path / 'gate')
     wait_for(lambda: counts(control)[0] == 1, 10, 'the end of the request')

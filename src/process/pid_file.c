@@ -173,8 +173,9 @@ check_and_write(const char *path)
         return EX_UNAVAILABLE;
     }
     if (e == 0 && pid != getpid() && is_in_use(pid, &st)) {
-        log_error("--pid-file: %s belongs to process %ld, which is running; if "
-                  "that is another program, remove the file",
+        log_error("--pid-file: %s belongs to process %ld, which is running or "
+                  "still stopping: wait until it has ended; if it is another "
+                  "program, remove the file",
                   path, (long)pid);
         return EX_UNAVAILABLE;
     }

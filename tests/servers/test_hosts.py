@@ -411,6 +411,28 @@ def test_drain_waits(make):
     assert ended == [(0, "")]
 
 
+@pytest.mark.parametrize("front", ["haproxy"], indirect=True)
+def test_drain_and_ready_look_again(make):
+    """drain.sh: a machine that has gone while it was drained does not come back by the
+    checks from before, and the last machine that is up is not drained."""
+    cluster = make("loopback")
+    for name in ("app2", "app3"):
+        assert cluster.drain_sh(name) == (0, "")
+    assert cluster.drain_sh("app1") == (
+        1, "drain.sh: no other machine is up: app1 stays in use\n")
+    assert cluster.stats()[1]["status"] == "UP"
+    assert cluster.servers[2].stop() == 0
+    ended = []
+    ready = threading.Thread(
+        target=lambda: ended.append(cluster.drain_sh("app2", "ready")))
+    ready.start()
+    cluster.wait_for(2, check_status="L4CON")
+    assert ended == [] and cluster.stats()[2]["status"] == "DOWN"
+    cluster.start(2, "v1")
+    ready.join()
+    assert ended[0][0] == 0 and cluster.stats()[2]["status"] == "UP"
+
+
 def test_post_is_not_repeated(make):
     """It may have been done by a host that died before it said so."""
     with Held(make(), "POST", "/held") as request:

@@ -6,7 +6,8 @@
 #   FCGI=static|shared        libfcgi; default: static where it exists
 #   VARIANT=release|debug|asan|tsan     BUILD=DIR     CC, CFLAGS, LDFLAGS
 #   PREFIX, DESTDIR           V=1 shows the commands
-#   TEST_JOBS=N               tests of tests/gateway that run at the same time
+#   TEST_JOBS=N, SERVER_JOBS=N   tests of tests/gateway and tests/servers that
+#                                run at the same time
 
 VERSION := 0.1.0
 
@@ -22,9 +23,11 @@ V       ?=
 # PATH of another kind has none of the packages they need.
 TEST_PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
-# Of tests/gateway. Most of them wait for something most of the time: more at once
-# than processors. Web servers and browsers keep two processors busy with two.
+# Most tests wait for something most of the time: more at once than processors.
+# Those of tests/servers wait longest, for the ticks of web servers that end; but
+# one of them starts several servers, or a browser.
 TEST_JOBS   ?= $(shell echo $$((3 * $$(nproc))))
+SERVER_JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 # The scripts are not to leave bytecode in the tree.
 export PYTHONDONTWRITEBYTECODE := 1
@@ -324,7 +327,7 @@ check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
 check-servers: deps-test ## install web servers and run tests/servers behind them
 	@$(SUBMAKE) $(JOBS) all
 	@# All is installed: what is missing now is no reason to skip a test.
-	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,tests/servers)
+	$(Q)WSGI_CGI_TEST_ALL=1 $(call run_pytest,-n $(SERVER_JOBS) tests/servers)
 
 # Beside the other variants, or inside a BUILD folder of one's own.
 variant_build = $(if $(filter build/%,$(BUILD)),build,$(BUILD))/$(1)

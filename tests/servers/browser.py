@@ -145,10 +145,16 @@ class Browser:
         return self.find(css).text
 
     def fill(self, css, text):
-        field = self.find(css)
-        if field.get_attribute("type") != "file":
-            field.clear()
-        field.send_keys(text)
+        """Replaces what the field has, as a paste does: each key that is typed
+        would cost the browser milliseconds."""
+        field = self.script(
+            "const field = document.querySelector(arguments[0]);"
+            "if (field.type == 'file') return field;"
+            "field.focus(); field.select();", css)
+        if field:
+            field.send_keys(text)
+        else:
+            self.command("Input.insertText", text=text)
 
     def click(self, css):
         """Until the page that this leads to is there, and whole."""

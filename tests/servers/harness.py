@@ -197,17 +197,23 @@ def become_subreaper():
 
 def parents():
     """{pid: its parent} of this machine. (It is asked often, and there may be
-    hundreds of processes: nothing else of them is read.)"""
+    hundreds of processes: nothing else of them is read, and not as text, which
+    would take twice as long.)"""
     table = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
         try:
-            with open("/proc/%s/stat" % name) as stat:
-                text = stat.read()
+            fd = os.open("/proc/%s/stat" % name, os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        table[int(name)] = int(text[text.rindex(")") + 4:].split(None, 1)[0])
+        try:
+            stat = os.read(fd, 1024)
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(fd)
+        table[int(name)] = int(stat[stat.rindex(b")") + 4:].split(None, 1)[0])
     return table
 
 

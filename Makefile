@@ -286,14 +286,15 @@ help: ## list the targets
 
 # --- tests --------------------------------------------------------------------
 
-.PHONY: check unit check-unit check-gateway check-servers check-asan check-tsan
+.PHONY: check unit check-unit compiled-tests check-gateway check-servers \
+        check-asan check-tsan
 
 export WSGI_CGI_VARIANT := $(VARIANT)
 run_pytest = WSGI_CGI=$(abspath $(PROGRAM)) $(TEST_PYTHON) -m pytest \
     $(1) $(PYTEST_ARGS)
 
 check: deps-test ## install what is missing, build, run all tests, light lint
-	@$(SUBMAKE) $(JOBS) all unit
+	@$(SUBMAKE) $(JOBS) all unit compiled-tests
 	@status=0; for suite in lint-light lint-calls check-unit check-gateway \
 	    $(if $(wildcard tests/servers),check-servers) bench-smoke; do \
 	    echo "== $$suite"; $(SUBMAKE) $$suite || status=1; \
@@ -320,6 +321,14 @@ check-unit: unit ## run the cmocka programs of tests/unit
 	    if $$test >$$test.log 2>&1; then grep -E '^\[ +[PS]' $$test.log; \
 	    else status=1; cat $$test.log; echo "FAILED: $$test" >&2; fi; \
 	done; exit $$status
+
+# Where pytest keeps them compiled: the tree is to have no bytecode.
+export WSGI_CGI_TEST_CACHE := $(abspath $(BUILD))/pycache
+
+# Or each worker of pytest would compile them. What is wrong with a test shows
+# when it runs.
+compiled-tests:
+	-@$(TEST_PYTHON) -m pytest -qq -n 0 --collect-only tests/gateway >/dev/null 2>&1
 
 check-gateway: $(PROGRAM) ## run tests/gateway: the program, no web server
 	$(Q)$(call run_pytest,-n $(TEST_JOBS) tests/gateway)

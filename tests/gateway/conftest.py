@@ -3,12 +3,17 @@
 README.md one folder up says how to write a test, CHECKLIST.md what the rows that tests name (W21, C3 ...) demand."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 import harness
 from settings import BINARY, SANITIZED, SLOW
+
+# Each worker of pytest-xdist compiles all test modules, with more in their assertions, unless it finds them compiled.
+if 'WSGI_CGI_TEST_CACHE' in os.environ:
+    sys.pycache_prefix, sys.dont_write_bytecode = os.environ['WSGI_CGI_TEST_CACHE'], False
 
 
 def spread(items):

@@ -25,8 +25,8 @@ TEST_PYTHON ?= /usr/bin/python3
 PYTEST_ARGS ?=
 # Most tests wait for something most of the time: more at once than processors.
 # Those of tests/servers wait longest, for the ticks of web servers that end; but
-# one of them starts several servers, or a browser.
-TEST_JOBS   ?= $(shell echo $$((3 * $$(nproc))))
+# one of them starts several servers, or a browser. Sanitizers compute more.
+TEST_JOBS   ?= $(shell echo $$(($(if $(filter asan tsan,$(VARIANT)),3,4) * $$(nproc))))
 SERVER_JOBS ?= $(shell echo $$((2 * $$(nproc))))
 
 # The scripts are not to leave bytecode in the tree.

@@ -2,7 +2,9 @@
 
 README.md one folder up says how to write a test, CHECKLIST.md what the rows that tests name (W21, C3 ...) demand."""
 
+import itertools
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from settings import BINARY, SANITIZED, SLOW
 # Each worker of pytest-xdist compiles all test modules, with more in their assertions, unless it finds them compiled.
 if 'WSGI_CGI_TEST_CACHE' in os.environ:
     sys.pycache_prefix, sys.dont_write_bytecode = os.environ['WSGI_CGI_TEST_CACHE'], False
+
+
+TEST_NUMBERS = itertools.count(1)
 
 
 def spread(items):
@@ -51,6 +56,13 @@ def pytest_runtest_makereport(item, call):
         item.call_failed = report.failed
         if report.failed and getattr(item, 'world', None):
             report.sections.append(('logs of the processes', item.world.logs()))
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """Like pytest's, which looks through the folders of all tests before this one for a free name."""
+    name = re.sub(r'\W', '_', request.node.name)[:26]
+    return tmp_path_factory.mktemp(f'{name}-{next(TEST_NUMBERS)}', numbered=False)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ count(struct scoreboard *b, unsigned worker, struct running *r)
 {
     for (unsigned i = 0; i < b->nthreads; i++) {
         const struct score_thread *t = scoreboard_thread(b, worker, i);
-        if (atomic_load(&t->since_ms) != 0) {
+        if (score_is_serving(t)) {
             r->requests++;
         }
         else if (atomic_load(&t->after_ms) != 0) {
@@ -70,8 +70,8 @@ log_one(struct scoreboard *b, unsigned worker, unsigned thread,
         enum log_level level, int64_t now)
 {
     const struct score_thread *t = scoreboard_thread(b, worker, thread);
-    int64_t since = atomic_load(&t->since_ms);
-    bool is_after = since == 0;
+    bool is_after = !score_is_serving(t);
+    int64_t since = is_after ? 0 : atomic_load(&t->since_ms);
     char line[SCORE_LINE] = "", id[REQUEST_ID_MAX + 1], text[96];
 
     since = is_after ? atomic_load(&t->after_ms) : since;

@@ -215,6 +215,13 @@ score_is_busy(const struct score_thread *t)
            atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
 }
 
+bool
+score_is_serving(const struct score_thread *t)
+{
+    return atomic_load(&t->since_ms) != 0 &&
+           atomic_load(&t->lost_serial) != atomic_load(&t->serial);
+}
+
 /* The order is the reverse of the writer's: a wait that ends meanwhile may be
  * counted twice, but is not missed. */
 int64_t

@@ -40,11 +40,14 @@ enum {
     SCORE_ID_WORDS = REQUEST_ID_MAX / 8 + 1
 };
 
-/* A request thread. It writes all fields itself. */
+/* A request thread. It writes all fields itself, except one. */
 struct score_thread {
     atomic_llong since_ms; /* clock_ms() when the request began, 0 = none */
     atomic_llong after_ms; /* ... when the work after it began, 0 = none */
     atomic_ullong serial;  /* grows by 1 with each request */
+    /* The watchdog: the serial of a request that --request-timeout could not
+     * end. Its client has an answer, and a stop does not wait for it. */
+    atomic_ullong lost_serial;
     atomic_ullong requests;
     atomic_llong last_us;      /* duration of the last request */
     struct client_wait wait;   /* of this request or of the last one */
@@ -138,6 +141,9 @@ void score_after_end(struct score_thread *t);
 
 /* True while the thread cannot take a request. */
 bool score_is_busy(const struct score_thread *t);
+
+/* True while a request runs that a stop has to wait for. */
+bool score_is_serving(const struct score_thread *t);
 
 /* How long the request has waited for its client until now_ms, and for what it
  * waits now; never more than it has run. */

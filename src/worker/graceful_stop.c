@@ -291,7 +291,9 @@ log_cut_off(struct pool *p)
     unsigned n = 0;
 
     for (unsigned i = 0; i < p->s.config->threads; i++) {
-        n += score_is_busy(scoreboard_thread(p->s.board, p->s.worker, i));
+        const struct score_thread *t =
+            scoreboard_thread(p->s.board, p->s.worker, i);
+        n += score_is_serving(t) || atomic_load(&t->after_ms) != 0;
     }
     if (n > 0) {
         log_notice("%u request%s cut off: a stop at once was asked for", n,

@@ -295,6 +295,7 @@ follow_up(struct watchdog *w, struct watched *t, int64_t now)
     else if (t->stage == STAGE_RAISED) {
         t->stage = STAGE_LOST;
         t->answered = false;
+        atomic_store(&score_of(w, t)->lost_serial, t->serial);
         w->lost_ever++;
         say(w, t,
             w->is_replaced

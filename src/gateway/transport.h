@@ -31,6 +31,9 @@ struct transport {
                      uint64_t count, uint64_t *ret_sent);
     void (*abort)(struct request *);
     bool (*peer_gone)(struct request *);
+    /* After the response: true where the web server had asked for the end of
+     * the request by then. Costs a system call or two. NULL: it cannot. */
+    bool (*was_aborted)(struct request *);
     /* Writes to the web server's log: how many bytes it took. NULL: fd 2 is its
      * only log. */
     size_t (*errors)(struct request *, const char *lines, size_t n);

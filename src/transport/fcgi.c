@@ -48,6 +48,7 @@ static const struct transport fcgi_transport = {
     .send_file = fcgi_send_file,
     .abort = fcgi_abort,
     .peer_gone = fcgi_peer_gone,
+    .was_aborted = fcgi_was_aborted,
     .errors = fcgi_errors,
     .hang_up = fcgi_hang_up,
 };

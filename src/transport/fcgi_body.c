@@ -661,3 +661,10 @@ fcgi_peer_gone(struct request *q)
     w->body.aborted = w->body.aborted || abort_arrived(w);
     return w->body.aborted;
 }
+
+bool
+fcgi_was_aborted(struct request *q)
+{
+    (void)fcgi_peer_gone(q); /* reads what has arrived */
+    return fcgi_of(q)->body.aborted;
+}

@@ -96,11 +96,12 @@ bool fcgi_body_complete(const struct fcgi_worker *w);
 /* True if STDIN has ended without a byte. */
 bool fcgi_body_is_empty(const struct fcgi_worker *w);
 
-/* Transport: read, take_body and peer_gone. */
+/* Transport: read, take_body, peer_gone and was_aborted. */
 ssize_t fcgi_read(struct request *q, enum request_stream s, void *to,
                   size_t size);
 int64_t fcgi_take_body(struct request *q);
 bool fcgi_peer_gone(struct request *q);
+bool fcgi_was_aborted(struct request *q);
 
 /* -- fcgi_out.c ----------------------------------------------------------- */
 

@@ -1,6 +1,8 @@
 #include "worker/request_threads.h"
 
 #include "app/loader.h"
+#include "base/clock.h"
+#include "gateway/transport.h"
 #include "net/conn.h"
 #include "net/poller.h"
 #include "os/log.h"
@@ -24,7 +26,8 @@
 
 enum {
     THREAD_STACK = 8 << 20, /* Python recurses on it */
-    LEAVE_WAIT_MS = 5       /* at a stop, for what the others still serve */
+    LEAVE_WAIT_MS = 5,      /* at a stop, for what the others still serve */
+    ABORT_FROM_MS = 1000    /* see note_abort() */
 };
 
 struct request_thread {
@@ -100,6 +103,23 @@ check_loaded(struct pool *p)
     }
 }
 
+/* An application that writes nothing for a while does not notice an
+ * FCGI_ABORT_REQUEST, which is what a web server such as HAProxy sends when its
+ * client leaves. To look for one would cost each request two system calls, so
+ * that is done only after those for which a client may well give up. */
+static void
+note_abort(const struct request_thread *t, struct request *q)
+{
+    int64_t since =
+        atomic_load_explicit(&t->score->since_ms, memory_order_relaxed);
+
+    if (q->result == REQUEST_SERVED &&
+        clock_coarse_ms() - since >= ABORT_FROM_MS &&
+        q->transport->was_aborted(q)) {
+        request_note_result(q, REQUEST_CLIENT_GONE);
+    }
+}
+
 static void
 run_request(void *arg, struct request *q)
 {
@@ -123,6 +143,7 @@ run_request(void *arg, struct request *q)
          * os._exit(). The request is its parent's. */
         _exit(q->exit_status);
     }
+    note_abort(t, q);
     score_end(p->s.board, p->s.worker, t->score, q);
     t->after = q->has_after ? q : NULL;
     if (atomic_load_explicit(&p->broken, memory_order_relaxed)) {

@@ -190,6 +190,30 @@ def abort_record(server, path, gate):
     exchange.response()
 
 
+def abort_while_it_waits(server, path, gate):
+    """After the whole request; the application answers all the same. A request that takes a second is looked at."""
+    exchange = server.start(path=path, query=str(gate), keep=True)
+    exchange.finish_body()
+    wait_for(gate.with_suffix('.waiting').exists, 5, 'the application')
+    exchange.conn.send(fcgi.record(fcgi.ABORT_REQUEST, 1))
+    assert exchange.silent(1.2)
+    gate.touch()
+    assert exchange.response().complete
+    return exchange.conn
+
+
+def other_request_meanwhile(server, path, gate):
+    """The next one on the same connection is no abort of this one."""
+    exchange = server.start(path=path, query=str(gate), keep=True)
+    exchange.finish_body()
+    wait_for(gate.with_suffix('.waiting').exists, 5, 'the application')
+    exchange.conn.send(fcgi.request_bytes(server.params(path='/waits', query=str(gate)), id=2, keep=True)[:30])
+    assert exchange.silent(1.2)
+    gate.touch()
+    assert exchange.response().complete
+    return exchange.conn
+
+
 def reads_nothing(server, path, gate):
     """A client that stays, but takes nothing for --write-timeout."""
     conn = server.connect()
@@ -219,6 +243,8 @@ CASES = [
     # The client's.
     (left_in_body, 'reads', LEFT), (left_in_body, 'reads_late', LEFT), (left_in_chunks, 'reads', LEFT),
     (left_in_response, 'stream', LEFT), (left_in_response, 'writes', LEFT), (left_in_response, 'file', LEFT),
+    (abort_while_it_waits, 'waits', LEFT), (abort_while_it_waits, 'waits_and_raises', FAILED),
+    (other_request_meanwhile, 'waits', NEITHER),
     (left_before_response, 'waits', LEFT), (abort_record, 'reads', LEFT), (reads_nothing, 'stream', LEFT),
     (reads_nothing, 'file', LEFT), (shorter_than_announced, 'reads_late', LEFT), (sends_nothing, 'reads_late', LEFT),
     (sends_nothing, 'reads', LEFT), (sends_no_chunk, 'reads', LEFT),

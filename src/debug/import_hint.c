@@ -413,7 +413,9 @@ file_of(const char *module, const char *end, char *to, size_t size)
     int n = snprintf(to, size, "%s%s", module, end);
 
     for (size_t i = 0; n > 0 && module[i] != '\0' && i < size; i++) {
-        to[i] = module[i] == '.' ? '/' : module[i];
+        if (module[i] == '.') {
+            to[i] = '/';
+        }
     }
     return n > 0 && (size_t)n < size && to[0] != '/';
 }

@@ -45,10 +45,13 @@ STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.\d+\S*, (?P<app>.+)
 STOPPED = (r'stopped: (?P<why>SIG[A-Z0-9+]+|an error|the application does not load), '
            r'after (?P<lasted>\d+\.\d{3} s|(?:\d+ d )?\d+:\d\d:\d\d) and (?P<requests>\d+) requests?'
            r'(?P<reloaded> since the last reload)?')
+# Between the two, where a request runs: the client may have its whole response a moment before the thread is idle.
+WAITING = (r'stopping: waiting up to \d+ m?s for (?:\d+ requests?)?(?: and )?(?:the work after \d+ responses?)?; '
+           'a second SIGTERM stops at once')
 AS_ROOT = 'the application runs as root: add --user NAME, or --user root if it has to'
 STAMP = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
 OWN_LINE = re.compile(r'wsgi-cgi\[(?P<pid>\d+)\]: (?:notice: (?P<start>' + STARTED + ')|notice: (?P<stop>' +
-                      STOPPED + ')|warning: (?P<root>' + re.escape(AS_ROOT) + '))$')
+                      STOPPED + ')|notice: (?P<wait>' + WAITING + ')|warning: (?P<root>' + re.escape(AS_ROOT) + '))$')
 # In front of the lines of a request's traceback.
 ID = re.compile(r'^\[[\w-]{1,64}\] ')
 
@@ -173,13 +176,13 @@ class OwnLines:
 
     def __init__(self, text):
         self.starts, self.stops, self.rest, self.wrong = {}, {}, [], []
-        warned = set()
+        warned, waits = set(), set()
         for line in text.splitlines():
             plain = text_of_json(line)
             match = OWN_LINE.search(plain)
             if not match:
                 self.rest.append(line)
-                if re.search(r'wsgi-cgi\[\d+\]: \w+: (started|stopped): ', plain):
+                if re.search(r'wsgi-cgi\[\d+\]: \w+: (started|stopping|stopped): ', plain):
                     self.wrong.append(f'not complete: {line}')
                 continue
             pid = int(match['pid'])
@@ -191,6 +194,9 @@ class OwnLines:
                 again, self.starts[pid] = pid in self.starts or pid in self.stops, match
             elif match['stop']:
                 again, self.stops[pid] = pid in self.stops, match
+            elif match['wait']:
+                again = pid in waits or pid in self.stops
+                waits.add(pid)
             else:
                 again = pid in warned or pid in self.starts or os.geteuid() != 0
                 warned.add(pid)

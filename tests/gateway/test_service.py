@@ -195,10 +195,11 @@ def test_harness_finds_wrong_lines():
              '1 process x 1 thread, no --mount\n')
     stop = 'wsgi-cgi[7]: notice: stopped: SIGTERM, after 1.000 s and 1 request\n'
     stamp = '2026-01-01T00:00:00.000Z '
-    fine = OwnLines(start + 'mine\n' + stop)
+    wait = 'wsgi-cgi[7]: notice: stopping: waiting up to 30 s for 2 requests; a second SIGTERM stops at once\n'
+    fine = OwnLines(start + 'mine\n' + wait + stop)
     assert fine.rest == ['mine'] and not fine.wrong
     assert OwnLines('half a line' + stamp + stop).rest == ['half a line']
-    for wrong in (start + start, start.replace(', no --mount', ''), stop + start, start + stop + stop,
+    for wrong in (start + wait + wait, start + stop + wait, wait.replace('2 requests', 'some'), start + start, start.replace(', no --mount', ''), stop + start, start + stop + stop,
                   start.replace('x 1 thread', 'x many threads'), stop.replace('SIGTERM', ''),
                   f'{start}wsgi-cgi[7]: warning: {AS_ROOT}\n'):
         assert OwnLines(wrong).wrong, wrong

@@ -199,7 +199,8 @@ def test_harness_finds_wrong_lines():
     fine = OwnLines(start + 'mine\n' + wait + stop)
     assert fine.rest == ['mine'] and not fine.wrong
     assert OwnLines('half a line' + stamp + stop).rest == ['half a line']
-    for wrong in (start + wait + wait, start + stop + wait, wait.replace('2 requests', 'some'), start + start, start.replace(', no --mount', ''), stop + start, start + stop + stop,
+    for wrong in (start + wait + wait, start + stop + wait, wait.replace('2 requests', 'some'),
+                  start + start, start.replace(', no --mount', ''), stop + start, start + stop + stop,
                   start.replace('x 1 thread', 'x many threads'), stop.replace('SIGTERM', ''),
                   f'{start}wsgi-cgi[7]: warning: {AS_ROOT}\n'):
         assert OwnLines(wrong).wrong, wrong

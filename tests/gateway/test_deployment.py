@@ -139,7 +139,8 @@ def test_half_a_deployment(serve, tmp_path, way, kind, order, is_old):
     begun = time.monotonic()
     put(tmp_path, 'helper.py', HELPER.format('one').replace('"one"', '"once"'))
     answers(server, 'once')
-    server.at_most = max(AT_MOST, 3 * (time.monotonic() - begun)) * SLOW
+    reload_takes = time.monotonic() - begun
+    server.at_most = max(AT_MOST, 3 * reload_takes) * SLOW
     if is_old:
         count = server.logged.count('the load is 10 s old')
         wait_for(lambda: server.logged.count('the load is 10 s old') > count, 60, 'an old load')
@@ -156,7 +157,8 @@ def test_half_a_deployment(serve, tmp_path, way, kind, order, is_old):
     if order == ('helper', 'app') and is_old or kind == 'the load fails':
         assert not failed
     elif order == ('app', 'helper'):
-        assert failed, 'the files do not contradict each other'
+        # A load that is not done before the second file comes is tried again: there is no half then.
+        assert failed or reload_takes > 1.5, 'the files do not contradict each other'
     answers(server, 'two')
 
 
@@ -288,4 +290,6 @@ answer = lambda: 'one'
     server.wait_log('warning: imported files have changed 8 times, one after the other', 120)
     count = server.logged.count('starting again')
     server.wait_log('the load is 10 s old', 30)
-    assert 8 <= server.logged.count('starting again') <= 9 and server.logged.count('starting again') - count <= 1
+    # A check of the new code that was overtaken by the next change starts nothing.
+    assert 8 <= server.logged.count('checking the new code') <= 9
+    assert server.logged.count('starting again') - count <= 1

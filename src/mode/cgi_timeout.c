@@ -47,7 +47,7 @@ cgi_timeout_begin(const struct config *config, struct request *q)
     if (e == 0) {
         struct score_thread *t = scoreboard_thread(watch.board, 0, 0);
         watchdog_enter(watch.watchdog, 0);
-        watchdog_begin(watch.watchdog, 0, score_begin(t, q), q);
+        watchdog_begin(watch.watchdog, 0, score_begin(watch.board, t, q), q);
         e = timer_thread_start(&watch.thread, watch_main, NULL);
     }
     if (e < 0) {

@@ -107,6 +107,15 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
     struct score_worker *w = &b->workers[worker];
 
     assert(worker < b->nworkers && atomic_load(&w->state) != SCORE_FREE);
+    /* It may have died in the middle of requests. */
+    for (unsigned i = 0; i < b->nthreads; i++) {
+        struct score_thread *t = scoreboard_thread(b, worker, i);
+        if (score_is_busy(t)) {
+            atomic_fetch_sub(&b->active, 1);
+            atomic_store(&t->since_ms, 0);
+            atomic_store(&t->after_ms, 0);
+        }
+    }
     atomic_fetch_add(&b->gone_requests, atomic_load(&w->requests));
     atomic_fetch_add(&b->gone_accepted, atomic_load(&w->accepted));
     atomic_fetch_add(&b->gone_failed, atomic_load(&w->failed));
@@ -123,10 +132,6 @@ scoreboard_sample(struct scoreboard *b)
     struct score_totals t;
 
     scoreboard_totals(b, &t);
-    unsigned most = atomic_load_explicit(&b->max_active, memory_order_relaxed);
-    while (t.active > most &&
-           !atomic_compare_exchange_weak(&b->max_active, &most, t.active)) {
-    }
     if (t.threads > 0 && t.active >= t.threads) {
         atomic_fetch_add_explicit(&b->all_busy, 1, memory_order_relaxed);
     }
@@ -147,8 +152,31 @@ put_text(_Atomic uint64_t *to, char *from)
     }
 }
 
+/* Of all processes at once. Each change returns the number that it leads to, so
+ * that no maximum is missed. */
+static void
+begin_busy(struct scoreboard *b)
+{
+    int now =
+        atomic_fetch_add_explicit(&b->active, 1, memory_order_relaxed) + 1;
+    int most = atomic_load_explicit(&b->max_active, memory_order_relaxed);
+
+    while (now > most &&
+           !atomic_compare_exchange_weak(&b->max_active, &most, now)) {
+        /* most now is what another thread has stored */
+    }
+}
+
+/* After the thread's own fields: a process that is killed before it gets here
+ * has counted one too many from then on, and never one too few. */
+static void
+end_busy(struct scoreboard *b)
+{
+    atomic_fetch_sub_explicit(&b->active, 1, memory_order_relaxed);
+}
+
 uint64_t
-score_begin(struct score_thread *t, struct request *q)
+score_begin(struct scoreboard *b, struct score_thread *t, struct request *q)
 {
     char line[sizeof t->line], id[sizeof t->id];
     uint32_t seq = atomic_load_explicit(&t->text_seq, memory_order_relaxed);
@@ -169,6 +197,7 @@ score_begin(struct score_thread *t, struct request *q)
      * that sees the new time sees no wait of the last request. */
     uint64_t serial =
         atomic_fetch_add_explicit(&t->serial, 1, memory_order_release) + 1;
+    begin_busy(b);
     atomic_store_explicit(&t->since_ms, clock_coarse_ms(),
                           memory_order_release);
     return serial;
@@ -185,6 +214,7 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
     atomic_store_explicit(&t->last_us, (clock_coarse_ms() - since) * 1000,
                           memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, 0, memory_order_release);
+    end_busy(b);
     atomic_fetch_add_explicit(&t->requests, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->requests, 1, memory_order_relaxed);
     if (q->result == REQUEST_FAILED) {
@@ -196,23 +226,25 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
 }
 
 void
-score_after_begin(struct score_thread *t)
+score_after_begin(struct scoreboard *b, struct score_thread *t)
 {
+    begin_busy(b);
     atomic_store_explicit(&t->after_ms, clock_coarse_ms(),
                           memory_order_release);
 }
 
 void
-score_after_end(struct score_thread *t)
+score_after_end(struct scoreboard *b, struct score_thread *t)
 {
     atomic_store_explicit(&t->after_ms, 0, memory_order_release);
+    end_busy(b);
 }
 
 bool
 score_is_busy(const struct score_thread *t)
 {
-    return atomic_load_explicit(&t->since_ms, memory_order_relaxed) != 0 ||
-           atomic_load_explicit(&t->after_ms, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&t->since_ms, memory_order_acquire) != 0 ||
+           atomic_load_explicit(&t->after_ms, memory_order_acquire) != 0;
 }
 
 bool
@@ -350,6 +382,11 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
             t.active += score_is_busy(scoreboard_thread(b, i, k));
         }
     }
+    /* Read last: max_active counts each thread that was seen above. They were
+     * seen one after the other, so there may be more of them than there ever
+     * were at the same time. */
+    t.max_active = (unsigned)atomic_load(&b->max_active);
+    t.active = t.active < t.max_active ? t.active : t.max_active;
     *ret = t;
 }
 

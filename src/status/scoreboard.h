@@ -34,6 +34,7 @@ enum score_state {
 };
 
 enum {
+    SCORE_CACHE_LINE = 64,
     SCORE_LINE = 160,
     /* In words of shared memory; the rest of the last one is zero. */
     SCORE_LINE_WORDS = SCORE_LINE / 8,
@@ -100,9 +101,15 @@ struct scoreboard {
     /* Workers: the generation whose slow load is in the log, 0 = none. */
     atomic_uint slow_load;
     /* scoreboard_sample(). */
-    atomic_uint max_active;        /* most requests at the same time */
-    atomic_uint all_busy;          /* how often no thread was idle */
-    struct score_worker workers[]; /* the threads follow */
+    atomic_uint all_busy; /* how often no thread was idle */
+    /* The request threads of all workers, in a cache line of their own: each
+     * request writes here, and what is read often must not wait for that. One
+     * sum over all workers, because several sums are never read at the same
+     * moment. */
+    _Alignas(SCORE_CACHE_LINE) atomic_int active; /* busy threads */
+    atomic_int max_active; /* most of them at the same time */
+    /* The threads follow. */
+    _Alignas(SCORE_CACHE_LINE) struct score_worker workers[];
 };
 
 /* A board in shared memory with all slots free. NULL: no memory. */
@@ -116,7 +123,8 @@ struct score_thread *scoreboard_thread(struct scoreboard *b, unsigned worker,
 /* Gives a free slot to a process: STARTING, counters zero. */
 void scoreboard_take(struct scoreboard *b, unsigned worker, pid_t pid,
                      unsigned generation);
-/* Frees the slot; its counters are added to the gone_* sums. */
+/* Frees the slot; its counters are added to the gone_* sums, and its threads are
+ * no longer busy. */
 void scoreboard_release(struct scoreboard *b, unsigned worker);
 
 /* In a program that has executed itself so often for new code. */
@@ -130,14 +138,15 @@ int64_t scoreboard_load_limit(struct scoreboard *b);
 
 /* The request thread calls these around each request. The first returns the
  * serial of the request. */
-uint64_t score_begin(struct score_thread *t, struct request *q);
+uint64_t score_begin(struct scoreboard *b, struct score_thread *t,
+                     struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 
 /* The request thread calls these around the work after a response
  * (wsgi_cgi.after_response): the request has ended, the thread is busy. */
-void score_after_begin(struct score_thread *t);
-void score_after_end(struct score_thread *t);
+void score_after_begin(struct scoreboard *b, struct score_thread *t);
+void score_after_end(struct scoreboard *b, struct score_thread *t);
 
 /* True while the thread cannot take a request. */
 bool score_is_busy(const struct score_thread *t);
@@ -163,12 +172,14 @@ bool score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1]);
 struct score_totals {
     uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
     unsigned workers, ready, starting, draining, broken;
-    unsigned threads, active; /* request threads; those that are busy */
+    unsigned threads; /* request threads */
+    unsigned active;  /* those that are busy, never more than max_active */
+    unsigned max_active;
 };
 void scoreboard_totals(struct scoreboard *b, struct score_totals *ret);
 
-/* Counts the busy threads for max_active and all_busy. The master or the
- * control thread calls this once a second, so that requests need not. */
+/* Counts for all_busy. The master or the control thread calls this once a
+ * second, so that requests need not. */
 void scoreboard_sample(struct scoreboard *b);
 
 const char *score_state_name(enum score_state s);

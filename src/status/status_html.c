@@ -172,7 +172,7 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
     text_writer_printf(s,
                        "<div><dt>Most at a time</dt><dd>%u <small>all busy "
                        "%u&times;</small></dd></div>",
-                       shot->max_active, atomic_load(&b->all_busy));
+                       t->max_active, atomic_load(&b->all_busy));
     text_writer_printf(s,
                        "<div><dt>Processes</dt><dd>%u <small>%u ready, %u idle"
                        "</small></dd></div>",

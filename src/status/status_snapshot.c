@@ -44,7 +44,7 @@ fill_fields(struct status_snapshot *shot)
     field(shot, "active requests", "active_requests", false, t->active,
           "Threads that are busy, also after a response.");
     field(shot, "max active requests", "max_active_requests", false,
-          shot->max_active, "Most requests seen running at the same time.");
+          t->max_active, "Most threads busy at the same time.");
     field(shot, "threads", "threads", false, t->threads,
           "Requests that can run at the same time.");
     field(shot, "idle processes", "idle_processes", false, shot->idle_workers,
@@ -94,11 +94,6 @@ status_snapshot_take(struct status_snapshot *shot, const struct config *config,
             shot->idle_workers += w.busy == 0 && w.state != SCORE_STARTING &&
                                   w.state != SCORE_DRAINING;
         }
-    }
-    /* The last sample may be older than this. */
-    shot->max_active = atomic_load(&board->max_active);
-    if (shot->totals.active > shot->max_active) {
-        shot->max_active = shot->totals.active;
     }
     fill_fields(shot);
 }

@@ -39,7 +39,7 @@ struct status_snapshot {
     const char *pool; /* what is served, in the words of the command line */
     const char *manager;
     struct score_totals totals;
-    unsigned idle_workers, active_workers, max_active;
+    unsigned idle_workers, active_workers;
     struct status_field fields[STATUS_FIELDS_MAX];
     size_t nfields;
 };

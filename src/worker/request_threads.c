@@ -126,7 +126,7 @@ run_request(void *arg, struct request *q)
     struct request_thread *t = arg;
     struct pool *p = t->pool;
     unsigned number = (unsigned)(t - p->threads);
-    uint64_t serial = score_begin(t->score, q);
+    uint64_t serial = score_begin(p->s.board, t->score, q);
 
     watchdog_begin(p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {
@@ -169,14 +169,14 @@ run_after(struct request_thread *t)
     }
     assert(q->has_after);
     t->after = NULL;
-    score_after_begin(t->score);
+    score_after_begin(t->pool->s.board, t->score);
     request_set_running(q);
     handler_after(t->wsgi, q);
     if (forked_child_is()) {
         _exit(q->exit_status);
     }
     request_set_running(NULL);
-    score_after_end(t->score);
+    score_after_end(t->pool->s.board, t->score);
 }
 
 /* -- connections ----------------------------------------------------------- */

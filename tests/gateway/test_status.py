@@ -122,6 +122,20 @@ def test_requests_in_flight(fcgi_unix, world, tmp_path):
     assert last['request uri'] == running['request uri'] and last['requests'] == running['requests'] + 1
 
 
+def test_max_active_requests(fcgi_unix, world):
+    """P8: requests that are over long before anybody looks count, too."""
+    control = world.new_path('control')
+    server = fcgi_unix(HELLO, '--control', control)
+
+    def fields():
+        with fcgi.Connection(str(control)) as conn:
+            return conn.request(harness.cgi_params(path='/status', query='json')).json
+    assert fields()['max active requests'] == 0
+    for _ in range(3):
+        assert server.request().body == b'hello'
+    assert (fields()['active requests'], fields()['max active requests']) == (0, 1)
+
+
 def test_html(fcgi_server):
     """P8: well-formed, nothing loaded from elsewhere, reloads itself, fit for a phone."""
     server = fcgi_server(HELLO, *PATHS)

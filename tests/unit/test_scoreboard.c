@@ -87,7 +87,7 @@ test_how_requests_ended_is_counted(void **state UNUSED)
 
     scoreboard_take(board, 0, 100, 1);
     for (size_t i = 0; i < ARRAY_SIZE(results); i++) {
-        (void)score_begin(t, &q);
+        (void)score_begin(board, t, &q);
         assert_true(score_is_busy(t));
         q.result = results[i];
         score_end(board, 0, t, &q);
@@ -108,7 +108,7 @@ test_waits_of_a_request(void **state UNUSED)
     struct score_thread *t = scoreboard_thread(board, 0, 0);
     enum client_wait_kind kind;
 
-    (void)score_begin(t, &q);
+    (void)score_begin(board, t, &q);
     int64_t now = t->since_ms + 100;
     assert_int_equal(score_waited(t, now, &kind), 0);
     assert_int_equal(kind, WAIT_NOT);
@@ -125,7 +125,7 @@ test_waits_of_a_request(void **state UNUSED)
     atomic_store(&t->wait.since_ms, 0);
     assert_int_equal(score_waited(t, now, &kind), 50);
     assert_int_equal(kind, WAIT_NOT);
-    (void)score_begin(t, &q);
+    (void)score_begin(board, t, &q);
     assert_int_equal(score_waited(t, now, &kind), 0); /* another request */
     assert_string_equal(score_wait_name(WAIT_RECEIVING), "receiving the body");
     assert_string_equal(score_wait_name(WAIT_SENDING), "sending the response");
@@ -139,12 +139,108 @@ test_work_after_a_response_is_no_idleness(void **state UNUSED)
     struct score_totals sum;
 
     scoreboard_take(board, 1, 100, 1);
-    score_after_begin(t);
+    score_after_begin(board, t);
     assert_true(score_is_busy(t));
     scoreboard_totals(board, &sum);
     assert_int_equal(sum.active, 1);
-    score_after_end(t);
+    score_after_end(board, t);
     assert_false(score_is_busy(t));
+}
+
+/* P8: the most at the same time, over all workers, with no sample of it. */
+static void
+test_most_busy_threads_are_exact(void **state UNUSED)
+{
+    struct request q = {.id = "x", .line = "GET /"};
+    struct score_thread *t = scoreboard_thread(board, 0, 0);
+    struct score_thread *other = scoreboard_thread(board, 1, 0);
+    struct score_totals sum;
+
+    scoreboard_take(board, 0, 100, 1);
+    scoreboard_take(board, 1, 101, 1);
+    for (int i = 0; i < 3; i++) { /* one after the other */
+        (void)score_begin(board, t, &q);
+        score_end(board, 0, t, &q);
+        score_after_begin(board, other);
+        score_after_end(board, other);
+    }
+    scoreboard_totals(board, &sum);
+    assert_int_equal(sum.max_active, 1);
+    score_after_begin(board, other);
+    (void)score_begin(board, t, &q);
+    score_end(board, 0, t, &q);
+    score_after_end(board, other);
+    scoreboard_totals(board, &sum);
+    assert_int_equal(sum.active, 0);
+    assert_int_equal(sum.max_active, 2);
+}
+
+/* P3: what a worker was doing when it died runs no longer. */
+static void
+test_a_dead_worker_is_not_busy(void **state UNUSED)
+{
+    struct request q = {.id = "x", .line = "GET /"};
+    struct score_totals sum;
+
+    for (int i = 0; i < 5; i++) {
+        scoreboard_take(board, 0, 100, 1);
+        if (i % 2 == 0) {
+            (void)score_begin(board, scoreboard_thread(board, 0, 0), &q);
+        }
+        else {
+            score_after_begin(board, scoreboard_thread(board, 0, 0));
+        }
+        scoreboard_release(board, 0);
+    }
+    scoreboard_totals(board, &sum);
+    assert_int_equal(sum.active, 0);
+    assert_int_equal(sum.max_active, 1);
+}
+
+enum { AT_ONCE = 8, TURNS = 20000 };
+
+static struct scoreboard *wide;
+static atomic_int running, most;
+
+/* Counts in another way, inside of what is counted. */
+static void *
+begin_and_end(void *arg)
+{
+    struct score_thread *t = arg;
+    struct request q = {.id = "x", .line = "GET /"};
+
+    for (int i = 0; i < TURNS; i++) {
+        (void)score_begin(wide, t, &q);
+        int now = atomic_fetch_add(&running, 1) + 1, seen = atomic_load(&most);
+        while (now > seen && !atomic_compare_exchange_weak(&most, &seen, now)) {
+        }
+        atomic_fetch_sub(&running, 1);
+        score_end(wide, 0, t, &q);
+    }
+    return NULL;
+}
+
+static void
+test_most_busy_threads_at_once(void **state UNUSED)
+{
+    pthread_t threads[AT_ONCE];
+    struct score_totals sum;
+
+    wide = scoreboard_new(1, AT_ONCE);
+    assert_non_null(wide);
+    scoreboard_take(wide, 0, 100, 1);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, begin_and_end,
+                                        scoreboard_thread(wide, 0, i)),
+                         0);
+    }
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    scoreboard_totals(wide, &sum);
+    assert_int_equal(atomic_load(&wide->active), 0);
+    assert_in_range(sum.max_active, atomic_load(&most), AT_ONCE);
+    scoreboard_free(&wide);
 }
 
 /* -- how long a load may take ---------------------------------------------------- */
@@ -180,7 +276,7 @@ test_texts_of_every_length(void **state UNUSED)
         q.line[n] = '\0';
         memset(q.id, 'A' + (int)(n % 26), id_length);
         q.id[id_length] = '\0';
-        (void)score_begin(t, &q);
+        (void)score_begin(board, t, &q);
         assert_true(score_line(t, line));
         assert_int_equal(strlen(line), seen);
         assert_memory_equal(line, q.line, seen);
@@ -216,7 +312,7 @@ writer(void *arg)
         memset(q.line, 'a' + letter, n);
         q.line[n] = '\0';
         memcpy(q.id, q.line, n + 1);
-        (void)score_begin(arg, &q);
+        (void)score_begin(board, arg, &q);
     }
     atomic_store(&is_over, true);
     return NULL;
@@ -257,6 +353,9 @@ main(void)
         TEST(test_how_requests_ended_is_counted),
         TEST(test_waits_of_a_request),
         TEST(test_work_after_a_response_is_no_idleness),
+        TEST(test_most_busy_threads_are_exact),
+        TEST(test_a_dead_worker_is_not_busy),
+        TEST(test_most_busy_threads_at_once),
         TEST(test_the_limit_of_a_load),
         TEST(test_texts_of_every_length),
         TEST(test_a_text_is_never_torn),

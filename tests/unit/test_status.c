@@ -63,7 +63,7 @@ put_line(struct fixture *f, unsigned worker, unsigned thread, const char *line,
     struct score_thread *t = scoreboard_thread(f->board, worker, thread);
     struct request q = {.id = "x"};
     (void)snprintf(q.line, sizeof q.line, "%s", line);
-    (void)score_begin(t, &q);
+    (void)score_begin(f->board, t, &q);
     atomic_store(&t->requests, 5);
     atomic_store(&t->last_us, 12000);
     atomic_store(&t->since_ms, running_ms < 0 ? 0 : clock_ms() - running_ms);

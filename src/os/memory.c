@@ -1,5 +1,6 @@
 /*
- * memory.c - the memory that this process uses, and its limit (--max-memory)
+ * memory.c - the memory that a process uses, and the limit of this one
+ *            (--max-memory)
  */
 #include "os/memory.h"
 
@@ -11,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -35,14 +37,15 @@ memory_close(struct memory *m)
     fd_close(&m->fd);
 }
 
-uint64_t
-memory_kib(const struct memory *m)
+/* fd: of a statm. A process that has ended and still has to be waited for has 0
+ * pages. */
+static uint64_t
+read_kib(int fd)
 {
     char text[128]; /* "SIZE RESIDENT ...", in pages */
-    ssize_t n = pread(m->fd, text, sizeof text - 1, 0);
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
     uint64_t pages;
 
-    assert(m->fd >= 0);
     text[n > 0 ? n : 0] = '\0';
     const char *resident = strchr(text, ' ');
     if (resident == NULL || num_parse(resident + 1, strcspn(resident + 1, " "),
@@ -50,6 +53,26 @@ memory_kib(const struct memory *m)
         return 0;
     }
     return pages * ((uint64_t)sysconf(_SC_PAGESIZE) / 1024);
+}
+
+uint64_t
+memory_kib(const struct memory *m)
+{
+    assert(m->fd >= 0);
+    return read_kib(m->fd);
+}
+
+uint64_t
+memory_kib_of(pid_t pid)
+{
+    char path[48];
+
+    (void)snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t kib = fd < 0 ? 0 : read_kib(fd);
+
+    fd_close(&fd);
+    return kib;
 }
 
 void

@@ -77,7 +77,6 @@ struct score_worker {
     atomic_ullong accepted;      /* connections */
     atomic_ullong failed;        /* requests: REQUEST_FAILED ... */
     atomic_ullong client_aborts; /* ... REQUEST_CLIENT_GONE */
-    atomic_llong rss_kib;        /* resident memory after a recent request */
     /* The worker's control thread, or the timeout thread of a CGI process. */
     atomic_ullong slow;     /* requests that ran longer than --slow */
     atomic_ullong timeouts; /* requests that --request-timeout ended */

@@ -2,6 +2,7 @@
  * then come the numbers. With &full follow the processes and their threads, the
  * longest request first. */
 #include "config.h"
+#include "os/memory.h"
 #include "status/status_snapshot.h"
 #include "text/html.h"
 
@@ -74,13 +75,13 @@ add_since(struct text_writer *s, int64_t seconds)
 }
 
 static void
-add_memory(struct text_writer *s, int64_t kib)
+add_memory(struct text_writer *s, uint64_t kib)
 {
-    if (kib <= 0) {
+    if (kib == 0) {
         text_writer_text(s, "&ndash;");
     }
     else {
-        text_writer_printf(s, "%" PRId64 ".%" PRId64 "&nbsp;MiB", kib / 1024,
+        text_writer_printf(s, "%" PRIu64 ".%" PRIu64 "&nbsp;MiB", kib / 1024,
                            kib % 1024 * 10 / 1024);
     }
 }
@@ -219,7 +220,7 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     text_writer_text(s, "<td class=n data-th=Failed>");
     add_number(s, w->failed);
     text_writer_text(s, "<td class=n data-th=Memory>");
-    add_memory(s, w->rss_kib);
+    add_memory(s, memory_kib_of(w->pid));
     text_writer_printf(s, "<td class=n data-th=Generation>%u</tr>\n",
                        w->generation);
 }

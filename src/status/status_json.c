@@ -1,6 +1,7 @@
 /*
  * status_json.c - the status page as JSON
  */
+#include "os/memory.h"
 #include "status/status_snapshot.h"
 #include "text/json.h"
 
@@ -57,8 +58,12 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
         ",\"client aborts\":%" PRIu64 ",\"slow requests\":%" PRIu64
         ",\"timed out requests\":%" PRIu64 ",\"active requests\":%u",
         w->client_aborts, w->slow, w->timeouts, w->busy);
-    if (w->rss_kib > 0) {
-        text_writer_printf(s, ",\"memory\":%" PRId64, w->rss_kib * 1024);
+    uint64_t kib = memory_kib_of(w->pid);
+    if (kib > 0) {
+        text_writer_printf(s, ",\"memory\":%" PRIu64, kib * 1024);
+    }
+    else {
+        text_writer_text(s, ",\"memory\":null");
     }
     text_writer_text(s, ",\"threads\":[");
     for (unsigned k = 0; k < shot->board->nthreads; k++) {

@@ -2,6 +2,7 @@
  * &full, a series belongs to a slot for a process and not to a pid, so that the
  * number of series stays the same. */
 #include "config.h"
+#include "os/memory.h"
 #include "status/status_snapshot.h"
 #include "text/utf8.h"
 
@@ -56,7 +57,7 @@ static const struct {
     [SLOT_START] = {"process_start_time_seconds", "gauge", "", "seconds",
                     "Start of the process in this slot."},
     [SLOT_MEMORY] = {"process_resident_memory_bytes", "gauge", "", "bytes",
-                     "Resident memory after a recent request."},
+                     "Resident memory, with shared pages."},
 };
 
 static uint64_t
@@ -70,7 +71,7 @@ slot_value(const struct status_worker *w, enum slot_field f)
     case SLOT_START:
         return (uint64_t)w->started_at;
     case SLOT_MEMORY:
-        return (uint64_t)w->rss_kib * 1024;
+        return memory_kib_of(w->pid) * 1024;
     case SLOT_MAX:
         break;
     }
@@ -89,13 +90,16 @@ add_slots(struct text_writer *s, const struct status_snapshot *shot,
     }
     for (unsigned i = 0; i < shot->board->nworkers; i++) {
         struct status_worker w;
-        if (!status_worker_get(shot, i, &w) ||
-            (f == SLOT_MEMORY && w.rss_kib == 0)) {
+        if (!status_worker_get(shot, i, &w)) {
             continue;
+        }
+        uint64_t value = slot_value(&w, f);
+        if (f == SLOT_MEMORY && value == 0) {
+            continue; /* it has ended */
         }
         text_writer_printf(s, "wsgi_cgi_%s%s{slot=\"%u\"} %" PRIu64 "\n",
                            slot_fields[f].name, slot_fields[f].suffix, i,
-                           slot_value(&w, f));
+                           value);
     }
 }
 

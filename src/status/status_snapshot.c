@@ -120,7 +120,6 @@ status_worker_get(const struct status_snapshot *shot, unsigned i,
         .client_aborts = atomic_load(&w->client_aborts),
         .slow = atomic_load(&w->slow),
         .timeouts = atomic_load(&w->timeouts),
-        .rss_kib = atomic_load(&w->rss_kib),
     };
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         const struct score_thread *t = scoreboard_thread(shot->board, i, k);

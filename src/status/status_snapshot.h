@@ -55,10 +55,10 @@ struct status_worker {
     int64_t started_at;        /* seconds since 1970 */
     int64_t since_s;
     uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
-    int64_t rss_kib; /* 0 = not known */
 };
 
-/* False: the slot is free. */
+/* False: the slot is free. The memory is not here, but memory_kib_of(pid), which
+ * makes system calls. */
 bool status_worker_get(const struct status_snapshot *shot, unsigned i,
                        struct status_worker *ret);
 

@@ -1,6 +1,7 @@
 /*
  * status_text.c - the status page for terminals, in the format of php-fpm
  */
+#include "os/memory.h"
 #include "status/status_snapshot.h"
 #include "text/utf8.h"
 
@@ -99,8 +100,12 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     add_number(s, "client aborts", w->client_aborts);
     add_number(s, "slow requests", w->slow);
     add_number(s, "timed out requests", w->timeouts);
-    if (w->rss_kib > 0) {
-        add_number(s, "memory", (uint64_t)w->rss_kib * 1024);
+    uint64_t kib = memory_kib_of(w->pid);
+    if (kib > 0) {
+        add_number(s, "memory", kib * 1024);
+    }
+    else {
+        add_line(s, "memory", "-");
     }
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         struct status_thread t;

@@ -77,10 +77,8 @@ check_count(struct pool *p)
 static void
 check_memory(struct pool *p)
 {
-    struct score_worker *w = &p->s.board->workers[p->s.worker];
     uint64_t kib = memory_kib(&p->memory);
 
-    atomic_store_explicit(&w->rss_kib, (long long)kib, memory_order_relaxed);
     if (kib > p->memory.limit_kib && need_recycle(p)) {
         log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
                    "(%" PRIu64 " KiB): a new process takes over",

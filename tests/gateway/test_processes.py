@@ -117,6 +117,14 @@ def test_workers(two):
     assert pids <= workers(two) and two.pid not in pids
 
 
+def test_memory_of_each(two):
+    """P8: the page has the memory of each worker, without an option for it."""
+    processes = two.request(path=STATUS, query='json&full').json['processes']
+    assert {p['pid'] for p in processes} == workers(two)
+    for process in processes:
+        assert abs(process['memory'] - rss(process['pid'])) < 4_000_000
+
+
 def test_death_by_a_realtime_signal(two):
     """P3: the log has a name for it as well, though glibc has none."""
     two.expect_log(r'worker \d+ was killed by signal %d \(RTMIN\+3\) after ' % (signal.SIGRTMIN + 3))

@@ -136,6 +136,27 @@ def test_max_active_requests(fcgi_unix, world):
     assert (fields()['active requests'], fields()['max active requests']) == (0, 1)
 
 
+def test_memory(fcgi_unix, world):
+    """P8: of every process, without an option for it, and as it is when the page is asked for."""
+    control = world.new_path('control')
+    server = fcgi_unix('''
+        kept = []
+        def application(environ, start_response):
+            kept.append(bytearray(b'x') * 64_000_000)
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'kept']
+    ''', '--control', control)
+
+    def memory():
+        with fcgi.Connection(str(control)) as conn:
+            process, = conn.request(harness.cgi_params(path='/status', query='json&full')).json['processes']
+        return process['memory']
+    before = memory()
+    assert abs(before - harness.rss(server.pid)) < 4_000_000
+    assert server.request().body == b'kept'
+    assert memory() > before + 60_000_000
+
+
 def test_html(fcgi_server):
     """P8: well-formed, nothing loaded from elsewhere, reloads itself, fit for a phone."""
     server = fcgi_server(HELLO, *PATHS)

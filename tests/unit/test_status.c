@@ -8,7 +8,10 @@
 #include "status/status.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* What clients can put into a request line, and a path of ours in UTF-8. */
 #define HOSTILE "GET /<i>&\"'\\\x01\x7f\n\xc3\xa9\xff\xe2\x82"
@@ -33,14 +36,14 @@ setup(void **state)
     f->board = scoreboard_new(3, 2);
     assert_non_null(f->board);
     buf_init(&f->page, 1 << 20);
-    scoreboard_take(f->board, 0, 4100, 7);
+    /* No process has numbers as high as these. */
+    scoreboard_take(f->board, 0, 5004100, 7);
     atomic_store(&f->board->workers[0].state, SCORE_READY);
     atomic_store(&f->board->workers[0].requests, 41);
     atomic_store(&f->board->workers[0].failed, 3);
     atomic_store(&f->board->workers[0].client_aborts, 6);
-    atomic_store(&f->board->workers[0].rss_kib, 2048);
     /* Slot 1 stays free: its rows must not appear. */
-    scoreboard_take(f->board, 2, 4102, 8);
+    scoreboard_take(f->board, 2, 5004102, 8);
     atomic_store(&f->board->gone_requests, 1000);
     *state = f;
     return 0;
@@ -212,12 +215,12 @@ test_numbers(void **state)
                      "\"threads\":2,\"idle processes\":0,"
                      "\"active processes\":1,\"total processes\":2,"
                      "\"starting processes\":1,");
-    assert_has(json, "{\"pid\":4100,\"state\":\"ready\",\"generation\":7,");
-    assert_has(json, "\"memory\":2097152,");
+    assert_has(json, "{\"pid\":5004100,\"state\":\"ready\",\"generation\":7,");
     assert_has(json, "\"state\":\"Running\",\"requests\":5,"
                      "\"request duration\":90");
     assert_has(json, "\"request method\":\"GET\",\"request uri\":\"/slow\"}");
-    assert_has(json, "{\"pid\":4102,\"state\":\"starting\",\"generation\":8,");
+    assert_has(json,
+               "{\"pid\":5004102,\"state\":\"starting\",\"generation\":8,");
     assert_lacks(json, "\"pid\":0");
 
     const char *text = page(f, "text&full");
@@ -244,6 +247,50 @@ test_numbers(void **state)
 }
 
 /* Work after the response: the thread is busy, its request has ended. */
+/* P8: the memory of each process, as it is now. Of one that has ended there is
+ * none, also while it has not been waited for. */
+static void
+test_memory(void **state)
+{
+    struct fixture *f = *state;
+    siginfo_t dead;
+    pid_t child = fork();
+
+    if (child == 0) {
+        _exit(0);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitid(P_PID, (id_t)child, &dead, WEXITED | WNOWAIT), 0);
+    const pid_t gone[] = {5004100, child};
+    atomic_store(&f->board->workers[2].pid, getpid());
+    for (size_t i = 0; i < ARRAY_SIZE(gone); i++) {
+        atomic_store(&f->board->workers[0].pid, gone[i]);
+        const char *json = page(f, "json&full");
+        const char *first = strstr(json, "\"memory\":");
+        assert_non_null(first);
+        assert_int_equal(strncmp(first, "\"memory\":null,", 14), 0);
+        unsigned long long bytes;
+        assert_int_equal(
+            sscanf(strstr(first + 1, "\"memory\":"), "\"memory\":%llu", &bytes),
+            1);
+        assert_in_range(bytes, 100000, 1u << 30);
+        const char *text = page(f, "text&full");
+        assert_has(text, "\nmemory:               -\n");
+        assert_int_equal(sscanf(strstr(strstr(text, "memory:") + 1, "memory:"),
+                                "memory: %llu", &bytes),
+                         1);
+        assert_in_range(bytes, 100000, 1u << 30);
+        const char *html = page(f, "full");
+        assert_has(html, "data-th=Memory>&ndash;<");
+        assert_has(html, "&nbsp;MiB");
+        const char *metrics = page(f, "openmetrics&full");
+        assert_has(metrics,
+                   "\nwsgi_cgi_process_resident_memory_bytes{slot=\"2\"} ");
+        assert_lacks(metrics, "memory_bytes{slot=\"0\"}");
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 static void
 test_finishing(void **state)
 {
@@ -403,11 +450,17 @@ main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_paths),     TEST(test_no_path_configured),
-        TEST(test_forms),     TEST(test_numbers),
-        TEST(test_finishing), TEST(test_waiting),
-        TEST(test_verdict),   TEST(test_hostile_text),
-        TEST(test_methods),   TEST(test_text_has_no_controls),
+        TEST(test_paths),
+        TEST(test_no_path_configured),
+        TEST(test_forms),
+        TEST(test_numbers),
+        TEST(test_finishing),
+        TEST(test_memory),
+        TEST(test_waiting),
+        TEST(test_verdict),
+        TEST(test_hostile_text),
+        TEST(test_methods),
+        TEST(test_text_has_no_controls),
         TEST(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,7 +44,7 @@ SUBMAKE = $(MAKE) --no-print-directory
 
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
-LAYERS := base text os conf net gateway transport doctor client python debug \
+LAYERS := base text os conf net queue gateway transport doctor client python debug \
           context app wsgi status process reload worker master mode
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
@@ -57,6 +57,7 @@ SRC_conf      := argv command_line config options other_programs shebang \
                  suggest value
 SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file
+SRC_queue     := listen_queue unix_diag
 SRC_gateway   := access_log params params_correct path request request_id \
                  response response_head rewrite x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser \

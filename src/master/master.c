@@ -339,7 +339,7 @@ loop(struct master *m)
         }
         master_kill_overdue(m, now);
         master_watch_zygotes(m, now);
-        scoreboard_sample(m->board);
+        scoreboard_sample(m->board, m->s->listeners, m->s->nlisteners);
         if (m->s->control != NULL) {
             control_run(m->s->control);
         }

@@ -155,9 +155,10 @@ open_all(const struct start_mode *s, const struct restart_fds *inherited,
         return EX_OSERR;
     }
     if (setup->config->control != NULL) {
-        status = control_open(
-            setup->config, setup->board, inherited->control_fd,
-            &inherited->files[RESTART_LISTENERS_MAX], &setup->control);
+        const struct status_source from = worker_setup_status(setup);
+        status = control_open(&from, inherited->control_fd,
+                              &inherited->files[RESTART_LISTENERS_MAX],
+                              &setup->control);
     }
     if (status == 0 && setup->config->pid_file != NULL) {
         status =

@@ -62,7 +62,7 @@ struct control_conn {
 
 struct control {
     const struct config *config;
-    struct scoreboard *board;
+    struct status_source from;
     struct listener listener;
     struct acl allow;
     struct fcgi_limits limits;
@@ -197,7 +197,7 @@ make_reply(struct control *c, const struct control_conn *p,
     bool ping = params_path_is(params, "/ping") ||
                 (c->config->ping_path != NULL &&
                  params_path_is(params, c->config->ping_path));
-    return status_reply_make(r, c->config, c->board, 0, params, ping);
+    return status_reply_make(r, &c->from, 0, params, ping);
 }
 
 /* The request's head is complete, or too large. Its body does not matter: the
@@ -526,10 +526,10 @@ open_epoll(struct control *c)
 }
 
 int
-control_open(const struct config *config, struct scoreboard *board,
-             int inherited_fd, const struct stat *file,
-             struct control **ret_control)
+control_open(const struct status_source *from, int inherited_fd,
+             const struct stat *file, struct control **ret_control)
 {
+    const struct config *config = from->config;
     struct control *c = calloc(1, sizeof *c);
     int e = 0;
 
@@ -538,7 +538,7 @@ control_open(const struct config *config, struct scoreboard *board,
         return EX_OSERR;
     }
     c->config = config;
-    c->board = board;
+    c->from = *from;
     c->epoll_fd = c->timer_fd = c->listener.fd = -1;
     c->limits = (struct fcgi_limits){.head = config->limit_head,
                                      .vars = config->limit_vars,

@@ -14,8 +14,7 @@
 #define STATUS_CONTROL_H
 
 #include "base/compiler.h"
-#include "conf/config.h"
-#include "status/scoreboard.h"
+#include "status/status.h"
 
 #include <stdbool.h>
 
@@ -23,12 +22,11 @@ struct control;
 struct listener;
 struct stat;
 
-/* Listens on config->control. After a restart, inherited_fd is the socket that
+/* Listens on --control. After a restart, inherited_fd is the socket that
  * the program had before (else -1), and file is its socket file (see
  * net/listener.h). */
-CHECK_RESULT int control_open(const struct config *config,
-                              struct scoreboard *board, int inherited_fd,
-                              const struct stat *file,
+CHECK_RESULT int control_open(const struct status_source *from,
+                              int inherited_fd, const struct stat *file,
                               struct control **ret_control);
 
 /* This descriptor becomes readable when control_run() has something to do. */

@@ -126,14 +126,34 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
     atomic_store(&w->state, SCORE_FREE);
 }
 
+struct listen_queue
+scoreboard_look_at_queue(struct scoreboard *b, const struct listener *listeners,
+                         size_t n)
+{
+    struct listen_queue q = listen_queue_look(listeners, n);
+    unsigned most = atomic_load(&b->max_listen_queue);
+
+    while (
+        q.is_known && q.waiting > most &&
+        !atomic_compare_exchange_weak(&b->max_listen_queue, &most, q.waiting)) {
+        /* most now is what another process has stored */
+    }
+    return q;
+}
+
+/* While a thread is idle, nothing waits for longer than it takes to wake it. */
 void
-scoreboard_sample(struct scoreboard *b)
+scoreboard_sample(struct scoreboard *b, const struct listener *listeners,
+                  size_t n)
 {
     struct score_totals t;
 
     scoreboard_totals(b, &t);
     if (t.threads > 0 && t.active >= t.threads) {
         atomic_fetch_add_explicit(&b->all_busy, 1, memory_order_relaxed);
+    }
+    if (t.workers > 0 && t.active >= t.threads) {
+        (void)scoreboard_look_at_queue(b, listeners, n);
     }
 }
 

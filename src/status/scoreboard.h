@@ -16,6 +16,7 @@
 
 #include "base/compiler.h"
 #include "gateway/request.h"
+#include "queue/listen_queue.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -101,6 +102,8 @@ struct scoreboard {
     atomic_uint slow_load;
     /* scoreboard_sample(). */
     atomic_uint all_busy; /* how often no thread was idle */
+    /* Any process: the longest listen queue that it has seen. */
+    atomic_uint max_listen_queue;
     /* The request threads of all workers, in a cache line of their own: each
      * request writes here, and what is read often must not wait for that. One
      * sum over all workers, because several sums are never read at the same
@@ -177,9 +180,16 @@ struct score_totals {
 };
 void scoreboard_totals(struct scoreboard *b, struct score_totals *ret);
 
-/* Counts for all_busy. The master or the control thread calls this once a
- * second, so that requests need not. */
-void scoreboard_sample(struct scoreboard *b);
+/* Counts for all_busy and, only while no thread is idle, for max_listen_queue.
+ * The master or the control thread calls this once a second, so that requests
+ * need not. */
+void scoreboard_sample(struct scoreboard *b, const struct listener *listeners,
+                       size_t n);
+
+/* What waits at the listeners now, noted for max_listen_queue. */
+struct listen_queue scoreboard_look_at_queue(struct scoreboard *b,
+                                             const struct listener *listeners,
+                                             size_t n);
 
 const char *score_state_name(enum score_state s);
 

@@ -44,7 +44,7 @@ has_word(const struct param *query, const char *word)
 }
 
 int
-status_page(const struct config *config, struct scoreboard *b, unsigned own,
+status_page(const struct status_source *from, unsigned own,
             const struct param *query, struct buf *out, const char **ret_type)
 {
     static const struct {
@@ -65,7 +65,7 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
     while (forms[i].word[0] != '\0' && !has_word(query, forms[i].word)) {
         i++;
     }
-    status_snapshot_take(&shot, config, b, has_word(query, "full"));
+    status_snapshot_take(&shot, from, has_word(query, "full"));
     shot.own = own;
     forms[i].write(&w, &shot);
     *ret_type = forms[i].type;
@@ -76,9 +76,8 @@ status_page(const struct config *config, struct scoreboard *b, unsigned own,
 /* -- the reply ------------------------------------------------------------- */
 
 int
-status_reply_make(struct status_reply *r, const struct config *config,
-                  struct scoreboard *b, unsigned own, const struct params *p,
-                  bool ping)
+status_reply_make(struct status_reply *r, const struct status_source *from,
+                  unsigned own, const struct params *p, bool ping)
 {
     *r = (struct status_reply){.status = "200 OK", .type = "text/plain"};
     buf_init(&r->body, PAGE_MAX);
@@ -91,7 +90,7 @@ status_reply_make(struct status_reply *r, const struct config *config,
     if (ping) {
         return buf_add_str(&r->body, "pong");
     }
-    return status_page(config, b, own, params_get(p, "QUERY_STRING"), &r->body,
+    return status_page(from, own, params_get(p, "QUERY_STRING"), &r->body,
                        &r->type);
 }
 
@@ -139,12 +138,11 @@ set_head(struct response *to, const struct status_reply *r)
 }
 
 void
-status_answer(const struct config *config, struct scoreboard *b,
-              struct request *q)
+status_answer(const struct status_source *from, struct request *q)
 {
     struct status_reply r;
-    int e = status_reply_make(&r, config, b, 1, &q->params,
-                              is_ping(config, &q->params));
+    int e = status_reply_make(&r, from, 1, &q->params,
+                              is_ping(from->config, &q->params));
 
     if (e != 0 || set_head(&q->response, &r) != 0) {
         response_reset(&q->response);

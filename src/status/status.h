@@ -25,9 +25,16 @@
  * of REQUEST_URI, not decoded, or else SCRIPT_NAME and PATH_INFO together. */
 bool status_is_wanted(const struct config *config, const struct request *q);
 
+/* What the page tells of; the listeners are those that serve requests. */
+struct status_source {
+    const struct config *config;
+    struct scoreboard *board;
+    const struct listener *listeners;
+    size_t nlisteners;
+};
+
 /* Answers a request for which status_is_wanted(). */
-void status_answer(const struct config *config, struct scoreboard *b,
-                   struct request *q);
+void status_answer(const struct status_source *from, struct request *q);
 
 /* The response to a request, for the control socket and for --status-path. */
 struct status_reply {
@@ -47,9 +54,9 @@ extern const size_t status_nheaders;
  * the control socket. Returns 0, -ENOMEM or -EMSGSIZE; call status_reply_fini()
  * in every case. */
 CHECK_RESULT int status_reply_make(struct status_reply *r,
-                                   const struct config *config,
-                                   struct scoreboard *b, unsigned own,
-                                   const struct params *p, bool is_ping);
+                                   const struct status_source *from,
+                                   unsigned own, const struct params *p,
+                                   bool is_ping);
 
 /* The reply to a request whose variables have this fault. Returns 0 or -ENOMEM;
  * call status_reply_fini() in every case. */
@@ -59,8 +66,8 @@ void status_reply_fini(struct status_reply *r);
 
 /* Adds the page for a query string ("json", "openmetrics&full", ...; NULL:
  * none) to out; *ret_type is its Content-Type. */
-CHECK_RESULT int status_page(const struct config *config, struct scoreboard *b,
-                             unsigned own, const struct param *query,
-                             struct buf *out, const char **ret_type);
+CHECK_RESULT int status_page(const struct status_source *from, unsigned own,
+                             const struct param *query, struct buf *out,
+                             const char **ret_type);
 
 #endif

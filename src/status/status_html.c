@@ -180,6 +180,14 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
                        t->workers, t->ready, shot->idle_workers);
     add_tile(s, "Requests", t->requests, "");
     add_tile(s, "Connections", t->accepted, "");
+    if (shot->queue.is_known) {
+        text_writer_printf(
+            s,
+            "<div><dt>Listen queue</dt><dd%s>%u <small>at most "
+            "%u, of %u</small></dd></div>",
+            shot->queue.waiting > 0 ? " class=warn" : "", shot->queue.waiting,
+            atomic_load(&b->max_listen_queue), shot->queue.length);
+    }
     add_tile(s, "Failed requests", t->failed, "bad");
     add_tile(s, "Client aborts", t->client_aborts, "");
     if (shot->config->slow_ms > 0) {

@@ -87,8 +87,13 @@ status_json(struct text_writer *s, const struct status_snapshot *shot)
                        ",\"start since\":%" PRId64,
                        shot->manager, shot->board->started_at, shot->since_s);
     for (size_t i = 0; i < shot->nfields; i++) {
-        text_writer_printf(s, ",\"%s\":%" PRIu64, shot->fields[i].name,
-                           shot->fields[i].value);
+        const struct status_field *f = &shot->fields[i];
+        if (f->is_unknown) {
+            text_writer_printf(s, ",\"%s\":null", f->name);
+        }
+        else {
+            text_writer_printf(s, ",\"%s\":%" PRIu64, f->name, f->value);
+        }
     }
     if (shot->full) {
         text_writer_text(s, ",\"processes\":[");

@@ -118,6 +118,9 @@ status_metrics(struct text_writer *s, const struct status_snapshot *shot)
                        shot->board->started_at);
     for (size_t i = 0; i < shot->nfields; i++) {
         const struct status_field *f = &shot->fields[i];
+        if (f->is_unknown) {
+            continue;
+        }
         add_head(s, f->metric, f->is_counter ? "counter" : "gauge", f->help);
         text_writer_printf(s, "wsgi_cgi_%s%s %" PRIu64 "\n", f->metric,
                            f->is_counter ? "_total" : "", f->value);

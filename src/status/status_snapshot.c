@@ -23,6 +23,24 @@ field(struct status_snapshot *shot, const char *name, const char *metric,
     };
 }
 
+/* php-fpm's names. */
+static void
+add_queue_fields(struct status_snapshot *shot)
+{
+    size_t first = shot->nfields;
+
+    field(shot, "listen queue", "listen_queue", false, shot->queue.waiting,
+          "Connections that wait to be accepted.");
+    field(shot, "max listen queue", "max_listen_queue", false,
+          atomic_load(&shot->board->max_listen_queue),
+          "Most connections seen waiting to be accepted.");
+    field(shot, "listen queue len", "listen_queue_length", false,
+          shot->queue.length, "How many connections may wait.");
+    for (size_t i = first; i < shot->nfields; i++) {
+        shot->fields[i].is_unknown = !shot->queue.is_known;
+    }
+}
+
 static void
 fill_fields(struct status_snapshot *shot)
 {
@@ -31,6 +49,7 @@ fill_fields(struct status_snapshot *shot)
 
     field(shot, "accepted conn", "accepted_connections", true, t->accepted,
           "Connections accepted.");
+    add_queue_fields(shot);
     field(shot, "requests", "requests", true, t->requests,
           "Requests answered.");
     field(shot, "failed requests", "failed_requests", true, t->failed,
@@ -71,9 +90,12 @@ fill_fields(struct status_snapshot *shot)
 }
 
 void
-status_snapshot_take(struct status_snapshot *shot, const struct config *config,
-                     struct scoreboard *board, bool full)
+status_snapshot_take(struct status_snapshot *shot,
+                     const struct status_source *from, bool full)
 {
+    const struct config *config = from->config;
+    struct scoreboard *board = from->board;
+
     *shot = (struct status_snapshot){
         .config = config,
         .board = board,
@@ -95,6 +117,8 @@ status_snapshot_take(struct status_snapshot *shot, const struct config *config,
                                   w.state != SCORE_DRAINING;
         }
     }
+    shot->queue =
+        scoreboard_look_at_queue(board, from->listeners, from->nlisteners);
     fill_fields(shot);
 }
 

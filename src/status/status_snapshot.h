@@ -13,6 +13,7 @@
 
 #include "conf/config.h"
 #include "status/scoreboard.h"
+#include "status/status.h"
 #include "text/text_writer.h"
 
 #include <stdbool.h>
@@ -23,8 +24,8 @@
 struct status_field {
     const char *name; /* php-fpm's, if it has the same number */
     const char *metric, *help;
-    bool is_counter;
-    uint64_t value;
+    bool is_counter, is_unknown;
+    uint64_t value; /* unless it is unknown */
 };
 
 enum { STATUS_FIELDS_MAX = 24 };
@@ -39,14 +40,14 @@ struct status_snapshot {
     const char *pool; /* what is served, in the words of the command line */
     const char *manager;
     struct score_totals totals;
+    struct listen_queue queue;
     unsigned idle_workers, active_workers;
     struct status_field fields[STATUS_FIELDS_MAX];
     size_t nfields;
 };
 
 void status_snapshot_take(struct status_snapshot *shot,
-                          const struct config *config, struct scoreboard *board,
-                          bool full);
+                          const struct status_source *from, bool full);
 
 struct status_worker {
     enum score_state state;

@@ -126,7 +126,13 @@ status_text(struct text_writer *s, const struct status_snapshot *shot)
     add_time(s, "start time", shot->board->started_at);
     add_number(s, "start since", (uint64_t)shot->since_s);
     for (size_t i = 0; i < shot->nfields; i++) {
-        add_number(s, shot->fields[i].name, shot->fields[i].value);
+        const struct status_field *f = &shot->fields[i];
+        if (f->is_unknown) {
+            add_line(s, f->name, "-");
+        }
+        else {
+            add_number(s, f->name, f->value);
+        }
     }
     for (unsigned i = 0; shot->full && i < shot->board->nworkers; i++) {
         struct status_worker w;

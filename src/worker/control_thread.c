@@ -372,7 +372,7 @@ run_round(struct pool *p, struct control_thread *t)
     conn_passing_resume(&p->conns);
     conn_sweep(p->conns.table, now, SWEEP_OVERDUE);
     if (p->s.master_wake_fd < 0) {
-        scoreboard_sample(p->s.board);
+        scoreboard_sample(p->s.board, p->s.listeners, p->s.nlisteners);
     }
     return true;
 }

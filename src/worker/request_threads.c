@@ -128,7 +128,8 @@ run_request(void *arg, struct request *q)
 
     watchdog_begin(p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {
-        status_answer(p->s.config, p->s.board, q);
+        const struct status_source from = worker_setup_status(&p->s);
+        status_answer(&from, q);
     }
     else if (p->s.doctor != NULL) {
         doctor_answer(p->s.doctor, q);

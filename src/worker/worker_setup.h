@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "status/control.h"
 #include "status/scoreboard.h"
+#include "status/status.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,5 +49,15 @@ struct worker_setup {
     /* --doctor: its page answers all requests, there is no Python; or NULL. */
     const struct doctor_facts *doctor;
 };
+
+/* For the status page. */
+static inline struct status_source
+worker_setup_status(const struct worker_setup *s)
+{
+    return (struct status_source){.config = s->config,
+                                  .board = s->board,
+                                  .listeners = s->listeners,
+                                  .nlisteners = s->nlisteners};
+}
 
 #endif

@@ -94,6 +94,13 @@ def test_port_alone_is_loopback(world):
     assert server.request().body == b'hello'
 
 
+def test_length_of_the_queue(world):
+    """P8: how many may wait is --backlog, for each socket; for TCP, too, where nobody sees when it is full."""
+    server = serve(world, '--bind', '127.0.0.1:0', '--bind', '127.0.0.1:0', '--backlog', '7', '--status-path', '/status',
+                   tcp=2)
+    assert server.request(path='/status', query='json').json['listen queue len'] == 14
+
+
 def test_many_addresses(world):
     """F32: --bind may be given several times; all are served."""
     paths = [world.new_path('sock') for _ in range(3)]

@@ -2,6 +2,7 @@
 are hard to bring about is in tests/unit/test_status.c."""
 
 import re
+import signal
 import time
 from html.parser import HTMLParser
 
@@ -76,6 +77,12 @@ def parse_openmetrics(text):
     return samples
 
 
+def control_fields(control, query='json'):
+    """The status page from the control socket, which needs no thread."""
+    with fcgi.Connection(str(control)) as conn:
+        return conn.request(harness.cgi_params(path='/status', query=query)).json
+
+
 def test_json(fcgi_server):
     """P8: counters count, and name the threads."""
     server = fcgi_server(HELLO, *PATHS, '--threads', '3')
@@ -126,14 +133,11 @@ def test_max_active_requests(fcgi_unix, world):
     """P8: requests that are over long before anybody looks count, too."""
     control = world.new_path('control')
     server = fcgi_unix(HELLO, '--control', control)
-
-    def fields():
-        with fcgi.Connection(str(control)) as conn:
-            return conn.request(harness.cgi_params(path='/status', query='json')).json
-    assert fields()['max active requests'] == 0
+    assert control_fields(control)['max active requests'] == 0
     for _ in range(3):
         assert server.request().body == b'hello'
-    assert (fields()['active requests'], fields()['max active requests']) == (0, 1)
+    fields = control_fields(control)
+    assert (fields['active requests'], fields['max active requests']) == (0, 1)
 
 
 def test_memory(fcgi_unix, world):
@@ -148,13 +152,58 @@ def test_memory(fcgi_unix, world):
     ''', '--control', control)
 
     def memory():
-        with fcgi.Connection(str(control)) as conn:
-            process, = conn.request(harness.cgi_params(path='/status', query='json&full')).json['processes']
+        process, = control_fields(control, 'json&full')['processes']
         return process['memory']
     before = memory()
     assert abs(before - harness.rss(server.pid)) < 4_000_000
     assert server.request().body == b'kept'
     assert memory() > before + 60_000_000
+
+
+def waiting(server, gate, count):
+    """So many requests that end when the gate opens."""
+    exchanges = [server.start(path='/slow', query=str(gate)) for _ in range(count)]
+    for exchange in exchanges:
+        exchange.finish_body()
+    return exchanges
+
+
+def test_listen_queue(fcgi_server, world, tmp_path):
+    """P8: what waits for a thread, as php-fpm counts it: now, at most, and how many may."""
+    control, gate = world.new_path('control'), tmp_path / 'gate'
+    server = fcgi_server(WAIT, '--control', control)
+    before = control_fields(control)
+    # One connection may have waited while the application was loaded.
+    assert before['listen queue'] == 0 and before['max listen queue'] <= 1 and before['listen queue len'] > 3
+    first, = waiting(server, gate, 1)
+    wait_for(lambda: control_fields(control)['active requests'] == 1, 10, 'the request that runs')
+    others = waiting(server, gate, 3)
+    full = wait_for(lambda: (now := control_fields(control))['listen queue'] == 3 and now, 10, 'the queue')
+    assert full['max listen queue'] == 3 and full['listen queue len'] == before['listen queue len']
+    assert 'Listen queue</dt><dd class=warn>3 ' in fcgi.Connection(str(control)).request(harness.cgi_params()).text
+    gate.touch()
+    assert all(exchange.response().status == 200 for exchange in [first, *others])
+    after = control_fields(control)
+    assert (after['listen queue'], after['max listen queue']) == (0, 3)
+
+
+@pytest.mark.parametrize('options', [(), ('--processes', '1')], ids=['alone', 'master'])
+def test_listen_queue_that_nobody_looks_at(fcgi_server, world, tmp_path, options):
+    """P8: the most is also seen where the page is read only when the queue is empty again."""
+    control, gate = world.new_path('control'), tmp_path / 'gate'
+    server = fcgi_server(WAIT, '--control', control, *options)
+    server.allow_log('SIGUSR2|Thread|File|  ')
+    exchanges = waiting(server, gate, 1)
+    wait_for(lambda: control_fields(control)['active requests'] == 1, 20, 'the request that runs')
+    exchanges += waiting(server, gate, 2)
+    for count in (1, 2):    # when the second dump is in the log, the round of the first one is over
+        server.signal(signal.SIGUSR2)
+        wait_for(lambda: server.logged.count('SIGUSR2: stacks') == count, 10, 'the stacks')
+    gate.touch()
+    assert all(exchange.response().status == 200 for exchange in exchanges)
+    after = control_fields(control)
+    assert (after['listen queue'], after['max listen queue']) == (0, 2)
+    assert server.stop(timeout=10) == 0
 
 
 def test_html(fcgi_server):

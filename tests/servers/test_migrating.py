@@ -309,7 +309,8 @@ def test_php_fpm(place):
     shared = php_status.keys() & status.keys()
     assert {"pool", "process manager", "accepted conn", "active processes",
             "idle processes", "total processes", "max children reached",
-            "slow requests"} <= shared
+            "slow requests", "listen queue", "max listen queue",
+            "listen queue len"} <= shared
     for name in ("process manager", "total processes", "slow requests"):
         assert php_status[name] == status[name], name
 

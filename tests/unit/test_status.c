@@ -20,6 +20,7 @@
 struct fixture {
     struct config config;
     struct scoreboard *board;
+    struct status_source from;
     struct buf page;
     const char *type;
 };
@@ -35,6 +36,7 @@ setup(void **state)
     f->config.ping_path = "/ping";
     f->board = scoreboard_new(3, 2);
     assert_non_null(f->board);
+    f->from = (struct status_source){.config = &f->config, .board = f->board};
     buf_init(&f->page, 1 << 20);
     /* No process has numbers as high as these. */
     scoreboard_take(f->board, 0, 5004100, 7);
@@ -79,8 +81,7 @@ page_from(struct fixture *f, unsigned own, const char *query)
                             .value_len = (uint32_t)strlen(query)};
 
     f->page.len = 0;
-    assert_int_equal(
-        status_page(&f->config, f->board, own, &p, &f->page, &f->type), 0);
+    assert_int_equal(status_page(&f->from, own, &p, &f->page, &f->type), 0);
     assert_int_equal(buf_add(&f->page, "", 1), 0);
     return f->page.data;
 }
@@ -418,8 +419,7 @@ test_methods(void **state)
             assert_int_equal(params_add(&p, "REQUEST_METHOD", 14,
                                         rows[i].method, strlen(rows[i].method)),
                              0);
-            assert_int_equal(
-                status_reply_make(&r, &f->config, f->board, 1, &p, ping), 0);
+            assert_int_equal(status_reply_make(&r, &f->from, 1, &p, ping), 0);
             assert_string_equal(r.status, rows[i].status);
             assert_int_equal(r.allow != NULL, r.status[0] == '4');
             if (ping && r.allow == NULL) {
@@ -440,8 +440,7 @@ test_no_room(void **state)
     const char *type;
 
     buf_init(&small, 100);
-    assert_int_equal(status_page(&f->config, f->board, 0, NULL, &small, &type),
-                     -EMSGSIZE);
+    assert_int_equal(status_page(&f->from, 0, NULL, &small, &type), -EMSGSIZE);
     buf_fini(&small);
 }
 

@@ -328,7 +328,8 @@ test_a_text_is_never_torn(void **state UNUSED)
 
     atomic_store(&is_over, false);
     assert_int_equal(pthread_create(&thread, NULL, writer, t), 0);
-    while (!atomic_load(&is_over)) {
+    /* On a busy machine the writer may be done before this thread runs. */
+    while (!atomic_load(&is_over) || !lines || !ids) {
         if (score_line(t, line)) {
             check_text(line);
             lines = true;
@@ -340,7 +341,6 @@ test_a_text_is_never_torn(void **state UNUSED)
     }
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(score_line(t, line) && score_id(t, id));
-    assert_true(lines && ids);
 }
 
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)

@@ -57,7 +57,7 @@ SRC_conf      := argv command_line config options other_programs shebang \
                  suggest value
 SRC_net       := acl address conn fd_passing fd_reserve listener poller \
                  socket_file
-SRC_queue     := listen_queue unix_diag
+SRC_queue     := listen_queue queue_time unix_diag
 SRC_gateway   := access_log params params_correct path request request_id \
                  response response_head rewrite x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser \

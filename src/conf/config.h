@@ -102,6 +102,7 @@ struct config {
     uint64_t max_memory;        /* bytes of RSS after a request, 0 = no limit */
     int64_t request_timeout_ms; /* 0 = off */
     int64_t slow_ms;            /* 0 = off */
+    int64_t queue_timeout_ms;   /* until a thread takes a request; 0 = off */
     enum config_reload reload;
     struct config_list touch_reload; /* --touch-reload FILE ... */
     const char *user;                /* --user NAME|UID or NULL */

@@ -176,6 +176,12 @@ static const struct option_row table[] = {
      .help = "log the stack of a request that runs longer,\n"
              "once; 0: never"},
 
+    {.name = "queue-timeout", .arg = "TIME", .default_value = "0",
+     .set = value_time, FIELD(queue_timeout_ms), .max = DAY_MS,
+     .expected = TIME_FROM_0,
+     .help = "answer 503 to a request that has waited longer\n"
+             "for a thread; 0: never"},
+
     HEADING("Processes"),
     {.letter = 'p', .name = "processes", .arg = "N|auto",
      .set = value_processes, FIELD(processes), .min = 1, .max = 256,

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -352,9 +353,20 @@ response_client_gone(struct request *q)
 
 /* -- error pages ---------------------------------------------------------- */
 
-void
-response_error_page(struct request *q, const char *status, const char *html,
-                    size_t n)
+static int
+add_retry_after(struct response *r, int64_t seconds)
+{
+    char text[24];
+    int n = snprintf(text, sizeof text, "%lld", (long long)seconds);
+
+    assert(n > 0 && n < (int)sizeof text);
+    return response_add_header(r, "Retry-After", 11, text, (size_t)n);
+}
+
+/* retry_after_s: for the header of this name; -1 = without it. */
+static void
+send_error_page(struct request *q, const char *status, const char *html,
+                size_t n, int64_t retry_after_s)
 {
     static const char type[] = "text/html; charset=utf-8";
     struct response *r = &q->response;
@@ -374,7 +386,9 @@ response_error_page(struct request *q, const char *status, const char *html,
         response_add_header(r, "Content-Type", 12, type, sizeof type - 1) !=
             RESPONSE_OK ||
         response_add_header(r, "Cache-Control", 13, "no-store", 8) !=
-            RESPONSE_OK) {
+            RESPONSE_OK ||
+        (retry_after_s >= 0 &&
+         add_retry_after(r, retry_after_s) != RESPONSE_OK)) {
         response_abort(q);
         return;
     }
@@ -382,6 +396,13 @@ response_error_page(struct request *q, const char *status, const char *html,
     if (response_write_all(q, &body, 1) < 0) {
         return; /* the peer is gone: nobody wants the page */
     }
+}
+
+void
+response_error_page(struct request *q, const char *status, const char *html,
+                    size_t n)
+{
+    send_error_page(q, status, html, n, -1);
 }
 
 static int
@@ -417,9 +438,9 @@ small_page(struct buf *b, const char *status, const char *sentence,
     return buf_add_str(b, "</body>\n</html>\n");
 }
 
-void
-response_error(struct request *q, const char *status, const char *sentence,
-               const char *id)
+static void
+send_small_page(struct request *q, const char *status, const char *sentence,
+                const char *id, int64_t retry_after_s)
 {
     struct buf page;
 
@@ -427,8 +448,24 @@ response_error(struct request *q, const char *status, const char *sentence,
     if (small_page(&page, status, sentence, id) < 0) {
         page.len = 0; /* no memory: send only the status */
     }
-    response_error_page(q, status, page.data, page.len);
+    send_error_page(q, status, page.data, page.len, retry_after_s);
     buf_fini(&page);
+}
+
+void
+response_error(struct request *q, const char *status, const char *sentence,
+               const char *id)
+{
+    send_small_page(q, status, sentence, id, -1);
+}
+
+void
+response_unavailable(struct request *q, const char *sentence,
+                     int64_t retry_after_s)
+{
+    assert(retry_after_s >= 0);
+    send_small_page(q, "503 Service Unavailable", sentence, NULL,
+                    retry_after_s);
 }
 
 void

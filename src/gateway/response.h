@@ -148,6 +148,11 @@ void response_error_page(struct request *q, const char *status,
 void response_error(struct request *q, const char *status, const char *sentence,
                     const char *id);
 
+/* response_error() with status 503: the client should try again after so many
+ * seconds. */
+void response_unavailable(struct request *q, const char *sentence,
+                          int64_t retry_after_s);
+
 /* response_error() from another thread, while the request's own thread is stuck
  * and kept out. Nothing more can be sent afterwards. Never blocks if the
  * request is cancelled. */

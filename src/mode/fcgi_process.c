@@ -20,6 +20,7 @@
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "python/python_signals.h"
+#include "queue/queue_time.h"
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
 #include "status/notify.h"
@@ -146,6 +147,9 @@ open_all(const struct start_mode *s, const struct restart_fds *inherited,
     setup->nlisteners = sockets.n;
     if (status != 0) {
         return status;
+    }
+    if (setup->config->queue_timeout_ms > 0 && !setup->restarted) {
+        queue_time_check(sockets.v, sockets.n);
     }
     setup->board = scoreboard_new(
         setup->config->processes > 0 ? master_slots(setup->config) : 1,

@@ -182,6 +182,7 @@ conn_park(struct conn *c, int64_t deadline_ms)
 
     assert(state_of(atomic_load(&c->word)) == CONN_BUSY);
     atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
+    c->seen_ms = 0;
     atomic_store(&c->word, word_of(generation, CONN_ARMING));
     return generation;
 }

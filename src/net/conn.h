@@ -42,6 +42,11 @@ struct conn {
     atomic_bool kept;         /* has carried a request */
     atomic_bool lingering;    /* answered; the rest of the input is read away */
     atomic_bool swept;        /* shut down by the sweeper: only close it */
+    /* For queue/queue_time.c, which sets them while the entry is PARKED, in the
+     * thread of conn_sweep(); the owner reads them. */
+    int64_t seen_ms; /* clock_ms(), since when so many bytes have waited; 0 = it
+                      * was not seen */
+    int seen_bytes;
     /* These belong to the owner. */
     bool in_poller;        /* epoll knows the descriptor */
     bool has_input;        /* PARKED: bytes wait outside of the socket */
@@ -88,9 +93,9 @@ void conn_armed(struct conn *c, uint32_t generation);
  * owner. */
 void conn_unpark(struct conn *c);
 
-/* Calls pass() for each parked connection. True: another process has it, and
- * it is closed here; false: it stays parked. Only in the thread of
- * conn_sweep(). */
+/* Calls pass() for each parked connection, which no other thread takes
+ * meanwhile. True: another process has it, and it is closed here; false: it
+ * stays parked. Only in the thread of conn_sweep(). */
 void conn_pass_parked(struct conn_table *t,
                       bool (*pass)(void *arg, struct conn *c, int fd),
                       void *arg);

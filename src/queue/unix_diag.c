@@ -20,13 +20,13 @@ enum { REPLY_MAX = 32 << 10 }; /* the kernel makes its messages as large */
 #define NEXT_ATTRIBUTE(LENGTH) (((size_t)(LENGTH) + 3) & ~(size_t)3)
 #define ANY_COOKIE UINT32_MAX
 
-/* What is wanted of one socket. */
+/* What is wanted of one socket, or of each. */
 struct wanted {
-    uint32_t inode;
-    bool needs_listen;
+    uint32_t inode;     /* 0 = of each */
+    uint8_t state;      /* TCP_LISTEN, TCP_ESTABLISHED; 0 = any */
     uint32_t show;      /* UDIAG_SHOW_... */
     uint16_t attribute; /* UNIX_DIAG_... */
-    void (*found)(void *arg, const char *value, size_t n);
+    void (*found)(void *arg, uint32_t inode, const char *value, size_t n);
     void *arg;
 };
 
@@ -42,7 +42,7 @@ send_request(int netlink, const struct wanted *w, bool dump)
                  .nlmsg_flags =
                      (uint16_t)(NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0))},
         .body = {.sdiag_family = AF_UNIX,
-                 .udiag_states = dump ? 1u << TCP_LISTEN : UINT32_MAX,
+                 .udiag_states = w->state != 0 ? 1u << w->state : UINT32_MAX,
                  .udiag_ino = w->inode,
                  .udiag_show = w->show,
                  .udiag_cookie = {ANY_COOKIE, ANY_COOKIE}},
@@ -51,7 +51,8 @@ send_request(int netlink, const struct wanted *w, bool dump)
     return send(netlink, &q, sizeof q, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* One message about a socket. 1 = it is the one that is wanted; 0; -errno. */
+/* One message about a socket. 1 = it is the only one that is wanted; 0;
+ * -errno. */
 static int
 read_socket(const struct wanted *w, const char *at, size_t n)
 {
@@ -61,10 +62,10 @@ read_socket(const struct wanted *w, const char *at, size_t n)
         return -EPROTO;
     }
     memcpy(&about, at, sizeof about);
-    if (about.udiag_ino != w->inode) {
+    if (w->inode != 0 && about.udiag_ino != w->inode) {
         return 0;
     }
-    if (w->needs_listen && about.udiag_state != TCP_LISTEN) {
+    if (w->state != 0 && about.udiag_state != w->state) {
         return -ENOTCONN;
     }
     for (size_t i = sizeof about; i + ATTRIBUTE_HEAD <= n;) {
@@ -74,13 +75,13 @@ read_socket(const struct wanted *w, const char *at, size_t n)
             return -EPROTO;
         }
         if (a.nla_type == w->attribute) {
-            w->found(w->arg, at + i + ATTRIBUTE_HEAD,
+            w->found(w->arg, about.udiag_ino, at + i + ATTRIBUTE_HEAD,
                      a.nla_len - ATTRIBUTE_HEAD);
-            return 1;
+            return w->inode != 0 ? 1 : 0;
         }
         i += NEXT_ATTRIBUTE(a.nla_len);
     }
-    return -ENOENT;
+    return w->inode != 0 ? -ENOENT : 0;
 }
 
 /* One message. 1 = the socket was found, or there will be no more; 0; -errno. */
@@ -100,7 +101,7 @@ read_message(const struct wanted *w, const struct nlmsghdr *head,
         memcpy(&e, at, sizeof e);
         return e.error < 0 ? e.error : -EPROTO;
     case NLMSG_DONE:
-        return -ENOENT;
+        return w->inode != 0 ? -ENOENT : 1;
     default:
         return 0;
     }
@@ -138,7 +139,9 @@ ask(int netlink, const struct wanted *w, bool dump)
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        found = n < 0 ? -errno : read_messages(w, reply, (size_t)n);
+        found = n < 0    ? -errno
+                : n == 0 ? -EPROTO
+                         : read_messages(w, reply, (size_t)n);
     }
     return found < 0 ? found : 0;
 }
@@ -146,7 +149,24 @@ ask(int netlink, const struct wanted *w, bool dump)
 /* The kernel gives the answer for one socket only a page of memory. A long
  * queue does not fit; then the answer for all sockets is asked for. */
 static int
-ask_kernel(int fd, struct wanted *w)
+ask_kernel(const struct wanted *w)
+{
+    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                         NETLINK_SOCK_DIAG);
+
+    if (netlink < 0) {
+        return -errno;
+    }
+    int e = ask(netlink, w, w->inode == 0);
+    if (e == -EMSGSIZE && w->inode != 0) {
+        e = ask(netlink, w, true);
+    }
+    fd_close(&netlink);
+    return e;
+}
+
+static int
+ask_about(int fd, struct wanted *w)
 {
     struct stat st;
 
@@ -154,21 +174,11 @@ ask_kernel(int fd, struct wanted *w)
         return fd < 0 ? -EBADF : -errno;
     }
     w->inode = (uint32_t)st.st_ino;
-    int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                         NETLINK_SOCK_DIAG);
-    if (netlink < 0) {
-        return -errno;
-    }
-    int e = ask(netlink, w, false);
-    if (e == -EMSGSIZE) {
-        e = ask(netlink, w, true);
-    }
-    fd_close(&netlink);
-    return e;
+    return w->inode == 0 ? -ENOENT : ask_kernel(w);
 }
 
 static void
-take_lengths(void *arg, const char *value, size_t n)
+take_lengths(void *arg, uint32_t inode UNUSED, const char *value, size_t n)
 {
     struct unix_diag_rqlen *to = arg;
 
@@ -181,12 +191,12 @@ int
 unix_diag_queue(int listen_fd, unsigned *ret_waiting, unsigned *ret_max)
 {
     struct unix_diag_rqlen lengths = {0, 0};
-    struct wanted w = {.needs_listen = true,
+    struct wanted w = {.state = TCP_LISTEN,
                        .show = UDIAG_SHOW_RQLEN,
                        .attribute = UNIX_DIAG_RQLEN,
                        .found = take_lengths,
                        .arg = &lengths};
-    int e = ask_kernel(listen_fd, &w);
+    int e = ask_about(listen_fd, &w);
 
     if (e == 0) {
         *ret_waiting = lengths.udiag_rqueue;
@@ -201,7 +211,7 @@ struct waiting {
 };
 
 static void
-take_waiting(void *arg, const char *value, size_t n)
+take_waiting(void *arg, uint32_t listener UNUSED, const char *value, size_t n)
 {
     const struct waiting *w = arg;
 
@@ -217,17 +227,17 @@ unix_diag_waiting(int listen_fd, void (*add)(void *arg, uint32_t inode),
                   void *arg)
 {
     struct waiting to = {.add = add, .arg = arg};
-    struct wanted w = {.needs_listen = true,
+    struct wanted w = {.state = TCP_LISTEN,
                        .show = UDIAG_SHOW_ICONS,
                        .attribute = UNIX_DIAG_ICONS,
                        .found = take_waiting,
                        .arg = &to};
 
-    return ask_kernel(listen_fd, &w);
+    return ask_about(listen_fd, &w);
 }
 
 static void
-take_inode(void *arg, const char *value, size_t n)
+take_peer(void *arg, uint32_t inode UNUSED, const char *value, size_t n)
 {
     uint32_t *to = arg;
 
@@ -239,16 +249,59 @@ take_inode(void *arg, const char *value, size_t n)
 int
 unix_diag_peer(int fd, uint32_t *ret_inode)
 {
-    uint32_t inode = 0;
+    uint32_t peer = 0;
     struct wanted w = {.show = UDIAG_SHOW_PEER,
                        .attribute = UNIX_DIAG_PEER,
-                       .found = take_inode,
-                       .arg = &inode};
-    int e = ask_kernel(fd, &w);
+                       .found = take_peer,
+                       .arg = &peer};
+    int e = ask_about(fd, &w);
 
-    if (e == 0 && inode == 0) {
-        e = -ENOENT;
-    }
-    *ret_inode = inode;
+    *ret_inode = peer;
     return e;
+}
+
+int
+unix_diag_unread(uint32_t inode, uint32_t *ret_bytes)
+{
+    struct unix_diag_rqlen lengths = {0, 0};
+    struct wanted w = {.inode = inode,
+                       .state = TCP_ESTABLISHED,
+                       .show = UDIAG_SHOW_RQLEN,
+                       .attribute = UNIX_DIAG_RQLEN,
+                       .found = take_lengths,
+                       .arg = &lengths};
+
+    assert(inode != 0);
+    int e = ask_kernel(&w);
+    *ret_bytes = lengths.udiag_wqueue;
+    return e;
+}
+
+struct unread {
+    void (*add)(void *arg, uint32_t inode, uint32_t bytes);
+    void *arg;
+};
+
+static void
+take_unread(void *arg, uint32_t inode, const char *value, size_t n)
+{
+    const struct unread *u = arg;
+    struct unix_diag_rqlen lengths = {0, 0};
+
+    take_lengths(&lengths, inode, value, n);
+    u->add(u->arg, inode, lengths.udiag_wqueue);
+}
+
+int
+unix_diag_each_unread(void (*add)(void *arg, uint32_t inode, uint32_t bytes),
+                      void *arg)
+{
+    struct unread to = {.add = add, .arg = arg};
+    const struct wanted w = {.state = TCP_ESTABLISHED,
+                             .show = UDIAG_SHOW_RQLEN,
+                             .attribute = UNIX_DIAG_RQLEN,
+                             .found = take_unread,
+                             .arg = &to};
+
+    return ask_kernel(&w);
 }

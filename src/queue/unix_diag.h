@@ -1,8 +1,8 @@
 /*
  * unix_diag.h - what the kernel knows of unix sockets (sock_diag(7))
  *
- * What:      the connections that wait at a listening socket, and by which
- *            socket of the client one was made. Needs no rights, but the
+ * What:      the connections that wait at a listening socket, by which socket of
+ *            the client one was made, and what that has sent. Needs no rights, but the
  *            address family AF_NETLINK (systemd: RestrictAddressFamilies=), and
  *            a socket of this network namespace.
  * Owner:     nobody: each call opens a netlink socket and closes it.
@@ -31,8 +31,17 @@ CHECK_RESULT int unix_diag_waiting(int listen_fd,
                                    void (*add)(void *arg, uint32_t inode),
                                    void *arg);
 
-/* The inode number of the client's socket of an accepted connection. -ENOENT:
- * the client has left. */
+/* The inode number of the client's socket of an accepted connection; 0 = the
+ * client has left. */
 CHECK_RESULT int unix_diag_peer(int fd, uint32_t *ret_inode);
+
+/* What a connected socket has sent and its peer has not read yet, in bytes of
+ * the kernel's memory; 0 = nothing. */
+CHECK_RESULT int unix_diag_unread(uint32_t inode, uint32_t *ret_bytes);
+
+/* Calls add() with the same of each connected unix socket. */
+CHECK_RESULT int unix_diag_each_unread(void (*add)(void *arg, uint32_t inode,
+                                                   uint32_t bytes),
+                                       void *arg);
 
 #endif

@@ -122,6 +122,7 @@ scoreboard_release(struct scoreboard *b, unsigned worker)
     atomic_fetch_add(&b->gone_client_aborts, atomic_load(&w->client_aborts));
     atomic_fetch_add(&b->gone_slow, atomic_load(&w->slow));
     atomic_fetch_add(&b->gone_timeouts, atomic_load(&w->timeouts));
+    atomic_fetch_add(&b->gone_queue_timeouts, atomic_load(&w->queue_timeouts));
     memset(w, 0, sizeof *w);
     atomic_store(&w->state, SCORE_FREE);
 }
@@ -243,6 +244,13 @@ score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
     else if (q->result == REQUEST_CLIENT_GONE) {
         atomic_fetch_add_explicit(&w->client_aborts, 1, memory_order_relaxed);
     }
+}
+
+void
+score_queue_timeout(struct scoreboard *b, unsigned worker)
+{
+    atomic_fetch_add_explicit(&b->workers[worker].queue_timeouts, 1,
+                              memory_order_relaxed);
 }
 
 void
@@ -381,6 +389,7 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
         .client_aborts = atomic_load(&b->gone_client_aborts),
         .slow = atomic_load(&b->gone_slow),
         .timeouts = atomic_load(&b->gone_timeouts),
+        .queue_timeouts = atomic_load(&b->gone_queue_timeouts),
     };
 
     for (unsigned i = 0; i < b->nworkers; i++) {
@@ -398,6 +407,8 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
             atomic_load_explicit(&w->client_aborts, memory_order_relaxed);
         t.slow += atomic_load_explicit(&w->slow, memory_order_relaxed);
         t.timeouts += atomic_load_explicit(&w->timeouts, memory_order_relaxed);
+        t.queue_timeouts +=
+            atomic_load_explicit(&w->queue_timeouts, memory_order_relaxed);
         for (unsigned k = 0; k < b->nthreads; k++) {
             t.active += score_is_busy(scoreboard_thread(b, i, k));
         }

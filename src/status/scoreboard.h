@@ -75,9 +75,10 @@ struct score_worker {
     atomic_llong started_at; /* seconds since 1970 */
     /* The worker's request threads. */
     atomic_ullong requests;
-    atomic_ullong accepted;      /* connections */
-    atomic_ullong failed;        /* requests: REQUEST_FAILED ... */
-    atomic_ullong client_aborts; /* ... REQUEST_CLIENT_GONE */
+    atomic_ullong queue_timeouts; /* requests that --queue-timeout refused */
+    atomic_ullong accepted;       /* connections */
+    atomic_ullong failed;         /* requests: REQUEST_FAILED ... */
+    atomic_ullong client_aborts;  /* ... REQUEST_CLIENT_GONE */
     /* The worker's control thread, or the timeout thread of a CGI process. */
     atomic_ullong slow;     /* requests that ran longer than --slow */
     atomic_ullong timeouts; /* requests that --request-timeout ended */
@@ -94,7 +95,8 @@ struct scoreboard {
     atomic_uint reloads;  /* successful ones */
     atomic_uint deaths;   /* workers that ended without being asked to */
     atomic_ullong gone_requests, gone_accepted, gone_failed, gone_client_aborts,
-        gone_slow, gone_timeouts; /* sums over workers that have ended */
+        gone_slow, gone_timeouts,
+        gone_queue_timeouts; /* sums over workers that have ended */
     /* Workers and zygotes: the longest time that the application took to load,
      * in milliseconds. */
     atomic_llong load_ms;
@@ -102,6 +104,9 @@ struct scoreboard {
     atomic_uint slow_load;
     /* scoreboard_sample(). */
     atomic_uint all_busy; /* how often no thread was idle */
+    /* Request threads: when the next line about --queue-timeout may be logged
+     * (clock_is_due()). */
+    _Atomic(int64_t) queue_log_due_ms;
     /* Any process: the longest listen queue that it has seen. */
     atomic_uint max_listen_queue;
     /* The request threads of all workers, in a cache line of their own: each
@@ -145,6 +150,9 @@ uint64_t score_begin(struct scoreboard *b, struct score_thread *t,
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
                const struct request *q);
 
+/* The request that has begun has waited too long, and is refused. */
+void score_queue_timeout(struct scoreboard *b, unsigned worker);
+
 /* The request thread calls these around the work after a response
  * (wsgi_cgi.after_response): the request has ended, the thread is busy. */
 void score_after_begin(struct scoreboard *b, struct score_thread *t);
@@ -173,6 +181,7 @@ bool score_id(const struct score_thread *t, char to[REQUEST_ID_MAX + 1]);
 /* Sums over all workers, including those that have ended. */
 struct score_totals {
     uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
+    uint64_t queue_timeouts;
     unsigned workers, ready, starting, draining, broken;
     unsigned threads; /* request threads */
     unsigned active;  /* those that are busy, never more than max_active */

@@ -196,6 +196,9 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
     if (shot->config->request_timeout_ms > 0) {
         add_tile(s, "Timed out requests", t->timeouts, "bad");
     }
+    if (shot->config->queue_timeout_ms > 0) {
+        add_tile(s, "Queue timeouts", t->queue_timeouts, "bad");
+    }
     add_tile(s, "Process deaths", atomic_load(&b->deaths), "bad");
     add_tile(s, "Reloads", atomic_load(&b->reloads), "");
     text_writer_text(s, "</dl>\n");

@@ -56,8 +56,9 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     text_writer_printf(
         s,
         ",\"client aborts\":%" PRIu64 ",\"slow requests\":%" PRIu64
-        ",\"timed out requests\":%" PRIu64 ",\"active requests\":%u",
-        w->client_aborts, w->slow, w->timeouts, w->busy);
+        ",\"timed out requests\":%" PRIu64 ",\"queue timeouts\":%" PRIu64
+        ",\"active requests\":%u",
+        w->client_aborts, w->slow, w->timeouts, w->queue_timeouts, w->busy);
     uint64_t kib = memory_kib_of(w->pid);
     if (kib > 0) {
         text_writer_printf(s, ",\"memory\":%" PRIu64, kib * 1024);

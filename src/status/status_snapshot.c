@@ -60,6 +60,8 @@ fill_fields(struct status_snapshot *shot)
           "Requests that ran longer than --slow.");
     field(shot, "timed out requests", "timed_out_requests", true, t->timeouts,
           "Requests that --request-timeout ended.");
+    field(shot, "queue timeouts", "queue_timeouts", true, t->queue_timeouts,
+          "Requests that --queue-timeout refused.");
     field(shot, "active requests", "active_requests", false, t->active,
           "Threads that are busy, also after a response.");
     field(shot, "max active requests", "max_active_requests", false,
@@ -144,6 +146,7 @@ status_worker_get(const struct status_snapshot *shot, unsigned i,
         .client_aborts = atomic_load(&w->client_aborts),
         .slow = atomic_load(&w->slow),
         .timeouts = atomic_load(&w->timeouts),
+        .queue_timeouts = atomic_load(&w->queue_timeouts),
     };
     for (unsigned k = 0; k < shot->board->nthreads; k++) {
         const struct score_thread *t = scoreboard_thread(shot->board, i, k);

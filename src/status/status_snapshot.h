@@ -28,7 +28,7 @@ struct status_field {
     uint64_t value; /* unless it is unknown */
 };
 
-enum { STATUS_FIELDS_MAX = 24 };
+enum { STATUS_FIELDS_MAX = 40 };
 
 struct status_snapshot {
     const struct config *config;
@@ -56,6 +56,7 @@ struct status_worker {
     int64_t started_at;        /* seconds since 1970 */
     int64_t since_s;
     uint64_t requests, accepted, failed, client_aborts, slow, timeouts;
+    uint64_t queue_timeouts;
 };
 
 /* False: the slot is free. The memory is not here, but memory_kib_of(pid), which

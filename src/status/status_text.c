@@ -100,6 +100,7 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     add_number(s, "client aborts", w->client_aborts);
     add_number(s, "slow requests", w->slow);
     add_number(s, "timed out requests", w->timeouts);
+    add_number(s, "queue timeouts", w->queue_timeouts);
     uint64_t kib = memory_kib_of(w->pid);
     if (kib > 0) {
         add_number(s, "memory", kib * 1024);

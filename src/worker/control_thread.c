@@ -60,8 +60,9 @@ least(int a, int b)
 static int
 interval_of(const struct config *c)
 {
-    const int64_t timeouts[] = {c->head_timeout_ms, c->keepalive_timeout_ms,
-                                c->body_timeout_ms};
+    const int64_t timeouts[] = {
+        c->head_timeout_ms, c->keepalive_timeout_ms, c->body_timeout_ms,
+        c->queue_timeout_ms > 0 ? c->queue_timeout_ms : INT64_MAX};
     int64_t shortest = 4000;
 
     for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
@@ -371,6 +372,10 @@ run_round(struct pool *p, struct control_thread *t)
     worker_conns_resume(&p->conns);
     conn_passing_resume(&p->conns);
     conn_sweep(p->conns.table, now, SWEEP_OVERDUE);
+    if (p->queue_time != NULL) {
+        queue_time_look(p->queue_time, &p->conns.poller, p->s.listeners,
+                        p->s.nlisteners, p->conns.table);
+    }
     if (p->s.master_wake_fd < 0) {
         scoreboard_sample(p->s.board, p->s.listeners, p->s.nlisteners);
     }

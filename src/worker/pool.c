@@ -73,6 +73,10 @@ prepare(struct pool *p)
         p->watchdog = watchdog_new(c, p->s.board, p->s.worker, true);
         e = p->watchdog == NULL ? -ENOMEM : 0;
     }
+    if (e == 0 && c->queue_timeout_ms > 0) {
+        p->queue_time = queue_time_new(c->queue_timeout_ms);
+        e = p->queue_time == NULL ? -ENOMEM : 0;
+    }
     if (e == 0) {
         e = forked_child_watch(in_child, p);
     }

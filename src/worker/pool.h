@@ -18,6 +18,7 @@
 #include "base/compiler.h"
 #include "net/conn.h"
 #include "os/memory.h"
+#include "queue/queue_time.h"
 #include "transport/fcgi.h"
 #include "worker/watchdog.h"
 #include "worker/worker_conns.h"
@@ -38,8 +39,9 @@ struct pool {
     struct fcgi_limits limits;
     struct request_thread *threads; /* request_threads.c */
     struct watchdog *watchdog;
-    uint64_t request_limit; /* --max-requests with jitter, 0 = none */
-    struct memory memory;   /* --max-memory */
+    struct queue_time *queue_time; /* --queue-timeout; NULL = without it */
+    uint64_t request_limit;        /* --max-requests with jitter, 0 = none */
+    struct memory memory;          /* --max-memory */
     /* Requests may be running. The main thread sets it. */
     atomic_bool started;
     /* The application has not been loaded. The main thread sets it, a request

@@ -2,6 +2,7 @@
 
 #include "app/loader.h"
 #include "base/clock.h"
+#include "gateway/response.h"
 #include "gateway/transport.h"
 #include "net/conn.h"
 #include "net/poller.h"
@@ -27,7 +28,8 @@
 enum {
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,      /* at a stop, for what the others still serve */
-    ABORT_FROM_MS = 1000    /* see note_abort() */
+    ABORT_FROM_MS = 1000,   /* see note_abort() */
+    QUEUE_LOG_MS = 60000    /* between two lines about --queue-timeout */
 };
 
 struct request_thread {
@@ -40,6 +42,10 @@ struct request_thread {
     struct wsgi_thread *wsgi;
     struct fcgi_worker *worker;
     struct request *after; /* has work left for when its connection is free */
+    /* --queue-timeout, for the connection that is served: */
+    int fd;
+    int64_t waits_since_ms; /* as queue/queue_time.h has it */
+    bool may_be_late;       /* its first request has not begun yet */
     /* Nobody waits for its end: graceful_stop.c, in the control thread. */
     atomic_bool abandoned;
 };
@@ -118,6 +124,40 @@ note_abort(const struct request_thread *t, struct request *q)
     }
 }
 
+/* The first request of the connection after it was taken from the queue: what
+ * follows on it has waited for this one, and not for a thread. */
+static int64_t
+time_in_queue(struct request_thread *t)
+{
+    bool may_be_late = t->may_be_late;
+
+    t->may_be_late = false;
+    return may_be_late ? queue_time_waited(t->fd, t->waits_since_ms) : 0;
+}
+
+/* True where the request has waited longer than --queue-timeout, and has got
+ * its answer. */
+static bool
+refuse_late(struct request_thread *t, struct request *q)
+{
+    struct scoreboard *b = t->pool->s.board;
+    int64_t limit = q->config->queue_timeout_ms, waited = time_in_queue(t);
+
+    if (limit == 0 || waited <= limit) {
+        return false;
+    }
+    score_queue_timeout(b, t->pool->s.worker);
+    if (clock_is_due(&b->queue_log_due_ms, QUEUE_LOG_MS)) {
+        log_warning("503: a request has waited for a thread longer than "
+                    "--queue-timeout (%" PRId64 ".%03d s): the status page "
+                    "counts them; this line comes at most once a minute",
+                    waited / 1000, (int)(waited % 1000));
+    }
+    response_unavailable(q, "The server is busy. Please try again later.",
+                         (limit + 999) / 1000);
+    return true;
+}
+
 static void
 run_request(void *arg, struct request *q)
 {
@@ -130,6 +170,9 @@ run_request(void *arg, struct request *q)
     if (status_is_wanted(p->s.config, q)) {
         const struct status_source from = worker_setup_status(&p->s);
         status_answer(&from, q);
+    }
+    else if (p->queue_time != NULL && refuse_late(t, q)) {
+        /* It is answered. */
     }
     else if (p->s.doctor != NULL) {
         doctor_answer(p->s.doctor, q);
@@ -180,6 +223,16 @@ run_after(struct request_thread *t)
 
 /* -- connections ----------------------------------------------------------- */
 
+/* Of a connection that comes from a queue, before it is read. */
+static void
+begin_late(struct request_thread *t, const struct fcgi_conn *c, int fd,
+           int64_t since_ms)
+{
+    t->fd = fd;
+    t->waits_since_ms = since_ms;
+    t->may_be_late = !c->conn.has_input;
+}
+
 static void
 serve(struct request_thread *t, struct fcgi_conn *c, int fd)
 {
@@ -210,6 +263,7 @@ serve_passed(struct request_thread *t)
 
     if (c != NULL) {
         void *entry = c;
+        begin_late(t, entry, fd, 0);
         serve(t, entry, fd);
     }
 }
@@ -222,6 +276,10 @@ accept_one(struct request_thread *t, int listen_fd)
 
     if (c != NULL) {
         void *entry = c;
+        if (t->pool->queue_time != NULL) {
+            begin_late(t, entry, fd,
+                       queue_time_accepted(t->pool->queue_time, fd));
+        }
         serve(t, entry, fd);
     }
 }
@@ -236,6 +294,9 @@ handle(struct request_thread *t, const struct poller_event *ev)
         c = conn_take(p->conns.table, ev->fd, ev->generation);
         if (c != NULL) {
             void *entry = c;
+            if (p->queue_time != NULL) {
+                begin_late(t, entry, ev->fd, queue_time_taken(c, ev->fd));
+            }
             serve(t, entry, ev->fd);
         }
     }

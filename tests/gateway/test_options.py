@@ -28,7 +28,7 @@ WRONG = {
     '--limit-head': SIZES + ['1', '100g'], '--limit-vars': NUMBERS + ['15', '1000001'], '--limit-body': SIZES,
     '--max-memory': SIZES,
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
-    '--keepalive-timeout': TIMES,
+    '--keepalive-timeout': TIMES, '--queue-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],
     '--umask': ['', '8', '1000', '-1', 'u=rwx', '0x1ff', '22 '], '--user': [''], '--group': [''], '--pid-file': [''],
     '--mode': ['', 'php', 'CGI'], '--errors-to': ['', 'syslog', 'AUTO'],

@@ -192,7 +192,8 @@ check_clients(void)
     assert_int_equal(peer, inode_of(one.clients[0]));
     (void)close(one.clients[0]);
     one.clients[0] = -1;
-    assert_int_equal(unix_diag_peer(fd, &peer), -ENOENT);
+    assert_int_equal(unix_diag_peer(fd, &peer), 0);
+    assert_int_equal(peer, 0);
     (void)close(fd);
 }
 
@@ -206,6 +207,48 @@ test_who_waits(void **state UNUSED)
         assert_true(add_client(&one));
     }
     check_clients();
+    close_place(&one);
+}
+
+static size_t senders;
+static uint32_t sent_bytes;
+
+static void
+add_sender(void *arg, uint32_t inode, uint32_t bytes)
+{
+    const uint32_t *wanted = arg;
+
+    if (inode == *wanted) {
+        senders++;
+        sent_bytes = bytes;
+    }
+}
+
+/* P27: what a client that still waits has sent; it grows with each piece. */
+static void
+test_what_has_been_sent(void **state UNUSED)
+{
+    uint32_t inode, bytes, before = 0;
+
+    open_place(&one, AF_UNIX, BACKLOG);
+    assert_true(add_client(&one) && add_client(&one));
+    inode = inode_of(one.clients[1]);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(unix_diag_unread(inode, &bytes), 0);
+        assert_true(i == 0 ? bytes == 0 : bytes > before);
+        before = bytes;
+        senders = 0;
+        assert_int_equal(unix_diag_each_unread(add_sender, &inode), 0);
+        assert_int_equal(senders, 1);
+        assert_int_equal(sent_bytes, bytes);
+        assert_int_equal(send(one.clients[1], "x", 1, MSG_NOSIGNAL), 1);
+    }
+    inode = inode_of(one.clients[0]);
+    assert_int_equal(unix_diag_unread(inode, &bytes), 0);
+    assert_int_equal(bytes, 0);
+    (void)close(one.clients[0]);
+    one.clients[0] = -1;
+    assert_int_equal(unix_diag_unread(inode, &bytes), -ENOENT);
     close_place(&one);
 }
 
@@ -275,6 +318,7 @@ main(void)
         cmocka_unit_test(test_sum_of_several_sockets),
         cmocka_unit_test(test_what_does_not_listen),
         cmocka_unit_test(test_who_waits),
+        cmocka_unit_test(test_what_has_been_sent),
         cmocka_unit_test(test_a_long_queue),
         cmocka_unit_test(test_samples),
     };

@@ -20,7 +20,6 @@
 #include "process/pid_file.h"
 #include "process/signals.h"
 #include "python/interp.h"
-#include "python/prefault.h"
 #include "reload/restart.h"
 #include "transport/cgi.h"
 
@@ -136,7 +135,6 @@ main(int argc, char **argv)
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     bool is_cgi = start.request_in_env && !fd_is_listening(STDIN_FILENO);
-    prefault_data(is_cgi);
     signals_init(restart_is_one());
     if (fd_sanitize(&start.was_closed) < 0) {
         return leave(EX_OSERR);

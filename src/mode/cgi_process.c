@@ -163,7 +163,7 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
         return fail(config, &io, status);
     }
     shares_stderr = !logs_take_stderr() && s->shares_stderr;
-    prefault_arenas();
+    prefault_for_one_request();
     if ((status = startup_start_python(config)) != 0) {
         return fail(config, &io, status);
     }

@@ -8,6 +8,7 @@
 #include "os/path_absolute.h"
 #include "python/finalize.h"
 #include "python/frozen.h"
+#include "python/prefault.h"
 #include "python/python.h"
 #include "python/python_fork.h"
 #include "python/site.h"
@@ -284,6 +285,7 @@ interp_start(const struct config *config, const char *script,
         log_error("Python could not be started: out of memory");
         return EX_SOFTWARE;
     }
+    prefault_data();
     frozen_register();
     PyStatus s = preinit();
     locale_t utf8 = use_utf8_ctype(config);

@@ -8,6 +8,7 @@
 #include "python/python.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,24 +86,32 @@ move_data(char *from, size_t size)
     return moved;
 }
 
-void
-prefault_data(bool is_for_one_request)
+static void
+map_data(bool is_for_one_request)
 {
+    static bool is_mapped;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
     char *from = __data_start - ((uintptr_t)__data_start & page);
     char *to = edata + (-(uintptr_t)edata & page);
     size_t size = (size_t)(to - from);
 
-    if (!is_for_one_request || !move_data(from, size)) {
+    if (!is_mapped && (!is_for_one_request || !move_data(from, size))) {
         (void)madvise(from, size, MADV_POPULATE_WRITE);
     }
+    is_mapped = true;
 }
 #else
-void
-prefault_data(UNUSED bool is_for_one_request)
+static void
+map_data(UNUSED bool is_for_one_request)
 {
 }
 #endif
+
+void
+prefault_data(void)
+{
+    map_data(false);
+}
 
 /* -- arenas ---------------------------------------------------------------- */
 
@@ -194,10 +203,11 @@ unlock_arenas(void)
 }
 
 void
-prefault_arenas(void)
+prefault_for_one_request(void)
 {
     PyObjectArenaAllocator a = {NULL, arena_alloc, arena_free};
 
+    map_data(true);
     /* Without these handlers a fork while another thread holds the lock would
      * leave it locked in the child. */
     if (may_be_huge() &&

@@ -9,10 +9,10 @@
  *            /sys/kernel/mm/transparent_hugepage/enabled means small pages.
  *            Huge pages take up to 3 MiB more memory. A process that stays uses
  *            small pages, and so does one whose address space or data is
- *            limited (ulimit -v, -d).
+ *            limited (ulimit -v, -d). A process without Python (a master, a
+ *            client command) calls none of this.
  * Owner:     the process.
- * Threads:   call these before other threads start; Python then asks for arenas
- *            from any thread.
+ * Threads:   Python asks for arenas from any thread; the others: see below.
  * GIL:       not needed.
  * Errors:    none: memory that cannot be mapped early faults in page by page.
  * Blocks:    only while the kernel looks for a huge page.
@@ -20,18 +20,15 @@
 #ifndef PYTHON_PREFAULT_H
 #define PYTHON_PREFAULT_H
 
-#include <stdbool.h>
+/* Maps the program's writable data, where that has not been done. Call it right
+ * before Python starts; other threads may run. Only for a static libpython,
+ * whose types and frozen modules are 1.1 MiB of it. */
+void prefault_data(void);
 
-/* Maps the program's writable data. Call it early in main(), before anything
- * touches that data. Only for a static libpython, whose types and frozen
- * modules are 1.1 MiB of it. Options are not parsed yet, so the caller guesses
- * is_for_one_request: true for a process that has a request's variables and
- * whose descriptor 0 does not listen. */
-void prefault_data(bool is_for_one_request);
-
-/* Maps the memory for Python's objects, for one request. Call it before Python
- * is initialised. Arenas that Python frees are kept for its next ones. */
-void prefault_arenas(void);
+/* The same in a huge page, and memory for Python's objects. Call it before
+ * Python starts, and before other threads do: it moves the data. Arenas that
+ * Python frees are kept for its next ones. */
+void prefault_for_one_request(void);
 
 /* For a process that stays: makes glibc's malloc() keep up to 2 MiB at the
  * top of each of its arenas for the next request. By default it returns what

@@ -16,7 +16,7 @@ import fcgi
 from apps import HELLO
 from fcgi import wait_for
 from harness import rss
-from settings import SANITIZED, SLOW
+from settings import BINARY, SANITIZED, SLOW
 
 LINE = re.compile(r'(?:\d+\s+)?(?:<\.\.\. )?(\w+)(?:\(| resumed)')
 
@@ -260,3 +260,24 @@ def test_ten_thousand_idle_connections(many_files, fcgi_unix):
         for conn in conns:
             conn.close()
     wait_for(lambda: server.request().body == b'hello', 10 * SLOW, 'a request afterwards')
+
+
+def page_faults(*words):
+    """Of one process, from its start to its end: the fewest of five, as reading files ahead costs some now and then."""
+    counts = []
+    for _ in range(5):
+        pid = os.posix_spawnp(words[0], words, os.environ,
+                              file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)])
+        _, status, usage = os.wait4(pid, 0)
+        assert status == 0
+        counts.append(usage.ru_minflt)
+    return min(counts)
+
+
+@plain
+def test_commands_without_python_are_cheap():
+    """What needs no Python does not map its data, which would be 320 pages."""
+    version = subprocess.run([BINARY, '--version'], capture_output=True, text=True, check=True).stdout
+    if 'shared libpython' in version:
+        pytest.skip('the dynamic linker writes to the data of a shared libpython')
+    assert page_faults(BINARY, '--version') < page_faults('true') + 120

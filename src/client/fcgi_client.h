@@ -16,14 +16,11 @@
 #include "base/buf.h"
 #include "base/compiler.h"
 #include "client/connection.h"
+#include "client/fcgi_records.h"
 #include "client/upload.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* Gets the bytes of STDOUT, or STDERR (is_errors), as they arrive. */
-typedef int (*fcgi_client_sink)(void *arg, bool is_errors, const char *bytes,
-                                size_t n);
 
 struct fcgi_client_end {
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */
@@ -32,8 +29,8 @@ struct fcgi_client_end {
 
 CHECK_RESULT int fcgi_client_request(struct connection *p,
                                      const struct buf *vars,
-                                     struct upload *body, fcgi_client_sink sink,
-                                     void *arg,
+                                     struct upload *body,
+                                     fcgi_records_sink sink, void *arg,
                                      struct fcgi_client_end *ret_end);
 
 /* 0: the backend has answered, with values or with FCGI_UNKNOWN_TYPE. */

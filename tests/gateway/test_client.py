@@ -173,7 +173,8 @@ def test_hanging_backend(backend, run, kind, question):
 def test_dripping_backend(backend, run, question):
     """A byte now and then is no answer: for these two the time is for the whole."""
     def drip(self, conn):
-        for byte in fcgi.record(fcgi.STDOUT if question != ['--ping'] else fcgi.GET_VALUES_RESULT, 1, b'x' * 200):
+        record = (fcgi.GET_VALUES_RESULT, 0) if question == ['--ping'] else (fcgi.STDOUT, 1)
+        for byte in fcgi.record(*record, b'x' * 200):
             conn.sendall(bytes([byte]))
             time.sleep(0.05)
     began = time.monotonic()

@@ -64,7 +64,8 @@ SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser \
                  other_protocol spool wait
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client fcgi_records \
-                 ping_command request_command request_params status_command upload
+                 ping_command relay relay_command request_command \
+                 request_params status_command upload
 SRC_python    := finalize frozen gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page find_below import_hint slow_load stack_dump traceback

@@ -131,10 +131,11 @@ deliver(struct client_response *a,
     return e;
 }
 
-static int
-take(void *arg, bool is_errors, const char *bytes, size_t n)
+int
+client_response_take(void *response, bool is_errors, const char *bytes,
+                     size_t n)
 {
-    struct client_response *a = arg;
+    struct client_response *a = response;
 
     if (is_errors) {
         return deliver(a, a->on_errors, bytes, n);
@@ -166,14 +167,8 @@ take(void *arg, bool is_errors, const char *bytes, size_t n)
 static int
 refused(const struct connection *p, unsigned protocol_status)
 {
-    const char *why = protocol_status == FCGI_CANT_MPX_CONN
-                          ? "it refuses a second request on a connection"
-                      : protocol_status == FCGI_OVERLOADED ? "it is overloaded"
-                      : protocol_status == FCGI_UNKNOWN_ROLE
-                          ? "it is not a responder"
-                          : "it refuses the request";
-
-    log_error("%s: %s: %s", p->option, p->address, why);
+    log_error("%s: %s: %s", p->option, p->address,
+              fcgi_records_refusal(protocol_status));
     return EX_UNAVAILABLE;
 }
 
@@ -182,7 +177,7 @@ client_response_get(struct client_response *a, struct connection *p,
                     const struct buf *vars, struct upload *body)
 {
     struct fcgi_client_end end;
-    int e = fcgi_client_request(p, vars, body, take, a, &end);
+    int e = fcgi_client_request(p, vars, body, client_response_take, a, &end);
 
     /* A callback returns -EMSGSIZE, too: the response of the peer is too
      * large. */

@@ -39,6 +39,11 @@ struct client_response {
 void client_response_init(struct client_response *a);
 void client_response_fini(struct client_response *a);
 
+/* For a fcgi_reader, where another loop than client_response_get() has the
+ * connection. */
+CHECK_RESULT int client_response_take(void *response, bool is_errors,
+                                      const char *bytes, size_t n);
+
 /* Sends the request and reads the whole response. */
 CHECK_RESULT int client_response_get(struct client_response *a,
                                      struct connection *p,

@@ -66,8 +66,8 @@ reason(const char *address, int err, char *why, size_t size)
     }
 }
 
-int
-connection_failed(const struct connection *p, int err)
+void
+connection_log(const struct connection *p, int err)
 {
     char why[2 * PATH_MAX + 256];
 
@@ -79,6 +79,12 @@ connection_failed(const struct connection *p, int err)
         log_error("%s: %s: %s", p->option, p->address,
                   reason(p->address, err, why, sizeof why));
     }
+}
+
+int
+connection_failed(const struct connection *p, int err)
+{
+    connection_log(p, err);
     return EX_UNAVAILABLE;
 }
 

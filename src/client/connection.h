@@ -47,7 +47,9 @@ CHECK_RESULT ssize_t connection_send(struct connection *p, const void *bytes,
 CHECK_RESULT ssize_t connection_receive(const struct connection *p, void *to,
                                         size_t size);
 
-/* Logs err, which another function has returned. EX_UNAVAILABLE. */
+/* Logs err, which another function has returned. connection_failed() returns
+ * EX_UNAVAILABLE. */
+void connection_log(const struct connection *p, int err);
 CHECK_RESULT int connection_failed(const struct connection *p, int err);
 
 #endif

@@ -172,3 +172,18 @@ fcgi_reader_take(struct fcgi_reader *r, const char *bytes, size_t n)
     }
     return e;
 }
+
+const char *
+fcgi_records_refusal(unsigned protocol_status)
+{
+    switch (protocol_status) {
+    case FCGI_CANT_MPX_CONN:
+        return "it refuses a second request on a connection";
+    case FCGI_OVERLOADED:
+        return "it is overloaded";
+    case FCGI_UNKNOWN_ROLE:
+        return "it is not a responder";
+    default:
+        return "it refuses the request";
+    }
+}

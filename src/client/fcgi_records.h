@@ -51,6 +51,10 @@ struct fcgi_reader {
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */
 };
 
+/* Why the backend refuses the request: for a protocol_status other than
+ * FCGI_REQUEST_COMPLETE. */
+const char *fcgi_records_refusal(unsigned protocol_status);
+
 /* Takes what has arrived, up to the end of the response. */
 CHECK_RESULT int fcgi_reader_take(struct fcgi_reader *r, const char *bytes,
                                   size_t n);

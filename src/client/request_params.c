@@ -50,10 +50,8 @@ request_params_add(struct buf *to, const char *name, const char *value,
 }
 
 static bool
-is_set(const struct config *c, const char *name)
+is_set(const struct config *c, const char *name, size_t n)
 {
-    size_t n = strlen(name);
-
     for (size_t i = 0; i < c->set.n; i++) {
         if (strncmp(c->set.v[i], name, n) == 0 && c->set.v[i][n] == '=') {
             return true;
@@ -67,7 +65,9 @@ static int
 add_own(struct buf *to, const struct config *c, const char *name,
         const char *value, size_t n)
 {
-    return is_set(c, name) ? 0 : request_params_add(to, name, value, n);
+    return is_set(c, name, strlen(name))
+               ? 0
+               : request_params_add(to, name, value, n);
 }
 
 static int
@@ -273,4 +273,21 @@ request_params_make(struct buf *to, const struct config *config,
         return EX_OSERR;
     }
     return e;
+}
+
+int
+request_params_from_environment(struct buf *to, const struct config *config,
+                                char *const *environment)
+{
+    int e = 0;
+
+    for (; e == 0 && *environment != NULL; environment++) {
+        const char *word = *environment;
+        size_t n = strcspn(word, "=");
+        if (n == 0 || word[n] == '\0' || is_set(config, word, n)) {
+            continue;
+        }
+        e = add_pair(to, word, n, word + n + 1, strlen(word + n + 1));
+    }
+    return e == 0 ? add_settings(to, config) : e;
 }

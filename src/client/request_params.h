@@ -21,6 +21,12 @@
 CHECK_RESULT int request_params_add(struct buf *to, const char *name,
                                     const char *value, size_t nvalue);
 
+/* Adds those of a CGI request: the environment, changed by --set. 0 or -errno of
+ * the buffer. */
+CHECK_RESULT int request_params_from_environment(struct buf *to,
+                                                 const struct config *config,
+                                                 char *const *environment);
+
 /* Adds the variables of a request. path is "/path" or "/path?query",
  * percent-encoded as in a URL; length is that of the body, -1 = none. */
 CHECK_RESULT int request_params_make(struct buf *to,

@@ -36,6 +36,7 @@ config_fini(struct config *c)
     value_drop(&c->chdir);
     value_drop(&c->mount);
     value_drop(&c->scripts_in);
+    value_drop(&c->relay);
     value_drop(&c->socket_owner);
     value_drop(&c->user);
     value_drop(&c->group);

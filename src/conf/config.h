@@ -21,7 +21,7 @@
 /* The variable with options. */
 #define CONFIG_OPTIONS "WSGI_CGI_OPTIONS"
 
-/* What --bind, --control, --ping, --status and --request take. */
+/* What --bind, --relay, --control, --ping, --status and --request take. */
 #define CONFIG_ADDRESS                                                      \
     "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT (loopback), " \
     "where HOST is an IPv4 address or localhost"
@@ -65,6 +65,7 @@ struct config {
     const char *chdir;    /* --chdir DIR or NULL */
     const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
     const char *scripts_in;         /* --scripts-in DIR or NULL */
+    const char *relay;              /* --relay ADDR, instead of APP, or NULL */
     struct config_list python_path; /* --python-path DIR ... */
     struct config_list set;         /* --set NAME=VALUE ... */
     struct config_list env;         /* --env NAME=VALUE ... */

@@ -105,6 +105,10 @@ static const struct option_row table[] = {
      CHOICES(modes),
      .expected = "cgi or fastcgi",
      .help = "use this mode instead of detecting it"},
+    {.name = "relay", .arg = "ADDR", .set = value_string, FIELD(relay),
+     .expected = CONFIG_ADDRESS,
+     .help = "in CGI: pass the request on to the FastCGI\n"
+             "application at ADDR, instead of loading APP"},
     {.name = "backlog", .arg = "N", .default_value = "1024", .set = value_int,
      FIELD(backlog), .min = 1, .max = 65535,
      .expected = "a number from 1 to 65535",
@@ -354,6 +358,12 @@ check_together(const struct config *c)
     }
     if (runs && c->need_app && c->app == NULL && c->scripts_in != NULL) {
         return refuse_scripts_in("need-app");
+    }
+    if (c->action == ACTION_CHECK && c->relay != NULL) {
+        log_error("--check: there is no application to load with --relay; "
+                  "wsgi-cgi --ping %s asks whether one answers",
+                  c->relay);
+        return EX_USAGE;
     }
     if (runs && c->slow_log != NULL && c->slow_ms == 0) {
         log_error("--slow-log: it needs --slow TIME: no request is slow "

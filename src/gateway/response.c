@@ -326,6 +326,13 @@ response_finish(struct request *q)
     return send_blocks(q, v, 1, SEND_END);
 }
 
+void
+response_note_relayed(struct request *q, bool is_whole)
+{
+    assert(q->response.state == RESPONSE_NONE);
+    q->response.state = is_whole ? RESPONSE_DONE : RESPONSE_SENT;
+}
+
 static void
 end_early(struct request *q, enum request_result why)
 {

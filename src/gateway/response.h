@@ -127,6 +127,10 @@ CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
  * aborted, so that the client sees a broken transfer. */
 CHECK_RESULT int response_finish(struct request *q);
 
+/* A response that another process made has been sent through the transport, a
+ * part of it or all. */
+void response_note_relayed(struct request *q, bool is_whole);
+
 /* Ends it so that the web server notices, and its client if the server lets it
  * (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). The request has
  * failed; response_client_gone(): because of its client. */

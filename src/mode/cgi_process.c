@@ -1,5 +1,6 @@
 #include "mode/cgi_process.h"
 
+#include "client/relay.h"
 #include "debug/stack_dump.h"
 #include "mode/cgi_timeout.h"
 #include "mode/startup.h"
@@ -128,6 +129,35 @@ refuse_options(const struct config *config)
     return EX_USAGE;
 }
 
+/* Where descriptor 1 was closed, it is /dev/null by now, which would accept the
+ * response. A write must fail, so that the exit code shows the loss. */
+static int
+open_unwritable(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? fd_open_null() : fd;
+}
+
+/* --relay, without anything that only Python needs. */
+static int
+relay(const struct config *config, const struct start_mode *s)
+{
+    struct cgi_io io = {.in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO};
+    int status;
+
+    if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
+        io.out_fd = open_unwritable();
+    }
+    (void)unsetenv("HTTP_PROXY"); /* as for an application in this process */
+    if ((status = refuse_options(config)) != 0 ||
+        (status = logs_open(config, false, -1, -1, geteuid())) != 0) {
+        return fail(config, &io, status);
+    }
+    (void)logs_take_stderr();
+    return cgi_run(config, environment_before(), &io, relay_answer, NULL, NULL);
+}
+
 int
 cgi_process_run(const struct config *config, const struct start_mode *s,
                 struct doctor_facts *doctor)
@@ -137,19 +167,17 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
     struct wsgi_thread *t;
     int status;
 
+    if (config->relay != NULL && doctor == NULL) {
+        return relay(config, s);
+    }
     if (startup_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
         forked_child_watch(close_io, &io) < 0) {
         log_error("out of descriptors or memory");
         return fail_with_stdio(config, &io);
     }
     if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
-        /* Now it is /dev/null, which would accept the response. A write must
-         * fail, so that the exit code shows the loss. */
         fd_close(&io.out_fd);
-        io.out_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (io.out_fd < 0) {
-            io.out_fd = fd_open_null();
-        }
+        io.out_fd = open_unwritable();
     }
     if (doctor != NULL) {
         return cgi_run(config, environment_before(), &io, run_doctor, NULL,

@@ -234,6 +234,10 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
                                  .doctor = doctor};
     int status = privs_find(config, &privs);
 
+    if (config->relay != NULL) {
+        log_error("--relay: it is for CGI; here %s", s->why);
+        return EX_USAGE;
+    }
     if (status != 0) {
         return status;
     }

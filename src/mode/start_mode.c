@@ -170,6 +170,9 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
     if (config->scripts_in != NULL) {
         (void)printf("scripts below: %s\n", config->scripts_in);
     }
+    if (config->relay != NULL) {
+        (void)printf("relay to: %s\n", config->relay);
+    }
     (void)printf("mount: %s\n", config->mount == NULL
                                     ? "(the server's split, corrected)"
                                 : config->mount[0] == '\0' ? "/"

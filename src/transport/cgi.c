@@ -7,6 +7,7 @@
 #include "transport/spool.h"
 #include "transport/wait.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -160,6 +161,55 @@ cgi_take_body(struct request *q)
         }
     }
     return (int64_t)c->taken;
+}
+
+static const struct cgi *
+const_cgi_of(const struct request *q)
+{
+    const void *p = q;
+    return p;
+}
+
+bool
+cgi_body_is_over(const struct request *q)
+{
+    const struct cgi *c = const_cgi_of(q);
+
+    return spool_size(&c->spool) == 0 && left_to_take(c) == 0 &&
+           c->in_error == 0 && c->in_lost == 0;
+}
+
+int
+cgi_body_fd(const struct request *q)
+{
+    const struct cgi *c = const_cgi_of(q);
+
+    return spool_size(&c->spool) > 0 || left_to_take(c) == 0 ? -1
+                                                             : c->io->in_fd;
+}
+
+ssize_t
+cgi_body_take(struct request *q, void *to, size_t size)
+{
+    struct cgi *c = cgi_of(q);
+    ssize_t n = spool_read(&c->spool, to, size);
+
+    if (n == 0 && c->in_lost != 0) {
+        return c->in_lost;
+    }
+    if (n == 0 && left_to_take(c) > 0) {
+        n = take(c, to, size);
+    }
+    return n == 0 && c->in_error != 0 ? c->in_error : n;
+}
+
+int
+cgi_body_put_back(struct request *q, const void *bytes, size_t n)
+{
+    struct cgi *c = cgi_of(q);
+
+    assert(spool_size(&c->spool) == 0);
+    return spool_write(&c->spool, bytes, n);
 }
 
 /* -- the response --------------------------------------------------------- */

@@ -32,6 +32,21 @@ CHECK_RESULT int cgi_run(const struct config *config, char **environment,
                          struct cgi_io *io, cgi_run_fn run, cgi_run_fn after,
                          void *arg);
 
+/* The body for a run function that waits for other things as well: it does not
+ * call request_read(). cgi_body_fd() says where to wait for bytes; -1: there is
+ * nothing to wait for. cgi_body_take() then returns up to size bytes, 0 at the
+ * end, -EAGAIN or -errno. */
+int cgi_body_fd(const struct request *q);
+CHECK_RESULT ssize_t cgi_body_take(struct request *q, void *to, size_t size);
+
+/* True if cgi_body_take() would return 0 and not wait. */
+bool cgi_body_is_over(const struct request *q);
+
+/* Bytes that cgi_body_take() has returned come again, if it has returned no
+ * others and nothing was sent. 0 or -errno. */
+CHECK_RESULT int cgi_body_put_back(struct request *q, const void *bytes,
+                                   size_t n);
+
 /* Answers it with a 500 instead: the gateway could not start. The page has the
  * id of the log line. */
 void cgi_fail(const struct config *config, char **environment,

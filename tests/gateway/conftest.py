@@ -5,6 +5,7 @@ README.md one folder up says how to write a test, CHECKLIST.md what the rows tha
 import itertools
 import os
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -124,3 +125,24 @@ def spawn(world):
 def run(world):
     """Run the program to its end: run('--version') -> code, stdout, stderr."""
     return world.run
+
+
+@pytest.fixture
+def backend(world):
+    """backend(talk) or backend(bytes to answer with) -> address."""
+    made = []
+
+    def make(talk, kind='unix'):
+        answer = talk
+
+        def answers(self, conn):
+            self.read_head(conn)
+            conn.sendall(answer)
+        made.append(harness.Backend(world.new_path('peer') if kind == 'unix' else None,
+                            talk if callable(talk) else answers, kind))
+        address = made[-1].address
+        return address if isinstance(address, str) else '%s:%d' % address
+    yield make
+    for one in made:
+        one.sock.shutdown(socket.SHUT_RDWR)
+        one.close()

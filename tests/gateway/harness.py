@@ -24,6 +24,7 @@ import socket
 import subprocess
 import tempfile
 import textwrap
+import threading
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -861,6 +862,42 @@ class CgiServer(Server):
     def abandon(self):
         for exchange in list(self.exchanges):
             exchange.release()
+
+
+# --- peers of the client ----------------------------------------------------------------------------------------------
+
+class Backend:
+    """A peer that does exactly what the test says: `talk` gets each accepted socket, one at a time."""
+
+    def __init__(self, path, talk, kind='unix'):
+        self.sock, self.address = listening_socket(kind, path)
+        self.sock.settimeout(20 * SLOW)
+        self.talk, self.received, self.thread = talk, b'', threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        try:
+            conn, _ = self.sock.accept()
+        except OSError:
+            return
+        with conn:
+            conn.settimeout(20 * SLOW)
+            try:
+                self.talk(self, conn)
+            except OSError:
+                pass
+
+    def read_head(self, conn):
+        """Until the end of STDIN has come."""
+        while not self.received.endswith(fcgi.record(fcgi.STDIN, 1)):
+            data = conn.recv(65536)
+            if not data:
+                return
+            self.received += data
+
+    def close(self):
+        self.sock.close()
+        self.thread.join()
 
 
 # --- transports -----------------------------------------------------------------------------------------------------

@@ -39,61 +39,6 @@ def address_of(server):
     return server.address if isinstance(server.address, str) else '%s:%d' % server.address
 
 
-class Backend:
-    """A peer that does exactly what the test says: `talk` gets each accepted socket, one at a time."""
-
-    def __init__(self, path, talk, kind='unix'):
-        self.sock, self.address = listening_socket(kind, path)
-        self.sock.settimeout(20 * SLOW)
-        self.talk, self.received, self.thread = talk, b'', threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self):
-        try:
-            conn, _ = self.sock.accept()
-        except OSError:
-            return
-        with conn:
-            conn.settimeout(20 * SLOW)
-            try:
-                self.talk(self, conn)
-            except OSError:
-                pass
-
-    def read_head(self, conn):
-        """Until the end of STDIN has come."""
-        while not self.received.endswith(fcgi.record(fcgi.STDIN, 1)):
-            data = conn.recv(65536)
-            if not data:
-                return
-            self.received += data
-
-    def close(self):
-        self.sock.close()
-        self.thread.join()
-
-
-@pytest.fixture
-def backend(world):
-    """backend(talk) or backend(bytes to answer with) -> address."""
-    made = []
-
-    def make(talk, kind='unix'):
-        answer = talk
-
-        def answers(self, conn):
-            self.read_head(conn)
-            conn.sendall(answer)
-        made.append(Backend(world.new_path('peer') if kind == 'unix' else None,
-                            talk if callable(talk) else answers, kind))
-        address = made[-1].address
-        return address if isinstance(address, str) else '%s:%d' % address
-    yield make
-    for one in made:
-        one.sock.shutdown(socket.SHUT_RDWR)
-        one.close()
-
-
 def split(output):
     """(status line, header lines, body) of what --request prints."""
     head, _, body = output.partition(b'\n\n')

@@ -18,6 +18,12 @@ def cgi(place, source, options):
     return Site(port, "/cgi-bin/" + script.name, "app.log")
 
 
+def cgi_relay(place, source, options):
+    """The script only passes its requests on to a FastCGI application."""
+    place.gateway(place.copy_app(source), *options)
+    return cgi(place, source, ["--relay", str(place.socket)])
+
+
 def bin_path(place, source, options):
     script = place.copy_app(source)
     return Site(place.lighttpd(
@@ -47,6 +53,7 @@ def fcgi_program(place, source, options):
 
 DEPLOYMENTS = {
     "cgi": cgi,
+    "cgi-relay": cgi_relay,
     "bin-path": bin_path,
     "spawn-fcgi": spawn_fcgi,
     "fcgi-program": fcgi_program,

@@ -85,6 +85,18 @@ def test_mod_cgid(place, apache):
           place, "error.log")
 
 
+def test_mod_cgid_relay(place, apache):
+    """--relay in the script, and the application on its socket."""
+    place.gateway(place.copy_app(APPS / "probe.py"))
+    folder = place.root / "cgi-bin"
+    folder.mkdir()
+    script = place.copy_app(EXAMPLES / "hello.py",
+                            ["--relay", str(place.socket)], folder)
+    check(Site(apache("apache/cgi.conf", "cgid", app=script,
+                      app_dir='"%s"' % folder), "/app"),
+          place, "error.log")
+
+
 ENDS_AS_ORPHAN = """
 import atexit, os, pathlib, time
 

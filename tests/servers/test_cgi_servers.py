@@ -11,17 +11,23 @@ import fronts
 from harness import APPS, EXAMPLES, Site
 
 
-@pytest.fixture(params=["mini_httpd", "busybox"])
+@pytest.fixture(params=["mini_httpd", "busybox", "mini_httpd-relay",
+                        "busybox-relay"])
 def cgi_server(request, place):
-    start_server = getattr(fronts, request.param)
+    program, _, relay = request.param.partition("-")
+    start_server = getattr(fronts, program)
     folder = place.root / "cgi-bin"
     folder.mkdir()
 
     def start(source):
-        script = place.copy_app(source, [], folder)
-        port = start_server(place, "%s/httpd.sh" % request.param)
+        options = []
+        if relay:
+            place.gateway(place.copy_app(source))
+            options = ["--relay", str(place.socket)]
+        script = place.copy_app(source, options, folder)
+        port = start_server(place, "%s/httpd.sh" % program)
         return Site(port, "/cgi-bin/" + script.name)
-    start.program = request.param
+    start.program = program
     return start
 
 

@@ -1,0 +1,311 @@
+/*
+ * relay.c - passes a CGI request on to a FastCGI application
+ *
+ * Two directions, one thread. The body is read only where the connection takes
+ * more of it, and the response only where the piece before has been written:
+ * cgi.c sets the body aside meanwhile, if the web server sends all of it before
+ * it reads anything.
+ */
+#include "client/relay.h"
+
+#include "client/client_response.h"
+#include "client/fcgi_records.h"
+#include "gateway/response.h"
+#include "gateway/transport.h"
+#include "os/log.h"
+#include "transport/cgi.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fastcgi.h>
+#include <poll.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+enum {
+    PIECE = 32 << 10,          /* of the body, in one record */
+    RECEIVE_ROOM = 64 << 10,   /* of the response, in one recv() */
+    OUT_ROOM = 2 * PIECE + 64, /* besides the variables */
+    HEAD_MAX = 4 << 20         /* of a response; client_response.c takes less */
+};
+
+struct relay {
+    struct request *q;
+    struct connection *peer;
+    struct buf out;
+    size_t sent;       /* of out */
+    size_t head;       /* bytes of BEGIN_REQUEST and PARAMS in out */
+    bool head_is_sent; /* so the application may begin */
+    bool body_ended;   /* the end of STDIN is, or was, in out */
+    bool no_more_sent; /* the application reads no more, but may answer */
+    unsigned npieces;  /* of the body that were read ... */
+    size_t piece_at;   /* ... the last one is there in out */
+    struct fcgi_reader reader;
+    struct client_response answer;
+    struct buf head_lines; /* to be written, and then ... */
+    char *in;              /* RECEIVE_ROOM bytes, the caller's */
+    char *pending;         /* ... the part of in that is of the body */
+    size_t npending;
+    struct relay_end end;
+};
+
+/* -- the body -------------------------------------------------------------- */
+
+/* Adds a record with the body's next piece, read in place, and the end of STDIN
+ * where that was the last one. */
+static int
+add_piece(struct relay *x)
+{
+    size_t at = x->out.len;
+    int e = buf_reserve(&x->out, FCGI_HEADER + PIECE + FCGI_HEADER);
+
+    if (e < 0) {
+        return e;
+    }
+    ssize_t n = cgi_body_take(x->q, x->out.data + at + FCGI_HEADER, PIECE);
+    if (n == -EAGAIN) {
+        return 0;
+    }
+    if (n < 0) {
+        /* The application sees that the request broke off, and may answer. */
+        (void)shutdown(x->peer->fd, SHUT_WR);
+        x->no_more_sent = true;
+        return 0;
+    }
+    if (n > 0) {
+        x->npieces++;
+        x->piece_at = at;
+        fcgi_header((uint8_t *)x->out.data + at, FCGI_STDIN, FCGI_REQUEST_ID,
+                    (size_t)n);
+        x->out.len += FCGI_HEADER + (size_t)n;
+    }
+    x->body_ended = n == 0 || cgi_body_is_over(x->q);
+    return x->body_ended
+               ? fcgi_records_add(&x->out, FCGI_STDIN, FCGI_REQUEST_ID, NULL, 0)
+               : 0;
+}
+
+static bool
+has_unsent(const struct relay *x)
+{
+    return !x->no_more_sent && x->sent < x->out.len;
+}
+
+static int
+send_some(struct relay *x)
+{
+    if (!has_unsent(x)) {
+        return 0;
+    }
+    ssize_t n = send(x->peer->fd, x->out.data + x->sent, x->out.len - x->sent,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+        int e = -errno;
+        /* It may have answered without reading the body. */
+        x->no_more_sent = e == -EPIPE || e == -ECONNRESET;
+        return x->no_more_sent || e == -EAGAIN || e == -EINTR ? 0 : e;
+    }
+    x->sent += (size_t)n;
+    assert(x->sent <= x->out.len);
+    x->head_is_sent = x->head_is_sent || x->sent >= x->head;
+    return 0;
+}
+
+/* Reads and sends the body as far as that needs no waiting. */
+static int
+feed(struct relay *x, bool is_readable)
+{
+    int e = send_some(x);
+
+    while (e == 0 && !has_unsent(x) && !x->no_more_sent && !x->body_ended &&
+           (is_readable || cgi_body_fd(x->q) < 0)) {
+        x->out.len = x->sent = 0;
+        is_readable = false;
+        e = add_piece(x);
+        e = e == 0 ? send_some(x) : e;
+    }
+    return e;
+}
+
+/* -- the response ---------------------------------------------------------- */
+
+static int
+add_status(struct buf *to, const struct client_response *a, bool is_nph)
+{
+    if (is_nph) {
+        return buf_printf(to, "HTTP/1.1 %d %s\r\n", a->status, a->reason);
+    }
+    /* Without one the web server finds out itself what it is. */
+    const char *status = client_response_header(a, "Status");
+    return status == NULL ? 0 : buf_printf(to, "Status: %s\r\n", status);
+}
+
+/* Puts Status first: FastCGI may have it anywhere, and busybox httpd reads it
+ * nowhere else. */
+static int
+make_head(struct client_response *a)
+{
+    struct relay *x = a->arg;
+    bool is_nph = x->q->transport->is_nph;
+    int e = add_status(&x->head_lines, a, is_nph);
+
+    for (size_t at = 0; e == 0 && at < a->head.len;
+         at += strlen(a->head.data + at) + 1) {
+        const char *line = a->head.data + at;
+        if (strncasecmp(line, "Status:", 7) != 0) {
+            e = buf_printf(&x->head_lines, "%s\r\n", line);
+        }
+    }
+    if (e == 0 && is_nph) {
+        e = buf_add_str(&x->head_lines, "Connection: close\r\n");
+    }
+    return e == 0 ? buf_add_str(&x->head_lines, "\r\n") : e;
+}
+
+/* Keeps the bytes, which are in x->in, next to those before them. */
+static int
+keep_body(struct client_response *a, const char *bytes, size_t n)
+{
+    struct relay *x = a->arg;
+    char *from = x->in + (bytes - x->in);
+
+    assert(bytes >= x->in && bytes + n <= x->in + RECEIVE_ROOM);
+    if (x->npending == 0) {
+        x->pending = from;
+    }
+    else {
+        memmove(x->pending + x->npending, from, n);
+    }
+    x->npending += n;
+    return 0;
+}
+
+static int
+write_errors(struct client_response *a UNUSED, const char *bytes, size_t n)
+{
+    log_raw(bytes, n);
+    return 0;
+}
+
+static int
+flush(struct relay *x)
+{
+    struct iovec v[2] = {{x->head_lines.data, x->head_lines.len},
+                         {x->pending, x->npending}};
+
+    if (x->head_lines.len + x->npending == 0) {
+        return 0;
+    }
+    x->end.has_output = true;
+    int e = x->q->transport->send(x->q, v, ARRAY_SIZE(v), 0);
+    x->end.is_server_gone = e < 0;
+    x->head_lines.len = x->npending = 0;
+    return e;
+}
+
+/* -- the exchange ---------------------------------------------------------- */
+
+static int
+receive(struct relay *x)
+{
+    ssize_t n = recv(x->peer->fd, x->in, RECEIVE_ROOM, MSG_DONTWAIT);
+
+    if (n < 0) {
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    }
+    if (n == 0) {
+        return -ENODATA;
+    }
+    int e = fcgi_reader_take(&x->reader, x->in, (size_t)n);
+    int e_flush = flush(x);
+    return e_flush < 0 ? e_flush : e;
+}
+
+static int
+exchange(struct relay *x)
+{
+    /* Where there is no body, or some of it is here, it leaves with the head. */
+    struct pollfd body = {.fd = cgi_body_fd(x->q), .events = POLLIN};
+    bool is_readable = body.fd < 0 || poll(&body, 1, 0) > 0;
+    int e = is_readable ? add_piece(x) : 0;
+
+    is_readable = false;
+    while (e == 0 && (e = feed(x, is_readable)) == 0) {
+        bool wants_body = !has_unsent(x) && !x->no_more_sent && !x->body_ended;
+        struct pollfd p[2] = {
+            {.fd = x->peer->fd,
+             .events = (short)(has_unsent(x) ? POLLIN | POLLOUT : POLLIN)},
+            {.fd = wants_body ? cgi_body_fd(x->q) : -1, .events = POLLIN}};
+        if (poll(p, ARRAY_SIZE(p), -1) < 0) {
+            e = errno == EINTR ? 0 : -errno;
+            continue;
+        }
+        is_readable = p[1].revents != 0;
+        if ((p[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+            e = receive(x);
+            if (x->reader.is_done) {
+                break;
+            }
+        }
+    }
+    return e;
+}
+
+static enum relay_stage
+stage(const struct relay *x)
+{
+    if (x->reader.is_done &&
+        x->reader.protocol_status == FCGI_REQUEST_COMPLETE) {
+        return x->end.is_server_gone ? RELAY_IN_PART : RELAY_DONE;
+    }
+    if (x->end.has_output) {
+        return RELAY_IN_PART;
+    }
+    return x->reader.is_done || !x->head_is_sent ? RELAY_NOT_BEGUN
+                                                 : RELAY_UNANSWERED;
+}
+
+/* What was read of the body, if it is still here, can be read again. */
+static bool
+put_body_back(struct relay *x)
+{
+    if (x->npieces != 1) {
+        return x->npieces == 0;
+    }
+    const uint8_t *h = (const uint8_t *)x->out.data + x->piece_at;
+    return cgi_body_put_back(x->q, h + FCGI_HEADER, fcgi_u16(h + 4)) == 0;
+}
+
+void
+relay_run(struct request *q, struct connection *p, const struct buf *vars,
+          struct relay_end *ret_end)
+{
+    char in[RECEIVE_ROOM];
+    struct relay x = {.q = q, .peer = p, .in = in};
+
+    client_response_init(&x.answer);
+    x.answer.on_head = make_head;
+    x.answer.on_body = keep_body;
+    x.answer.on_errors = write_errors;
+    x.answer.arg = &x;
+    x.reader.sink = client_response_take;
+    x.reader.arg = &x.answer;
+    buf_init(&x.head_lines, HEAD_MAX);
+    buf_init(&x.out, vars->len + vars->len / 64 + OUT_ROOM);
+    int e = fcgi_records_add_head(&x.out, vars);
+    x.head = x.out.len;
+    if (e == 0) {
+        e = exchange(&x);
+    }
+    x.end.err = e;
+    x.end.stage = stage(&x);
+    x.end.protocol_status = x.reader.protocol_status;
+    x.end.app_status = x.reader.app_status;
+    x.end.body_lost =
+        x.end.stage == RELAY_NOT_BEGUN ? !put_body_back(&x) : true;
+    buf_fini(&x.out);
+    buf_fini(&x.head_lines);
+    client_response_fini(&x.answer);
+    *ret_end = x.end;
+}

@@ -1,0 +1,189 @@
+/*
+ * test_relay.c - client/relay: how far a request has come when it ends, and
+ *                whether its body can be read again
+ */
+#include "unit.h"
+
+#include "client/relay.h"
+#include "gateway/response.h"
+#include "transport/cgi.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#define BODY "the body"
+
+static const char *const environment[] = {
+    "REQUEST_METHOD=POST", "SCRIPT_NAME=/x",
+    "PATH_INFO=/",         "QUERY_STRING=",
+    "SERVER_NAME=h",       "SERVER_PORT=80",
+    "CONTENT_LENGTH=8",    NULL};
+
+/* What the application does before it is asked. */
+static struct script {
+    const char *answer;
+    size_t n;
+    bool is_closed; /* both directions; else the answer ends */
+    bool no_server; /* nobody reads the response */
+} script;
+
+/* What came of it. */
+static struct {
+    struct relay_end end;
+    char body[64]; /* as it can be read afterwards */
+    char response[256];
+} got;
+
+static void
+run(UNUSED void *arg, struct request *q)
+{
+    struct connection peer;
+    struct buf vars;
+    int pair[2];
+    ssize_t n;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
+                     0);
+    if (script.n > 0) {
+        assert_int_equal(write(pair[1], script.answer, script.n), script.n);
+    }
+    assert_int_equal(
+        script.is_closed ? close(pair[1]) : shutdown(pair[1], SHUT_WR), 0);
+    connection_init(&peer, "--test", "a pair", 60000, false);
+    peer.fd = pair[0];
+    buf_init(&vars, 64);
+    relay_run(q, &peer, &vars, &got.end);
+    n = got.end.body_lost ? 0 : cgi_body_take(q, got.body, sizeof got.body - 1);
+    assert_true(n >= 0);
+    got.body[n] = '\0';
+    connection_close(&peer);
+    if (!script.is_closed) {
+        (void)close(pair[1]);
+    }
+    buf_fini(&vars);
+    response_note_relayed(q, true);
+}
+
+static void
+relay(struct script s)
+{
+    static const struct config config = {
+        .limit_vars = 100, .limit_head = 1 << 20, .body_timeout_ms = 1000};
+    int in[2], out[2];
+    ssize_t n = 0;
+
+    script = s;
+    memset(&got, 0, sizeof got);
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(write(in[1], BODY, strlen(BODY)), strlen(BODY));
+    if (s.no_server) {
+        (void)close(out[0]);
+    }
+    struct cgi_io io = {in[0], out[1]};
+    assert_int_equal(
+        cgi_run(&config, (char **)(uintptr_t)environment, &io, run, NULL, NULL),
+        0);
+    if (!s.no_server) {
+        n = read(out[0], got.response, sizeof got.response - 1);
+        (void)close(out[0]);
+    }
+    assert_true(n >= 0);
+    got.response[n] = '\0';
+    (void)close(in[1]);
+}
+
+#define RECORD(TYPE, LENGTH) "\1" TYPE "\0\1\0" LENGTH "\0\0"
+#define END(PROTOCOL) RECORD("\3", "\10") "\0\0\1\7" PROTOCOL "\0\0\0"
+#define ANSWER(TEXT) .answer = (TEXT), .n = sizeof(TEXT) - 1
+
+static void
+test_peer_is_gone(void **state UNUSED)
+{
+    relay((struct script){.is_closed = true});
+    assert_int_equal(got.end.stage, RELAY_NOT_BEGUN);
+    assert_int_equal(got.end.err, -ENODATA);
+    assert_false(got.end.body_lost);
+    assert_string_equal(got.body, BODY);
+    assert_string_equal(got.response, "");
+}
+
+static void
+test_refused(void **state UNUSED)
+{
+    relay((struct script){ANSWER(END("\2"))});
+    assert_int_equal(got.end.stage, RELAY_NOT_BEGUN);
+    assert_int_equal(got.end.err, 0);
+    assert_int_equal(got.end.protocol_status, FCGI_OVERLOADED);
+    assert_false(got.end.body_lost);
+    assert_string_equal(got.body, BODY);
+}
+
+/* It has got all of the request: nobody knows what it has done with it. */
+static void
+test_unanswered(void **state UNUSED)
+{
+    static const struct script cases[] = {
+        {.n = 0},
+        {ANSWER(RECORD("\7", "\2") "e\n")},
+        {ANSWER(RECORD("\6", "\4") "X: y")},
+        {ANSWER("HTTP/1.1 400 Bad Request\r\n\r\n")},
+        {ANSWER(RECORD("\6", "\5") "x\r\n\r\n" END("\0"))}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        relay(cases[i]);
+        assert_int_equal(got.end.stage, RELAY_UNANSWERED);
+        assert_true(got.end.err < 0);
+        assert_true(got.end.body_lost);
+        assert_string_equal(got.response, "");
+    }
+}
+
+static void
+test_in_part(void **state UNUSED)
+{
+    relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nhalf")});
+    assert_int_equal(got.end.stage, RELAY_IN_PART);
+    assert_int_equal(got.end.err, -ENODATA);
+    assert_false(got.end.is_server_gone);
+    assert_string_equal(got.response, "X: y\r\n\r\nhalf");
+}
+
+static void
+test_done(void **state UNUSED)
+{
+    relay(
+        (struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0"))});
+    assert_int_equal(got.end.stage, RELAY_DONE);
+    assert_int_equal(got.end.err, 0);
+    assert_true(got.end.has_output);
+    assert_int_equal(got.end.app_status, 0x107);
+    assert_string_equal(got.response, "X: y\r\n\r\nmore");
+}
+
+static void
+test_server_is_gone(void **state UNUSED)
+{
+    relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0")),
+                          .no_server = true});
+    assert_int_equal(got.end.stage, RELAY_IN_PART);
+    assert_true(got.end.is_server_gone);
+    assert_int_equal(got.end.err, -EPIPE);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_peer_is_gone),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_unanswered),
+        cmocka_unit_test(test_in_part),
+        cmocka_unit_test(test_done),
+        cmocka_unit_test(test_server_is_gone),
+    };
+    (void)signal(SIGPIPE, SIG_IGN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -43,12 +43,13 @@ fcgi_records_add_head(struct buf *out, const struct buf *vars)
 /* -errno for a header with another version. 0 ends an incomplete answer: see
  * fcgi_break_off(). */
 static int
-check_version(const struct fcgi_reader *r)
+check_version(struct fcgi_reader *r)
 {
     if (r->nheader == 0 || r->header[0] == FCGI_VERSION_1) {
         return 0;
     }
-    return r->has_begun && r->header[0] == 0 ? -ENODATA : -EPROTO;
+    r->is_broken_off = r->has_begun && r->header[0] == 0;
+    return r->is_broken_off ? -ENODATA : -EPROTO;
 }
 
 /* A management record, for which only a question without a request waits. */

@@ -46,6 +46,7 @@ struct fcgi_reader {
     size_t content, padding; /* bytes of the record that have not */
     uint8_t end[8];          /* content of END_REQUEST */
     bool has_begun;          /* STDOUT has come */
+    bool is_broken_off;      /* the backend says that more will not come */
     bool is_done;
     uint32_t app_status;
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */

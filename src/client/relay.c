@@ -302,6 +302,7 @@ relay_run(struct request *q, struct connection *p, const struct buf *vars,
     x.end.stage = stage(&x);
     x.end.protocol_status = x.reader.protocol_status;
     x.end.app_status = x.reader.app_status;
+    x.end.is_logged = x.reader.is_broken_off;
     x.end.body_lost =
         x.end.stage == RELAY_NOT_BEGUN ? !put_body_back(&x) : true;
     buf_fini(&x.out);

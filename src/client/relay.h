@@ -39,6 +39,7 @@ struct relay_end {
     bool body_lost;           /* some of the body was read; without this, all of
                                * it can still be read from the request */
     bool has_output;          /* the response is not empty */
+    bool is_logged;           /* the application has said why it broke off */
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */
     uint32_t app_status;
 };

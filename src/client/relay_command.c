@@ -106,7 +106,9 @@ finish(struct request *q, const struct connection *p,
         note_done(q, p, end);
         return;
     }
-    log_end(p, end);
+    if (!end->is_logged) {
+        log_end(p, end);
+    }
     switch (end->stage) {
     case RELAY_NOT_BEGUN:
         answer_unavailable(q);

@@ -198,6 +198,7 @@ flush(struct relay *x)
         return 0;
     }
     x->end.has_output = true;
+    x->end.sent += x->npending;
     int e = x->q->transport->send(x->q, v, ARRAY_SIZE(v), 0);
     x->end.is_server_gone = e < 0;
     x->head_lines.len = x->npending = 0;
@@ -301,6 +302,7 @@ relay_run(struct request *q, struct connection *p, const struct buf *vars,
     x.end.err = e;
     x.end.stage = stage(&x);
     x.end.protocol_status = x.reader.protocol_status;
+    x.end.status = x.answer.status;
     x.end.app_status = x.reader.app_status;
     x.end.is_logged = x.reader.is_broken_off;
     x.end.body_lost =

@@ -38,7 +38,9 @@ struct relay_end {
     bool is_server_gone;      /* err is that of the response's descriptor */
     bool body_lost;           /* some of the body was read; without this, all of
                                * it can still be read from the request */
-    bool has_output;          /* the response is not empty */
+    int status;               /* of the response, and ... */
+    uint64_t sent;            /* ... what the web server has got of its body */
+    bool has_output;          /* it has got its head */
     bool is_logged;           /* the application has said why it broke off */
     unsigned protocol_status; /* FCGI_REQUEST_COMPLETE, ... */
     uint32_t app_status;

@@ -58,24 +58,24 @@ note_done(struct request *q, const struct connection *p,
         answer_bad_gateway(q);
         return;
     }
-    response_note_relayed(q, true);
+    response_note_relayed(q, end->status, end->sent, true);
     q->exit_status =
         end->app_status > EXIT_CODE_MAX ? EXIT_CODE_MAX : (int)end->app_status;
 }
 
 /* The same lines as without a relay. */
 static void
-note_server_gone(struct request *q, int err)
+note_server_gone(struct request *q, const struct relay_end *end)
 {
-    assert(err < 0);
-    if (response_is_peer_error(err)) {
+    assert(end->err < 0);
+    if (response_is_peer_error(end->err)) {
         request_log(q, LOG_LEVEL_INFO, "the client went away");
     }
     else {
         request_log(q, LOG_LEVEL_ERROR, "the response cannot be written: %s",
-                    strerror(-err));
+                    strerror(-end->err));
     }
-    response_note_relayed(q, false);
+    response_note_relayed(q, end->status, end->sent, false);
     response_client_gone(q);
 }
 
@@ -99,7 +99,7 @@ finish(struct request *q, const struct connection *p,
        const struct relay_end *end)
 {
     if (end->is_server_gone) {
-        note_server_gone(q, end->err);
+        note_server_gone(q, end);
         return;
     }
     if (end->stage == RELAY_DONE) {
@@ -118,7 +118,7 @@ finish(struct request *q, const struct connection *p,
         break;
     case RELAY_IN_PART:
     case RELAY_DONE:
-        response_note_relayed(q, false);
+        response_note_relayed(q, end->status, end->sent, false);
         response_abort(q);
         break;
     }

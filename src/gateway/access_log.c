@@ -149,7 +149,7 @@ line_fill(struct line *l, struct request *q)
     l->referer = param_of(q, "HTTP_REFERER");
     l->agent = param_of(q, "HTTP_USER_AGENT");
     l->aborted = r->state != RESPONSE_DONE;
-    l->status = r->head.len > 0 ? r->status : 0;
+    l->status = r->head.len > 0 || r->is_relayed ? r->status : 0;
     l->bytes = r->sent;
     l->id = request_id(q);
     l->pid = q->pid;

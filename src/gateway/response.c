@@ -327,10 +327,16 @@ response_finish(struct request *q)
 }
 
 void
-response_note_relayed(struct request *q, bool is_whole)
+response_note_relayed(struct request *q, int status, uint64_t sent,
+                      bool is_whole)
 {
-    assert(q->response.state == RESPONSE_NONE);
-    q->response.state = is_whole ? RESPONSE_DONE : RESPONSE_SENT;
+    struct response *r = &q->response;
+
+    assert(r->state == RESPONSE_NONE);
+    r->state = is_whole ? RESPONSE_DONE : RESPONSE_SENT;
+    r->status = status;
+    r->sent = sent;
+    r->is_relayed = true;
 }
 
 static void

@@ -57,6 +57,7 @@ struct response {
     bool has_body;   /* false for HEAD, 204, 304 and 1xx */
     bool has_length; /* content_length is the application's */
     bool has_location, has_type;
+    bool is_relayed; /* its head is not here */
     uint64_t content_length;
     uint64_t sent;          /* bytes of body given to the transport */
     bool cut;               /* a block went beyond Content-Length */
@@ -127,9 +128,10 @@ CHECK_RESULT int response_send_file(struct request *q, int fd, off_t offset,
  * aborted, so that the client sees a broken transfer. */
 CHECK_RESULT int response_finish(struct request *q);
 
-/* A response that another process made has been sent through the transport, a
- * part of it or all. */
-void response_note_relayed(struct request *q, bool is_whole);
+/* A response that another process made has been sent through the transport: its
+ * head, so many bytes of its body, and perhaps all of it. */
+void response_note_relayed(struct request *q, int status, uint64_t sent,
+                           bool is_whole);
 
 /* Ends it so that the web server notices, and its client if the server lets it
  * (FastCGI: no END_REQUEST, see fcgi_out.c; CGI: exit code 1). The request has

@@ -72,6 +72,7 @@ response_clear(struct response *r, bool is_head)
     r->is_head = is_head;
     r->sent = 0;
     r->cut = false;
+    r->is_relayed = false;
     response_reset(r);
 }
 

@@ -497,6 +497,17 @@ def test_log_file(world, relay, backend):
     assert cgi.request().stderr == b'' and log.read_text() == 'a line\n'
 
 
+def test_access_log(relay, backend):
+    """The line of the request has the status and the length of the response that was passed on."""
+    head = b'Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\n'
+    cgi = relay(backend(Talk(fcgi.record(fcgi.STDOUT, 1, head + b'12345') + END)), '--access-log', '-')
+    assert re.search(rb'"GET / HTTP/1.1" 404 5 ', cgi.request().stderr)
+    cgi = relay(backend(Talk(fcgi.record(fcgi.STDOUT, 1, head + b'123'))), '--access-log', '-')
+    cgi.exit_codes = {1}
+    cgi.expect_log('--relay: ')
+    assert re.search(rb'"GET / HTTP/1.1" 404 3 ', cgi.request().stderr)
+
+
 # --- options ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('words, message', [

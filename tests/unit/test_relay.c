@@ -63,7 +63,7 @@ run(UNUSED void *arg, struct request *q)
         (void)close(pair[1]);
     }
     buf_fini(&vars);
-    response_note_relayed(q, true);
+    response_note_relayed(q, 200, 0, true);
 }
 
 static void
@@ -160,6 +160,8 @@ test_done(void **state UNUSED)
     assert_int_equal(got.end.err, 0);
     assert_true(got.end.has_output);
     assert_int_equal(got.end.app_status, 0x107);
+    assert_int_equal(got.end.status, 200);
+    assert_int_equal(got.end.sent, 4);
     assert_string_equal(got.response, "X: y\r\n\r\nmore");
 }
 

@@ -37,6 +37,7 @@ struct relay {
     size_t sent;       /* of out */
     size_t head;       /* bytes of BEGIN_REQUEST and PARAMS in out */
     bool head_is_sent; /* so the application may begin */
+    bool body_failed;  /* it cannot be read to its end */
     bool body_ended;   /* the end of STDIN is, or was, in out */
     bool no_more_sent; /* the application reads no more, but may answer */
     unsigned npieces;  /* of the body that were read ... */
@@ -58,19 +59,17 @@ static int
 add_piece(struct relay *x)
 {
     size_t at = x->out.len;
-    int e = buf_reserve(&x->out, FCGI_HEADER + PIECE + FCGI_HEADER);
+    ssize_t n = 0;
 
-    if (e < 0) {
-        return e;
-    }
-    ssize_t n = cgi_body_take(x->q, x->out.data + at + FCGI_HEADER, PIECE);
-    if (n == -EAGAIN) {
-        return 0;
+    if (!cgi_body_is_over(x->q)) {
+        int e = buf_reserve(&x->out, FCGI_HEADER + PIECE + FCGI_HEADER);
+        if (e < 0) {
+            return e;
+        }
+        n = cgi_body_take(x->q, x->out.data + at + FCGI_HEADER, PIECE);
     }
     if (n < 0) {
-        /* The application sees that the request broke off, and may answer. */
-        (void)shutdown(x->peer->fd, SHUT_WR);
-        x->no_more_sent = true;
+        x->body_failed = n != -EAGAIN;
         return 0;
     }
     if (n > 0) {
@@ -90,6 +89,13 @@ static bool
 has_unsent(const struct relay *x)
 {
     return !x->no_more_sent && x->sent < x->out.len;
+}
+
+static bool
+wants_body(const struct relay *x)
+{
+    return !x->no_more_sent && x->sent == x->out.len && !x->body_ended &&
+           !x->body_failed;
 }
 
 static int
@@ -112,18 +118,28 @@ send_some(struct relay *x)
     return 0;
 }
 
+/* The application sees that the request broke off, and may answer. */
+static void
+break_off(struct relay *x)
+{
+    (void)shutdown(x->peer->fd, SHUT_WR);
+    x->no_more_sent = true;
+}
+
 /* Reads and sends the body as far as that needs no waiting. */
 static int
 feed(struct relay *x, bool is_readable)
 {
     int e = send_some(x);
 
-    while (e == 0 && !has_unsent(x) && !x->no_more_sent && !x->body_ended &&
-           (is_readable || cgi_body_fd(x->q) < 0)) {
+    while (e == 0 && wants_body(x) && (is_readable || cgi_body_fd(x->q) < 0)) {
         x->out.len = x->sent = 0;
         is_readable = false;
         e = add_piece(x);
         e = e == 0 ? send_some(x) : e;
+    }
+    if (x->body_failed && !has_unsent(x) && !x->no_more_sent) {
+        break_off(x);
     }
     return e;
 }
@@ -233,11 +249,10 @@ exchange(struct relay *x)
 
     is_readable = false;
     while (e == 0 && (e = feed(x, is_readable)) == 0) {
-        bool wants_body = !has_unsent(x) && !x->no_more_sent && !x->body_ended;
         struct pollfd p[2] = {
             {.fd = x->peer->fd,
              .events = (short)(has_unsent(x) ? POLLIN | POLLOUT : POLLIN)},
-            {.fd = wants_body ? cgi_body_fd(x->q) : -1, .events = POLLIN}};
+            {.fd = wants_body(x) ? cgi_body_fd(x->q) : -1, .events = POLLIN}};
         if (poll(p, ARRAY_SIZE(p), -1) < 0) {
             e = errno == EINTR ? 0 : -errno;
             continue;

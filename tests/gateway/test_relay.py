@@ -321,6 +321,20 @@ def test_body_shorter_than_its_length(world, fcgi_unix):
     assert exchange.response().body == direct.response().body != b''
 
 
+def test_body_that_cannot_be_read(world, backend):
+    """The application gets the head, and then the end of the connection instead of that of the body; it may answer."""
+    talk = Talk(fcgi.record(fcgi.STDOUT, 1, OK + b'a pity') + END)
+    stdin = os.open('/', os.O_RDONLY)       # read() fails: EISDIR
+    try:
+        done = subprocess.run([BINARY, '--relay', backend(talk)], env=environment(world, 'POST', body=b'12345'),
+                              stdin=stdin, capture_output=True, timeout=20 * SLOW)
+    finally:
+        os.close(stdin)
+    assert (done.returncode, done.stdout) == (0, OK + b'a pity'), done
+    records, used = fcgi.split_records(talk.received)
+    assert used == len(talk.received) and [r.type for r in records] == [fcgi.BEGIN_REQUEST, fcgi.PARAMS, fcgi.PARAMS]
+
+
 @pytest.mark.parametrize('software, status', [('Apache/2.4', 200), ('Other/1', 411)])
 def test_chunked_body(world, fcgi_unix, software, status):
     """C12: a body without a length reaches the application whole, or is refused."""

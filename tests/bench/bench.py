@@ -221,6 +221,24 @@ def cgi(b):
                 max(1, count // 2))
 
 
+def relayed(b):
+    """A process for each request that hands it to the same FastCGI server: ours, libfcgi's cgi-fcgi, which does nothing else,
+    and a program that does nothing at all."""
+    name = 'CGI hello, relayed'
+    if not b.wanted(name):
+        return
+    running = who.wsgi_cgi(b.place, 'hello')
+    address, env = running.address.removeprefix('unix:'), {**GET, 'HOME': str(b.place.folder)}
+
+    def turn(argv, expected=b'ello'):
+        return lambda: process(argv, env, expected, b.place.folder)
+    b.table(name, {
+        'wsgi-cgi --relay': turn([b.place.wsgi_cgi, '--relay', address]),
+        'cgi-fcgi': turn(['/usr/bin/cgi-fcgi', '-bind', '-connect', address]),
+        '/bin/true': turn(['/bin/true'], b'')}, 40 * b.args.rounds if not b.args.smoke else 1)
+    b.place.stop()
+
+
 def memory(b):
     """RSS and PSS of a worker, start to first response, idle connections."""
     place = b.place
@@ -334,7 +352,7 @@ def main():
         b = Bench(place, args)
         print(json.dumps(versions(args.wsgi_cgi), indent=2))
         try:
-            for part in (instructions, memory, fastcgi, through_a_web_server, cgi):
+            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, relayed):
                 part(b)
         finally:
             place.stop()

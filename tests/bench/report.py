@@ -72,6 +72,8 @@ GOALS = [
     Goal('... to an embedder that only starts Python', 'CGI hello', 'wsgi-cgi', 'embedder, init and exit', 'ms', 1.1, False),
     *(Goal(f'CGI {name} hello: time to CGIHandler', f'CGI {name} hello', 'wsgi-cgi', 'python3, CGIHandler', 'ms', 0.8, False)
       for name in ('Flask', 'Django')),
+    Goal('CGI hello by --relay: time to cgi-fcgi', 'CGI hello, relayed', 'wsgi-cgi --relay', 'cgi-fcgi', 'ms', 1.3, False,
+         bare='/bin/true'),
     Goal('RSS of a worker beyond a sleeping python3, MiB', 'memory of a worker, KiB', 'wsgi-cgi', 'python3 that sleeps',
          'rss_kib', 3.0, False),
     Goal('16 threads, 5 ms of waiting: requests/s (limit 3,200)', 'waits 5 ms, 16 threads', 'wsgi-cgi', None, 'rps', 0.95 * 3200),

@@ -243,6 +243,17 @@ def small_server(front):
     return start
 
 
+def relayed(start):
+    """The script only passes its requests on to a FastCGI application, which is
+    the same file. The web server cannot kill that."""
+    def start_both(place, setup):
+        script, port = start(place, change(
+            setup, options=("--relay", str(place.socket))))
+        place.gateway(script, "--threads", str(THREADS))
+        return script, port
+    return start_both
+
+
 # --- the rows -------------------------------------------------------------------
 
 CGI = "/cgi-bin/matrix.py"
@@ -258,6 +269,8 @@ SETUPS = [
                 change(LIGHTTPD, chunked_large=411, buffers=False), gateway=True),
     ServerSetup("lighttpd/bin-path.conf", lighttpd_bin_path, LIGHTTPD),
     ServerSetup("lighttpd/cgi.conf", lighttpd_cgi, LIGHTTPD, CGI),
+    ServerSetup("lighttpd/cgi.conf", relayed(lighttpd_cgi), LIGHTTPD, CGI,
+                variant="relay"),
     ServerSetup("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
     ServerSetup("lighttpd/tls.conf", lighttpd_socket, LIGHTTPD, scheme="https",
                 gateway=True),
@@ -288,6 +301,10 @@ SETUPS = [
                 variant="cgid"),
     ServerSetup("apache/cgi.conf", apache_script("cgi"), APACHE_CGI, "/app",
                 variant="cgi"),
+    ServerSetup("apache/cgi.conf", relayed(apache_script("cgid")),
+                change(APACHE_CGI, kills=False), "/app", variant="cgid relay"),
+    ServerSetup("apache/cgi.conf", relayed(apache_script("cgi")),
+                change(APACHE_CGI, kills=False), "/app", variant="cgi relay"),
     ServerSetup("apache/cgi-root.conf", apache_script("cgid"), APACHE_CGI),
     ServerSetup("apache/scripts.conf", apache_folder(*ACTION), APACHE_CGI,
                 "/matrix.py"),
@@ -306,7 +323,11 @@ SETUPS = [
     ServerSetup("caddy/tls.caddyfile", caddy, CADDY, scheme="https", gateway=True),
     ServerSetup("mini_httpd/httpd.sh", small_server(fronts.mini_httpd), MINI_HTTPD,
                 CGI),
+    ServerSetup("mini_httpd/httpd.sh", relayed(small_server(fronts.mini_httpd)),
+                MINI_HTTPD, CGI, variant="relay"),
     ServerSetup("busybox/httpd.sh", small_server(fronts.busybox), BUSYBOX, CGI),
+    ServerSetup("busybox/httpd.sh", relayed(small_server(fronts.busybox)), BUSYBOX,
+                CGI, variant="relay"),
 ]
 
 

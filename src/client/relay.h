@@ -50,7 +50,8 @@ struct relay_end {
 void relay_run(struct request *q, struct connection *p, const struct buf *vars,
                struct relay_end *ret_end);
 
-/* For cgi_run(): connects to --relay, and passes the request on. */
-void relay_answer(void *arg, struct request *q);
+/* For cgi_run(), with its environment (char **) as the argument: connects to
+ * --relay, and passes the request on. */
+void relay_answer(void *environment, struct request *q);
 
 #endif

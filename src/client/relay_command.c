@@ -13,8 +13,6 @@
 #include <fastcgi.h>
 #include <string.h>
 
-extern char **environ;
-
 enum {
     VARS_MAX = 16 << 20, /* the kernel passes no larger environment on */
     EXIT_CODE_MAX = 255
@@ -125,7 +123,7 @@ finish(struct request *q, const struct connection *p,
 }
 
 void
-relay_answer(UNUSED void *arg, struct request *q)
+relay_answer(void *environment, struct request *q)
 {
     const struct config *config = q->config;
     struct connection peer;
@@ -135,7 +133,7 @@ relay_answer(UNUSED void *arg, struct request *q)
     connection_init(&peer, "--relay", config->relay, config->client_timeout_ms,
                     false);
     buf_init(&vars, VARS_MAX);
-    int e = request_params_from_environment(&vars, config, environ);
+    int e = request_params_from_environment(&vars, config, environment);
     if (e < 0) {
         log_error("--relay: cannot build the request: %s", strerror(-e));
         answer(q, "500 Internal Server Error",

@@ -155,7 +155,8 @@ relay(const struct config *config, const struct start_mode *s)
         return fail(config, &io, status);
     }
     (void)logs_take_stderr();
-    return cgi_run(config, environment_before(), &io, relay_answer, NULL, NULL);
+    return cgi_run(config, environment_before(), &io, relay_answer, NULL,
+                   environment_before());
 }
 
 int

@@ -503,6 +503,19 @@ def test_closed_stdout(world, fcgi_unix):
     assert done.returncode == 1 and done.stderr.count(b'\n') == 1
 
 
+@pytest.mark.parametrize('option, request_, status', [
+    ('--limit-body=100', {'method': 'POST', 'body': b'x' * 200}, 413),
+    ('--limit-vars=20', {'headers': {f'X-{i}': '1' for i in range(30)}}, 431)])
+def test_limits(world, fcgi_unix, option, request_, status):
+    """Those of the relay, before the application gets anything."""
+    server = fcgi_unix(HELLO, '--access-log', '-')
+    cgi = relay_to(world, server.address, option)
+    cgi.allow_log(str(status))
+    assert cgi.request(**request_).status == status
+    assert relay_to(world, server.address).request(**request_).status == 200
+    assert len(re.findall('HTTP/1.1" ', server.logged)) == 1
+
+
 def test_log_file(world, relay, backend):
     """--log-file gets the lines of the application, too."""
     log = world.new_path('log')

@@ -83,7 +83,7 @@ SRC_process   := environment finalize_timeout forked_child logs pid_file \
 SRC_reload    := file_watcher reload_pipe restart touch_files
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns
-SRC_master    := master master_fork master_reload master_workers \
+SRC_master    := master master_elastic master_fork master_reload master_workers \
                  master_zygotes zygote zygote_table
 SRC_mode      := cgi_process cgi_timeout check fcgi_process script_check \
                  sockets start_mode startup

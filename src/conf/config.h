@@ -95,8 +95,11 @@ struct config {
     struct config_list x_sendfile_urls, x_sendfile_dirs;
 
     /* Processes. */
-    unsigned processes;    /* --processes N, auto = cores; 0 = no master */
-    bool preload;          /* --preload: import once, then fork the workers */
+    unsigned processes;     /* --processes N or MIN-MAX: N or MAX, auto = cores;
+                             * 0 = no master */
+    unsigned processes_min; /* MIN; N where the number is fixed */
+    int64_t idle_timeout_ms; /* --idle-timeout, where MIN < MAX */
+    bool preload;            /* --preload: import once, then fork the workers */
     bool need_app;         /* --need-app: end instead of serving error pages */
     unsigned max_requests; /* of a process, 0 = no limit */
     unsigned max_requests_jitter; /* up to this many more, at random */
@@ -132,6 +135,13 @@ struct config {
 
 /* What the process serves, for people: APP, or what stands in its place. */
 const char *config_application(const struct config *c);
+
+/* --processes MIN-MAX: the number of workers follows the requests. */
+static inline bool
+config_is_elastic(const struct config *c)
+{
+    return c->processes_min < c->processes;
+}
 
 /* Frees what options_parse() allocated. */
 void config_fini(struct config *c);

@@ -187,12 +187,19 @@ static const struct option_row table[] = {
              "for a thread; 0: never"},
 
     HEADING("Processes"),
-    {.letter = 'p', .name = "processes", .arg = "N|auto",
-     .set = value_processes, FIELD(processes), .min = 1, .max = 256,
-     .expected = "a number from 1 to 256, or auto",
-     .help = "workers under a master process; auto: one for\n"
-             "each processor; without this option, one\n"
-             "process and no master"},
+    {.letter = 'p', .name = "processes", .arg = "N|MIN-MAX|auto", WHOLE,
+     .set = value_processes, .min = 1, .max = 256,
+     .expected = "a number from 1 to 256, or auto, or MIN-MAX such as 1-8, "
+                "where MIN is from 0 to MAX",
+     .help = "workers under a master process; MIN-MAX: as\n"
+             "many as the requests need; auto: one for each\n"
+             "processor; without this option, one process\n"
+             "and no master"},
+    {.name = "idle-timeout", .arg = "TIME", .default_value = "10s",
+     .set = value_time, FIELD(idle_timeout_ms), .min = 1, .max = DAY_MS,
+     .expected = TIME_FROM_1MS,
+     .help = "with --processes MIN-MAX, end a worker that has\n"
+             "had no request for so long"},
     {.name = "preload", .set = value_true, FIELD(preload),
      .help = "import APP once, then fork the workers: they\n"
              "share its memory"},

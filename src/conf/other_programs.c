@@ -21,7 +21,6 @@
 #define FOREGROUND \
     "it stays in the foreground: use systemd, supervisor or spawn-fcgi"
 #define SERVICE_MANAGER "use the service manager, such as systemd, for that"
-#define FIXED_NUMBER "the number of processes is fixed: use --processes"
 #define NO_EVENT_LOOP "there are no event loops: use --threads and --processes"
 
 /* clang-format off */
@@ -94,9 +93,11 @@ static const struct other_program_row table[] = {
      "max-children worker-processes max-pool-size instances forks processes-max "
      "passenger-max-pool-size php-fcgi-children", "use --processes"},
     {"pm pm-start-servers pm-min-spare-servers pm-max-spare-servers "
-     "pm-max-spawn-rate pm-process-idle-timeout cheap cheaper cheaper-initial "
-     "cheaper-step cheaper-algo cheaper-overload min-instances "
-     "passenger-min-instances idle inactivity-timeout", FIXED_NUMBER},
+     "pm-max-spawn-rate cheap cheaper cheaper-initial cheaper-step "
+     "cheaper-algo cheaper-overload min-instances passenger-min-instances",
+     "use --processes MIN-MAX"},
+    {"pm-process-idle-timeout idle inactivity-timeout passenger-pool-idle-time",
+     "use --processes 0-MAX and --idle-timeout"},
     {"master master-process", "use --processes: it starts a master"},
     {"enable-threads num-threads threads-count -T", "use --threads"},
     {"worker-class async gevent ugreen greenlet asyncio tornado eventlet loop "

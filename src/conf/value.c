@@ -256,17 +256,40 @@ value_umask(const struct option_row *row, void *field, const char *value)
     return r;
 }
 
+/* N or auto, which is the number of processors but not less than least. */
+static int
+parse_processes(const struct option_row *row, const char *value, unsigned least,
+                unsigned *ret)
+{
+    if (strcmp(value, "auto") != 0) {
+        return value_unsigned(row, ret, value);
+    }
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    *ret = n < (long)least          ? least
+           : (uint64_t)n > row->max ? (unsigned)row->max
+                                    : (unsigned)n;
+    return 0;
+}
+
 int
 value_processes(const struct option_row *row, void *field, const char *value)
 {
-    if (strcmp(value, "auto") != 0) {
-        return value_unsigned(row, field, value);
+    struct config *c = field;
+    const char *dash = strchr(value, '-');
+    uint64_t min = 1;
+    unsigned max;
+
+    if (dash != NULL &&
+        num_parse(value, (size_t)(dash - value), row->max, &min) < 0) {
+        return -EINVAL;
     }
-    unsigned *processes = field;
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    *processes = n < 1                    ? 1
-                 : (uint64_t)n > row->max ? (unsigned)row->max
-                                          : (unsigned)n;
+    int r = parse_processes(row, dash != NULL ? dash + 1 : value,
+                            min > 0 ? (unsigned)min : 1, &max);
+    if (r < 0 || max < min) {
+        return -EINVAL;
+    }
+    c->processes = max;
+    c->processes_min = dash != NULL ? (unsigned)min : max;
     return 0;
 }
 

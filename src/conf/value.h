@@ -59,8 +59,6 @@ int value_file_mode(const struct option_row *row, void *field,
 int value_umask(const struct option_row *row, void *field, const char *value);
 /* One of row->choices, for a field of an enum type; a choice may be NULL. */
 int value_choice(const struct option_row *row, void *field, const char *value);
-int value_processes(const struct option_row *row, void *field,
-                    const char *value);
 int value_log_level(const struct option_row *row, void *field,
                     const char *value);
 int value_true(const struct option_row *row, void *field, const char *value);
@@ -70,6 +68,10 @@ int value_action(const struct option_row *row, void *field, const char *value);
  * is the address of a backend. */
 int value_client_action(const struct option_row *row, void *field,
                         const char *value);
+
+/* For a row whose field is the whole config: N, MIN-MAX or auto. */
+int value_processes(const struct option_row *row, void *field,
+                    const char *value);
 
 /* For a row whose field is the whole config: HEADER[:[URLPREFIX=]DIR]. */
 int value_x_sendfile(const struct option_row *row, void *field,

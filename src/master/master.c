@@ -3,6 +3,7 @@
 #include "app/imports.h"
 #include "app/loader.h"
 #include "base/clock.h"
+#include "master/master_elastic.h"
 #include "master/master_fork.h"
 #include "master/master_reload.h"
 #include "master/master_state.h"
@@ -38,7 +39,7 @@ enum {
 unsigned
 master_slots(const struct config *config)
 {
-    return 2 * (config->processes + 8);
+    return 2 * (config->processes + 8); /* of MIN-MAX, MAX */
 }
 
 /* -- workers that have ended ----------------------------------------------- */
@@ -74,7 +75,7 @@ reap_worker(struct master *m, unsigned i, int status)
     enum score_state state = worker_state(m, i);
     int64_t age = clock_ms() - atomic_load(&m->board->workers[i].started_ms);
     bool old_code = worker_generation(m, i) != m->generation;
-    bool is_unloaded = false;
+    bool is_unloaded = false, is_death = !s->leaving;
 
     if (!s->leaving && !m->stopping) {
         bool no_load = WIFEXITED(status) &&
@@ -94,6 +95,9 @@ reap_worker(struct master *m, unsigned i, int status)
     master_free_slot(m, i);
     if (is_unloaded) {
         master_judge_unloaded(m);
+    }
+    if (is_death) {
+        master_elastic_note_death(m);
     }
 }
 
@@ -143,6 +147,26 @@ has_healthy_zygote(struct master *m, int64_t now)
                                       now - z->started_ms >= MASTER_HEALTHY_MS);
 }
 
+/* The new code is loaded. Where no worker was wanted, the one that has tried it
+ * becomes idle. */
+static void
+end_reload(struct master *m, bool is_broken)
+{
+    m->reloading = false;
+    m->target = m->target > 0 ? m->target : 1;
+    if (!is_broken) {
+        atomic_fetch_add(&m->board->reloads, 1);
+        log_notice("the new code is loaded");
+    }
+}
+
+/* How many there may be: one tries new code in any case. */
+static unsigned
+most_workers(const struct master *m)
+{
+    return m->reloading && m->target == 0 ? 1 : m->target;
+}
+
 /* Brings the workers of the present code to the number that there should be.
  * The others leave as soon as enough are ready to do without them. */
 static void
@@ -152,20 +176,16 @@ reconcile(struct master *m, int64_t now)
     int slot;
 
     if (m->reloading && c.ready > 0) {
-        m->reloading = false;
-        if (c.ready > c.broken) {
-            atomic_fetch_add(&m->board->reloads, 1);
-            log_notice("the new code is loaded");
-        }
+        end_reload(m, c.ready == c.broken);
     }
-    if (c.ready >= m->target && has_healthy_zygote(m, now)) {
+    if (c.ready >= m->target && c.ready > 0 && has_healthy_zygote(m, now)) {
         m->early_deaths = 0;
     }
-    for (; c.serving > m->target; c.serving--) {
+    for (; c.serving > most_workers(m); c.serving--) {
         master_dismiss_one(m);
     }
     c = master_count_workers(m);
-    while (c.current > m->target && c.serving <= m->target) {
+    while (c.current > most_workers(m) && c.serving <= most_workers(m)) {
         master_dismiss_one(m); /* TTOU while some are starting */
         c.current--;
     }
@@ -223,20 +243,6 @@ stop(struct master *m, int64_t now, enum signals_stop how)
     }
 }
 
-/* TTIN and TTOU: one worker more or less for each. */
-static void
-change_target(struct master *m, unsigned more, unsigned less)
-{
-    unsigned most = m->board->nworkers / 2;
-
-    m->target += more;
-    m->target = m->target > less ? m->target - less : 1;
-    if (m->target > most) {
-        m->target = most;
-    }
-    assert(m->target >= 1);
-}
-
 /* HUP and USR1. Workers and zygotes get HUP for both, and open their logs again,
  * no more: an application may have a use of its own for USR1, such as
  * faulthandler.register(). */
@@ -266,7 +272,7 @@ obey(struct master *m, int64_t now)
     }
     if (!m->stopping) {
         master_consider_reload(m, now, s.reloads != m->seen.reloads);
-        change_target(m, s.more - m->seen.more, s.less - m->seen.less);
+        master_elastic_change(m, s.more - m->seen.more, s.less - m->seen.less);
     }
     if (s.dumps != m->seen.dumps) {
         master_signal_workers(m, SIGUSR2);
@@ -303,13 +309,29 @@ tell(struct master *m, int64_t now)
              (m->reloading || old_code_serves(m))) {
         m->notified = NOTIFY_RELOADING; /* not before the start is over */
     }
-    else if (master_count_workers(m).serving > 0) {
+    else if (master_count_workers(m).serving > 0 || master_elastic_sleeps(m)) {
         m->notified = NOTIFY_READY; /* also after all of them have died */
     }
     notify_tell(m->notified, m->seen.reloads, m->board, now);
     if (notify_watchdog_is_due(now)) {
         notify_watchdog(now);
     }
+}
+
+/* How long to wait for the next round. */
+static int
+pause_of(const struct master *m, int64_t now)
+{
+    int wait = m->stopping ? STOPPING_MS : TICK_MS;
+
+    if (m->not_before > now && m->not_before - now < wait) {
+        wait = (int)(m->not_before - now);
+    }
+    if (!m->stopping) {
+        wait = file_watcher_pause(&m->watcher, now, wait);
+        wait = master_elastic_pause(m, now, wait);
+    }
+    return notify_wait_ms(now, wait);
 }
 
 static void
@@ -332,6 +354,7 @@ loop(struct master *m)
             }
         }
         else {
+            master_elastic_run(m, now);
             reconcile(m, now);
             if (m->role != ROLE_MASTER) {
                 return;
@@ -343,14 +366,8 @@ loop(struct master *m)
         if (m->s->control != NULL) {
             control_run(m->s->control);
         }
-        int64_t wait = m->stopping ? STOPPING_MS : TICK_MS;
-        if (m->not_before > now && m->not_before - now < wait) {
-            wait = m->not_before - now;
-        }
-        if (!m->stopping) {
-            wait = file_watcher_pause(&m->watcher, now, (int)wait);
-        }
-        (void)signals_wait(notify_wait_ms(now, (int)wait), control, -1);
+        (void)signals_wait(pause_of(m, now), control,
+                           m->stopping ? -1 : master_elastic_fd(m));
     }
 }
 
@@ -365,7 +382,7 @@ set_up(struct master *m)
         log_error("out of memory");
         return EX_OSERR;
     }
-    m->target = c->processes;
+    master_elastic_begin(m);
     m->generation = 1;
     file_watcher_init(&m->watcher, c, loader_script());
     if (imports_matter(c)) {
@@ -385,7 +402,9 @@ set_up(struct master *m)
 int
 master_run(struct worker_setup *setup)
 {
-    struct master m = {.s = setup, .imports = {.read_fd = -1, .write_fd = -1}};
+    struct master m = {.s = setup,
+                       .elastic = {.watch_fd = -1},
+                       .imports = {.read_fd = -1, .write_fd = -1}};
     int status = set_up(&m);
 
     if (status == 0) {
@@ -397,6 +416,7 @@ master_run(struct worker_setup *setup)
         safe_path_hide_left();
     }
     free(m.slots);
+    master_elastic_end(&m);
     file_watcher_fini(&m.watcher);
     buf_fini(&m.imports.rest);
     if (m.role != ROLE_MASTER) {

@@ -31,6 +31,7 @@ master_close_in_child(struct master *m)
     control_forget(&m->s->control);
     notify_forget();
     fd_close(&m->imports.read_fd);
+    fd_close(&m->elastic.watch_fd);
     zygote_table_forget(&m->zygotes);
 }
 

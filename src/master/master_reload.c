@@ -1,6 +1,7 @@
 #include "master/master_reload.h"
 
 #include "base/clock.h"
+#include "master/master_elastic.h"
 #include "master/master_fork.h"
 #include "master/master_workers.h"
 #include "os/log.h"
@@ -107,7 +108,10 @@ master_watch_reload(struct master *m, unsigned old, int64_t now)
 static void
 reload(struct master *m, const char *why)
 {
-    log_notice("%s: loading the new code", why);
+    log_notice("%s: %s", why,
+               m->target == 0 && !m->s->config->preload
+                   ? "the next request loads the new code"
+                   : "loading the new code");
     assert(!m->stopping);
     file_watcher_refresh(&m->watcher, why == by_signal);
     if (m->reloading) {
@@ -116,6 +120,9 @@ reload(struct master *m, const char *why)
     set_generation(m, m->generation + 1);
     m->reload_failed = false;
     m->reloading = master_count_workers(m).serving > 0;
+    if (m->target == 0 && zygote_table_former(&m->zygotes, m->generation)) {
+        m->reloading = true; /* no worker has the old code, but a zygote has */
+    }
     m->reload_start = clock_ms();
     m->not_before = 0;
     for (unsigned i = 0; i < m->board->nworkers; i++) {
@@ -152,7 +159,8 @@ is_loading(struct master *m, int64_t now)
 
     if (z != NULL && z->started_ms > since &&
         (z->state == ZYGOTE_LOADING ||
-         (z->state == ZYGOTE_LOADED && m->early_deaths == 0))) {
+         (z->state == ZYGOTE_LOADED && m->early_deaths == 0 &&
+          m->target > 0))) {
         return true;
     }
     for (unsigned i = 0; i < m->board->nworkers; i++) {
@@ -186,7 +194,10 @@ master_judge_unloaded(struct master *m)
 static enum file_watcher_load
 load_state(struct master *m, int64_t now)
 {
-    bool served = is_served(m);
+    const struct zygote *z = master_current_zygote(m);
+    /* Nobody has to, where no request comes. */
+    bool served = is_served(m) || (master_elastic_sleeps(m) &&
+                                   (z == NULL || z->state != ZYGOTE_BROKEN));
 
     if (m->reloading || (!served && is_loading(m, now))) {
         return FILE_WATCHER_LOADING;

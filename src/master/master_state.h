@@ -10,6 +10,7 @@
 #ifndef MASTER_MASTER_STATE_H
 #define MASTER_MASTER_STATE_H
 
+#include "master/master_elastic.h"
 #include "master/zygote_table.h"
 #include "process/signals.h"
 #include "reload/file_watcher.h"
@@ -29,8 +30,10 @@ struct slot {
     pid_t pid;          /* 0 = free, or being forked */
     pid_t zygote_pid;   /* of the zygote that forks or forked it; 0 = we did */
     bool leaving;       /* asked to leave */
+    bool is_retired;    /* because it was idle */
     int pending_signal; /* to be sent as soon as its pid is known */
     int64_t kill_at;    /* clock_ms(); 0 = not asked to leave, or killed */
+    struct elastic_slot elastic;
 };
 
 /* What a process is when it comes out of the loop. */
@@ -45,7 +48,9 @@ struct master {
     struct scoreboard *board;
     struct slot *slots;
     struct zygote_table zygotes; /* --preload */
-    unsigned target; /* how many workers there should be: master.c */
+    unsigned target;        /* how many workers there should be: master.c and
+                      * master_elastic.c */
+    struct elastic elastic; /* master_elastic.c */
     bool lacks_slot; /* none is free, and the log says so: master_workers.c */
     /* Forks: master_fork.c; a success or a reload resets them. */
     unsigned early_deaths; /* one after the other */

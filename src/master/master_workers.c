@@ -142,6 +142,14 @@ master_dismiss_worker(struct master *m, unsigned i, int signal_number)
     (void)kill(s->pid, signal_number);
 }
 
+void
+master_retire_worker(struct master *m, unsigned i)
+{
+    m->slots[i].is_retired = true;
+    atomic_store(&m->board->workers[i].retires, true);
+    master_dismiss_worker(m, i, SIGTERM);
+}
+
 /* Higher for one that is needed less: old code first, then those that have
  * reached a limit, then (after TTOU) any. 0: it leaves already. */
 static int
@@ -186,11 +194,26 @@ master_zygote_end_ms(const struct master *m)
     return end;
 }
 
+static bool
+is_busy(const struct master *m, unsigned i)
+{
+    for (unsigned k = 0; k < m->board->nthreads; k++) {
+        if (score_is_busy(scoreboard_thread(m->board, i, k))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 master_kill_overdue(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         struct slot *s = &m->slots[i];
+        if (s->is_retired && !m->stopping && is_busy(m, i)) {
+            s->kill_at =
+                now + KILL_AFTER_MS + m->s->config->graceful_timeout_ms;
+        }
         if (s->pid != 0 && s->kill_at != 0 && now >= s->kill_at) {
             log_warning("worker %ld does not leave: killed", (long)s->pid);
             running_requests_log_cut_off(m->board, i, LOG_LEVEL_WARNING);

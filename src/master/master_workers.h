@@ -51,6 +51,10 @@ void master_signal_workers(struct master *m, int number);
 /* Makes the worker in slot i leave, by SIGTERM, SIGQUIT or SIGKILL. */
 void master_dismiss_worker(struct master *m, unsigned i, int signal_number);
 
+/* The same by SIGTERM, for one that is idle. A request that has come meanwhile has
+ * the time that it needs. */
+void master_retire_worker(struct master *m, unsigned i);
+
 /* The one that is needed least: old code first. */
 void master_dismiss_one(struct master *m);
 

@@ -57,10 +57,14 @@ static int
 add_processes(struct buf *b, const struct config *c)
 {
     unsigned n = c->processes > 0 ? c->processes : 1;
+    int e = config_is_elastic(c) ? buf_printf(b, ", %u-%u", c->processes_min, n)
+                                 : buf_printf(b, ", %u", n);
 
-    return buf_printf(
-        b, ", %u process%s x %u thread%s%s", n, n == 1 ? "" : "es", c->threads,
-        c->threads == 1 ? "" : "s", c->preload ? " (preload)" : "");
+    return e < 0
+               ? e
+               : buf_printf(b, " process%s x %u thread%s%s", n == 1 ? "" : "es",
+                            c->threads, c->threads == 1 ? "" : "s",
+                            c->preload ? " (preload)" : "");
 }
 
 static int

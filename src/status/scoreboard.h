@@ -71,6 +71,7 @@ struct score_worker {
     atomic_bool full;
     atomic_int pid;          /* the master, and the worker itself */
     atomic_uint generation;  /* of the code: grows by 1 with each reload */
+    atomic_bool retires;     /* it is to leave because it is idle: the master */
     atomic_llong started_ms; /* clock_ms() */
     atomic_llong started_at; /* seconds since 1970 */
     /* The worker's request threads. */
@@ -82,6 +83,10 @@ struct score_worker {
     /* The worker's control thread, or the timeout thread of a CGI process. */
     atomic_ullong slow;     /* requests that ran longer than --slow */
     atomic_ullong timeouts; /* requests that --request-timeout ended */
+    /* The worker's control thread. */
+    atomic_llong starved_ms; /* clock_ms() of its last look, where requests have
+                              * waited there for a thread; 0 = none have */
+    atomic_uint conns;       /* open connections, a moment ago */
 };
 
 struct scoreboard {
@@ -94,6 +99,13 @@ struct scoreboard {
     atomic_bool stopping; /* workers that end are not replaced */
     atomic_uint reloads;  /* successful ones */
     atomic_uint deaths;   /* workers that ended without being asked to */
+    atomic_uint min_workers, max_workers; /* how many there are to be; 0 and 0:
+                                           * there is no master */
+    /* The master, with --processes MIN-MAX. */
+    atomic_bool may_grow;        /* it wants to know that requests wait */
+    atomic_uint max_reached;     /* how often MAX workers were too few, ... */
+    atomic_llong max_reached_ms; /* ... for how long, until the last end, ... */
+    atomic_llong max_since_ms; /* ... and since when (clock_ms()); 0: enough */
     atomic_ullong gone_requests, gone_accepted, gone_failed, gone_client_aborts,
         gone_slow, gone_timeouts,
         gone_queue_timeouts; /* sums over workers that have ended */

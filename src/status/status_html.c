@@ -156,6 +156,30 @@ add_tile(struct text_writer *s, const char *name, uint64_t value,
     text_writer_text(s, "</dd></div>");
 }
 
+/* How many there are; with --processes MIN-MAX, of how many, and whether they
+ * have been too few. */
+static void
+add_processes(struct text_writer *s, const struct status_snapshot *shot)
+{
+    struct scoreboard *b = shot->board;
+
+    text_writer_printf(s, "<div><dt>Processes</dt><dd>%u <small>",
+                       shot->totals.workers);
+    if (config_is_elastic(shot->config)) {
+        text_writer_printf(s, "of %u-%u, ", atomic_load(&b->min_workers),
+                           atomic_load(&b->max_workers));
+    }
+    text_writer_printf(s, "%u ready, %u idle</small></dd></div>",
+                       shot->totals.ready, shot->idle_workers);
+    if (config_is_elastic(shot->config)) {
+        text_writer_printf(s,
+                           "<div><dt>MAX processes too few</dt><dd>%u&times; "
+                           "<small>%lld&nbsp;s</small></dd></div>",
+                           atomic_load(&b->max_reached),
+                           (long long)shot->max_reached_ms / 1000);
+    }
+}
+
 static void
 add_tiles(struct text_writer *s, const struct status_snapshot *shot)
 {
@@ -174,10 +198,7 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
                        "<div><dt>Most at a time</dt><dd>%u <small>all busy "
                        "%u&times;</small></dd></div>",
                        t->max_active, atomic_load(&b->all_busy));
-    text_writer_printf(s,
-                       "<div><dt>Processes</dt><dd>%u <small>%u ready, %u idle"
-                       "</small></dd></div>",
-                       t->workers, t->ready, shot->idle_workers);
+    add_processes(s, shot);
     add_tile(s, "Requests", t->requests, "");
     add_tile(s, "Connections", t->accepted, "");
     if (shot->queue.is_known) {

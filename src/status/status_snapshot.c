@@ -41,6 +41,28 @@ add_queue_fields(struct status_snapshot *shot)
     }
 }
 
+/* With --processes MIN-MAX, all threads being busy is no news as long as there
+ * may be more of them. */
+static void
+fill_limit_fields(struct status_snapshot *shot)
+{
+    struct scoreboard *b = shot->board;
+    bool elastic = config_is_elastic(shot->config);
+
+    field(shot, "min children", "min_processes", false,
+          atomic_load(&b->min_workers),
+          "MIN of --processes MIN-MAX, or their number; 0: no master.");
+    field(shot, "max children", "max_processes", false,
+          atomic_load(&b->max_workers),
+          "MAX of --processes MIN-MAX, or their number; 0: no master.");
+    field(shot, "max children reached", "all_busy", true,
+          elastic ? atomic_load(&b->max_reached) : atomic_load(&b->all_busy),
+          "How often all threads were seen busy; MIN-MAX: those of MAX.");
+    field(shot, "max children seconds", "all_busy_seconds", true,
+          (uint64_t)shot->max_reached_ms / 1000,
+          "MIN-MAX: for how long MAX processes were too few.");
+}
+
 static void
 fill_fields(struct status_snapshot *shot)
 {
@@ -80,8 +102,7 @@ fill_fields(struct status_snapshot *shot)
           "Processes whose application does not load.");
     field(shot, "draining processes", "draining_processes", false, t->draining,
           "Processes that finish their requests and end.");
-    field(shot, "max children reached", "all_busy", true,
-          atomic_load(&b->all_busy), "How often all threads were seen busy.");
+    fill_limit_fields(shot);
     field(shot, "process deaths", "process_deaths", true,
           atomic_load(&b->deaths),
           "Processes that ended without being asked to.");
@@ -89,6 +110,16 @@ fill_fields(struct status_snapshot *shot)
           "Successful reloads.");
     field(shot, "generation", "generation", false, atomic_load(&b->generation),
           "Generation of the code; grows by 1 with each reload.");
+}
+
+/* In php-fpm's words. */
+static const char *
+manager(const struct config *c)
+{
+    return c->processes == 0       ? "none"
+           : !config_is_elastic(c) ? "static"
+           : c->processes_min == 0 ? "ondemand"
+                                   : "dynamic";
 }
 
 void
@@ -107,7 +138,7 @@ status_snapshot_take(struct status_snapshot *shot,
                 : config->app != NULL        ? config->app
                 : config->scripts_in != NULL ? config->scripts_in
                                              : "",
-        .manager = config->processes > 0 ? "static" : "none",
+        .manager = manager(config),
     };
     shot->since_s = (shot->now_ms - board->started_ms) / 1000;
     scoreboard_totals(board, &shot->totals);
@@ -121,6 +152,11 @@ status_snapshot_take(struct status_snapshot *shot,
     }
     shot->queue =
         scoreboard_look_at_queue(board, from->listeners, from->nlisteners);
+    int64_t since = atomic_load(&board->max_since_ms);
+    shot->max_reached_ms = atomic_load(&board->max_reached_ms);
+    if (since != 0 && since < shot->now_ms) {
+        shot->max_reached_ms += shot->now_ms - since;
+    }
     fill_fields(shot);
 }
 

@@ -42,6 +42,7 @@ struct status_snapshot {
     struct score_totals totals;
     struct listen_queue queue;
     unsigned idle_workers, active_workers;
+    int64_t max_reached_ms; /* for how long MAX workers were too few */
     struct status_field fields[STATUS_FIELDS_MAX];
     size_t nfields;
 };

@@ -62,7 +62,8 @@ interval_of(const struct config *c)
 {
     const int64_t timeouts[] = {
         c->head_timeout_ms, c->keepalive_timeout_ms, c->body_timeout_ms,
-        c->queue_timeout_ms > 0 ? c->queue_timeout_ms : INT64_MAX};
+        c->queue_timeout_ms > 0 ? c->queue_timeout_ms : INT64_MAX,
+        config_is_elastic(c) ? c->idle_timeout_ms : INT64_MAX};
     int64_t shortest = 4000;
 
     for (size_t i = 0; i < ARRAY_SIZE(timeouts); i++) {
@@ -358,6 +359,9 @@ run_round(struct pool *p, struct control_thread *t)
         return false;
     }
     hand_over_imports(p, t);
+    atomic_store_explicit(&p->s.board->workers[p->s.worker].conns,
+                          (unsigned)conn_table_open(p->conns.table),
+                          memory_order_relaxed);
     renew(p, t, now, s.reloads);
     tell(p, t, now, s);
     obey(p, t, now, s);

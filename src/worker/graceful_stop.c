@@ -29,9 +29,38 @@
 enum {
     /* For all workers to empty the queues together. */
     SHARE_UNIX_MS = 2000,
-    SHARE_TCP_MS = 200, /* more may arrive there all the time */
-    PYTHON_END_MS = 500 /* at least, for the end of Python */
+    SHARE_TCP_MS = 200,  /* more may arrive there all the time */
+    PYTHON_END_MS = 500, /* at least, for the end of Python */
+    RETIRE_MS = 1000     /* at least, for a worker that was idle */
 };
+
+/* -- time ------------------------------------------------------------------ */
+
+static bool
+is_retiring(const struct pool *p)
+{
+    return atomic_load(&p->s.board->workers[p->s.worker].retires) &&
+           !atomic_load(&p->s.board->stopping);
+}
+
+static int64_t
+time_limit(const struct pool *p)
+{
+    int64_t ms = p->s.config->graceful_timeout_ms;
+
+    return is_retiring(p) && ms < RETIRE_MS ? RETIRE_MS : ms;
+}
+
+/* A worker that leaves because it was idle may have got a request at that
+ * moment. Nobody has asked for its end: it has the time that it needs. */
+static void
+spare_requests(struct graceful_stop *g, const struct pool *p, int64_t now)
+{
+    if (is_retiring(p) &&
+        worker_conns_idle_threads(&p->conns) < p->s.config->threads) {
+        g->end_ms = now + time_limit(p);
+    }
+}
 
 /* -- begin ----------------------------------------------------------------- */
 
@@ -66,7 +95,7 @@ graceful_stop_begin(struct graceful_stop *g, struct pool *p, int64_t now_ms,
     assert(g->end_ms == 0);
     assert(!restart || !has_master);
     g->restart = restart;
-    g->end_ms = now_ms + p->s.config->graceful_timeout_ms;
+    g->end_ms = now_ms + time_limit(p);
     g->finish_ms = clock_ms() + WORKER_CONNS_FIRST_BYTE_MS;
     if (!restart && (!has_master || atomic_load(&p->s.board->stopping))) {
         if (!has_master) { /* else the master has said so, for all */
@@ -164,6 +193,7 @@ graceful_stop_go_on(struct graceful_stop *g, struct pool *p)
 {
     int64_t now = clock_ms();
 
+    spare_requests(g, p, now);
     if (g->share_ms != 0) {
         share_queues(g, p, now);
     }

@@ -5,6 +5,7 @@
 #include "worker/conn_passing.h"
 
 #include <assert.h>
+#include <unistd.h>
 
 enum {
     LOOK_MS = 10,
@@ -77,6 +78,23 @@ is_help_at_hand(const struct rebalance *r, const struct pool *p, int64_t now_ms,
             (elsewhere > r->elsewhere && now_ms - r->changed_ms >= STUCK_MS));
 }
 
+/* Something has waited here since the last look, or nothing has. */
+static void
+tell_master(const struct pool *p, bool is_starved, int64_t now_ms)
+{
+    struct score_worker *w = &p->s.board->workers[p->s.worker];
+    const uint64_t one = 1;
+
+    bool was = atomic_load_explicit(&w->starved_ms, memory_order_relaxed) != 0;
+    if (is_starved || was) {
+        atomic_store(&w->starved_ms, is_starved ? now_ms : 0);
+    }
+    if (is_starved && !was && atomic_load(&p->s.board->may_grow) &&
+        write(p->s.master_wake_fd, &one, sizeof one) < 0) {
+        return; /* full: it will wake up anyhow */
+    }
+}
+
 static void
 look(struct rebalance *r, struct pool *p, int64_t now_ms)
 {
@@ -92,6 +110,7 @@ look(struct rebalance *r, struct pool *p, int64_t now_ms)
     if (waits && r->waits && is_help_at_hand(r, p, now_ms, here, elsewhere)) {
         vain = !conn_passing_send_waiting(&p->conns);
     }
+    tell_master(p, waits && r->waits, now_ms);
     r->again_ms = vain ? 2 * r->again_ms : AGAIN_MS;
     if (r->again_ms > VAIN_MS) {
         r->again_ms = VAIN_MS;

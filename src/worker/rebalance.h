@@ -14,6 +14,9 @@
  *            something else waits that can never be passed on.) When no request
  *            has ended for a while, the control thread sleeps until the poller
  *            has an event.
+ *            Where no process is idle, the master may start one more
+ *            (--processes MIN-MAX): it is woken, and sees on the scoreboard
+ *            where requests wait.
  * Owner:     the control thread.
  * Threads:   its own.                                            GIL: not used.
  * Errors:    what cannot be passed on stays.                     Blocks: never.

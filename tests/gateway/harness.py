@@ -40,7 +40,7 @@ FATAL = re.compile(r'Sanitizer|runtime error:|Fatal Python error|smashing detect
 PREFIX = re.compile(r'^wsgi-cgi(\[\d+\])?: (?:(?:error|warning|notice|info): )?')
 # The lines that every service logs at its start and at its end: complete, or they are suspicious. After the prefix.
 STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.\d+\S*, (?P<app>.+), sockets? (?P<sockets>\S.*), '
-           r'as (?P<user>uid \d+|[\w.:$-]+), (?P<processes>\d+) process(?:es)? x (?P<threads>\d+) threads?'
+           r'as (?P<user>uid \d+|[\w.:$-]+), (?P<processes>(?:\d+-)?\d+) process(?:es)? x (?P<threads>\d+) threads?'
            r'(?P<preload> \(preload\))?, (?:no --mount|mount (?P<mount>/\S*))(?:, venv (?P<venv>.+?))?'
            r'(?:, control (?P<control>\S+))?')
 STOPPED = (r'stopped: (?P<why>SIG[A-Z0-9+]+|an error|the application does not load), '

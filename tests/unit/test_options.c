@@ -147,6 +147,36 @@ test_every_option_reaches_its_field(void **state UNUSED)
 }
 
 static void
+test_processes(void **state UNUSED)
+{
+    static const struct {
+        const char *value;
+        unsigned min, max;
+    } rows[] = {{"1", 1, 1},           {"256", 256, 256},     {"0-1", 0, 1},
+                {"1-8", 1, 8},         {"256-256", 256, 256}, {"0-256", 0, 256},
+                {"256-auto", 256, 256}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        expect_ok(PARSE("--processes", rows[i].value, "app.py"));
+        assert_int_equal(config.processes_min, rows[i].min);
+        assert_int_equal(config.processes, rows[i].max);
+        assert_int_equal(config_is_elastic(&config), rows[i].min < rows[i].max);
+    }
+    expect_ok(PARSE("--processes", "auto", "app.py"));
+    assert_true(config.processes >= 1);
+    assert_int_equal(config.processes_min, config.processes);
+    expect_ok(PARSE("--processes", "0-auto", "app.py"));
+    assert_int_equal(config.processes_min, 0);
+    assert_true(config.processes >= 1);
+    expect_ok(PARSE("app.py"));
+    assert_false(config_is_elastic(&config));
+    expect_usage(PARSE("--processes", "4-2", "app.py"),
+                 "--processes: invalid value \"4-2\": expected a number from 1 "
+                 "to 256, or auto, or MIN-MAX such as 1-8, where MIN is from 0 "
+                 "to MAX");
+}
+
+static void
 test_words_with_a_set_of_values(void **state UNUSED)
 {
     expect_ok(PARSE("--mode=cgi", "--errors-to=server"));
@@ -614,6 +644,7 @@ main(void)
         cmocka_unit_test_teardown(test_defaults, teardown),
         cmocka_unit_test_teardown(test_every_option_reaches_its_field,
                                   teardown),
+        cmocka_unit_test_teardown(test_processes, teardown),
         cmocka_unit_test_teardown(test_words_with_a_set_of_values, teardown),
         cmocka_unit_test_teardown(test_actions, teardown),
         cmocka_unit_test_teardown(test_lists_keep_their_order, teardown),

@@ -10,6 +10,7 @@
 #include "worker/worker_conns.h"
 
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 /* Stand-ins for the functions of other files that rebalance.c calls. */
 static bool is_busy, keeps;
@@ -31,7 +32,8 @@ conn_passing_send_waiting(struct worker_conns *c UNUSED)
 enum { OURS, SIBLING, WORKERS };
 enum { CONNS = 4, FIRST_FD = 100 };
 
-static struct config config = {.processes = WORKERS, .threads = 1};
+static struct config config = {
+    .processes = WORKERS, .processes_min = WORKERS, .threads = 1};
 static struct pool pool;
 static struct rebalance rebalance;
 static int64_t now;
@@ -204,6 +206,38 @@ test_in_vain(void **state UNUSED)
     assert_true(passed_on >= 5 && passed_on <= 20);
 }
 
+/* --processes MIN-MAX: the master hears once that requests wait, and sees until
+ * when. Where there may be no more workers, it hears nothing. */
+static void
+test_master_hears_that_requests_wait(void **state UNUSED)
+{
+    atomic_llong *starved_ms = &worker(OURS)->starved_ms;
+    uint64_t count;
+
+    pool.s.master_wake_fd = eventfd(0, EFD_NONBLOCK);
+    assert_true(pool.s.master_wake_fd >= 0);
+    atomic_store(&pool.s.board->may_grow, true);
+    occupy_sibling();
+    look_after(0, 0);
+    assert_int_equal(atomic_load(starved_ms), 0); /* a moment is no wait */
+    look_after(0, 0);
+    look_after(0, 0);
+    assert_int_equal(atomic_load(starved_ms), now);
+    assert_int_equal(read(pool.s.master_wake_fd, &count, sizeof count),
+                     sizeof count);
+    assert_int_equal(count, 1);
+    is_busy = false;
+    look_after(0, 0);
+    assert_int_equal(atomic_load(starved_ms), 0);
+    is_busy = true;
+    atomic_store(&pool.s.board->may_grow, false);
+    look_after(0, 0);
+    look_after(0, 0);
+    assert_int_equal(atomic_load(starved_ms), now);
+    assert_true(read(pool.s.master_wake_fd, &count, sizeof count) < 0);
+    (void)close(pool.s.master_wake_fd);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
 
 int
@@ -218,6 +252,7 @@ main(void)
         TEST(test_sibling_that_can_take_nothing),
         TEST(test_process_that_leaves),
         TEST(test_in_vain),
+        TEST(test_master_hears_that_requests_wait),
     };
     return cmocka_run_group_tests_name("rebalance", tests, NULL, NULL);
 }

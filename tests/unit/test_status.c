@@ -31,7 +31,7 @@ setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     f->config.app = POOL;
-    f->config.processes = 2;
+    f->config.processes = f->config.processes_min = 2;
     f->config.status_path = "/status";
     f->config.ping_path = "/ping";
     f->board = scoreboard_new(3, 2);

@@ -98,6 +98,7 @@ struct config {
     unsigned processes;     /* --processes N or MIN-MAX: N or MAX, auto = cores;
                              * 0 = no master */
     unsigned processes_min; /* MIN; N where the number is fixed */
+    int64_t exit_idle_ms;   /* --exit-idle: nothing has come; 0 = never */
     int64_t idle_timeout_ms; /* --idle-timeout, where MIN < MAX */
     bool preload;            /* --preload: import once, then fork the workers */
     bool need_app;         /* --need-app: end instead of serving error pages */

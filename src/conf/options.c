@@ -200,6 +200,11 @@ static const struct option_row table[] = {
      .expected = TIME_FROM_1MS,
      .help = "with --processes MIN-MAX, end a worker that has\n"
              "had no request for so long"},
+    {.name = "exit-idle", .arg = "TIME", .default_value = "0",
+     .set = value_time, FIELD(exit_idle_ms), .max = DAY_MS,
+     .expected = TIME_FROM_0,
+     .help = "end, with code 0, when nothing has come for so\n"
+             "long; 0: never"},
     {.name = "preload", .set = value_true, FIELD(preload),
      .help = "import APP once, then fork the workers: they\n"
              "share its memory"},

@@ -98,6 +98,7 @@ static const struct other_program_row table[] = {
      "use --processes MIN-MAX"},
     {"pm-process-idle-timeout idle inactivity-timeout passenger-pool-idle-time",
      "use --processes 0-MAX and --idle-timeout"},
+    {"die-on-idle exit-on-idle exit-idle-time", "use --exit-idle"},
     {"master master-process", "use --processes: it starts a master"},
     {"enable-threads num-threads threads-count -T", "use --threads"},
     {"worker-class async gevent ugreen greenlet asyncio tornado eventlet loop "

@@ -16,6 +16,7 @@
 #include "process/signals.h"
 #include "reload/file_watcher.h"
 #include "reload/reload_pipe.h"
+#include "status/exit_idle.h"
 #include "status/notify.h"
 #include "status/running_requests.h"
 
@@ -318,6 +319,19 @@ tell(struct master *m, int64_t now)
     }
 }
 
+/* --exit-idle. Before the first worker is there, nobody knows what waits. */
+static void
+consider_end(struct master *m, int64_t now)
+{
+    if (master_count_workers(m).serving == 0 && !master_elastic_sleeps(m)) {
+        m->idle.since_ms = now;
+    }
+    if (exit_idle_is_due(&m->idle, m->board, m->s->config->exit_idle_ms, now)) {
+        m->exits_idle = true;
+        stop(m, now, STOP_GRACEFUL);
+    }
+}
+
 /* How long to wait for the next round. */
 static int
 pause_of(const struct master *m, int64_t now)
@@ -330,6 +344,7 @@ pause_of(const struct master *m, int64_t now)
     if (!m->stopping) {
         wait = file_watcher_pause(&m->watcher, now, wait);
         wait = master_elastic_pause(m, now, wait);
+        wait = exit_idle_pause(&m->idle, m->s->config->exit_idle_ms, now, wait);
     }
     return notify_wait_ms(now, wait);
 }
@@ -359,6 +374,7 @@ loop(struct master *m)
             if (m->role != ROLE_MASTER) {
                 return;
             }
+            consider_end(m, now);
         }
         master_kill_overdue(m, now);
         master_watch_zygotes(m, now);
@@ -427,8 +443,9 @@ master_run(struct worker_setup *setup)
     }
     control_close(&setup->control);
     reload_pipe_close(&m.imports);
-    service_log_stopped(m.board,
-                        status != 0 ? "the application does not load" : NULL);
+    service_log_stopped(m.board, status != 0 ? "the application does not load"
+                                 : m.exits_idle ? EXIT_IDLE_REASON
+                                                : NULL);
     scoreboard_free(&m.board);
     return status;
 }

@@ -15,6 +15,7 @@
 #include "process/signals.h"
 #include "reload/file_watcher.h"
 #include "reload/reload_pipe.h"
+#include "status/exit_idle.h"
 #include "status/notify.h"
 #include "status/scoreboard.h"
 #include "worker/worker_setup.h"
@@ -67,6 +68,8 @@ struct master {
     /* All below: master.c. */
     struct signals seen;
     enum notify_state notified; /* systemd */
+    struct exit_idle idle;
+    bool exits_idle; /* --exit-idle ends the master */
     bool stopping;
     int64_t stop_end; /* clock_ms() when --graceful-timeout passes */
     enum role role;   /* master_fork.c and master_zygotes.c, in a new process */

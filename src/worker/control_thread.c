@@ -8,6 +8,7 @@
 #include "python/gil_task.h"
 #include "reload/reload_pipe.h"
 #include "reload/restart.h"
+#include "status/exit_idle.h"
 #include "status/notify.h"
 #include "worker/conn_passing.h"
 #include "worker/graceful_stop.h"
@@ -40,6 +41,7 @@ static struct control_thread {
     bool asked;          /* a signal asked for new code: not begun yet */
     struct restart restart;
     struct rebalance rebalance;
+    struct exit_idle idle;
     struct imports_file *imports; /* files to be handed over */
     bool load_watched;            /* it has ended, or is in the log */
     bool stuck; /* some code keeps the GIL, and the log says so */
@@ -337,6 +339,23 @@ reopen_logs(const struct pool *p, const struct control_thread *t,
     }
 }
 
+/* --exit-idle, which has the effect of a first SIGTERM. A master looks for its
+ * workers. */
+static void
+consider_end(struct pool *p, struct control_thread *t, int64_t now,
+             struct signals *s)
+{
+    if (p->s.master_wake_fd < 0 && atomic_load(&p->started) &&
+        t->stop.end_ms == 0 && s->stop == STOP_NONE &&
+        exit_idle_is_due(&t->idle, p->s.board, p->s.config->exit_idle_ms,
+                         now)) {
+        atomic_store(&p->exits_idle, true);
+    }
+    if (atomic_load(&p->exits_idle) && s->stop == STOP_NONE) {
+        s->stop = STOP_GRACEFUL;
+    }
+}
+
 /* Waits for the next round, and does what is due. False: the requests have
  * ended, and so does this thread. */
 static bool
@@ -346,10 +365,15 @@ run_round(struct pool *p, struct control_thread *t)
     bool stopping = t->stop.end_ms != 0 || t->load_end_ms != 0;
     int round =
         stopping ? STOPPING_MS : restart_pause(&t->restart, now, t->interval);
+    if (!stopping) {
+        round =
+            exit_idle_pause(&t->idle, p->s.config->exit_idle_ms, now, round);
+    }
 
     wait_for_round(p, t, notify_wait_ms(now, least(t->watch_ms, round)));
     now = clock_ms();
     struct signals s = signals_get();
+    consider_end(p, t, now, &s);
     reopen_logs(p, t, s); /* first: a reload writes to the log */
     watch(p, t, now, s.dumps);
     if (t->stop.end_ms != 0) {

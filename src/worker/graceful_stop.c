@@ -10,6 +10,7 @@
 #include "process/service_log.h"
 #include "process/signals.h"
 #include "reload/restart.h"
+#include "status/exit_idle.h"
 #include "status/notify.h"
 #include "status/running_requests.h"
 #include "transport/fcgi.h"
@@ -265,7 +266,8 @@ close_all(struct pool *p)
     control_close(&p->s.control);
     pid_file_remove();
     if (p->s.master_wake_fd < 0) {
-        service_log_stopped(p->s.board, NULL);
+        service_log_stopped(
+            p->s.board, atomic_load(&p->exits_idle) ? EXIT_IDLE_REASON : NULL);
     }
 }
 

@@ -58,6 +58,8 @@ struct pool {
     atomic_uint lost;
     /* graceful_stop.c, in the control thread. */
     _Atomic(enum fcgi_stop) stop;
+    /* --exit-idle ends the process. The control thread sets it. */
+    atomic_bool exits_idle;
 };
 
 /* At a stop: all connections have ended but those of lost threads. */

@@ -29,7 +29,7 @@ WRONG = {
     '--max-memory': SIZES,
     '--processes': [n for n in NUMBERS if n] + ['', '257', '4-2', '0-0', '-3', '3-', 'a-b', '1-257', '1-2-3', '1 - 2', 'auto-2',
                                                 '0-', '-', '+0-2', 'Auto'],
-    '--idle-timeout': TIMES + ['0'],
+    '--idle-timeout': TIMES + ['0'], '--exit-idle': TIMES,
     '--head-timeout': TIMES + ['0'], '--body-timeout': TIMES + ['0'], '--write-timeout': TIMES + ['0'],
     '--keepalive-timeout': TIMES, '--queue-timeout': TIMES,
     '--socket-mode': ['', '8', '1000', '0999', '-1', 'rw', '0x1ff', '660 '],

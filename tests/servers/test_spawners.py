@@ -10,6 +10,7 @@ import http.client
 import os
 import pwd
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -17,6 +18,7 @@ import socket
 import stat
 import subprocess
 import time
+from concurrent import futures
 
 import pytest
 
@@ -556,7 +558,8 @@ def unit(name):
 
 
 def test_units_are_right(need, tmp_path):
-    """systemd finds nothing wrong with them. (It wants to see the program.)"""
+    """systemd finds nothing wrong with them, nor with the drop-in. (It wants to
+    see the program.)"""
     program = need("systemd-analyze")
     text = (SERVERS / "wsgi-cgi.service").read_text()
     assert "=/usr/local/bin/wsgi-cgi " in text
@@ -568,6 +571,17 @@ def test_units_are_right(need, tmp_path):
         [program, "verify", *sorted(tmp_path.iterdir())],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert (said.returncode, said.stdout) == (0, "")
+    drop_in = tmp_path / "wsgi-cgi.service.d/wsgi-cgi-idle.conf"
+    drop_in.parent.mkdir()
+    for change, is_right in (lambda text: text, True), \
+            (lambda text: text.replace("ExecStart=", "ExecStat="), False):
+        drop_in.write_text(change(
+            (SERVERS / drop_in.name).read_text().replace(
+                "/usr/local/bin/wsgi-cgi", "/bin/true")))
+        said = subprocess.run(
+            [program, "verify", tmp_path / "wsgi-cgi.service"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert ((said.returncode, said.stdout) == (0, "")) == is_right
 
 
 def test_folders_of_sockets_and_logs(need, tmp_path):
@@ -594,8 +608,10 @@ class Systemd:
     what the program is started by, for a part of the rest; is_root: and that
     becomes the user."""
 
-    def __init__(self, place, script, under=(), is_root=False):
+    def __init__(self, place, script, under=(), is_root=False, command=None):
         self.place, self.service = place, unit("wsgi-cgi.service")
+        self.script, self.under, self.is_root = script, under, is_root
+        self.command = command or self.service["ExecStart"]
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(str(place.socket))
         theirs = unit("wsgi-cgi.socket")
@@ -609,18 +625,22 @@ class Systemd:
         (place.run_dir / "notify").chmod(0o777)
         self.notify.settimeout(0.05)
         self.messages = []
+        self.start()
+
+    def start(self):
+        place = self.place
         words = [{"/usr/local/bin/wsgi-cgi": str(place.binary),
-                  "/srv/app/app.py": str(script)}.get(word, word)
-                 for word in shlex.split(self.service["ExecStart"])]
+                  "/srv/app/app.py": str(self.script)}.get(word, word)
+                 for word in shlex.split(self.command)]
         options = {}
-        if os.geteuid() == 0 and not is_root:
+        if os.geteuid() == 0 and not self.is_root:
             options = {"user": self.service["User"],
                        "group": self.service["Group"], "extra_groups": []}
         usec = int(self.service["WatchdogSec"]) * 1000000
         self.server = place.start(
             "wsgi-cgi",
             ["sh", "-c", 'export LISTEN_PID=$$ WATCHDOG_PID=$$; exec "$@"',
-             "sh", *under, *words], close_fds=False,
+             "sh", *self.under, *words], close_fds=False,
             umask=int(self.service["UMask"], 8), cwd="/",
             preexec_fn=lambda: os.dup2(self.socket.fileno(), 3,
                                        inheritable=True),
@@ -686,6 +706,31 @@ def use_as_systemd_does(public, **under):
 def test_units(public):
     """What they say works."""
     use_as_systemd_does(public)
+
+
+def test_unit_of_a_service_that_is_seldom_used(public):
+    """P28: the drop-in: no worker while nothing comes; the service ends by
+    itself, and the next request has it started and is answered."""
+    command = unit("wsgi-cgi-idle.conf")["ExecStart"]
+    assert " --exit-idle 10m " in command
+    systemd = Systemd(public, public.copy_app(HELLO), command=command.replace(
+        "--exit-idle 10m", "--exit-idle 1s --idle-timeout 300ms"))
+    try:
+        site = served_through_lighttpd(public)
+        for _ in range(2):
+            systemd.wait("READY=1")
+            assert site.ask().text == TEXT
+            systemd.wait("STOPPING=1")
+            assert systemd.server.wait() == 0
+            assert unix_sockets(public.socket)[0] == 1
+            with futures.ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(site.ask)
+                wait_until(lambda: select.select([systemd.socket], [], [], 0)[0],
+                           lambda: "a connection at the socket")
+                systemd.start()
+                assert asked.result().text == TEXT
+    finally:
+        systemd.close()
 
 
 # What ProtectSystem=strict, ProtectHome, PrivateTmp (but for the test's files),

@@ -75,9 +75,9 @@ SRC_app       := app_cache app_spec bytecode callable failed_imports imports \
                  loader scripts spawn
 SRC_wsgi      := after_response environ failure file_wrapper handler module \
                  response_body start_response wsgi_python
-SRC_status    := control notify running_requests scoreboard status \
-                 status_html status_json status_metrics status_snapshot \
-                 status_text
+SRC_status    := control exit_idle notify running_requests scoreboard \
+                 status status_html status_json status_metrics \
+                 status_snapshot status_text
 SRC_process   := environment finalize_timeout forked_child logs pid_file \
                  privs process_title service_log signals
 SRC_reload    := file_watcher reload_pipe restart touch_files

@@ -265,7 +265,7 @@ grow(struct master *m, const struct view *v, int64_t now)
     }
     unsigned n = allowed(m, v, step, now);
     if (n > 0) {
-        log_debug("%u workers, and requests wait: %u more", m->target, n);
+        log_debug("requests wait: %u more than %u workers", n, m->target);
         m->target += n;
         e->in_second += n;
         e->step = step;

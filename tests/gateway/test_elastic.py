@@ -18,7 +18,7 @@ import pytest
 import fcgi
 from apps import HELLO
 from fcgi import wait_for
-from harness import cgi_params
+from harness import cgi_params, rss
 from settings import SLOW
 from test_processes import Load, rewrite, serve, workers  # noqa: F401 (a fixture)
 from test_starting import Systemd
@@ -129,6 +129,7 @@ def test_workers_follow_the_load(elastic, preload):
     e = elastic('1-8', '--idle-timeout', QUICK, '--log-level', 'debug', *preload)
     e.server.expect_log(MAX_REACHED)
     e.server.expect_log(r'--processes: 8 workers are enough again, after \d+\.\d{3} s')
+    e.server.allow_log('has been loading for 10 s|traceback.py')       # with a sanitizer, all of them at once
     e.wait_workers(1)
     with History(e) as history:
         held = [e.hold() for _ in range(64)]
@@ -141,7 +142,7 @@ def test_workers_follow_the_load(elastic, preload):
         e.wait_workers(1)
     assert len(set(pids)) == 8, collections.Counter(pids)
     assert max(alive for _, alive, _ in history.samples) == 8, history.samples
-    steps = [int(n) for n in re.findall(r'workers, and requests wait: (\d+) more', e.server.logged)]
+    steps = [int(n) for n in re.findall(r'requests wait: (\d+) more than \d+ workers', e.server.logged)]
     assert sum(steps) == 7 and steps[:2] == [1, 2] and max(steps) <= 4, steps
     assert e.status()['max children reached'] == 1
     e.server.wait_log('--processes: 8 workers are enough again')
@@ -223,7 +224,7 @@ def test_nothing_is_lost_on_the_way_down(elastic, kept):
 def test_a_request_that_comes_while_its_worker_leaves(elastic, end):
     """P2, P4: a worker that is idle and asked to leave gets a request at that moment, which runs for longer than
     --graceful-timeout: it is not cut off, unless the program is stopped."""
-    e = elastic('1-2', '--idle-timeout', '500ms', '--graceful-timeout', '300ms')
+    e = elastic('1-2', '--idle-timeout', f'{1500 * SLOW:.0f}ms', '--graceful-timeout', f'{1500 * SLOW:.0f}ms')
     held = [e.hold(), e.hold()]
     e.wait_workers(2)
     victim, = e.finish(held.pop(0))
@@ -233,7 +234,7 @@ def test_a_request_that_comes_while_its_worker_leaves(elastic, end):
     wait_for(lambda: e.pids('draining') == [victim], 10, 'the end of the idle time')
     conn.send(head[-20:])
     wait_for(lambda: e.status()['active processes'] == 2, 10, 'its request')
-    watch(2, lambda: e.pids('draining') == [victim], 'the worker that leaves')
+    watch(1.5 * SLOW + 1, lambda: e.pids('draining') == [victim], 'the worker that leaves')
     if end == 'request':
         conn.send(fcgi.stream(fcgi.STDIN, 1, b'x'))
         assert conn.response(timeout=20).text == f'one {victim}'
@@ -272,6 +273,8 @@ def test_none_while_nothing_comes(elastic, options):
     e = elastic('0-2', '--idle-timeout', QUICK, '--log-level', 'debug', *options)
     e.wait_workers(0)
     assert e.status()['process manager'] == 'ondemand' and e.status()['min children'] == 0
+    sizes = {int(pid): rss(int(pid)) for pid in [e.server.pid, *workers(e.server)]}
+    print(f'\nmemory while nothing comes {options}: {sum(sizes.values()) / 2**20:.1f} MiB in {len(sizes)} processes')
     before = e.imports()
     pids = {e.server.request(timeout=20).text for _ in range(3)}
     assert len(pids) == 1
@@ -501,8 +504,8 @@ def test_a_worker_that_dies_at_its_start(elastic, world):
     conn = e.server.connect()
     conn.send(fcgi.request_bytes(e.server.params()))
     start = time.monotonic()
-    wait_for(lambda: e.imports() >= 4, 20, 'four tries')
-    assert time.monotonic() - start > 0.65      # 100, 200 and 400 ms between them
+    wait_for(lambda: e.imports() >= 6, 30, 'six tries')
+    assert time.monotonic() - start > 3         # 100, 200, 400, 800 and 1600 ms between them
     conn.close()
 
 

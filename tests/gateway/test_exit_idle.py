@@ -51,8 +51,8 @@ def test_sockets_of_its_own_go(world, mode):
 
 @MODES
 def test_not_while_a_request_runs(serve, mode):  # noqa: F811
-    """P28: nor while its work after the response does; the time counts from its end."""
-    server = serve(BODY, *OPTIONS, *mode)
+    """P28: a stop would cut it off soon."""
+    server = serve(BODY, *OPTIONS, '--graceful-timeout', '100ms', *mode)
     held = server.start('POST', body=b'x')
     assert held.silent(3 * LIMIT) and server.running()
     held.write(b'x')
@@ -75,7 +75,7 @@ def test_not_while_work_goes_on(serve, world, mode):  # noqa: F811
             environ['wsgi_cgi.after_response'](work)
             start_response('200 OK', [])
             return [b'hello']
-    ''', *OPTIONS, *mode, env={'GATE': str(gate)})
+    ''', *OPTIONS, '--graceful-timeout', '100ms', *mode, env={'GATE': str(gate)})
     assert server.request().body == b'hello'
     start = time.monotonic()
     wait_for(lambda: not server.running() or time.monotonic() - start > 3 * LIMIT, 10, 'three times the limit')

@@ -94,6 +94,33 @@ def reload(place, server):
                lambda: "the old workers leave:\n%s" % place.logs.all())
 
 
+# --- as many as the requests need ---------------------------------------------
+
+@pytest.mark.parametrize("front", ["nginx", "lighttpd"])
+@pytest.mark.parametrize("options", [[], ["--preload"]],
+                         ids=["each imports", "preload"])
+def test_workers_follow_the_load(front, options, place):
+    """P1, P2: from 1 client to 13 and back, again and again: the workers follow,
+    and no request fails. (nginx keeps its connections, lighttpd makes new
+    ones.)"""
+    zygotes = len(options)
+    server = place.gateway(write(place, "v0"), "--processes", "1-6",
+                           "--idle-timeout", "200ms", *options)
+    site = behind(place, front)
+    place.logs.allow("the most that there may be, are busy")
+    with load.Http(site, clients=1) as steady:
+        for _ in range(4):
+            with load.Http(site, clients=12) as many:
+                wait_until(lambda: len(workers(server)) == zygotes + 6,
+                           lambda: "six workers:\n%s" % place.logs.all())
+                many.wait_for_each()
+            many.check()
+            wait_until(lambda: len(workers(server)) <= zygotes + 2,
+                       lambda: "one or two workers:\n%s" % place.logs.all())
+            steady.wait_for_more(10)
+    steady.check()
+
+
 # --- reload -------------------------------------------------------------------
 
 @pytest.mark.parametrize("front", ["nginx", "lighttpd"])

@@ -344,12 +344,14 @@ plan(struct master *m, const struct view *v, int64_t now)
 {
     struct elastic *e = &m->elastic;
     bool may_grow = m->target < e->max;
+    /* Those that start wake the master when they are ready. */
+    bool is_soon = v->serving == v->staying && v->staying == m->target &&
+                   !e->has_seen && now >= m->not_before;
 
     e->next_ms = INT64_MAX;
     atomic_store(&m->board->may_grow, may_grow);
     if (may_grow && (v->starved_ms != 0 || e->has_seen)) {
-        e->next_ms = now + (v->serving < v->staying || e->has_seen ? STARTING_MS
-                                                                   : LOOK_MS);
+        e->next_ms = now + (is_soon ? LOOK_MS : STARTING_MS);
     }
     for (unsigned i = 0; m->target > e->min && i < m->board->nworkers; i++) {
         const struct slot *s = &m->slots[i];

@@ -174,7 +174,7 @@ def test_time_to_a_new_worker(elastic, preload):
     print(f'\nuntil the answer of a new worker{" with --preload" if preload else ""} (ms):',
           ' '.join(f'{ms:.1f}' for ms in times))
     if preload:
-        assert statistics.median(times) < 60 * SLOW, times      # 20, on a machine that does nothing else
+        assert statistics.median(times) < 200 * SLOW, times     # 9, on a machine that does nothing else
 
 
 @pytest.mark.parametrize('kept', [False, True], ids=['new connections', 'kept connections'])

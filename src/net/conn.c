@@ -141,6 +141,7 @@ conn_open(struct conn_table *t, int fd)
     c->in_poller = false;
     c->has_input = false;
     c->has_send_timeout = false;
+    c->served_ms = 0;
     int top = atomic_load(&t->top);
     while (top <= fd && !atomic_compare_exchange_weak(&t->top, &top, fd + 1)) {
     }

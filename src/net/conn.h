@@ -47,6 +47,9 @@ struct conn {
     int64_t seen_ms; /* clock_ms(), since when so many bytes have waited; 0 = it
                       * was not seen */
     int seen_bytes;
+    /* For the same, the owner's: clock_ms() when the last thread that served it
+     * had done so, 0 = none has. What came before waited for that thread. */
+    int64_t served_ms;
     /* These belong to the owner. */
     bool in_poller;        /* epoll knows the descriptor */
     bool has_input;        /* PARKED: bytes wait outside of the socket */

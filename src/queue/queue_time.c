@@ -259,15 +259,16 @@ queue_time_taken(const struct conn *c, int fd)
 }
 
 int64_t
-queue_time_waited(int fd, int64_t since_ms)
+queue_time_waited(int fd, int64_t since_ms, int64_t served_ms)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
-    int64_t waited = 0;
+    int64_t waited = 0, most = clock_ms() - served_ms;
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0) {
         /* The clock may have ticked just after the byte had come. */
         waited = (int64_t)info.tcpi_last_data_recv - JIFFY_MS;
+        waited = waited < most ? waited : most;
     }
     else if (since_ms != 0) {
         waited = clock_ms() - since_ms;

@@ -5,7 +5,8 @@
  *            certainly waited: never more than it did. The kernel keeps no time
  *            for a queue, so this comes from two places.
  *            TCP: since the last byte came (TCP_INFO), by when the whole head
- *            had come.
+ *            had come; but not before the last request on the same connection
+ *            had been served.
  *            Unix sockets: since a look at which it had been sent already, if
  *            nothing has been sent since. The control thread looks in every
  *            round, a few times in each timeout, at the connections that wait
@@ -52,7 +53,8 @@ CHECK_RESULT int64_t queue_time_accepted(struct queue_time *q, int fd);
 CHECK_RESULT int64_t queue_time_taken(const struct conn *c, int fd);
 
 /* When the head of its request is complete: for how many ms it has waited.
- * since_ms: as one of the above returned it. */
-CHECK_RESULT int64_t queue_time_waited(int fd, int64_t since_ms);
+ * since_ms: as one of the above returned it. served_ms: of the connection. */
+CHECK_RESULT int64_t queue_time_waited(int fd, int64_t since_ms,
+                                       int64_t served_ms);
 
 #endif

@@ -104,6 +104,7 @@ conn_passing_receive(struct worker_conns *c, int *ret_fd)
     }
     assert(conn_fd(c->table, conn) == fd);
     atomic_store(&conn->kept, kept);
+    conn->served_ms = kept ? clock_ms() : 0; /* at the latest */
     return conn;
 }
 

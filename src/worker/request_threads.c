@@ -45,6 +45,7 @@ struct request_thread {
     /* --queue-timeout, for the connection that is served: */
     int fd;
     int64_t waits_since_ms; /* as queue/queue_time.h has it */
+    int64_t served_ms;      /* of the connection */
     bool may_be_late;       /* its first request has not begun yet */
     /* Nobody waits for its end: graceful_stop.c, in the control thread. */
     atomic_bool abandoned;
@@ -132,7 +133,9 @@ time_in_queue(struct request_thread *t)
     bool may_be_late = t->may_be_late;
 
     t->may_be_late = false;
-    return may_be_late ? queue_time_waited(t->fd, t->waits_since_ms) : 0;
+    return may_be_late
+               ? queue_time_waited(t->fd, t->waits_since_ms, t->served_ms)
+               : 0;
 }
 
 /* True where the request has waited longer than --queue-timeout, and has got
@@ -230,6 +233,7 @@ begin_late(struct request_thread *t, const struct fcgi_conn *c, int fd,
 {
     t->fd = fd;
     t->waits_since_ms = since_ms;
+    t->served_ms = c->conn.served_ms;
     t->may_be_late = !c->conn.has_input;
 }
 
@@ -248,6 +252,9 @@ serve(struct request_thread *t, struct fcgi_conn *c, int fd)
          conn_passing_send(&p->conns, &c->conn, fd))) {
         worker_conns_end(&p->conns, &c->conn);
         return;
+    }
+    if (p->queue_time != NULL) {
+        c->conn.served_ms = clock_ms();
     }
     worker_conns_park(&p->conns, &c->conn, fd, deadline,
                       next == FCGI_NEXT_PASS_ON ? POLLER_AT_ONCE : 0);

@@ -121,6 +121,30 @@ def test_kept_connections(busy):
     assert b.server.request(conn=conns[0], keep=True).status == 200
 
 
+FAILS = WAIT.replace("start_response('200", """if environ['PATH_INFO'] == '/fails':
+            raise ValueError('as the test wants')
+        start_response('200""")
+
+
+def test_next_request_on_the_connection(fcgi_server, tmp_path):
+    """P27: one that was sent while the last one of its connection ran has waited for that, and not for a thread."""
+    gate = tmp_path / 'gate'
+    server = fcgi_server(FAILS, *OPTIONS, '--threads', '2')
+    conn = server.connect()
+    assert server.request(conn=conn, keep=True).status == 200
+    # After one that succeeds, the program has already read what follows: it looks for FCGI_ABORT_REQUEST.
+    first = server.start(path='/fails', query=str(gate), conn=conn, keep=True)
+    first.finish_body()
+    second = server.start(path='/second', conn=conn, keep=True, id=2)
+    second.finish_body()
+    after_long()
+    gate.touch()
+    assert first.response().status == 500
+    assert second.response().status == 200
+    server.expect_log('the application raised ValueError')
+    server.expect_log('ValueError: as the test wants')
+
+
 def test_connection_without_a_request(busy):
     """P27: not the age of the connection counts, but that of its request: it comes at last, or the rest of it does."""
     b = busy(*OPTIONS)

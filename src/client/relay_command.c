@@ -129,11 +129,19 @@ relay_answer(void *environment, struct request *q)
     struct connection peer;
     struct relay_end end;
     struct buf vars;
+    int64_t length = -1;
 
+    /* Many applications read no more than CONTENT_LENGTH says. */
+    if (q->is_unsized) {
+        if (request_take_body(q) != 0) {
+            return;
+        }
+        length = q->content_length;
+    }
     connection_init(&peer, "--relay", config->relay, config->client_timeout_ms,
                     false);
     buf_init(&vars, VARS_MAX);
-    int e = request_params_from_environment(&vars, config, environment);
+    int e = request_params_from_environment(&vars, config, environment, length);
     if (e < 0) {
         log_error("--relay: cannot build the request: %s", strerror(-e));
         answer(q, "500 Internal Server Error",

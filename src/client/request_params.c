@@ -277,14 +277,20 @@ request_params_make(struct buf *to, const struct config *config,
 
 int
 request_params_from_environment(struct buf *to, const struct config *config,
-                                char *const *environment)
+                                char *const *environment, int64_t length)
 {
-    int e = 0;
+    static const char name[] = "CONTENT_LENGTH";
+    char digits[24];
+    int n_digits = snprintf(digits, sizeof digits, "%" PRId64, length);
+    int e =
+        length < 0 ? 0 : add_own(to, config, name, digits, (size_t)n_digits);
 
     for (; e == 0 && *environment != NULL; environment++) {
         const char *word = *environment;
         size_t n = strcspn(word, "=");
-        if (n == 0 || word[n] == '\0' || is_set(config, word, n)) {
+        if (n == 0 || word[n] == '\0' || is_set(config, word, n) ||
+            (length >= 0 && n == sizeof name - 1 &&
+             strncmp(word, name, n) == 0)) {
             continue;
         }
         e = add_pair(to, word, n, word + n + 1, strlen(word + n + 1));

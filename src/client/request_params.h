@@ -22,10 +22,11 @@ CHECK_RESULT int request_params_add(struct buf *to, const char *name,
                                     const char *value, size_t nvalue);
 
 /* Adds those of a CGI request: the environment, changed by --set. 0 or -errno of
- * the buffer. */
+ * the buffer. length replaces CONTENT_LENGTH; -1 = it stays as it is. */
 CHECK_RESULT int request_params_from_environment(struct buf *to,
                                                  const struct config *config,
-                                                 char *const *environment);
+                                                 char *const *environment,
+                                                 int64_t length);
 
 /* Adds the variables of a request. path is "/path" or "/path?query",
  * percent-encoded as in a URL; length is that of the body, -1 = none. */

@@ -208,7 +208,9 @@ cgi_body_put_back(struct request *q, const void *bytes, size_t n)
 {
     struct cgi *c = cgi_of(q);
 
-    assert(spool_size(&c->spool) == 0);
+    if (spool_size(&c->spool) > 0) {
+        return -EBUSY; /* they would come behind what is there */
+    }
     return spool_write(&c->spool, bytes, n);
 }
 

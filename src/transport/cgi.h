@@ -43,7 +43,8 @@ CHECK_RESULT ssize_t cgi_body_take(struct request *q, void *to, size_t size);
 bool cgi_body_is_over(const struct request *q);
 
 /* Bytes that cgi_body_take() has returned come again, if it has returned no
- * others and nothing was sent. 0 or -errno. */
+ * others and nothing was sent. 0 or -errno; -EBUSY where more of it was set
+ * aside. */
 CHECK_RESULT int cgi_body_put_back(struct request *q, const void *bytes,
                                    size_t n);
 

@@ -351,6 +351,42 @@ def test_chunked_body(world, fcgi_unix, software, status):
         assert json.loads(got.body)['body'] == 'x' * 100_000
 
 
+@pytest.mark.parametrize('options, log', [((), None), (('--limit-body', '50K'), r'413: the body is larger than --limit-body \(50 KiB\)')])
+def test_chunked_body_is_measured(relay, backend, options, log):
+    """C12: an application behind a relay gets CONTENT_LENGTH for it, since many read no more; --limit-body holds."""
+    talk = Talk(fcgi.record(fcgi.STDOUT, 1, OK + b'x') + END)
+    cgi = relay(backend(talk), *options)
+    if log:
+        cgi.expect_log(log)
+    exchange = cgi.start('POST', '/', params={'SERVER_SOFTWARE': 'Apache/2.4', 'HTTP_TRANSFER_ENCODING': 'chunked',
+                                              'CONTENT_LENGTH': None})
+    exchange.write(b'x' * 100_000)
+    exchange.finish_body()
+    got = exchange.response()
+    if log:
+        assert got.status == 413 and talk.received == b''
+        return
+    assert got.status == 200
+    records, used = fcgi.split_records(talk.received)
+    assert used == len(talk.received)
+    params = fcgi.decode_pairs(b''.join(r.content for r in records if r.type == fcgi.PARAMS))
+    assert [value for name, value in params if name == b'CONTENT_LENGTH'] == [b'100000']
+    assert b''.join(r.content for r in records if r.type == fcgi.STDIN) == b'x' * 100_000
+
+
+@pytest.mark.parametrize('answer, status', [(fcgi.record(fcgi.END_REQUEST, 1, b'\0\0\0\0\x02\0\0\0'), 503), (b'', 502)])
+def test_chunked_body_is_refused(relay, backend, answer, status):
+    """C12: more of it than one record is still here when the application refuses the request."""
+    cgi = relay(backend(Talk(answer)))
+    cgi.exit_codes = {1}
+    cgi.expect_log('--relay: ')
+    exchange = cgi.start('POST', '/', params={'SERVER_SOFTWARE': 'Apache/2.4', 'HTTP_TRANSFER_ENCODING': 'chunked',
+                                              'CONTENT_LENGTH': None})
+    exchange.write(b'x' * 300_000)
+    exchange.finish_body()
+    assert exchange.response().status == status
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('answer, status, message', [

@@ -13,6 +13,7 @@
 #include "gateway/response.h"
 #include "gateway/transport.h"
 #include "os/log.h"
+#include "text/num.h"
 #include "transport/cgi.h"
 
 #include <assert.h>
@@ -48,6 +49,8 @@ struct relay {
     char *in;              /* RECEIVE_ROOM bytes, the caller's */
     char *pending;         /* ... the part of in that is of the body */
     size_t npending;
+    bool has_length; /* the head has Content-Length, and it is ... */
+    uint64_t length;
     struct relay_end end;
 };
 
@@ -146,6 +149,24 @@ feed(struct relay *x, bool is_readable)
 
 /* -- the response ---------------------------------------------------------- */
 
+/* The web server may count the bytes, and end us with SIGTERM after the last
+ * one. */
+static bool
+is_last_piece(const struct relay *x)
+{
+    return x->reader.is_done ||
+           (x->has_length && x->end.sent + x->npending >= x->length);
+}
+
+static void
+note_length(struct relay *x)
+{
+    const char *text = client_response_header(&x->answer, "Content-Length");
+    size_t n = text == NULL ? 0 : strspn(text, "0123456789");
+
+    x->has_length = n > 0 && num_parse(text, n, INT64_MAX, &x->length) == 0;
+}
+
 static int
 add_status(struct buf *to, const struct client_response *a, bool is_nph)
 {
@@ -166,6 +187,7 @@ make_head(struct client_response *a)
     bool is_nph = x->q->transport->is_nph;
     int e = add_status(&x->head_lines, a, is_nph);
 
+    note_length(x);
     for (size_t at = 0; e == 0 && at < a->head.len;
          at += strlen(a->head.data + at) + 1) {
         const char *line = a->head.data + at;
@@ -213,9 +235,10 @@ flush(struct relay *x)
     if (x->head_lines.len + x->npending == 0) {
         return 0;
     }
+    int flags = is_last_piece(x) ? SEND_END : 0;
     x->end.has_output = true;
     x->end.sent += x->npending;
-    int e = x->q->transport->send(x->q, v, ARRAY_SIZE(v), 0);
+    int e = x->q->transport->send(x->q, v, ARRAY_SIZE(v), flags);
     x->end.is_server_gone = e < 0;
     x->head_lines.len = x->npending = 0;
     return e;

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import termios
@@ -505,6 +506,44 @@ def test_server_closes_the_response(relay, backend):
     assert exchange.disconnect() == 1
     assert ended.wait(10 * SLOW)
     assert exchange.stderr.count(b'\n') == 1 and b'the client went away' in exchange.stderr
+
+
+@pytest.mark.parametrize('head', [b'Content-Length: 5', b'content-length:  5 '])
+def test_server_that_counts_the_bytes(relay, backend, head):
+    """C23: lighttpd sends SIGTERM once it has Content-Length bytes; the request still comes to its end and to its line in
+    the access log."""
+    go_on = threading.Event()
+
+    def talk(self, conn):
+        self.read_head(conn)
+        conn.sendall(fcgi.record(fcgi.STDOUT, 1, b'Status: 200 OK\r\n' + head + b'\r\n\r\n') +
+                     fcgi.record(fcgi.STDOUT, 1, b'12345'))
+        go_on.wait(20 * SLOW)
+        conn.sendall(END)
+    cgi = relay(backend(talk), '--access-log', '-')
+    exchange = cgi.start()
+    exchange.wait_for(b'12345')
+    os.kill(exchange.pid, signal.SIGTERM)
+    go_on.set()
+    got = exchange.response()
+    assert got.exit_code == 0 and re.search(rb'"GET / HTTP/1.1" 200 5 ', got.stderr)
+
+
+def test_stopped_by_the_server(relay, backend):
+    """C23: SIGTERM before the last byte ends it at once, and the application's connection with it."""
+    ended = threading.Event()
+
+    def talk(self, conn):
+        self.read_head(conn)
+        conn.sendall(fcgi.record(fcgi.STDOUT, 1, b'Content-Length: 6\r\n\r\n12345'))
+        if conn.recv(1) == b'':
+            ended.set()
+    cgi = relay(backend(talk))
+    cgi.exit_codes = {-signal.SIGTERM}
+    exchange = cgi.start()
+    exchange.wait_for(b'12345')
+    os.kill(exchange.pid, signal.SIGTERM)
+    assert exchange.response().exit_code == -signal.SIGTERM and ended.wait(10 * SLOW)
 
 
 def test_server_that_does_not_read(relay, backend):

@@ -201,6 +201,17 @@ make_head(struct client_response *a)
     return e == 0 ? buf_add_str(&x->head_lines, "\r\n") : e;
 }
 
+/* RFC 3875, 4.3.3: not for HEAD, and a server that passes a nph-* script on as
+ * it is would send it as the next response. */
+static bool
+may_have_body(const struct relay *x)
+{
+    int status = x->answer.status;
+
+    return !x->q->response.is_head && status >= 200 && status != 204 &&
+           status != 304;
+}
+
 /* Keeps the bytes, which are in x->in, next to those before them. */
 static int
 keep_body(struct client_response *a, const char *bytes, size_t n)
@@ -209,6 +220,9 @@ keep_body(struct client_response *a, const char *bytes, size_t n)
     char *from = x->in + (bytes - x->in);
 
     assert(bytes >= x->in && bytes + n <= x->in + RECEIVE_ROOM);
+    if (!may_have_body(x)) {
+        return 0;
+    }
     if (x->npending == 0) {
         x->pending = from;
     }

@@ -4,7 +4,8 @@
  * What:      variables and body to the application, its response to the web
  *            server, both at the same time. The head of the response gets
  *            Status in its first line, or for a script named nph-* the status
- *            line of HTTP; all else is passed on as it is.
+ *            line of HTTP; a body where HTTP has none is dropped; all else is
+ *            passed on as it is.
  * Owner:     cgi_run(), whose request this is.
  * Threads:   one.                                                GIL: not used.
  * Errors:    relay_run() logs nothing; relay_answer() logs a line, and answers

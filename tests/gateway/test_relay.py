@@ -1,4 +1,4 @@
-"""--relay: a CGI process passes its request on to a FastCGI application. C2, C4, C12, C14, C15, C16, C23, C24."""
+"""--relay: a CGI process passes its request on to a FastCGI application. C2, C4, C12, C13, C14, C15, C16, C23, C24."""
 
 import array
 import fcntl
@@ -156,6 +156,17 @@ def test_head_alone(world, fcgi_unix, method, status):
     ''')
     got = cgi.request(method)
     assert got.head.startswith(f'Status: {status}\r\n'.encode()) and got.header('X-A') == '1' and got.body == b''
+
+
+@pytest.mark.parametrize('method, status', [('HEAD', b'200 OK'), ('GET', b'204 No Content'), ('GET', b'304 Not Modified')])
+def test_body_where_there_is_none(world, backend, method, status):
+    """C13: what the application sends as the body of such a response would be the next response for a client."""
+    head = b'Status: ' + status + b'\r\nContent-Type: text/plain\r\n\r\n'
+    for name in ('x', 'nph-x'):
+        address = backend(Talk(fcgi.record(fcgi.STDOUT, 1, head + b'bo') + fcgi.record(fcgi.STDOUT, 1, b'dy') + END))
+        done = subprocess.run([BINARY, '--relay', address], stdin=subprocess.DEVNULL, capture_output=True,
+                              env=environment(world, method, script_name='/cgi-bin/' + name), timeout=20 * SLOW)
+        assert done.returncode == 0 and status in done.stdout and done.stdout.endswith(b'\r\n\r\n'), done
 
 
 def test_status_comes_first(relay, backend):

@@ -206,7 +206,7 @@ class OwnLines:
 
 
 # Below a sanitizer a load of many modules takes that long on a busy machine.
-SLOW_LOADS = [re.compile(r'warning: \S*app\.py has been loading for 10 s')] if SLOW > 1 else []
+SLOW_LOADS = [re.compile(r'warning: (\[\w+\] )?\S*app\.py has been loading for 10 s')] if SLOW > 1 else []
 
 
 class Log:

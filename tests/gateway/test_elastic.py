@@ -242,6 +242,7 @@ def test_a_request_that_comes_while_its_worker_leaves(elastic, end):
         e.wait_workers(1)
     else:
         e.server.expect_log('--graceful-timeout has passed: requests that still run are cut off')
+        e.server.expect_log(r'POST /: cut off after [\d.]+ s in process')
         assert e.server.stop(timeout=10) == 0
 
 

@@ -426,8 +426,8 @@ def test_drain_and_ready_look_again(make):
     ready = threading.Thread(
         target=lambda: ended.append(cluster.drain_sh("app2", "ready")))
     ready.start()
-    cluster.wait_for(2, check_status="L4CON")
-    assert ended == [] and cluster.stats()[2]["status"] == "DOWN"
+    cluster.wait_for(2, check_status="L4CON", status="DOWN")
+    assert ended == []
     cluster.start(2, "v1")
     ready.join()
     assert ended[0][0] == 0 and cluster.stats()[2]["status"] == "UP"

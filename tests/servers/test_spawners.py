@@ -552,7 +552,8 @@ def test_systemd_socket_activate(place, options, count):
 
 def unit(name):
     """{key: value} of a unit; keys that are there twice are not of interest."""
-    lines = (SERVERS / name).read_text().splitlines()
+    text = (SERVERS / name).read_text()
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()   # it goes on there
     return dict(line.split("=", 1) for line in lines
                 if "=" in line and not line.startswith("#"))
 

@@ -62,6 +62,7 @@ cgi_timeout_end(const struct request *q)
     if (watch.board == NULL) {
         return;
     }
-    score_end(watch.board, 0, scoreboard_thread(watch.board, 0, 0), q);
+    score_end(watch.board, 0, scoreboard_thread(watch.board, 0, 0), q,
+              clock_coarse_ms());
     timer_thread_stop(&watch.thread);
 }

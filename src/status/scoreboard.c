@@ -226,13 +226,13 @@ score_begin(struct scoreboard *b, struct score_thread *t, struct request *q)
 
 void
 score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
-          const struct request *q)
+          const struct request *q, int64_t now_ms)
 {
     struct score_worker *w = &b->workers[worker];
     long long since = atomic_load_explicit(&t->since_ms, memory_order_relaxed);
 
     assert(since != 0); /* score_begin() was called */
-    atomic_store_explicit(&t->last_us, (clock_coarse_ms() - since) * 1000,
+    atomic_store_explicit(&t->last_us, (now_ms - since) * 1000,
                           memory_order_relaxed);
     atomic_store_explicit(&t->since_ms, 0, memory_order_release);
     end_busy(b);

@@ -156,11 +156,11 @@ void scoreboard_note_load(struct scoreboard *b, int64_t took_ms);
 int64_t scoreboard_load_limit(struct scoreboard *b);
 
 /* The request thread calls these around each request. The first returns the
- * serial of the request. */
+ * serial of the request; now_ms is clock_coarse_ms(). */
 uint64_t score_begin(struct scoreboard *b, struct score_thread *t,
                      struct request *q);
 void score_end(struct scoreboard *b, unsigned worker, struct score_thread *t,
-               const struct request *q);
+               const struct request *q, int64_t now_ms);
 
 /* The request that has begun has waited too long, and is refused. */
 void score_queue_timeout(struct scoreboard *b, unsigned worker);

@@ -113,13 +113,12 @@ check_loaded(struct pool *p)
  * client leaves. To look for one would cost each request two system calls, so
  * that is done only after those for which a client may well give up. */
 static void
-note_abort(const struct request_thread *t, struct request *q)
+note_abort(const struct request_thread *t, struct request *q, int64_t now_ms)
 {
     int64_t since =
         atomic_load_explicit(&t->score->since_ms, memory_order_relaxed);
 
-    if (q->result == REQUEST_SERVED &&
-        clock_coarse_ms() - since >= ABORT_FROM_MS &&
+    if (q->result == REQUEST_SERVED && now_ms - since >= ABORT_FROM_MS &&
         q->transport->was_aborted(q)) {
         request_note_result(q, REQUEST_CLIENT_GONE);
     }
@@ -188,8 +187,9 @@ run_request(void *arg, struct request *q)
          * os._exit(). The request is its parent's. */
         _exit(q->exit_status);
     }
-    note_abort(t, q);
-    score_end(p->s.board, p->s.worker, t->score, q);
+    int64_t now_ms = clock_coarse_ms();
+    note_abort(t, q, now_ms);
+    score_end(p->s.board, p->s.worker, t->score, q, now_ms);
     t->after = q->has_after ? q : NULL;
     if (atomic_load_explicit(&p->broken, memory_order_relaxed)) {
         check_loaded(p);

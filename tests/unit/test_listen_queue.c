@@ -4,6 +4,7 @@
  */
 #include "unit.h"
 
+#include "base/clock.h"
 #include "queue/listen_queue.h"
 #include "queue/unix_diag.h"
 #include "status/scoreboard.h"
@@ -300,7 +301,7 @@ test_samples(void **state UNUSED)
     int fd = accept(one.listener.fd, NULL, NULL);
     scoreboard_sample(b, &one.listener, 1); /* fewer: the most stays */
     assert_int_equal(atomic_load(&b->max_listen_queue), 2);
-    score_end(b, 0, t, &q);
+    score_end(b, 0, t, &q, clock_coarse_ms());
     assert_true(add_client(&one) && add_client(&one));
     atomic_store(&b->workers[0].state, SCORE_STARTING);
     scoreboard_sample(b, &one.listener, 1); /* no thread serves yet */

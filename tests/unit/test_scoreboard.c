@@ -94,7 +94,7 @@ test_how_requests_ended_is_counted(void **state UNUSED)
         (void)score_begin(board, t, &q);
         assert_true(score_is_busy(t));
         q.result = results[i];
-        score_end(board, 0, t, &q);
+        score_end(board, 0, t, &q, clock_coarse_ms());
         assert_false(score_is_busy(t));
     }
     scoreboard_release(board, 0);
@@ -164,7 +164,7 @@ test_most_busy_threads_are_exact(void **state UNUSED)
     scoreboard_take(board, 1, 101, 1);
     for (int i = 0; i < 3; i++) { /* one after the other */
         (void)score_begin(board, t, &q);
-        score_end(board, 0, t, &q);
+        score_end(board, 0, t, &q, clock_coarse_ms());
         score_after_begin(board, other);
         score_after_end(board, other);
     }
@@ -172,7 +172,7 @@ test_most_busy_threads_are_exact(void **state UNUSED)
     assert_int_equal(sum.max_active, 1);
     score_after_begin(board, other);
     (void)score_begin(board, t, &q);
-    score_end(board, 0, t, &q);
+    score_end(board, 0, t, &q, clock_coarse_ms());
     score_after_end(board, other);
     scoreboard_totals(board, &sum);
     assert_int_equal(sum.active, 0);
@@ -219,7 +219,7 @@ begin_and_end(void *arg)
         while (now > seen && !atomic_compare_exchange_weak(&most, &seen, now)) {
         }
         atomic_fetch_sub(&running, 1);
-        score_end(wide, 0, t, &q);
+        score_end(wide, 0, t, &q, clock_coarse_ms());
     }
     return NULL;
 }

@@ -3,12 +3,15 @@
 #                      when it has none. Refused while no other machine is up.
 #                      Now restart wsgi-cgi there: wait until the old one has ended.
 # drain.sh app1 ready  The machine is used again when its next two checks have passed;
-#                      returns then.
+#                      returns then. If it waits, the log of wsgi-cgi there has the
+#                      reason: repair the code and start wsgi-cgi again. Ctrl-C does no
+#                      harm: HAProxy goes on checking.
 # As root, on the machine of HAProxy. Needs: apt install socat
 set -eu
+socket=/run/haproxy/admin.sock               # as in hosts.cfg
 server=${1:?usage: drain.sh SERVER [ready]} state=${2:-drain}
 haproxy() {
-    echo "$1" | socat - UNIX:/run/haproxy/admin.sock
+    echo "$1" | socat - "UNIX:$socket"
 }
 # Columns of "show stat": 5 requests on it (scur), 18 status, 37 result of the check
 field() {
@@ -43,7 +46,7 @@ until is_done; do
     sleep 1
     seconds=$((seconds + 1))
     if [ $((seconds % 10)) = 0 ]; then
-        echo "drain.sh: waiting: $server is $(field 18)," \
-            "check $(field 37), requests $(field 5)" >&2
+        echo "drain.sh: waiting: $server is $(field 18), check $(field 37)," \
+            "requests $(field 5); the log of wsgi-cgi there says more" >&2
     fi
 done

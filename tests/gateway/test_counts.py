@@ -368,4 +368,8 @@ def test_slow_application_is_slow(fcgi_server, world, tmp_path, with_body):
     assert counts(control) == (1, 0, 0, 1, 0)
     said, = re.findall(r'reads_and_waits.*: has run for ([\d.]+) s(.*), longer than --slow', server.logged)
     assert SHORT <= float(said[0]) < 3 * SHORT
-    assert (re.fullmatch(r' \(and waited [\d.]+ s for its client\)', said[1]) is not None) == with_body
+    wait = re.fullmatch(r' \(and waited ([\d.]+) s for its client\)', said[1])
+    if with_body:
+        assert wait
+    else:       # on a busy machine, a moment for the end of the empty body
+        assert said[1] == '' or float(wait[1]) < SHORT / 2

@@ -66,6 +66,11 @@ class Elastic:
         wait_for(lambda: len(self.pids('ready')) == count == len(self.pids()), timeout,
                  f'{count} workers, of {[p["state"] for p in self.status()["processes"]]}')
 
+    def wait_busy(self, count, timeout=20):
+        """Exactly so many, and each has a request: of two that wait, one worker could take both, one after the other."""
+        self.wait_workers(count, timeout)
+        wait_for(lambda: self.status()['active processes'] == count, timeout, f'{count} busy workers')
+
     def imports(self):
         return len(self.notes.read_text().splitlines()) if self.notes.exists() else 0
 
@@ -133,7 +138,7 @@ def test_workers_follow_the_load(elastic, preload):
     e.wait_workers(1)
     with History(e) as history:
         held = [e.hold() for _ in range(64)]
-        e.wait_workers(8)
+        e.wait_busy(8)
         e.server.wait_log(MAX_REACHED)
         status = e.status()
         assert (status['min children'], status['max children']) == (1, 8)
@@ -226,7 +231,7 @@ def test_a_request_that_comes_while_its_worker_leaves(elastic, end):
     --graceful-timeout: it is not cut off, unless the program is stopped."""
     e = elastic('1-2', '--idle-timeout', f'{1500 * SLOW:.0f}ms', '--graceful-timeout', f'{1500 * SLOW:.0f}ms')
     held = [e.hold(), e.hold()]
-    e.wait_workers(2)
+    e.wait_busy(2)
     victim, = e.finish(held.pop(0))
     head = fcgi.head(e.server.params('POST', body=b'x'))
     conn = e.server.connect()
@@ -262,7 +267,7 @@ def test_a_worker_that_serves_does_not_end(elastic):
     """P1, P4: neither a long request nor one now and then lets a worker be idle."""
     e = elastic('1-2', '--idle-timeout', QUICK)
     held = [e.hold(), e.hold()]
-    e.wait_workers(2)
+    e.wait_busy(2)
     pids = set(e.pids())
     watch(1, lambda: set(e.pids('ready')) == pids, 'the same workers')
     assert set(e.finish(*held)) == pids
@@ -282,7 +287,7 @@ def test_none_while_nothing_comes(elastic, options):
     assert e.imports() - before == (0 if '--preload' in options else 1)
     e.wait_workers(0)
     held = [e.hold(), e.hold()]
-    e.wait_workers(2)
+    e.wait_busy(2)
     assert len(set(e.finish(*held))) == 2
     e.wait_workers(0)
 
@@ -393,7 +398,7 @@ def test_reload_keeps_the_number(elastic, preload):
     e = elastic('1-4', '--idle-timeout', '60s', '--reload', 'off', *preload)
     e.server.allow_log('SIGHUP|new code')
     held = [e.hold() for _ in range(2)]
-    e.wait_workers(2)
+    e.wait_busy(2)
     old = set(e.pids())
     rewrite(e.server, 'import os\n' + '\n'.join(line[4:] for line in (HOLDING % 'two').splitlines()))
     e.server.signal(signal.SIGHUP)

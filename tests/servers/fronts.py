@@ -91,6 +91,8 @@ APACHE_MORE = {
 def apache(place, name, *modules, extra="", **pairs):
     """extra: more lines of the main configuration."""
     program = place.need("apache2")
+    # It is stopped right after an answer, and cannot wait for another request.
+    place.logs.allow("AH03093: process_socket: .* for keep alive")
     mpm = "mpm_prefork" if "cgi" in modules else "mpm_event"
     for module in modules:
         if not (APACHE_MODULES / ("mod_%s.so" % module)).exists():

@@ -303,15 +303,18 @@ class Place:
         assert not wrong, "not ended with 0: %s\n%s" % (wrong, self.logs.all())
 
     def kill_all(self):
-        """After a failure: what is left of our servers, each by its id."""
-        for pid in harness.descendants():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        for server in self.servers:
-            server.wait()
-        wait_until(lambda: not self.orphans.look(), "what was killed ends")
+        """After a failure: what is left of our servers, each by its id. Again
+        until nothing is: what is killed last may have started more."""
+        def nothing_is_left():
+            for pid in harness.descendants():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            for server in self.servers:
+                server.wait()
+            return not self.orphans.look()
+        wait_until(nothing_is_left, "what was killed ends", 20)
 
 
 def give_away(folder):

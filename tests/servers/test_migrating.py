@@ -105,8 +105,6 @@ def lighttpd(place, name):
 
 
 def apache(place, name, *modules, extra=""):
-    # It is stopped right after an answer, and cannot wait for another request.
-    place.logs.allow("AH03093: process_socket: .* for keep alive")
     return Site(fronts.apache(place, "../migrating/" + name, *modules,
                               extra=extra, **paths(place, name)), "/shop")
 

@@ -462,6 +462,8 @@ def notes_of(program_class, binary, need, setup=None):
             if setup.file in AS_WWW_DATA:
                 give_away(program.data)
             place.logs.allow(*program.logged)
+            if program.logged:      # exit code of a CGI process whose page failed
+                place.right_codes["orphan"] = (1,)
             # Its way to say that the last client has just hung up.
             place.right_codes["lighttpd"] = (1,)
             setup = change(setup, app=program.file(),

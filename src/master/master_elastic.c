@@ -71,17 +71,6 @@ struct view {
                          * 0 = nothing waits */
 };
 
-static unsigned
-busy_threads(const struct master *m, unsigned i)
-{
-    unsigned n = 0;
-
-    for (unsigned k = 0; k < m->board->nthreads; k++) {
-        n += score_is_busy(scoreboard_thread(m->board, i, k));
-    }
-    return n;
-}
-
 /* One that starts is not idle. */
 static void
 note_activity(struct master *m, unsigned i, unsigned busy, int64_t now)
@@ -111,7 +100,7 @@ look(struct master *m, int64_t now)
             v.retired += s->is_retired;
             continue;
         }
-        unsigned busy = busy_threads(m, i);
+        unsigned busy = scoreboard_busy_threads(m->board, i);
         int64_t starved = atomic_load(&m->board->workers[i].starved_ms);
         note_activity(m, i, busy, now);
         v.staying++;
@@ -194,11 +183,10 @@ end_max(struct master *m)
     atomic_store(&b->max_since_ms, 0);
     if (m->elastic.is_max_logged) {
         m->elastic.is_max_logged = false;
-        log_notice(
-            "--processes: %u workers are enough again, after %lld.%03lld "
-            "s",
-            m->elastic.max, (long long)(lasted / 1000),
-            (long long)(lasted % 1000));
+        log_notice("--processes: %u workers are enough again, after "
+                   "%lld.%03lld s",
+                   m->elastic.max, (long long)(lasted / 1000),
+                   (long long)(lasted % 1000));
     }
 }
 

@@ -194,23 +194,13 @@ master_zygote_end_ms(const struct master *m)
     return end;
 }
 
-static bool
-is_busy(const struct master *m, unsigned i)
-{
-    for (unsigned k = 0; k < m->board->nthreads; k++) {
-        if (score_is_busy(scoreboard_thread(m->board, i, k))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void
 master_kill_overdue(struct master *m, int64_t now)
 {
     for (unsigned i = 0; i < m->board->nworkers; i++) {
         struct slot *s = &m->slots[i];
-        if (s->is_retired && !m->stopping && is_busy(m, i)) {
+        if (s->is_retired && !m->stopping &&
+            scoreboard_busy_threads(m->board, i) > 0) {
             s->kill_at =
                 now + KILL_AFTER_MS + m->s->config->graceful_timeout_ms;
         }

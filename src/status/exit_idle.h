@@ -23,10 +23,9 @@
 
 /* Zero at first. */
 struct exit_idle {
-    uint64_t seen; /* connections and requests at the last look */
-    int64_t
-        since_ms; /* clock_ms() of the last look that saw something; 0 = there
-                       * was none */
+    uint64_t seen;    /* connections and requests at the last look */
+    int64_t since_ms; /* clock_ms() of the last look that saw something, 0 =
+                       * there was none */
 };
 
 /* In every round. True where nothing has come for limit_ms; 0 = no limit. */

@@ -32,6 +32,15 @@ count(struct scoreboard *b, unsigned worker, struct running *r)
     }
 }
 
+unsigned
+running_requests_count(struct scoreboard *b, unsigned worker)
+{
+    struct running r = {0, 0};
+
+    count(b, worker, &r);
+    return r.requests + r.after;
+}
+
 static const char *
 plural(unsigned n)
 {
@@ -98,7 +107,6 @@ running_requests_log_cut_off(struct scoreboard *b, unsigned worker,
                              enum log_level level)
 {
     int64_t now = clock_ms();
-    struct running r = {0, 0};
     unsigned named = 0;
     char text[32];
 
@@ -106,13 +114,13 @@ running_requests_log_cut_off(struct scoreboard *b, unsigned worker,
     if (!log_wants(level)) {
         return;
     }
-    count(b, worker, &r);
+    unsigned all = running_requests_count(b, worker);
     for (unsigned i = 0; i < b->nthreads && named < NAMED_MAX; i++) {
         named += log_one(b, worker, i, level, now);
     }
-    if (r.requests + r.after > named) {
+    if (all > named) {
         (void)snprintf(text, sizeof text, "and %u more are cut off",
-                       r.requests + r.after - named);
+                       all - named);
         log_entry(&(struct log_entry){.level = level, .text = text});
     }
 }

@@ -19,6 +19,9 @@
  * for how long at most. Nothing where none runs. */
 void running_requests_log_wait(struct scoreboard *b, int64_t most_ms);
 
+/* How many requests, and works after one, of a process a stop waits for. */
+unsigned running_requests_count(struct scoreboard *b, unsigned worker);
+
 /* The requests of one process that are cut off now: a line for each, up to a
  * limit. */
 void running_requests_log_cut_off(struct scoreboard *b, unsigned worker,

@@ -275,6 +275,17 @@ score_is_busy(const struct score_thread *t)
            atomic_load_explicit(&t->after_ms, memory_order_acquire) != 0;
 }
 
+unsigned
+scoreboard_busy_threads(struct scoreboard *b, unsigned worker)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < b->nthreads; i++) {
+        n += score_is_busy(scoreboard_thread(b, worker, i));
+    }
+    return n;
+}
+
 bool
 score_is_serving(const struct score_thread *t)
 {
@@ -409,9 +420,7 @@ scoreboard_totals(struct scoreboard *b, struct score_totals *ret)
         t.timeouts += atomic_load_explicit(&w->timeouts, memory_order_relaxed);
         t.queue_timeouts +=
             atomic_load_explicit(&w->queue_timeouts, memory_order_relaxed);
-        for (unsigned k = 0; k < b->nthreads; k++) {
-            t.active += score_is_busy(scoreboard_thread(b, i, k));
-        }
+        t.active += scoreboard_busy_threads(b, i);
     }
     /* Read last: max_active counts each thread that was seen above. They were
      * seen one after the other, so there may be more of them than there ever

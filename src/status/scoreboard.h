@@ -173,6 +173,9 @@ void score_after_end(struct scoreboard *b, struct score_thread *t);
 /* True while the thread cannot take a request. */
 bool score_is_busy(const struct score_thread *t);
 
+/* How many threads of a worker cannot take a request. */
+unsigned scoreboard_busy_threads(struct scoreboard *b, unsigned worker);
+
 /* True while a request runs that a stop has to wait for. */
 bool score_is_serving(const struct score_thread *t);
 

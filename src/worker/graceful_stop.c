@@ -320,13 +320,8 @@ is_only_work_after(const struct pool *p)
 static void
 log_cut_off(struct pool *p)
 {
-    unsigned n = 0;
+    unsigned n = running_requests_count(p->s.board, p->s.worker);
 
-    for (unsigned i = 0; i < p->s.config->threads; i++) {
-        const struct score_thread *t =
-            scoreboard_thread(p->s.board, p->s.worker, i);
-        n += score_is_serving(t) || atomic_load(&t->after_ms) != 0;
-    }
     if (n > 0) {
         log_notice("%u request%s cut off: a stop at once was asked for", n,
                    n == 1 ? " is" : "s are");

@@ -40,10 +40,9 @@ static bool
 has_idle_sibling(const struct pool *p)
 {
     for (unsigned i = 0; i < p->s.board->nworkers; i++) {
-        for (unsigned k = 0; may_serve(p, i) && k < p->s.board->nthreads; k++) {
-            if (!score_is_busy(scoreboard_thread(p->s.board, i, k))) {
-                return true;
-            }
+        if (may_serve(p, i) &&
+            scoreboard_busy_threads(p->s.board, i) < p->s.board->nthreads) {
+            return true;
         }
     }
     return false;

@@ -294,6 +294,9 @@ is_over(struct pool *p, struct control_thread *t)
 {
     unsigned lost = atomic_load(&p->lost);
 
+    if (atomic_load(&p->gave_up)) {
+        return true;
+    }
     if (!atomic_load(&p->started) || atomic_load(&p->running) > lost) {
         return false;
     }
@@ -357,7 +360,7 @@ consider_end(struct pool *p, struct control_thread *t, int64_t now,
 }
 
 /* Waits for the next round, and does what is due. False: the requests have
- * ended, and so does this thread. */
+ * ended, or none will come, and this thread ends. */
 static bool
 run_round(struct pool *p, struct control_thread *t)
 {

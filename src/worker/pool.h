@@ -44,6 +44,9 @@ struct pool {
     struct memory memory;          /* --max-memory */
     /* Requests may be running. The main thread sets it. */
     atomic_bool started;
+    /* It does not start: the control thread has to end. The main thread sets
+     * it. */
+    atomic_bool gave_up;
     /* The application has not been loaded. The main thread sets it, a request
      * thread clears it. */
     atomic_bool broken;

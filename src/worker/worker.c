@@ -2,6 +2,7 @@
 
 #include "os/log.h"
 #include "process/finalize_timeout.h"
+#include "process/signals.h"
 #include "python/interp.h"
 #include "worker/control_thread.h"
 #include "worker/graceful_stop.h"
@@ -9,6 +10,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -17,6 +19,7 @@
 struct worker {
     struct pool *pool;
     struct graceful_stop stop; /* since the end of the control thread */
+    bool is_joined;            /* it has ended */
 };
 
 int
@@ -69,6 +72,7 @@ worker_run(struct worker *w, bool loaded)
     }
     /* First: until its end it may send signals to the request threads. */
     control_thread_join(&w->stop);
+    w->is_joined = true;
     pool_end(p);
     finalize_timeout_begin(graceful_stop_python_end_ms(&w->stop, p), EX_OK,
                            leave_without_python, w);
@@ -82,5 +86,12 @@ worker_run(struct worker *w, bool loaded)
 void
 worker_close(struct worker *w)
 {
+    /* Where the start has failed, the control thread may be at a socket. */
+    if (!w->is_joined) {
+        atomic_store(&w->pool->gave_up, true);
+        signals_wake();
+        control_thread_join(&w->stop);
+        w->is_joined = true;
+    }
     graceful_stop_close(w->pool);
 }

@@ -287,6 +287,8 @@ parse_operands(struct command_line *l, char *const *words, size_t n)
         break;
     case ACTION_PING:
     case ACTION_STATUS:
+    case ACTION_WARM_LIST:
+    case ACTION_WARM_STOP:
         break;
     case ACTION_RUN:
     case ACTION_CHECK:

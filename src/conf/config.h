@@ -41,7 +41,9 @@ enum config_action {
     ACTION_VERSION,
     ACTION_PING,   /* --ping ADDR */
     ACTION_STATUS, /* --status ADDR */
-    ACTION_REQUEST /* --request ADDR METHOD PATH */
+    ACTION_REQUEST, /* --request ADDR METHOD PATH */
+    ACTION_WARM_LIST,
+    ACTION_WARM_STOP /* --warm-stop SCRIPT|all */
 };
 
 enum config_reload { RELOAD_SCRIPT, RELOAD_MODULES, RELOAD_OFF };
@@ -66,6 +68,8 @@ struct config {
     const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
     const char *scripts_in;         /* --scripts-in DIR or NULL */
     const char *relay;              /* --relay ADDR, instead of APP, or NULL */
+    bool keep_warm;                 /* --keep-warm: CGI leaves an instance */
+    bool is_warm; /* this process is one; written by main(), no option */
     struct config_list python_path; /* --python-path DIR ... */
     struct config_list set;         /* --set NAME=VALUE ... */
     struct config_list env;         /* --env NAME=VALUE ... */
@@ -126,7 +130,7 @@ struct config {
     enum log_level log_level; /* log lines up to this level */
 
     /* The client commands: ACTION_PING, ACTION_STATUS, ACTION_REQUEST. */
-    const char *address;        /* ADDR */
+    const char *address;        /* ADDR; SCRIPT of --warm-stop */
     bool json;                  /* --status --json */
     const char *method, *path;  /* --request */
     struct config_list headers; /* -H "Name: value" ... */

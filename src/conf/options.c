@@ -109,6 +109,10 @@ static const struct option_row table[] = {
      .expected = CONFIG_ADDRESS,
      .help = "in CGI: pass the request on to the FastCGI\n"
              "application at ADDR, instead of loading APP"},
+    {.name = "keep-warm", .set = value_true, FIELD(keep_warm),
+     .help = "in CGI: leave an instance of APP behind, which\n"
+             "serves the next requests; it ends when nothing\n"
+             "has come for 5 minutes"},
     {.name = "backlog", .arg = "N", .default_value = "1024", .set = value_int,
      FIELD(backlog), .min = 1, .max = 65535,
      .expected = "a number from 1 to 65535",
@@ -275,6 +279,14 @@ static const struct option_row table[] = {
      .set = value_client_action,
      .max = ACTION_REQUEST, .expected = CONFIG_ADDRESS,
      .help = "send one request and print the response"},
+    {.name = "warm-list", .set = value_action, FIELD(action),
+     .max = ACTION_WARM_LIST,
+     .help = "print the instances that --keep-warm has\n"
+             "started for this user"},
+    {.name = "warm-stop", .arg = "SCRIPT|all", WHOLE,
+     .set = value_client_action, .max = ACTION_WARM_STOP,
+     .expected = "the path of a script, or all",
+     .help = "end the instance of this script, or all"},
     {.name = "json", .set = value_true, FIELD(json),
      ONLY_FOR(1u << ACTION_STATUS, "--status"),
      .instead = "for a log in JSON use --log-format json",

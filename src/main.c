@@ -92,6 +92,8 @@ run(const struct start_mode *s, char **argv)
         return client_status(&config);
     case ACTION_REQUEST:
         return client_request(&config);
+    case ACTION_WARM_LIST:
+    case ACTION_WARM_STOP:
     case ACTION_RUN:
         break;
     }
@@ -108,7 +110,7 @@ run(const struct start_mode *s, char **argv)
     assert(s->why != NULL); /* start_mode_detect() was called */
     switch (s->mode) {
     case MODE_CGI:
-        return cgi_process_run(&config, s, doctor);
+        return cgi_process_run(&config, s, argv, doctor);
     case MODE_FASTCGI:
         return fcgi_process_run(&config, s, argv, doctor);
     case MODE_AUTO:

@@ -19,21 +19,29 @@
 #include <assert.h>
 #include <errno.h>
 #include <fastcgi.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum {
     PIECE = 32 << 10,          /* of the body, in one record */
     RECEIVE_ROOM = 64 << 10,   /* of the response, in one recv() */
     OUT_ROOM = 2 * PIECE + 64, /* besides the variables */
-    HEAD_MAX = 4 << 20         /* of a response; client_response.c takes less */
+    HEAD_MAX = 4 << 20,        /* of a response; client_response.c takes less */
+    /* An instance of this program reads so much at once (RECEIVE_ROOM of
+     * transport/fcgi_body.c): all of it, or nothing. */
+    WHOLE_MAX = 48 << 10
 };
 
 struct relay {
     struct request *q;
     struct connection *peer;
+    const struct relay_patience *patience; /* or NULL */
+    bool is_whole;   /* the request left in one send(), of at most WHOLE_MAX */
+    bool is_with_us; /* nobody has read it, and now nobody begins it */
     struct buf out;
     size_t sent;       /* of out */
     size_t head;       /* bytes of BEGIN_REQUEST and PARAMS in out */
@@ -107,6 +115,7 @@ send_some(struct relay *x)
     if (!has_unsent(x)) {
         return 0;
     }
+    bool is_first = !x->head_is_sent && x->sent == 0;
     ssize_t n = send(x->peer->fd, x->out.data + x->sent, x->out.len - x->sent,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
@@ -118,6 +127,8 @@ send_some(struct relay *x)
     x->sent += (size_t)n;
     assert(x->sent <= x->out.len);
     x->head_is_sent = x->head_is_sent || x->sent >= x->head;
+    x->is_whole = is_first && x->body_ended && x->sent == x->out.len &&
+                  x->sent <= WHOLE_MAX;
     return 0;
 }
 
@@ -276,6 +287,62 @@ receive(struct relay *x)
     return e_flush < 0 ? e_flush : e;
 }
 
+/* -- giving up ------------------------------------------------------------- */
+
+bool
+relay_may_repeat(const struct request *q)
+{
+    return params_is(&q->params, "REQUEST_METHOD", "GET") ||
+           params_is(&q->params, "REQUEST_METHOD", "HEAD");
+}
+
+static bool
+is_unread(const struct relay *x)
+{
+    int n;
+
+    return ioctl(x->peer->fd, SIOCOUTQ, &n) == 0 && n > 0;
+}
+
+/* True where the request is still in the socket's buffer. Who reads it from now
+ * on also reads its end, and does not begin it. */
+static bool
+take_back(struct relay *x)
+{
+    bool may_run_twice = x->npieces == 0 && relay_may_repeat(x->q);
+
+    if ((!x->is_whole && !may_run_twice) || !is_unread(x)) {
+        return false;
+    }
+    break_off(x);
+    x->is_with_us = is_unread(x);
+    return x->is_with_us;
+}
+
+/* After patience->ms without a byte. */
+static int
+lose_patience(struct relay *x)
+{
+    return !x->no_more_sent && !x->end.has_output &&
+                   x->patience->is_busy(x->patience->arg) && take_back(x)
+               ? -ETIME
+               : 0;
+}
+
+/* An instance that ended with the request unread has read nothing of it. */
+static void
+note_reset(struct relay *x, int err)
+{
+    x->is_with_us = x->is_with_us ||
+                    (x->patience != NULL && err == -ECONNRESET && x->is_whole);
+}
+
+static int
+patience_ms(const struct relay *x)
+{
+    return x->patience == NULL || x->end.has_output ? -1 : (int)x->patience->ms;
+}
+
 static int
 exchange(struct relay *x)
 {
@@ -290,8 +357,9 @@ exchange(struct relay *x)
             {.fd = x->peer->fd,
              .events = (short)(has_unsent(x) ? POLLIN | POLLOUT : POLLIN)},
             {.fd = wants_body(x) ? cgi_body_fd(x->q) : -1, .events = POLLIN}};
-        if (poll(p, ARRAY_SIZE(p), -1) < 0) {
-            e = errno == EINTR ? 0 : -errno;
+        int n = poll(p, ARRAY_SIZE(p), patience_ms(x));
+        if (n <= 0) {
+            e = n == 0 ? lose_patience(x) : errno == EINTR ? 0 : -errno;
             continue;
         }
         is_readable = p[1].revents != 0;
@@ -315,8 +383,9 @@ stage(const struct relay *x)
     if (x->end.has_output) {
         return RELAY_IN_PART;
     }
-    return x->reader.is_done || !x->head_is_sent ? RELAY_NOT_BEGUN
-                                                 : RELAY_UNANSWERED;
+    return x->reader.is_done || !x->head_is_sent || x->is_with_us
+               ? RELAY_NOT_BEGUN
+               : RELAY_UNANSWERED;
 }
 
 /* What was read of the body, if it is still here, can be read again. */
@@ -332,10 +401,10 @@ put_body_back(struct relay *x)
 
 void
 relay_run(struct request *q, struct connection *p, const struct buf *vars,
-          struct relay_end *ret_end)
+          const struct relay_patience *patience, struct relay_end *ret_end)
 {
     char in[RECEIVE_ROOM];
-    struct relay x = {.q = q, .peer = p, .in = in};
+    struct relay x = {.q = q, .peer = p, .patience = patience, .in = in};
 
     client_response_init(&x.answer);
     x.answer.on_head = make_head;
@@ -351,12 +420,14 @@ relay_run(struct request *q, struct connection *p, const struct buf *vars,
     if (e == 0) {
         e = exchange(&x);
     }
+    note_reset(&x, e);
     x.end.err = e;
     x.end.stage = stage(&x);
     x.end.protocol_status = x.reader.protocol_status;
     x.end.status = x.answer.status;
     x.end.app_status = x.reader.app_status;
     x.end.is_logged = x.reader.is_broken_off;
+    x.end.body_begun = x.npieces > 0;
     x.end.body_lost =
         x.end.stage == RELAY_NOT_BEGUN ? !put_body_back(&x) : true;
     buf_fini(&x.out);

@@ -25,6 +25,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    RELAY_VARS_MAX = 16 << 20 /* the kernel passes no larger environment on */
+};
+
 /* How far the request has come. */
 enum relay_stage {
     RELAY_NOT_BEGUN,  /* the application has not got its head, or refused it */
@@ -33,10 +37,18 @@ enum relay_stage {
     RELAY_DONE        /* the response is complete */
 };
 
+/* When to give up on an application that has not read the request. */
+struct relay_patience {
+    int64_t ms; /* asks is_busy() so often; 0 = waits for ever */
+    bool (*is_busy)(void *arg);
+    void *arg;
+};
+
 struct relay_end {
     enum relay_stage stage;
     int err;                  /* 0 where the application has ended it */
     bool is_server_gone;      /* err is that of the response's descriptor */
+    bool body_begun;          /* some of the body was sent, or may have been */
     bool body_lost;           /* some of the body was read; without this, all of
                                * it can still be read from the request */
     int status;               /* of the response, and ... */
@@ -47,9 +59,26 @@ struct relay_end {
     uint32_t app_status;
 };
 
-/* p is connected, and stays open. vars: all variables as FastCGI has them. */
+/* p is connected, and stays open. vars: all variables as FastCGI has them.
+ * patience is only for an instance of this program on this machine, since it
+ * knows what such a one reads at once. Where it ends, err is -ETIME, the request
+ * has not begun and does not begin any more. NULL = waits for ever. */
 void relay_run(struct request *q, struct connection *p, const struct buf *vars,
+               const struct relay_patience *patience,
                struct relay_end *ret_end);
+
+/* True for GET and HEAD: where nothing of the body was sent, it does no harm if
+ * the application gets the request twice. */
+bool relay_may_repeat(const struct request *q);
+
+/* Says in the log and to the client how it has ended. p is for the log. */
+void relay_finish(struct request *q, const struct connection *p,
+                  const struct relay_end *end);
+
+/* The variables of q, and its body, if its length is not known, as they have to
+ * be for relay_run(). 0, -EIO where q has been answered, or -errno. */
+CHECK_RESULT int relay_prepare(struct request *q, char *const *environment,
+                               struct buf *vars);
 
 /* For cgi_run(), with its environment (char **) as the argument: connects to
  * --relay, and passes the request on. */

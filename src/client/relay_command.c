@@ -13,10 +13,7 @@
 #include <fastcgi.h>
 #include <string.h>
 
-enum {
-    VARS_MAX = 16 << 20, /* the kernel passes no larger environment on */
-    EXIT_CODE_MAX = 255
-};
+enum { EXIT_CODE_MAX = 255 };
 
 /* A page, where the web server has got nothing yet. The log has a line. */
 static void
@@ -92,9 +89,9 @@ log_end(const struct connection *p, const struct relay_end *end)
     }
 }
 
-static void
-finish(struct request *q, const struct connection *p,
-       const struct relay_end *end)
+void
+relay_finish(struct request *q, const struct connection *p,
+             const struct relay_end *end)
 {
     if (end->is_server_gone) {
         note_server_gone(q, end);
@@ -122,6 +119,23 @@ finish(struct request *q, const struct connection *p,
     }
 }
 
+int
+relay_prepare(struct request *q, char *const *environment, struct buf *vars)
+{
+    int64_t length = -1;
+
+    /* Many applications read no more than CONTENT_LENGTH says. */
+    if (q->is_unsized) {
+        if (request_take_body(q) != 0) {
+            return -EIO;
+        }
+        q->is_unsized = false; /* whoever serves it now */
+        length = q->content_length;
+    }
+    return request_params_from_environment(vars, q->config, environment,
+                                           length);
+}
+
 void
 relay_answer(void *environment, struct request *q)
 {
@@ -129,19 +143,15 @@ relay_answer(void *environment, struct request *q)
     struct connection peer;
     struct relay_end end;
     struct buf vars;
-    int64_t length = -1;
 
-    /* Many applications read no more than CONTENT_LENGTH says. */
-    if (q->is_unsized) {
-        if (request_take_body(q) != 0) {
-            return;
-        }
-        length = q->content_length;
+    buf_init(&vars, RELAY_VARS_MAX);
+    int e = relay_prepare(q, environment, &vars);
+    if (e == -EIO) {
+        buf_fini(&vars);
+        return;
     }
     connection_init(&peer, "--relay", config->relay, config->client_timeout_ms,
                     false);
-    buf_init(&vars, VARS_MAX);
-    int e = request_params_from_environment(&vars, config, environment, length);
     if (e < 0) {
         log_error("--relay: cannot build the request: %s", strerror(-e));
         answer(q, "500 Internal Server Error",
@@ -152,9 +162,9 @@ relay_answer(void *environment, struct request *q)
         answer_unavailable(q);
     }
     else {
-        relay_run(q, &peer, &vars, &end);
+        relay_run(q, &peer, &vars, NULL, &end);
         connection_close(&peer);
-        finish(q, &peer, &end);
+        relay_finish(q, &peer, &end);
     }
     connection_close(&peer);
     buf_fini(&vars);

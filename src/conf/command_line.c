@@ -334,6 +334,7 @@ command_line_argv(struct command_line *l, int argc, char **argv)
     else {
         r = parse_words(l, words, n, "", &used);
     }
+    l->config->options_end = 1 + (int)used;
     return r == 0 ? parse_operands(l, words + used, n - used) : r;
 }
 

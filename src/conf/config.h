@@ -39,8 +39,8 @@ enum config_action {
     ACTION_EXPLAIN,
     ACTION_HELP,
     ACTION_VERSION,
-    ACTION_PING,   /* --ping ADDR */
-    ACTION_STATUS, /* --status ADDR */
+    ACTION_PING,    /* --ping ADDR */
+    ACTION_STATUS,  /* --status ADDR */
     ACTION_REQUEST, /* --request ADDR METHOD PATH */
     ACTION_WARM_LIST,
     ACTION_WARM_STOP /* --warm-stop SCRIPT|all */
@@ -62,13 +62,14 @@ struct config {
     const char *ignored;  /* the word after APP, where it cannot come from a
                            * client; NULL = none */
     bool is_shebang;      /* the options are those of a #! line */
+    int options_end;      /* argv[] before this are the program and options */
     const char *callable; /* --callable, NULL = application, then app */
     const char *venv;     /* --venv DIR or NULL */
     const char *chdir;    /* --chdir DIR or NULL */
     const char *mount; /* --mount PATH: "" or "/app"; NULL = automatic rule */
-    const char *scripts_in;         /* --scripts-in DIR or NULL */
-    const char *relay;              /* --relay ADDR, instead of APP, or NULL */
-    bool keep_warm;                 /* --keep-warm: CGI leaves an instance */
+    const char *scripts_in; /* --scripts-in DIR or NULL */
+    const char *relay;      /* --relay ADDR, instead of APP, or NULL */
+    bool keep_warm;         /* --keep-warm: CGI leaves an instance */
     bool is_warm; /* this process is one; written by main(), no option */
     struct config_list python_path; /* --python-path DIR ... */
     struct config_list set;         /* --set NAME=VALUE ... */

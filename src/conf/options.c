@@ -402,7 +402,7 @@ options_parse(int argc, char **argv, bool request_in_env,
               struct config *ret_config)
 {
     struct config *c = ret_config;
-    *c = (struct config){.action = ACTION_RUN, .umask = -1};
+    *c = (struct config){.action = ACTION_RUN, .options_end = 1, .umask = -1};
     struct command_line line = {
         .rows = table, .nrows = ARRAY_SIZE(table), .config = c};
     const char *text = getenv(CONFIG_OPTIONS);

@@ -12,6 +12,7 @@
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "transport/cgi.h"
+#include "warm/warm_request.h"
 #include "wsgi/handler.h"
 
 #include <assert.h>
@@ -139,46 +140,79 @@ open_unwritable(void)
     return fd < 0 ? fd_open_null() : fd;
 }
 
-/* --relay, without anything that only Python needs. */
-static int
-relay(const struct config *config, const struct start_mode *s)
+static void
+note_closed_output(struct cgi_io *io, const struct start_mode *s)
 {
-    struct cgi_io io = {.in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO};
-    int status;
-
     if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
-        io.out_fd = open_unwritable();
+        fd_close(&io->out_fd);
+        io->out_fd = open_unwritable();
     }
-    (void)unsetenv("HTTP_PROXY"); /* as for an application in this process */
-    if ((status = refuse_options(config)) != 0 ||
-        (status = logs_open(config, false, -1, -1, geteuid())) != 0) {
-        return fail(config, &io, status);
-    }
-    (void)logs_take_stderr();
-    return cgi_run(config, environment_before(), &io, relay_answer, NULL,
-                   environment_before());
 }
 
-int
-cgi_process_run(const struct config *config, const struct start_mode *s,
-                struct doctor_facts *doctor)
+/* -- with Python ----------------------------------------------------------- */
+
+static int
+take_stdio(struct cgi_io *io, const struct start_mode *s)
+{
+    if (startup_take_stdio(&io->in_fd, &io->out_fd) < 0 ||
+        forked_child_watch(close_io, io) < 0) {
+        log_error("out of descriptors or memory");
+        return EX_OSERR;
+    }
+    note_closed_output(io, s);
+    return 0;
+}
+
+static int
+open_logs(const struct config *config)
+{
+    int status = refuse_options(config);
+
+    return status != 0 ? status : logs_open(config, false, -1, -1, geteuid());
+}
+
+static void
+take_stderr(const struct start_mode *s)
+{
+    shares_stderr = !logs_take_stderr() && s->shares_stderr;
+}
+
+/* --env is for os.environ, as over FastCGI; --set is for environ. */
+static int
+start_python(const struct config *config, struct wsgi_thread **ret)
 {
     const struct wsgi_flags flags = {.multiprocess = true};
-    struct cgi_io io = {.in_fd = -1, .out_fd = -1};
-    struct wsgi_thread *t;
     int status;
 
-    if (config->relay != NULL && doctor == NULL) {
-        return relay(config, s);
+    prefault_for_one_request();
+    if ((status = startup_start_python(config)) != 0) {
+        return status;
     }
-    if (startup_take_stdio(&io.in_fd, &io.out_fd) < 0 ||
-        forked_child_watch(close_io, &io) < 0) {
-        log_error("out of descriptors or memory");
+    *ret = wsgi_thread_new(config, flags, true);
+    if (*ret == NULL) {
+        log_error("out of memory");
+        return EX_OSERR;
+    }
+    return 0;
+}
+
+static void
+end_python(struct wsgi_thread *t)
+{
+    wsgi_thread_free(&t);
+    interp_finish();
+}
+
+static int
+run(const struct config *config, const struct start_mode *s,
+    struct doctor_facts *doctor)
+{
+    struct cgi_io io = {.in_fd = -1, .out_fd = -1};
+    struct wsgi_thread *t = NULL;
+    int status = take_stdio(&io, s);
+
+    if (status != 0) {
         return fail_with_stdio(config, &io);
-    }
-    if ((s->was_closed >> STDOUT_FILENO & 1) != 0) {
-        fd_close(&io.out_fd);
-        io.out_fd = open_unwritable();
     }
     if (doctor != NULL) {
         return cgi_run(config, environment_before(), &io, run_doctor, NULL,
@@ -186,25 +220,114 @@ cgi_process_run(const struct config *config, const struct start_mode *s,
     }
     /* httpoxy: libraries would use the client's header as their proxy. */
     (void)unsetenv("HTTP_PROXY");
-    if ((status = refuse_options(config)) != 0 ||
-        (status = logs_open(config, false, -1, -1, geteuid())) != 0 ||
+    if ((status = open_logs(config)) != 0 ||
         (status = startup_prepare(config, true)) != 0) {
         return fail(config, &io, status);
     }
-    shares_stderr = !logs_take_stderr() && s->shares_stderr;
-    prefault_for_one_request();
-    if ((status = startup_start_python(config)) != 0) {
+    take_stderr(s);
+    if ((status = start_python(config, &t)) != 0) {
         return fail(config, &io, status);
     }
-    t = wsgi_thread_new(config, flags, true);
-    if (t == NULL) {
-        log_error("out of memory");
-        return fail(config, &io, EX_OSERR);
-    }
-    /* --env is for os.environ, as over FastCGI; --set is for environ. */
     status =
         cgi_run(config, environment_before(), &io, run_request, run_after, t);
-    wsgi_thread_free(&t);
-    interp_finish();
+    end_python(t);
     return status;
+}
+
+/* -- without Python, as far as that goes ------------------------------------ */
+
+static int
+prepare_relay(const struct config *config, const struct start_mode *s,
+              struct cgi_io *io)
+{
+    int status;
+
+    note_closed_output(io, s);
+    (void)unsetenv("HTTP_PROXY");
+    if ((status = open_logs(config)) != 0) {
+        return fail(config, io, status);
+    }
+    take_stderr(s);
+    return 0;
+}
+
+static int
+relay(const struct config *config, const struct start_mode *s)
+{
+    struct cgi_io io = {.in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO};
+    int status = prepare_relay(config, s, &io);
+
+    return status != 0 ? status
+                       : cgi_run(config, environment_before(), &io,
+                                 relay_answer, NULL, environment_before());
+}
+
+/* --keep-warm */
+struct warm_cgi {
+    const struct start_mode *mode;
+    char **argv;
+    struct cgi_io io;
+    struct wsgi_thread *thread; /* NULL: an instance has served it */
+};
+
+static void
+run_warm(void *arg, struct request *q)
+{
+    const struct config *config = q->config;
+    struct warm_cgi *w = arg;
+    char why[WARM_WHY_SIZE];
+    int status;
+
+    if (warm_request(q, w->argv, environment_before(), why)) {
+        return;
+    }
+    log_warning("--keep-warm: %s: this process serves the request", why);
+    if ((status = take_stdio(&w->io, w->mode)) != 0 ||
+        (status = startup_prepare(config, true)) != 0 ||
+        (status = start_python(config, &w->thread)) != 0) {
+        cgi_refuse(q, status);
+        return;
+    }
+    run_request(w->thread, q);
+}
+
+static void
+run_warm_after(void *arg, struct request *q)
+{
+    struct warm_cgi *w = arg;
+
+    run_after(w->thread, q);
+}
+
+static int
+warm(const struct config *config, const struct start_mode *s, char **argv)
+{
+    struct warm_cgi w = {
+        .mode = s,
+        .argv = argv,
+        .io = {.in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO}};
+    int status = prepare_relay(config, s, &w.io);
+
+    if (status != 0) {
+        return status;
+    }
+    status = cgi_run(config, environment_before(), &w.io, run_warm,
+                     run_warm_after, &w);
+    if (w.thread != NULL) {
+        end_python(w.thread);
+    }
+    return status;
+}
+
+int
+cgi_process_run(const struct config *config, const struct start_mode *s,
+                char **argv, struct doctor_facts *doctor)
+{
+    if (doctor == NULL && config->relay != NULL) {
+        return relay(config, s);
+    }
+    if (doctor == NULL && config->keep_warm) {
+        return warm(config, s, argv);
+    }
+    return run(config, s, doctor);
 }

@@ -22,7 +22,7 @@
 /* doctor: with --doctor, the facts for its page, which is the response; or
  * NULL. */
 CHECK_RESULT int cgi_process_run(const struct config *config,
-                                 const struct start_mode *s,
+                                 const struct start_mode *s, char **argv,
                                  struct doctor_facts *doctor);
 
 #endif

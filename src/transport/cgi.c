@@ -611,6 +611,22 @@ cgi_run(const struct config *config, char **environment, struct cgi_io *io,
     return finish(&c, after, arg);
 }
 
+static void
+answer_failure(struct request *q)
+{
+    response_error(q, "500 Internal Server Error",
+                   "The application could not be started. The server's log "
+                   "says why.",
+                   request_id(q));
+}
+
+void
+cgi_refuse(struct request *q, int status)
+{
+    answer_failure(q);
+    q->exit_status = status;
+}
+
 void
 cgi_fail(const struct config *config, char **environment, struct cgi_io *io)
 {
@@ -620,10 +636,7 @@ cgi_fail(const struct config *config, char **environment, struct cgi_io *io)
     if (r == 0 || r == -E2BIG) {
         c.q.response.is_head = params_is(&c.q.params, "REQUEST_METHOD", "HEAD");
         c.q.content_length = params_length(&c.q.params, "CONTENT_LENGTH");
-        response_error(&c.q, "500 Internal Server Error",
-                       "The application could not be started. The server's "
-                       "log says why.",
-                       request_id(&c.q));
+        answer_failure(&c.q);
     }
     (void)finish(&c, NULL, NULL);
 }

@@ -53,6 +53,10 @@ CHECK_RESULT int cgi_body_put_back(struct request *q, const void *bytes,
 void cgi_fail(const struct config *config, char **environment,
               struct cgi_io *io);
 
+/* The same, where cgi_run() has called the run function already. status: the
+ * exit code. */
+void cgi_refuse(struct request *q, int status);
+
 /* The id of the one request, for log_set_id(): known before it is read. */
 const char *cgi_log_id(void);
 

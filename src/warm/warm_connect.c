@@ -1,0 +1,116 @@
+/*
+ * warm_connect.c - connections to instances
+ */
+#include "warm/warm_connect.h"
+
+#include "base/clock.h"
+#include "os/fd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { QUEUE_PAUSE_MS = 5 };
+
+static int
+check_peer(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+        return -errno;
+    }
+    return peer.uid == geteuid() ? 0 : -EPERM;
+}
+
+/* Nothing wakes a process that waits for room in the queue without blocking. */
+static int
+connect_in_time(int fd, const struct sockaddr_un *address)
+{
+    int64_t end = clock_ms() + WARM_CONNECT_MS;
+
+    for (;;) {
+        if (connect(fd, (const struct sockaddr *)address, sizeof *address) ==
+            0) {
+            return 0;
+        }
+        if (errno != EINTR && (errno != EAGAIN || clock_ms() >= end)) {
+            return -errno;
+        }
+        (void)poll(NULL, 0, QUEUE_PAUSE_MS);
+    }
+}
+
+int
+warm_connect(const struct warm_folder *f, const struct warm_name *n,
+             const char *end)
+{
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    warm_name_address(f, n, end, &address);
+    int e = connect_in_time(fd, &address);
+    e = e == 0 ? check_peer(fd) : e;
+    if (e < 0) {
+        fd_close(&fd);
+    }
+    return e < 0 ? e : fd;
+}
+
+bool
+warm_connect_is_nobody(int err)
+{
+    return err == -ENOENT || err == -ECONNREFUSED;
+}
+
+pid_t
+warm_connect_pid(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ? -errno
+                                                                    : peer.pid;
+}
+
+/* The listener has ended, and so perhaps its process. */
+static bool
+is_broken(int fd)
+{
+    struct pollfd p = {.fd = fd};
+
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/* The number cannot become that of another process once it is open; before that
+ * the connection would have broken. */
+int
+warm_connect_kill(int fd, int number)
+{
+    pid_t pid = warm_connect_pid(fd);
+    if (pid <= 0) {
+        return pid < 0 ? pid : -ESRCH;
+    }
+    CLEANUP(fd_close) int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    int e = process < 0 ? -errno : 0;
+
+    if (is_broken(fd)) {
+        return -ESRCH;
+    }
+    if (e == 0) {
+        return syscall(SYS_pidfd_send_signal, process, number, NULL, 0) < 0
+                   ? -errno
+                   : 0;
+    }
+    if (e != -ENOSYS) {
+        return e;
+    }
+    return kill(pid, number) < 0 ? -errno : 0; /* Linux before 5.3 */
+}

@@ -1,0 +1,254 @@
+/*
+ * warm_folder.c - the folder with the sockets of warm instances
+ */
+#include "warm/warm_folder.h"
+
+#include "base/clock.h"
+#include "os/fd.h"
+#include "os/user_lookup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    LOCK_PAUSE_MS = 2,
+    NAME_SIZE = 24 /* "wsgi-cgi-" and a number, or "wsgi-cgi" */
+};
+
+/* -- where ----------------------------------------------------------------- */
+
+/* A place: a folder that exists, and the name of ours in it. */
+struct place {
+    char above[WARM_FOLDER_SIZE - 1 - NAME_SIZE];
+    char name[NAME_SIZE];
+};
+
+static int
+set_place(struct place *p, const char *above, bool is_private)
+{
+    size_t n = above == NULL ? 0 : strlen(above);
+
+    if (n == 0 || above[0] != '/' || strchr(above, '\'') != NULL) {
+        return -ENOENT; /* not set, or nothing that we could pass on */
+    }
+    while (n > 1 && above[n - 1] == '/') {
+        n--;
+    }
+    if (is_private) {
+        (void)snprintf(p->name, sizeof p->name, "wsgi-cgi");
+    }
+    else {
+        (void)snprintf(p->name, sizeof p->name, "wsgi-cgi-%lu",
+                       (unsigned long)geteuid());
+    }
+    if (n >= sizeof p->above) {
+        return -ENAMETOOLONG;
+    }
+    memcpy(p->above, above, n);
+    p->above[n] = '\0';
+    return 0;
+}
+
+static int
+nth_place(struct place *p, unsigned i)
+{
+    char run[WARM_FOLDER_SIZE];
+
+    switch (i) {
+    case 0:
+        return set_place(p, getenv("XDG_RUNTIME_DIR"), true);
+    case 1:
+        return set_place(p, getenv("TMPDIR"), false);
+    case 2:
+        return set_place(p, "/tmp", false);
+    case 3:
+        (void)snprintf(run, sizeof run, "/run/user/%lu",
+                       (unsigned long)geteuid());
+        return set_place(p, run, true);
+    default:
+        return -ERANGE;
+    }
+}
+
+/* -- opening it ------------------------------------------------------------ */
+
+static int
+say(char *why, int err, const struct place *p, const char *reason)
+{
+    (void)snprintf(why, WARM_WHY_SIZE, "%s/%s: %s", p->above, p->name, reason);
+    return err;
+}
+
+static int
+say_owner(char *why, const struct place *p, const char *what, uid_t owner)
+{
+    char user[USER_NAME_SIZE], reason[USER_NAME_SIZE + 100];
+
+    user_local_name(owner, user);
+    (void)snprintf(reason, sizeof reason,
+                   "%s belongs to %s: remove it, or set TMPDIR to another "
+                   "folder",
+                   what, user);
+    return say(why, -EPERM, p, reason);
+}
+
+static int
+open_above(const struct place *p, char *why)
+{
+    struct stat st;
+    int fd = open(p->above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        int e = say(why, -errno, p, strerror(errno));
+        fd_close(&fd);
+        return e;
+    }
+    int e = 0;
+    if (st.st_uid != 0 && st.st_uid != geteuid()) {
+        e = say_owner(why, p, "the folder above it", st.st_uid);
+    }
+    else if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0 &&
+             (st.st_mode & S_ISVTX) == 0) {
+        e = say(why, -EPERM, p,
+                "others may replace it: the folder above it needs the sticky "
+                "bit");
+    }
+    if (e < 0) {
+        fd_close(&fd);
+    }
+    return e < 0 ? e : fd;
+}
+
+/* The checks are on the descriptor: what it leads to cannot be replaced. */
+static int
+check_own(int fd, const struct place *p, char *why)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0) {
+        return say(why, -errno, p, strerror(errno));
+    }
+    if (st.st_uid != geteuid()) {
+        return say_owner(why, p, "it", st.st_uid);
+    }
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        return say(why, -EPERM, p,
+                   "others may enter it: chmod 700, or remove it");
+    }
+    return 0;
+}
+
+static int
+open_place(struct warm_folder *ret, const struct place *p, bool create,
+           char *why)
+{
+    CLEANUP(fd_close) int above = open_above(p, why);
+
+    ret->fd = -1;
+    if (above < 0) {
+        return above;
+    }
+    if (create && mkdirat(above, p->name, 0700) < 0 && errno != EEXIST) {
+        return say(why, -errno, p, strerror(errno));
+    }
+    ret->fd =
+        openat(above, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (ret->fd < 0) {
+        return say(why, -errno, p,
+                   errno == ENOTDIR || errno == ELOOP
+                       ? "it is no folder: remove it"
+                       : strerror(errno));
+    }
+    int e = check_own(ret->fd, p, why);
+    if (e < 0) {
+        fd_close(&ret->fd);
+        return e;
+    }
+    (void)snprintf(ret->path, sizeof ret->path, "%s/%s",
+                   strcmp(p->above, "/") == 0 ? "" : p->above, p->name);
+    return 0;
+}
+
+int
+warm_folder_open_nth(struct warm_folder *ret, unsigned i,
+                     char why[WARM_WHY_SIZE])
+{
+    struct place p;
+
+    ret->fd = -1;
+    int e = nth_place(&p, i);
+    if (e < 0) {
+        (void)snprintf(why, WARM_WHY_SIZE, "%s",
+                       e == -ENAMETOOLONG ? "the path of TMPDIR or "
+                                            "XDG_RUNTIME_DIR is too long"
+                                          : "no such folder");
+        return e;
+    }
+    return open_place(ret, &p, false, why);
+}
+
+int
+warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
+{
+    static const unsigned places = 3; /* those of this environment */
+    int first = 0;
+
+    for (unsigned i = 0; i < places; i++) {
+        char reason[WARM_WHY_SIZE] = "the path of TMPDIR or XDG_RUNTIME_DIR is "
+                                     "too long";
+        struct place p;
+        int e = nth_place(&p, i);
+        e = e == 0 ? open_place(ret, &p, false, reason) : e;
+        if (e == -ENOENT && create && nth_place(&p, i) == 0) {
+            e = open_place(ret, &p, true, reason);
+        }
+        if (e == 0) {
+            return 0;
+        }
+        /* What is wrong with the first that exists is what people can fix. */
+        if (first == 0 || first == -ENOENT) {
+            first = e;
+            memcpy(why, reason, WARM_WHY_SIZE);
+        }
+    }
+    ret->fd = -1;
+    return first;
+}
+
+void
+warm_folder_close(struct warm_folder *f)
+{
+    fd_close(&f->fd);
+}
+
+/* -- the lock -------------------------------------------------------------- */
+
+/* flock() cannot wait for a limited time, and a process that holds the lock may
+ * be stopped by a debugger or its host. */
+int
+warm_folder_lock(const struct warm_folder *f, int64_t deadline_ms)
+{
+    while (flock(f->fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            return -errno;
+        }
+        if (clock_ms() >= deadline_ms) {
+            return -ETIMEDOUT;
+        }
+        (void)poll(NULL, 0, LOCK_PAUSE_MS);
+    }
+    return 0;
+}
+
+void
+warm_folder_unlock(const struct warm_folder *f)
+{
+    (void)flock(f->fd, LOCK_UN);
+}

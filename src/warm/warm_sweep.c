@@ -1,0 +1,144 @@
+/*
+ * warm_sweep.c - what other instances have left in the folder
+ */
+#include "warm/warm_sweep.h"
+
+#include "os/fd.h"
+#include "warm/warm_connect.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* An instance that is older has its control socket. */
+enum { START_S = 60 };
+
+static void
+remove_entry(const struct warm_folder *f, const struct warm_name *n,
+             const char *end)
+{
+    char entry[WARM_ENTRY_SIZE];
+
+    warm_name_entry(n, end, entry);
+    (void)unlinkat(f->fd, entry, 0);
+}
+
+void
+warm_sweep_remove(const struct warm_folder *f, const struct warm_name *n)
+{
+    remove_entry(f, n, WARM_SOCKET);
+    remove_entry(f, n, WARM_CONTROL);
+    remove_entry(f, n, WARM_LOG);
+}
+
+static bool
+is_there(const struct warm_folder *f, const struct warm_name *n,
+         const char *end, struct stat *ret)
+{
+    char entry[WARM_ENTRY_SIZE];
+
+    warm_name_entry(n, end, entry);
+    return fstatat(f->fd, entry, ret, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A connection that tells the instance's pid. The control socket is better: it
+ * starts no worker. */
+static int
+connect_any(const struct warm_folder *f, const struct warm_name *n)
+{
+    int fd = warm_connect(f, n, WARM_CONTROL);
+
+    return warm_connect_is_nobody(fd) ? warm_connect(f, n, WARM_SOCKET) : fd;
+}
+
+int
+warm_sweep_stop(const struct warm_folder *f, const struct warm_name *n)
+{
+    CLEANUP(fd_close) int fd = connect_any(f, n);
+
+    if (warm_connect_is_nobody(fd)) {
+        warm_sweep_remove(f, n);
+        return -ESRCH;
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    remove_entry(f, n, WARM_SOCKET);
+    return warm_connect_kill(fd, SIGTERM);
+}
+
+/* An older version of the instance that is about to start. */
+static void
+end_version(const struct warm_folder *f, const struct warm_name *n)
+{
+    struct stat st;
+
+    if (is_there(f, n, WARM_SOCKET, &st)) {
+        (void)!warm_sweep_stop(f, n);
+        return;
+    }
+    CLEANUP(fd_close) int fd = warm_connect(f, n, WARM_CONTROL);
+    if (warm_connect_is_nobody(fd)) {
+        warm_sweep_remove(f, n); /* else it is finishing */
+    }
+}
+
+/* The instance of another script: only its files, if it was killed. */
+static void
+bury(const struct warm_folder *f, const struct warm_name *n)
+{
+    struct stat st;
+    CLEANUP(fd_close) int control = warm_connect(f, n, WARM_CONTROL);
+
+    if (!warm_connect_is_nobody(control)) {
+        return;
+    }
+    if (is_there(f, n, WARM_SOCKET, &st)) {
+        if (time(NULL) - st.st_mtime < START_S) {
+            return;
+        }
+        CLEANUP(fd_close) int fd = warm_connect(f, n, WARM_SOCKET);
+        if (!warm_connect_is_nobody(fd)) {
+            return;
+        }
+    }
+    warm_sweep_remove(f, n);
+}
+
+static bool
+read_name(const char *entry, struct warm_name *ret)
+{
+    return warm_name_parse(ret, entry, WARM_SOCKET) ||
+           warm_name_parse(ret, entry, WARM_CONTROL) ||
+           warm_name_parse(ret, entry, WARM_LOG);
+}
+
+void
+warm_sweep(const struct warm_folder *f, const struct warm_name *n)
+{
+    int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    struct warm_name other;
+
+    if (folder == NULL) {
+        fd_close(&fd);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(folder)) != NULL;) {
+        if (!read_name(e->d_name, &other)) {
+            continue;
+        }
+        if (strcmp(other.script, n->script) != 0) {
+            bury(f, &other);
+        }
+        else if (strcmp(other.version, n->version) != 0) {
+            end_version(f, &other);
+        }
+    }
+    (void)closedir(folder);
+}

@@ -372,7 +372,7 @@ check_together(const struct config *c)
 {
     bool runs = c->action == ACTION_RUN || c->action == ACTION_CHECK ||
                 c->action == ACTION_EXPLAIN;
-    if (runs && c->preload && c->processes == 0) {
+    if (runs && c->preload && c->processes == 0 && !c->keep_warm) {
         log_error("--preload: it needs --processes N: only workers of a master "
                   "can share the application");
         return EX_USAGE;

@@ -121,6 +121,11 @@ refuse_options(const struct config *config)
                          : config->pid_file != NULL ? "pid-file"
                                                     : NULL;
 
+    if (option == NULL && config->keep_warm && config->control != NULL) {
+        log_error("--control: an instance of --keep-warm has a control socket "
+                  "of its own: see wsgi-cgi --warm-list");
+        return EX_USAGE;
+    }
     if (option == NULL) {
         return 0;
     }

@@ -133,6 +133,9 @@ startup_prepare(const struct config *config, bool is_cgi)
         return e;
     }
     imports_watch(imports_matter(config));
+    if (config->is_warm) {
+        return enter_script_folder(config); /* as in CGI */
+    }
     return config->chdir == NULL ? 0 : enter_folder(config->chdir);
 }
 

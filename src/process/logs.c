@@ -98,7 +98,8 @@ logs_open(const struct config *c, bool restarted, int access_fd, int slow_fd,
         status = judge(open_log_file(c->log_file, restarted, user), "log-file",
                        c->log_file, restarted);
     }
-    if (status == 0 && c->access_log != NULL) {
+    /* A warm instance: the CGI process logs the request. */
+    if (status == 0 && c->access_log != NULL && !c->is_warm) {
         status = judge(access_log_open(c, access_fd, user), "access-log",
                        c->access_log, restarted);
     }

@@ -4,6 +4,7 @@
 #include "warm/warm_busy.h"
 
 #include "client/client_response.h"
+#include "client/fcgi_client.h"
 #include "client/request_params.h"
 #include "warm/warm_connect.h"
 
@@ -22,6 +23,7 @@ static int
 ask(struct connection *p, struct buf *page)
 {
     struct client_response answer;
+    struct fcgi_client_end end;
     struct upload body;
     struct buf vars;
 
@@ -33,7 +35,9 @@ ask(struct connection *p, struct buf *page)
     int e = request_params_add(&vars, "REQUEST_METHOD", "GET", 3);
     e = e == 0 ? request_params_add(&vars, "QUERY_STRING", "text", 4) : e;
     e = e == 0 ? request_params_add(&vars, "SCRIPT_NAME", "/status", 7) : e;
-    e = e == 0 ? client_response_get(&answer, p, &vars, &body) : e;
+    e = e == 0 ? fcgi_client_request(p, &vars, &body, client_response_take,
+                                     &answer, &end)
+               : e;
     e = e == 0 ? buf_add(page, "", 1) : e;
     buf_fini(&vars);
     upload_fini(&body);
@@ -56,24 +60,28 @@ is_zero(const char *page, const char *name)
     return line[0] == '0' && line[1] == '\n';
 }
 
-bool
+enum warm_busy
 warm_busy(const struct warm_folder *f, const struct warm_name *n)
 {
+    enum warm_busy state = WARM_IS_BUSY;
     struct connection peer;
     struct buf page;
-    bool is_busy = true;
 
     connection_init(&peer, "--keep-warm", "", WARM_BUSY_MS, false);
     buf_init(&page, PAGE_MAX);
-    peer.fd = warm_connect(f, n, WARM_CONTROL);
-    if (warm_connect_is_nobody(peer.fd)) {
-        is_busy = false; /* it is just starting, or it breaks our connection */
+    int fd = warm_connect(f, n, WARM_CONTROL);
+    if (warm_connect_is_nobody(fd)) {
+        state = WARM_IS_STARTING;
     }
-    else if (peer.fd >= 0 && ask(&peer, &page) == 0) {
-        is_busy = is_zero(page.data, "idle processes") &&
-                  is_zero(page.data, "starting processes");
+    else if (fd >= 0) {
+        peer.fd = fd;
+        if (ask(&peer, &page) == 0 &&
+            !(is_zero(page.data, "idle processes") &&
+              is_zero(page.data, "starting processes"))) {
+            state = WARM_TAKES_MORE;
+        }
     }
     connection_close(&peer);
     buf_fini(&page);
-    return is_busy;
+    return state;
 }

@@ -14,12 +14,15 @@
 #include "warm/warm_folder.h"
 #include "warm/warm_name.h"
 
-#include <stdbool.h>
-
 enum { WARM_BUSY_MS = 250 };
 
-/* True where no worker is free and none starts. */
-CHECK_RESULT bool warm_busy(const struct warm_folder *f,
-                            const struct warm_name *n);
+enum warm_busy {
+    WARM_TAKES_MORE,
+    WARM_IS_STARTING, /* it has no control socket yet, or has none any more */
+    WARM_IS_BUSY      /* no worker is free, and none starts */
+};
+
+CHECK_RESULT enum warm_busy warm_busy(const struct warm_folder *f,
+                                      const struct warm_name *n);
 
 #endif

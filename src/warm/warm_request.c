@@ -15,19 +15,34 @@
 
 /* A request that has waited so long for a worker is served here, if no worker
  * is going to be free. */
-enum { PATIENCE_MS = 250 };
+enum {
+    PATIENCE_MS = 250,
+    /* An instance that has no control socket yet gets so many of these: on a
+     * busy machine many first requests wait for it, and must not all start
+     * Python. */
+    START_LOOKS = 40
+};
 
 struct instance {
     struct warm_folder folder;
     struct warm_name name;
+    unsigned looks; /* is_busy() was called so often */
 };
 
 static bool
 is_busy(void *arg)
 {
-    const struct instance *i = arg;
+    struct instance *i = arg;
 
-    return warm_busy(&i->folder, &i->name);
+    switch (warm_busy(&i->folder, &i->name)) {
+    case WARM_IS_BUSY:
+        return true;
+    case WARM_IS_STARTING:
+        return ++i->looks > START_LOOKS;
+    case WARM_TAKES_MORE:
+        break;
+    }
+    return false;
 }
 
 static bool
@@ -105,7 +120,7 @@ bool
 warm_request(struct request *q, char **argv, char *const *environment,
              char why[WARM_WHY_SIZE])
 {
-    struct instance i;
+    struct instance i = {.looks = 0};
 
     if (warm_folder_open(&i.folder, true, why) < 0) {
         return false;

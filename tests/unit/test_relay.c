@@ -21,13 +21,24 @@ static const char *const environment[] = {
     "SERVER_NAME=h",       "SERVER_PORT=80",
     "CONTENT_LENGTH=8",    NULL};
 
+/* What the application does while the request waits. */
+enum act { ACT_NONE, ACT_READ, ACT_CLOSE, ACT_READ_AND_CLOSE, ACT_ANSWER };
+
 /* What the application does before it is asked. */
 static struct script {
     const char *answer;
     size_t n;
     bool is_closed; /* both directions; else the answer ends */
     bool no_server; /* nobody reads the response */
+    bool waits;     /* it stays open, and the relay loses its patience */
+    bool is_free;   /* it is not busy at the first look */
+    enum act act;
 } script;
+
+/* The application's end of the connection, and how often is_busy() was
+ * called. */
+static int application = -1;
+static int nlooks;
 
 /* What came of it. */
 static struct {
@@ -37,8 +48,52 @@ static struct {
 } got;
 
 static void
+read_request(void)
+{
+    char request[4096];
+
+    assert_true(recv(application, request, sizeof request, MSG_DONTWAIT) > 0);
+}
+
+static bool
+is_busy(void *arg)
+{
+    assert_ptr_equal(arg, &script);
+    nlooks++;
+    switch (nlooks == 1 ? script.act : ACT_ANSWER) {
+    case ACT_NONE:
+        break;
+    case ACT_READ:
+        read_request();
+        break;
+    case ACT_READ_AND_CLOSE:
+        read_request();
+        (void)close(application);
+        break;
+    case ACT_CLOSE:
+        (void)close(application);
+        break;
+    case ACT_ANSWER:
+        assert_int_equal(write(application, script.answer, script.n), script.n);
+        break;
+    }
+    return !script.is_free;
+}
+
+/* A request that was taken back: who reads it now sees that it has ended. */
+static void
+check_end(void)
+{
+    char rest[4096];
+
+    assert_true(recv(application, rest, sizeof rest, MSG_DONTWAIT) > 0);
+    assert_int_equal(recv(application, rest, sizeof rest, MSG_DONTWAIT), 0);
+}
+
+static void
 run(UNUSED void *arg, struct request *q)
 {
+    const struct relay_patience patience = {1, is_busy, &script};
     struct connection peer;
     struct buf vars;
     int pair[2];
@@ -46,20 +101,26 @@ run(UNUSED void *arg, struct request *q)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair),
                      0);
-    if (script.n > 0) {
+    application = pair[1];
+    nlooks = 0;
+    if (!script.waits) {
         assert_int_equal(write(pair[1], script.answer, script.n), script.n);
+        assert_int_equal(
+            script.is_closed ? close(pair[1]) : shutdown(pair[1], SHUT_WR), 0);
     }
-    assert_int_equal(
-        script.is_closed ? close(pair[1]) : shutdown(pair[1], SHUT_WR), 0);
     connection_init(&peer, "--test", "a pair", 60000, false);
     peer.fd = pair[0];
     buf_init(&vars, 64);
-    relay_run(q, &peer, &vars, &got.end);
+    relay_run(q, &peer, &vars, script.waits ? &patience : NULL, &got.end);
+    if (script.waits && got.end.err == -ETIME) {
+        check_end();
+    }
     n = got.end.body_lost ? 0 : cgi_body_take(q, got.body, sizeof got.body - 1);
     assert_true(n >= 0);
     got.body[n] = '\0';
     connection_close(&peer);
-    if (!script.is_closed) {
+    if (!script.is_closed && script.act != ACT_CLOSE &&
+        script.act != ACT_READ_AND_CLOSE) {
         (void)close(pair[1]);
     }
     buf_fini(&vars);
@@ -175,6 +236,55 @@ test_server_is_gone(void **state UNUSED)
     assert_int_equal(got.end.err, -EPIPE);
 }
 
+/* Nobody reads it: it comes back, and nobody begins it later. */
+static void
+test_taken_back(void **state UNUSED)
+{
+    relay((struct script){.waits = true});
+    assert_int_equal(got.end.stage, RELAY_NOT_BEGUN);
+    assert_int_equal(got.end.err, -ETIME);
+    assert_false(got.end.body_lost);
+    assert_string_equal(got.body, BODY);
+    assert_string_equal(got.response, "");
+    assert_int_equal(nlooks, 1);
+}
+
+static void
+test_is_free_again(void **state UNUSED)
+{
+    relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0")),
+                          .waits = true, .is_free = true});
+    assert_int_equal(got.end.stage, RELAY_DONE);
+    assert_int_equal(nlooks, 2);
+    assert_string_equal(got.response, "X: y\r\n\r\nmore");
+}
+
+/* It may have begun: only the application can end it. */
+static void
+test_is_read(void **state UNUSED)
+{
+    relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0")),
+                          .waits = true, .act = ACT_READ});
+    assert_int_equal(got.end.stage, RELAY_DONE);
+    assert_int_equal(nlooks, 2);
+}
+
+/* The kernel says whether something was unread. */
+static void
+test_ended_while_it_waits(void **state UNUSED)
+{
+    relay((struct script){.waits = true, .is_free = true, .act = ACT_CLOSE});
+    assert_int_equal(got.end.err, -ECONNRESET);
+    assert_int_equal(got.end.stage, RELAY_NOT_BEGUN);
+    assert_string_equal(got.body, BODY);
+    relay((struct script){
+        .waits = true, .is_free = true, .act = ACT_READ_AND_CLOSE});
+    assert_int_equal(got.end.err, -ENODATA);
+    assert_int_equal(got.end.stage, RELAY_UNANSWERED);
+    assert_true(got.end.body_begun);
+    assert_true(got.end.body_lost);
+}
+
 int
 main(void)
 {
@@ -185,6 +295,10 @@ main(void)
         cmocka_unit_test(test_in_part),
         cmocka_unit_test(test_done),
         cmocka_unit_test(test_server_is_gone),
+        cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_is_free_again),
+        cmocka_unit_test(test_is_read),
+        cmocka_unit_test(test_ended_while_it_waits),
     };
     (void)signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

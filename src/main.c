@@ -136,6 +136,7 @@ main(int argc, char **argv)
 
     start.request_in_env =
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
+    start.was_kept_warm = start_mode_take_warm();
     bool is_cgi = start.request_in_env && !fd_is_listening(STDIN_FILENO);
     signals_init(restart_is_one());
     if (fd_sanitize(&start.was_closed) < 0) {
@@ -152,6 +153,8 @@ main(int argc, char **argv)
     }
     status = options_parse(argc, argv, start.request_in_env, &config);
     if (status == 0) {
+        /* It always has a master: the CGI process says --processes. */
+        config.is_warm = start.was_kept_warm && config.processes > 0;
         logs_set_up(&config);
         start_mode_detect(&start, &config);
         status = run(&start, argv);

@@ -21,6 +21,9 @@
 /* The variable with options. */
 #define CONFIG_OPTIONS "WSGI_CGI_OPTIONS"
 
+/* "1": a CGI process with --keep-warm has started this one, an instance. */
+#define CONFIG_WARM "WSGI_CGI_WARM"
+
 /* What --bind, --relay, --control, --ping, --status and --request take. */
 #define CONFIG_ADDRESS                                                      \
     "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT (loopback), " \

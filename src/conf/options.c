@@ -389,6 +389,11 @@ check_together(const struct config *c)
                   c->relay);
         return EX_USAGE;
     }
+    if (runs && c->keep_warm && c->relay != NULL) {
+        log_error("--keep-warm: an instance serves APP, and --relay passes "
+                  "requests on to another program: use one of them");
+        return EX_USAGE;
+    }
     if (runs && c->slow_log != NULL && c->slow_ms == 0) {
         log_error("--slow-log: it needs --slow TIME: no request is slow "
                   "without it");

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -35,13 +36,38 @@ inherited_listeners(void)
     return (int)n;
 }
 
+static bool
+is_unix_socket(int fd)
+{
+    int domain = AF_UNSPEC;
+    socklen_t len = sizeof domain;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+           domain == AF_UNIX;
+}
+
+bool
+start_mode_take_warm(void)
+{
+    const char *value = getenv(CONFIG_WARM);
+    bool is_warm = value != NULL && strcmp(value, "1") == 0 &&
+                   fd_is_listening(STDIN_FILENO) &&
+                   is_unix_socket(STDIN_FILENO);
+
+    (void)unsetenv(CONFIG_WARM);
+    return is_warm;
+}
+
 void
 start_mode_detect(struct start_mode *s, const struct config *config)
 {
     s->inherited = inherited_listeners();
     s->fd0_listens = fd_is_listening(STDIN_FILENO);
     s->mode = MODE_FASTCGI;
-    if (config->mode != MODE_AUTO) {
+    if (config->is_warm) {
+        s->why = CONFIG_WARM ": a CGI process with --keep-warm has started it";
+    }
+    else if (config->mode != MODE_AUTO) {
         s->mode = config->mode;
         s->why = "--mode sets it";
     }

@@ -24,6 +24,7 @@ struct start_mode {
     unsigned was_closed; /* bit n: descriptor n was closed; now it is open */
     bool request_in_env;
     bool shares_stderr; /* CGI: descriptor 2 is the pipe of the response */
+    bool was_kept_warm; /* start_mode_take_warm() */
     /* Set by start_mode_detect(): */
     enum config_mode mode; /* MODE_AUTO: not found */
     const char *why;       /* the reason for mode */
@@ -32,6 +33,11 @@ struct start_mode {
 };
 
 enum { START_MODE_INHERITED = 3 };
+
+/* True where a CGI process with --keep-warm has started this one: CONFIG_WARM
+ * says so, and descriptor 0 is the socket. Removes the variable, which neither
+ * the application nor its children may see. */
+CHECK_RESULT bool start_mode_take_warm(void);
 
 /* Finds the mode. */
 void start_mode_detect(struct start_mode *s, const struct config *config);

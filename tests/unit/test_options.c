@@ -403,6 +403,7 @@ test_limits_of_values(void **state UNUSED)
         "--env==1",
         "--env=",
         "--env=LISTEN_FDS=1",
+        "--env=WSGI_CGI_WARM=1",
         "--allow=",
         "--allow=,",
         "--allow=::1,",

@@ -1,0 +1,123 @@
+"""An instance of --keep-warm: the program on a socket that a CGI process has made, with a master. P28, P2, P3, P15.
+
+Who starts it here is this file: a socket in a folder of mode 0700 on descriptor 0, a log on descriptor 2, and what the
+options of a CGI process become in WSGI_CGI_OPTIONS.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import fcgi
+from fcgi import wait_for
+from harness import FcgiServer, Log, listening_socket
+from settings import BINARY
+
+NAME = '0123456789abcdef-fedcba9876543210'
+OPTIONS = '--log-file=- --errors-to=server --processes=0-4 --threads=1 --exit-idle=5m --reload=modules'
+HELLO = '''
+    def application(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'hello']
+'''
+
+
+class Instance(FcgiServer):
+    """One that runs. Its log is also found under another name, which it does not remove."""
+
+    def __init__(self, world, folder, argv, options, env, backlog):
+        self.folder = folder
+        self.socket, self.control, self.log_file = (folder / f'{NAME}{end}' for end in ('.sock', '.ctl', '.log'))
+        env = {'WSGI_CGI_WARM': '1', 'WSGI_CGI_OPTIONS': f'{OPTIONS} --control=unix:{self.control} {options}', **env}
+        kept = world.new_path('kept', '.log')
+        log = Log()
+        log.files.append(kept)
+        listener, address = listening_socket('unix', self.socket, backlog)
+        fd = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.link(self.log_file, kept)
+        try:
+            process = world.spawn(*argv, env=env, stdin=listener, stdout=subprocess.DEVNULL, stderr=fd, log=log)
+        finally:
+            os.close(fd)
+            listener.close()
+        super().__init__(world, process, address)
+        self.check_fds = False          # of the master: it serves nothing
+
+    def status(self):
+        with fcgi.Connection(str(self.control)) as conn:
+            return json.loads(conn.request(self.params(path='/status', query='json&full')).body)
+
+    def workers(self):
+        return [p['pid'] for p in self.status()['processes']]
+
+    def files(self):
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@pytest.fixture
+def warm(world):
+    """warm(app, *words before it, options='...'): an instance."""
+    made = []
+
+    def start(app, *words, options='', env=None, backlog=1024):
+        folder = world.new_path('warm')
+        folder.mkdir(mode=0o700)
+        made.append(Instance(world, folder, [*words, '--keep-warm', world.write_app(app)], options, env or {}, backlog))
+        return made[-1]
+    yield start
+    for instance in made:
+        if instance.running():
+            assert instance.stop(timeout=10) in instance.exit_codes
+
+
+# --- the variable ---------------------------------------------------------------------------------------------------
+
+ENVIRONMENT = '''
+    import json, os, subprocess
+    def application(environ, start_response):
+        child = subprocess.run(['cat', '/proc/self/environ'], stdout=subprocess.PIPE).stdout
+        words = [sorted(os.environ), [k for k in environ], [w.split('=')[0] for w in child.decode().split('\\0')]]
+        start_response('200 OK', [('Content-Type', 'application/json')])
+        return [json.dumps(words).encode()]
+'''
+
+
+@pytest.mark.parametrize('mode', ['fastcgi', 'cgi'])
+def test_the_variable_makes_it_one(warm, mode):
+    """P28: whatever --mode says; and nobody else sees the variable."""
+    instance = warm(ENVIRONMENT, f'--mode={mode}')
+    ours, environ, child = instance.request().json
+    assert 'WSGI_CGI_OPTIONS' in ours and 'WSGI_CGI_OPTIONS' in child
+    assert not any('WSGI_CGI_WARM' in names for names in (ours, environ, child))
+
+
+def explained(socket_fd, value, *options):
+    env = {'PATH': os.environ['PATH'], 'WSGI_CGI_OPTIONS': OPTIONS, **({'WSGI_CGI_WARM': value} if value else {})}
+    return subprocess.run([BINARY, '--explain', *options, 'app.py'], env=env, stdin=socket_fd, capture_output=True,
+                          text=True)
+
+
+def test_explain_says_so(world):
+    """P28: the variable is the first reason for FastCGI, and needs a listening unix socket."""
+    reason = 'because: WSGI_CGI_WARM: a CGI process with --keep-warm has started it'
+    listener, _ = listening_socket('unix', world.new_path('sock'))
+    tcp, _ = listening_socket('tcp')
+    with listener, tcp:
+        warm = explained(listener, '1', '--mode=cgi', '--keep-warm')
+        assert warm.returncode == 0 and 'mode: fastcgi' in warm.stdout and reason in warm.stdout, warm
+        for fd, value, why in ((listener, '', 'descriptor 0 is a listening'), (listener, '0', 'descriptor 0 is a listening'),
+                               (tcp, '1', 'descriptor 0 is a listening'), (subprocess.DEVNULL, '1', 'no socket')):
+            other = explained(fd, value)
+            assert reason not in other.stdout and why in other.stdout, other
+
+
+def test_keep_warm_is_for_cgi(world):
+    """P28: a program that serves FastCGI takes the option, and does nothing with it; --relay has nothing to keep."""
+    path = world.new_path('sock')
+    server = FcgiServer(world, world.spawn('--bind', str(path), '--keep-warm', world.write_app(HELLO)), str(path))
+    assert server.request().body == b'hello'
+    finished = world.run('--relay', '/nowhere', '--keep-warm')
+    assert finished.code == 64 and '--keep-warm: an instance serves APP, and --relay passes' in finished.stderr, finished

@@ -69,6 +69,16 @@ open_inherited(struct sockets *s, const struct config *config,
     return e;
 }
 
+/* Nobody else accepts on it, and nobody else removes it. */
+static int
+take_warm(struct sockets *s)
+{
+    int e = listener_take_over(&s->v[0], STDIN_FILENO);
+
+    s->n = e == 0;
+    return e;
+}
+
 int
 sockets_open(struct sockets *s, const struct config *config,
              const struct start_mode *start,
@@ -78,6 +88,9 @@ sockets_open(struct sockets *s, const struct config *config,
 
     if (inherited->nlisteners > 0) {
         return e != 0 ? e : open_inherited(s, config, inherited);
+    }
+    if (config->is_warm) {
+        return e != 0 ? e : take_warm(s);
     }
     for (size_t i = 0; e == 0 && i < config->bind.n; i++) {
         if (s->n == RESTART_LISTENERS_MAX) {

@@ -373,6 +373,43 @@ listener_inherit(struct listener *l, int fd, const char *address,
     return 0;
 }
 
+/* The path of a unix socket, or NULL where it has none. */
+static const char *
+path_of(int fd, union sockaddr_any *a)
+{
+    socklen_t len = sizeof *a;
+
+    memset(a, 0, sizeof *a);
+    return getsockname(fd, &a->any, &len) == 0 && a->any.sa_family == AF_UNIX &&
+                   a->un.sun_path[0] == '/'
+               ? a->un.sun_path
+               : NULL;
+}
+
+int
+listener_take_over(struct listener *l, int fd)
+{
+    union sockaddr_any a;
+    struct stat file;
+    const char *path = path_of(fd, &a);
+    int r = listener_adopt(l, fd);
+
+    if (r != 0) {
+        return r;
+    }
+    l->is_adopted = false;
+    if (path == NULL) {
+        return 0;
+    }
+    (void)snprintf(l->name, sizeof l->name, "unix:%s", path);
+    /* The inode cannot become another file's while the socket is open. */
+    if (lstat(path, &file) == 0 && S_ISSOCK(file.st_mode)) {
+        l->path = strdup(path); /* NULL: the file stays at the end */
+        l->file = file;
+    }
+    return 0;
+}
+
 void
 listener_unlink(struct listener *l)
 {

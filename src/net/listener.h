@@ -46,6 +46,11 @@ CHECK_RESULT int listener_adopt(struct listener *l, int fd);
 CHECK_RESULT int listener_inherit(struct listener *l, int fd,
                                   const char *address, const struct stat *file);
 
+/* Takes over the unix socket fd as if this program had bound it: a CGI process
+ * with --keep-warm has done so for it. fd stays open. 0, EX_USAGE or
+ * EX_OSERR. */
+CHECK_RESULT int listener_take_over(struct listener *l, int fd);
+
 /* Removes the socket file that we have created, if it is still the same. */
 void listener_unlink(struct listener *l);
 

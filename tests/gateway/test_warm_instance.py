@@ -7,7 +7,6 @@ options of a CGI process become in WSGI_CGI_OPTIONS.
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -121,3 +120,48 @@ def test_keep_warm_is_for_cgi(world):
     assert server.request().body == b'hello'
     finished = world.run('--relay', '/nowhere', '--keep-warm')
     assert finished.code == 64 and '--keep-warm: an instance serves APP, and --relay passes' in finished.stderr, finished
+
+
+# --- the socket -----------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('requests', [0, 1])
+def test_its_socket_goes(warm, requests):
+    """P28, P2: as one of --bind, since nobody else removes it. The log names it as such."""
+    instance = warm(HELLO)
+    for _ in range(requests):
+        assert instance.request().body == b'hello'
+    instance.wait_log(f'started: .* socket unix:{instance.socket},')
+    assert instance.stop() == 0
+    assert not instance.socket.exists() and not instance.control.exists()
+
+
+def test_another_socket_stays(warm):
+    """P28: another instance of the same name may have replaced it."""
+    instance = warm(HELLO)
+    assert instance.request().body == b'hello'
+    instance.socket.unlink()
+    with listening_socket('unix', instance.socket)[0]:
+        assert instance.stop() == 0
+        assert instance.socket.exists()
+
+
+def test_a_failed_start(warm):
+    """P28: the socket goes, so that the next CGI process need not find out that nobody listens. The log stays."""
+    instance = warm(HELLO, '--chdir=/does/not/exist')
+    instance.process.exit_codes = {66}
+    instance.expect_log('--chdir: /does/not/exist')
+    assert instance.wait() == 66
+    assert instance.files() == [instance.log_file.name]
+
+
+def test_no_socket_in_children(warm):
+    """P28, P10: descriptor 0 was the socket. A child that outlives the instance must not keep it open."""
+    instance = warm('''
+        import os, subprocess
+        def application(environ, start_response):
+            listed = subprocess.run(['ls', '-l', '/proc/self/fd'], stdout=subprocess.PIPE, close_fds=False).stdout
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [os.readlink('/proc/self/fd/0').encode(), b' ', listed]
+    ''')
+    text = instance.request().text
+    assert text.startswith('/dev/null ') and 'socket:' not in text, text

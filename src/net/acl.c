@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SAME_LINE_MS = 60000 };
 
@@ -163,4 +164,25 @@ acl_log_refused(const struct sockaddr_storage *peer)
                "(or FCGI_WEB_SERVER_ADDRS); this line comes at most once a "
                "minute",
                text);
+}
+
+bool
+acl_peer_is_ours(int fd)
+{
+    static _Atomic(int64_t) due_ms;
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+        if (peer.uid == geteuid() || peer.uid == 0) {
+            return true;
+        }
+        if (clock_is_due(&due_ms, SAME_LINE_MS)) {
+            log_notice("a connection of user %lu is refused: this instance of "
+                       "--keep-warm is for user %lu; this line comes at most "
+                       "once a minute",
+                       (unsigned long)peer.uid, (unsigned long)geteuid());
+        }
+    }
+    return false;
 }

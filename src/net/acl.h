@@ -2,7 +2,8 @@
  * acl.h - the addresses that may connect over TCP
  *
  * What:      a list of CIDR blocks (IPv4, IPv6), from --allow or
- *            FCGI_WEB_SERVER_ADDRS. The mode of a unix socket protects it.
+ *            FCGI_WEB_SERVER_ADDRS. The mode of a unix socket protects it; of
+ *            an instance of --keep-warm, the user of the peer is checked, too.
  * Owner:     the caller.
  * Threads:   built at start, then read only.                     GIL: not used.
  * Errors:    0 or -EINVAL, -ENOMEM; logs nothing.                Blocks: never.
@@ -44,5 +45,9 @@ bool acl_peer(const struct acl *a, const struct sockaddr_storage *peer);
 
 /* Logs that it may not, at most once a minute. */
 void acl_log_refused(const struct sockaddr_storage *peer);
+
+/* True where the peer of the unix socket fd runs as our user or as root. Else
+ * logs that it is refused, at most once a minute. */
+bool acl_peer_is_ours(int fd);
 
 #endif

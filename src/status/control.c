@@ -465,6 +465,9 @@ accept_some(struct control *c)
             acl_log_refused(&from);
             fd_close(&fd);
         }
+        else if (c->config->is_warm && !acl_peer_is_ours(fd)) {
+            fd_close(&fd);
+        }
         else {
             admit(c, fd);
         }

@@ -111,6 +111,10 @@ accept_conn(struct worker_conns *c, int listen_fd, int *ret_fd)
         conn_close(c->table, conn);
         conn = NULL;
     }
+    else if (s->config->is_warm && !acl_peer_is_ours(fd)) {
+        conn_close(c->table, conn);
+        conn = NULL;
+    }
     return conn;
 }
 

@@ -14,6 +14,7 @@ import fcgi
 from fcgi import wait_for
 from harness import FcgiServer, Log, listening_socket
 from settings import BINARY
+from test_starting import OTHER, as_root, identity
 
 NAME = '0123456789abcdef-fedcba9876543210'
 OPTIONS = '--log-file=- --errors-to=server --processes=0-4 --threads=1 --exit-idle=5m --reload=modules'
@@ -165,3 +166,41 @@ def test_no_socket_in_children(warm):
     ''')
     text = instance.request().text
     assert text.startswith('/dev/null ') and 'socket:' not in text, text
+
+
+# --- who may connect ------------------------------------------------------------------------------------------------
+
+ASK = '''
+import os, socket, sys
+gid, uid, *paths = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+for path in paths:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(20)
+    sock.connect(path)
+    try:
+        sock.sendall(bytes(range(8)))
+        print(len(sock.recv(1000)))
+    except ConnectionError:
+        print(0)
+'''
+
+
+@as_root
+def test_other_users_are_refused(warm):
+    """P28, P15: even where the folder and the sockets let them: nothing of theirs is read. One line says so."""
+    instance = warm(HELLO, '--socket-mode=0666')
+    assert instance.request().body == b'hello'
+    instance.folder.chmod(0o711)
+    instance.folder.parent.chmod(0o711)
+    instance.socket.chmod(0o666)
+    uid, gid, _ = identity(OTHER)
+    paths = [str(instance.socket)] * 3 + [str(instance.control)] * 2
+    asked = subprocess.run(['/usr/bin/python3', '-c', ASK, str(gid), str(uid), *paths], capture_output=True, text=True)
+    assert asked.stdout.split() == ['0'] * len(paths), asked
+    line = f'a connection of user {uid} is refused: this instance of --keep-warm is for user {os.geteuid()}'
+    # One of the worker, and one of the master, whose control socket it is.
+    assert instance.logged.count(line) == 2, instance.logged
+    assert instance.request().body == b'hello' and instance.status()['processes']

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "gateway/access_log.h"
+#include "os/log.h"
 #include "transport/fcgi_os.h"
 #include "transport/fcgi_worker.h"
 #include "transport/other_protocol.h"
@@ -9,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcgiapp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -399,6 +401,20 @@ look_at_first_bytes(struct fcgi_worker *w, struct fcgi_conn *c,
     return park(w, c, ret_deadline_ms);
 }
 
+/* True where the peer does not wait for the answer any more: FCGI_RECEIVE_ROOM
+ * of fcgi.h says why this is asked only now. */
+static bool
+is_taken_back(const struct fcgi_worker *w)
+{
+    struct pollfd p = {.fd = w->fd, .events = POLLRDHUP};
+
+    if (!w->config->is_warm || poll(&p, 1, 0) <= 0) {
+        return false;
+    }
+    log_debug("a request was taken back before it began");
+    return true;
+}
+
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
@@ -418,6 +434,9 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
             return park(w, c, ret_deadline_ms);
         case FCGI_PARSER_READY:
             break;
+        }
+        if (is_taken_back(w)) {
+            return FCGI_NEXT_CLOSE;
         }
         run_request(w);
         enum fcgi_stop how = atomic_load_explicit(stop, memory_order_relaxed);

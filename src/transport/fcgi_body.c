@@ -24,7 +24,6 @@
 #include <sys/socket.h>
 
 enum {
-    RECEIVE_ROOM = 64 << 10,
     AHEAD_MAX = 1 << 20,    /* of the next requests */
     FOREIGN_MAX = 64 << 20, /* of other ids' records inside one body */
     GIVE_WAY_AFTER = 256 << 10
@@ -55,7 +54,7 @@ fcgi_receive(struct fcgi_worker *w)
 
     assert(w->c->parser.pos + w->body.ready <= in->len);
     reuse_input(w);
-    int e = buf_reserve(in, RECEIVE_ROOM);
+    int e = buf_reserve(in, FCGI_RECEIVE_ROOM);
     if (e < 0) {
         return e;
     }
@@ -650,7 +649,7 @@ fcgi_peer_gone(struct request *q)
     }
     /* Bytes beyond one buffer may wait in the kernel: they are the next
      * requests', or the body's, which the application has not asked for. */
-    if (!w->body.peer_eof && w->in.len - w->c->parser.pos < RECEIVE_ROOM) {
+    if (!w->body.peer_eof && w->in.len - w->c->parser.pos < FCGI_RECEIVE_ROOM) {
         ssize_t n = fcgi_receive(w);
         w->body.peer_eof = n == 0;
         fcgi_body_look(w);

@@ -4,9 +4,12 @@ Who starts it here is this file: a socket in a folder of mode 0700 on descriptor
 options of a CGI process become in WSGI_CGI_OPTIONS.
 """
 
+import array
+import fcntl
 import json
 import os
 import subprocess
+import termios
 
 import pytest
 
@@ -22,6 +25,20 @@ HELLO = '''
     def application(environ, start_response):
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'hello']
+'''
+
+
+# Notes each request that it gets. One with a body is there until the gate is open, and has not read it before.
+NOTING = '''
+    import os, time
+    def application(environ, start_response):
+        with open(os.environ['NOTES'], 'a') as notes:
+            print(environ['PATH_INFO'], file=notes, flush=True)
+        while environ['REQUEST_METHOD'] == 'POST' and not os.path.exists(os.environ['GATE']):
+            time.sleep(0.005)
+        body = environ['wsgi.input'].read()
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'%d' % len(body)]
 '''
 
 
@@ -204,3 +221,80 @@ def test_other_users_are_refused(warm):
     # One of the worker, and one of the master, whose control socket it is.
     assert instance.logged.count(line) == 2, instance.logged
     assert instance.request().body == b'hello' and instance.status()['processes']
+
+
+# --- a request that is taken back -----------------------------------------------------------------------------------
+
+def unread(conn):
+    """Whether the program has not read all that was sent."""
+    number = array.array('i', [0])
+    fcntl.ioctl(conn.sock, termios.TIOCOUTQ, number)            # SIOCOUTQ
+    return number[0] > 0
+
+
+class Gate:
+    """An application whose requests with a body wait, and what has begun."""
+
+    def __init__(self, world, warm, options=''):
+        self.gate, self.notes = world.new_path('gate'), world.new_path('notes')
+        self.instance = warm(NOTING, options=options, env={'GATE': str(self.gate), 'NOTES': str(self.notes)})
+
+    def begun(self):
+        return self.notes.read_text().split() if self.notes.exists() else []
+
+    def whole(self, path, method='GET', size=0):
+        """A request; of POST, as one of so many bytes."""
+        if method == 'GET':
+            return fcgi.request_bytes(self.instance.params(path=path))
+        params = self.instance.params(method, path, content_length=99999)
+        body = size - len(fcgi.request_bytes(params, b' '))
+        params = self.instance.params(method, path, body=b'b' * (body + 1), content_length=f'{body + 1:05}')
+        made = fcgi.request_bytes(params, b'b' * (body + 1))
+        assert len(made) == size
+        return made
+
+
+ROOM = 64 << 10         # FCGI_RECEIVE_ROOM of src/transport/fcgi.h
+
+
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_what_was_taken_back_does_not_begin(world, warm, method):
+    """P28: a request that waits for a worker, and whose sender ends its direction before anybody reads it."""
+    gate = Gate(world, warm, '--processes=0-1 --log-level=debug')
+    instance = gate.instance
+    held = instance.start('POST', '/held', body=b'x')
+    wait_for(lambda: gate.begun() == ['/held'], 20, 'the first request')
+    waiting, back = instance.connect(), instance.connect()
+    for conn, path in (waiting, '/waiting'), (back, '/back'):
+        conn.half_duplex_send(gate.whole(path, method, ROOM))
+    back.half_close()
+    assert unread(waiting) and unread(back)
+    gate.gate.touch()
+    held.write(b'x')
+    held.finish_body()
+    assert held.response().body == b'1'
+    back.wait_eof()
+    assert waiting.response().status == 200
+    assert not back.records and gate.begun() == ['/held', '/waiting']
+    assert 'a request was taken back before it began' in instance.logged
+
+
+def test_others_may_end_their_direction(world, fcgi_unix):
+    """F14: only an instance of --keep-warm takes that for an end: to others it says that no more will come."""
+    server = fcgi_unix(HELLO)
+    with fcgi.Connection(server.address) as conn:
+        conn.send(fcgi.request_bytes(server.params()))
+        conn.half_close()
+        assert conn.response().body == b'hello'
+
+
+def test_the_first_read_takes_a_whole_request(world, warm):
+    """P28: one of FCGI_RECEIVE_ROOM bytes that was sent at once: nothing of it is left to be read when it begins."""
+    gate = Gate(world, warm)
+    with fcgi.Connection(gate.instance.address) as conn:
+        conn.half_duplex_send(gate.whole('/whole', 'POST', ROOM))
+        assert unread(conn)                 # before there is a worker
+        wait_for(lambda: gate.begun() == ['/whole'], 20, 'the request')
+        assert not unread(conn)
+        gate.gate.touch()
+        assert int(conn.response().body) > 60000

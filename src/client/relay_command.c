@@ -129,7 +129,7 @@ relay_prepare(struct request *q, char *const *environment, struct buf *vars)
         if (request_take_body(q) != 0) {
             return -EIO;
         }
-        q->is_unsized = false; /* whoever serves it now */
+        q->is_unsized = false; /* this process may have to serve it */
         length = q->content_length;
     }
     return request_params_from_environment(vars, q->config, environment,

@@ -15,6 +15,7 @@
 #include "os/log.h"
 #include "text/num.h"
 #include "transport/cgi.h"
+#include "transport/fcgi.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -31,9 +32,7 @@ enum {
     RECEIVE_ROOM = 64 << 10,   /* of the response, in one recv() */
     OUT_ROOM = 2 * PIECE + 64, /* besides the variables */
     HEAD_MAX = 4 << 20,        /* of a response; client_response.c takes less */
-    /* An instance of this program reads so much at once (RECEIVE_ROOM of
-     * transport/fcgi_body.c): all of it, or nothing. */
-    WHOLE_MAX = 48 << 10
+    WHOLE_MAX = FCGI_RECEIVE_ROOM /* the application takes all or nothing */
 };
 
 struct relay {

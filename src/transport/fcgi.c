@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fastcgi.h>
 #include <fcgiapp.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -415,6 +416,22 @@ is_taken_back(const struct fcgi_worker *w)
     return true;
 }
 
+/* The peer may have ended its direction just now, and cannot know what we have
+ * read before that. */
+static void
+send_refusal(struct fcgi_worker *w)
+{
+    uint8_t end[FCGI_HEADER + 8] = {0};
+
+    fcgi_header(end, FCGI_END_REQUEST, w->c->parser.id, 8);
+    end[FCGI_HEADER + 4] = FCGI_OVERLOADED;
+    w->reply.len = 0;
+    if (buf_add(&w->reply, end, sizeof end) == 0) {
+        (void)!fcgi_send_reply(w);
+    }
+    w->reply.len = 0;
+}
+
 /* Requests that have arrived, one after the other. */
 static enum fcgi_next
 serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
@@ -436,6 +453,7 @@ serve_input(struct fcgi_worker *w, struct fcgi_conn *c,
             break;
         }
         if (is_taken_back(w)) {
+            send_refusal(w);
             return FCGI_NEXT_CLOSE;
         }
         run_request(w);

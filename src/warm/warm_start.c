@@ -95,7 +95,7 @@ make_program(struct program *p, const struct warm_folder *f,
              const struct warm_name *n, const struct config *config,
              char **argv, char *const *environment)
 {
-    static char mark[] = WARM_VARIABLE "=1";
+    static char mark[] = CONFIG_WARM "=1";
     struct sockaddr_un control;
     const char *old = getenv(CONFIG_OPTIONS);
     ssize_t len = readlink("/proc/self/exe", p->path, sizeof p->path - 1);

@@ -18,9 +18,6 @@
 #include "warm/warm_folder.h"
 #include "warm/warm_name.h"
 
-/* What an instance has in its environment. */
-#define WARM_VARIABLE "WSGI_CGI_WARM"
-
 /* A descriptor that is connected to the instance, which is started if there is
  * none. environment: that of the request. n changes where the script has changed
  * meanwhile. */

@@ -275,7 +275,9 @@ def test_what_was_taken_back_does_not_begin(world, warm, method):
     assert held.response().body == b'1'
     back.wait_eof()
     assert waiting.response().status == 200
-    assert not back.records and gate.begun() == ['/held', '/waiting']
+    refusal, = back.records
+    assert (refusal.type, refusal.content[4]) == (fcgi.END_REQUEST, fcgi.OVERLOADED)
+    assert gate.begun() == ['/held', '/waiting']
     assert 'a request was taken back before it began' in instance.logged
 
 

@@ -85,7 +85,7 @@ SRC_warm      := warm_busy warm_connect warm_environment warm_folder warm_name \
 SRC_reload    := file_watcher reload_pipe restart touch_files
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns
-SRC_master    := master master_elastic master_fork master_reload master_workers \
+SRC_master    := master master_drain master_elastic master_fork master_reload master_workers \
                  master_zygotes zygote zygote_table
 SRC_mode      := cgi_process cgi_timeout check fcgi_process script_check \
                  sockets start_mode startup

@@ -3,6 +3,7 @@
 #include "app/imports.h"
 #include "app/loader.h"
 #include "base/clock.h"
+#include "master/master_drain.h"
 #include "master/master_elastic.h"
 #include "master/master_fork.h"
 #include "master/master_reload.h"
@@ -364,7 +365,8 @@ loop(struct master *m)
         tell(m, now);
         if (m->stopping) {
             if (master_count_workers(m).alive == 0 &&
-                master_dismiss_zygotes(m)) {
+                master_dismiss_zygotes(m) &&
+                (!master_drain(m, now) || m->role != ROLE_MASTER)) {
                 return;
             }
         }

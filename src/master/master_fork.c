@@ -132,3 +132,14 @@ master_fork_worker(struct master *m, unsigned i)
         fork_worker(m, i);
     }
 }
+
+void
+master_fork_last_worker(struct master *m, unsigned i)
+{
+    assert(slot_is_free(&m->slots[i]) && m->stopping);
+    scoreboard_take(m->board, i, 0, m->generation);
+    fork_worker(m, i);
+    if (m->role == ROLE_WORKER) {
+        m->s->restarted = true;
+    }
+}

@@ -25,6 +25,10 @@ CHECK_RESULT bool master_can_fork(struct master *m);
  * returns with m->role ROLE_WORKER. */
 void master_fork_worker(struct master *m, unsigned i);
 
+/* The same at a stop, for those who wait: this one loads the code before it
+ * obeys SIGTERM. No zygote is asked: they have ended. */
+void master_fork_last_worker(struct master *m, unsigned i);
+
 /* Asks this zygote for a worker in slot i, which is taken on the board. */
 void master_ask_zygote(struct master *m, const struct zygote *z, unsigned i);
 

@@ -71,8 +71,9 @@ struct master {
     struct exit_idle idle;
     bool exits_idle; /* --exit-idle ends the master */
     bool stopping;
-    int64_t stop_end; /* clock_ms() when --graceful-timeout passes */
-    enum role role;   /* master_fork.c and master_zygotes.c, in a new process */
+    int64_t stop_end;      /* clock_ms() when --graceful-timeout passes */
+    unsigned last_workers; /* how many were forked since: master_drain.c */
+    enum role role; /* master_fork.c and master_zygotes.c, in a new process */
     /* The exit code of a zygote, or of the master: not 0 where --need-app ends
      * it. */
     int status;

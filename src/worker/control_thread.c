@@ -74,8 +74,8 @@ interval_of(const struct config *c)
     return shortest < 80 ? 20 : (int)(shortest / 4);
 }
 
-/* Clients have waited since the previous run of the program: they are served
- * before the process stops. */
+/* Clients have waited since the previous run of the program, or wait while no
+ * other worker serves: they are served before the process stops. */
 static void
 stop_when_loaded(struct pool *p, struct control_thread *t, int64_t now)
 {
@@ -89,6 +89,15 @@ stop_when_loaded(struct pool *p, struct control_thread *t, int64_t now)
     }
 }
 
+/* Before the code is loaded. At a stop of all workers, none may be left to serve
+ * those who wait. */
+static bool
+may_leave_at_once(const struct pool *p)
+{
+    return !p->s.restarted && !(atomic_load(&p->s.board->stopping) &&
+                                worker_conns_somebody_waits(&p->conns));
+}
+
 static void
 obey(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
 {
@@ -97,7 +106,7 @@ obey(struct pool *p, struct control_thread *t, int64_t now, struct signals s)
     t->seen = s;
     if (s.stop != STOP_NONE) {
         restart_cancel(&t->restart);
-        if (s.stop == STOP_NOW || (!started && !p->s.restarted)) {
+        if (s.stop == STOP_NOW || (!started && may_leave_at_once(p))) {
             graceful_stop_end_now(&t->stop, p, NULL);
         }
         if (!started) {

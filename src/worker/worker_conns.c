@@ -7,6 +7,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -200,15 +202,35 @@ worker_conns_leave_listener(struct worker_conns *c, const struct listener *l)
     take_waiting(c, l, worker_conns_idle_threads(c));
 }
 
-/* Closing a socket resets the connections that wait at it. They are taken
- * first, and are served from the poller. */
+/* Closing a socket resets the connections that wait at it. They are taken, and
+ * are served from the poller. With a unix socket they can still be accepted
+ * after shutdown(), and nobody comes after them; with TCP that resets them. */
 void
 worker_conns_shut_listener(struct worker_conns *c, struct listener *l)
 {
     poller_remove_listener(&c->poller, l->fd);
-    take_waiting(c, l, (unsigned)c->setup->config->backlog);
+    if (l->is_tcp) {
+        take_waiting(c, l, (unsigned)c->setup->config->backlog);
+    }
     /* Not close(): a request thread may be about to accept on the number. */
     (void)shutdown(l->fd, SHUT_RDWR);
+    if (!l->is_tcp) {
+        take_waiting(c, l, UINT_MAX);
+    }
+}
+
+bool
+worker_conns_somebody_waits(const struct worker_conns *c)
+{
+    for (size_t i = 0; i < c->setup->nlisteners; i++) {
+        const struct listener *l = &c->setup->listeners[i];
+        struct pollfd p = {.fd = l->fd, .events = POLLIN};
+        if (!l->is_adopted && poll(&p, 1, 0) > 0 &&
+            (p.revents & POLLHUP) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* -- all of it ------------------------------------------------------------- */

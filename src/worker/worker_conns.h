@@ -82,4 +82,7 @@ void worker_conns_leave_listener(struct worker_conns *c,
  * that. */
 void worker_conns_shut_listener(struct worker_conns *c, struct listener *l);
 
+/* True where a connection waits at a socket of ours. */
+bool worker_conns_somebody_waits(const struct worker_conns *c);
+
 #endif

@@ -44,7 +44,8 @@ struct worker_setup {
      * next with the same process id. */
     struct fd_passing *fd_passing;
     enum worker_preload preload;
-    bool restarted;          /* clients have waited for this program to start */
+    bool restarted; /* clients have waited for this program, or for this
+                     * worker, to start: it serves them before it stops */
     struct control *control; /* the control socket, served here; or NULL */
     /* --doctor: its page answers all requests, there is no Python; or NULL. */
     const struct doctor_facts *doctor;

@@ -704,3 +704,48 @@ def test_signal_is_pythons(fcgi_unix):
     ''')
     seen = ['TypeError', 'OverflowError', 'TypeError', 'TypeError', 'SIG_DFL', '<built-in function print>', 'SIG_DFL']
     assert server.request().text == str(seen)
+
+
+@traced
+@pytest.mark.parametrize('mode', [[], ['--processes', '1']], ids=['one', 'master'])
+def test_who_connects_while_the_socket_is_shut(world, mode):
+    """P2: of a unix socket, no connection comes between the last look at the queue and its end. strace holds each
+    shutdown() up for as long as it takes to connect; another name of the file still leads to the socket then."""
+    path, link, wrapper = world.new_path('sock'), world.new_path('link'), world.new_path('wrapper')
+    wrapper.write_text(f'''#!/bin/sh
+exec strace -DDD -f -qq -o /dev/null -e trace=shutdown -e inject=shutdown:delay_enter=200000 {BINARY} "$@"
+''')
+    wrapper.chmod(0o755)
+    process = world.spawn('--bind', str(path), *mode, world.write_app(HELLO), binary=wrapper)
+    server = FcgiServer(world, process, str(path))
+    server.check_fds = False
+    assert server.request(timeout=20).body == b'hello'
+    os.link(path, link)
+    server.signal(signal.SIGTERM)
+    wait_for(lambda: not path.exists(), 10, 'the stop')
+    conns = []
+    try:
+        while process.running():
+            conns.append(fcgi.Connection(sock=connected(link)))
+            conns[-1].send(fcgi.request_bytes(server.params()))
+            conns[-1].silent(0.005)             # a thousand would do no more
+    except ConnectionRefusedError:
+        pass
+    assert conns, 'the socket was shut at once'
+    try:
+        assert [conn.response(timeout=20).body for conn in conns] == [b'hello'] * len(conns)
+    finally:
+        for conn in conns:
+            conn.close()
+    assert server.wait(20) == 0
+
+
+def connected(path):
+    """A connection, at the first attempt."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(os.fspath(path))
+    except OSError:
+        sock.close()
+        raise
+    return sock

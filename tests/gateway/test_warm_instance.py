@@ -8,15 +8,20 @@ import array
 import fcntl
 import json
 import os
+import random
+import signal
+import socket
 import subprocess
 import termios
+import threading
 
 import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import FcgiServer, Log, listening_socket
+from harness import FcgiServer, Log, cgi_params, listening_socket, proc_stat
 from settings import BINARY
+from test_elastic import watch
 from test_starting import OTHER, as_root, identity
 
 NAME = '0123456789abcdef-fedcba9876543210'
@@ -300,3 +305,126 @@ def test_the_first_read_takes_a_whole_request(world, warm):
         assert not unread(conn)
         gate.gate.touch()
         assert int(conn.response().body) > 60000
+
+
+# --- the end: nobody who has connected is reset ---------------------------------------------------------------------
+
+SLOW_LOAD = '''
+    import os, time
+    open(os.environ['LOADING'], 'w').close()
+    while not os.path.exists(os.environ['LOAD']):
+        time.sleep(0.005)
+''' + HELLO
+
+
+@pytest.mark.parametrize('end', ['idle', 'TERM'])
+def test_who_comes_as_it_ends(world, warm, end):
+    """P28, P2: the master has not seen them yet, has no worker, and is told to end (or finds out that it is idle)."""
+    instance = warm(HELLO, options='--processes=0-2 --log-level=debug' + (' --exit-idle=200ms' if end == 'idle' else ''))
+    instance.wait_log('started: ')
+    instance.signal(signal.SIGSTOP)
+    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
+    conns = [instance.connect() for _ in range(5)]
+    for conn in conns:
+        conn.send(fcgi.request_bytes(instance.params()))
+    if end == 'idle':
+        watch(0.3, lambda: True, 'the time of --exit-idle')
+    else:
+        instance.signal(signal.SIGTERM)
+    instance.signal(signal.SIGCONT)
+    for conn in conns:
+        assert conn.response().body == b'hello'
+    if end == 'TERM':
+        assert instance.wait() == 0
+        assert 'one more worker serves those who have connected' in instance.logged
+
+
+def test_who_waits_while_the_first_worker_starts(world, warm):
+    """P28, P2: it is told to end, and would do so at once if nobody waited."""
+    loading, load = world.new_path('loading'), world.new_path('load')
+    instance = warm(SLOW_LOAD, options='--processes=0-2 --log-level=debug', env={'LOADING': str(loading), 'LOAD': str(load)})
+    conn = instance.connect()
+    conn.send(fcgi.request_bytes(instance.params()))
+    wait_for(loading.exists, 20, 'the load')
+    instance.signal(signal.SIGTERM)
+    wait_for(lambda: not instance.socket.exists(), 5, 'the stop')
+    load.touch()
+    assert conn.response().body == b'hello'
+    assert instance.wait() == 0
+    assert 'one more worker' not in instance.logged     # the one that had begun to load goes on
+
+
+def test_a_stop_at_once_serves_nobody(warm):
+    """P28, P2: SIGQUIT means now."""
+    instance = warm(HELLO)
+    instance.wait_log('started: ')
+    instance.signal(signal.SIGSTOP)
+    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
+    conn = instance.connect()
+    conn.send(fcgi.request_bytes(instance.params()))
+    instance.signal(signal.SIGQUIT)
+    instance.signal(signal.SIGCONT)
+    conn.wait_eof()
+    assert not conn.records and instance.wait() == 0
+
+
+class Clients:
+    """They connect all the time. Refused is no failure, and no socket is none; anything else after connect() is."""
+
+    def __init__(self, paths, count, pause):
+        self.paths, self.pause, self.served, self.lost, self.ended = paths, pause, 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(count)]
+
+    def ask(self, path, params):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            sock.close()
+            return False
+        with fcgi.Connection(sock=sock) as conn:
+            try:
+                conn.send(fcgi.request_bytes(params))
+                response = conn.response()
+                assert response.body == b'hello' and response.complete
+            except AssertionError as error:
+                self.lost.append(f'{path}: {error} reset={conn.reset}')
+        return True
+
+    def run(self, number):
+        chance, params = random.Random(number), cgi_params()
+        while not self.ended.is_set():
+            if self.ask(self.paths[-1], params):
+                self.served += 1
+                self.ended.wait(chance.random() * self.pause)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize('end', ['idle', 'TERM'])
+def test_nobody_is_lost_as_instances_end(warm, end):
+    """P28, P2: clients that come all the time, or about as seldom as --exit-idle, while instances end one by one."""
+    rounds, paths = 12, []
+    options = '--exit-idle=200ms --idle-timeout=50ms' if end == 'idle' else '--idle-timeout=50ms'
+    instance = warm(HELLO, options=options)
+    paths.append(str(instance.socket))
+    with Clients(paths, 4, 1.2 if end == 'idle' else 0.1) as clients:
+        for number in range(rounds):
+            if end == 'TERM':
+                served = clients.served
+                wait_for(lambda: clients.served > served + number % 4, 20, 'requests')
+                instance.signal(signal.SIGTERM)
+            assert instance.wait(60) == 0
+            instance = warm(HELLO, options=options)
+            paths.append(str(instance.socket))
+        wait_for(lambda: clients.served > rounds, 60, 'requests')
+    assert not clients.lost, clients.lost

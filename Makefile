@@ -45,7 +45,8 @@ SUBMAKE = $(MAKE) --no-print-directory
 # --- sources, lowest layer first: a file may include its own layer and lower --
 
 LAYERS := base text os conf net queue gateway transport doctor client python debug \
-          context app wsgi status process warm reload worker master mode
+          context app wsgi status process warm instances reload worker \
+          master mode
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
@@ -81,7 +82,8 @@ SRC_status    := control exit_idle notify running_requests scoreboard \
 SRC_process   := environment finalize_timeout forked_child logs pid_file \
                  privs process_title service_log signals
 SRC_warm      := warm_busy warm_connect warm_environment warm_folder warm_name \
-                 warm_request warm_start warm_sweep
+                 warm_request warm_start warm_status warm_sweep
+SRC_instances := instance_find instance_print
 SRC_reload    := file_watcher reload_pipe restart touch_files
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns

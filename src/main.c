@@ -9,6 +9,7 @@
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
+#include "instances/instance_print.h"
 #include "mode/cgi_process.h"
 #include "mode/check.h"
 #include "mode/fcgi_process.h"
@@ -93,6 +94,7 @@ run(const struct start_mode *s, char **argv)
     case ACTION_REQUEST:
         return client_request(&config);
     case ACTION_WARM_LIST:
+        return instance_print(&config);
     case ACTION_WARM_STOP:
     case ACTION_RUN:
         break;

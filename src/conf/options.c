@@ -288,9 +288,10 @@ static const struct option_row table[] = {
      .expected = "the path of a script, or all",
      .help = "end the instance of this script, or all"},
     {.name = "json", .set = value_true, FIELD(json),
-     ONLY_FOR(1u << ACTION_STATUS, "--status"),
+     ONLY_FOR(1u << ACTION_STATUS | 1u << ACTION_WARM_LIST,
+              "--status and --warm-list"),
      .instead = "for a log in JSON use --log-format json",
-     .help = "print the status as JSON"},
+     .help = "print the status or the list as JSON"},
     {.letter = 'H', .name = "header", .arg = "LINE", .set = value_word,
      FIELD(headers), .expected = "NAME: VALUE",
      ASKING,
@@ -305,7 +306,9 @@ static const struct option_row table[] = {
     {.name = "timeout", .arg = "TIME", .default_value = "5s", .set = value_time,
      FIELD(client_timeout_ms), .min = 1, .max = DAY_MS,
      .expected = TIME_FROM_1MS,
-     ASKING,
+     ONLY_FOR(1u << ACTION_PING | 1u << ACTION_STATUS | 1u << ACTION_REQUEST |
+                  1u << ACTION_WARM_LIST | 1u << ACTION_WARM_STOP,
+              "--ping, --status, --request, --warm-list and --warm-stop"),
      .instead = "to limit the time of a request use --request-timeout",
      .help = "for the answer; --request: for each wait"},
 

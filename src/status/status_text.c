@@ -3,7 +3,6 @@
  */
 #include "os/memory.h"
 #include "status/status_snapshot.h"
-#include "text/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -27,34 +26,11 @@ add_number(struct text_writer *s, const char *name, uint64_t value)
     text_writer_printf(s, "%" PRIu64 "\n", value);
 }
 
-/* Without what could control a terminal. */
-static void
-add_safe(struct text_writer *s, const char *text)
-{
-    size_t n = strlen(text);
-
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)text[i];
-        size_t len = utf8_char(text + i, n - i);
-        /* U+0080 to U+009F are control characters, too. */
-        bool is_plain = len > 0 && c >= 0x20 && c != 0x7f &&
-                        (c != 0xc2 || (unsigned char)text[i + 1] >= 0xa0);
-        len = len == 0 ? 1 : len;
-        if (is_plain) {
-            text_writer_add(s, text + i, len);
-        }
-        else {
-            text_writer_text(s, "?");
-        }
-        i += len;
-    }
-}
-
 static void
 add_line(struct text_writer *s, const char *name, const char *text)
 {
     add_name(s, name);
-    add_safe(s, text);
+    text_writer_safe(s, text);
     text_writer_text(s, "\n");
 }
 
@@ -64,7 +40,7 @@ add_request(struct text_writer *s, const struct status_thread *t)
     add_name(s, t->state == THREAD_RUNNING     ? "running request"
                 : t->state == THREAD_FINISHING ? "finishing request"
                                                : "last request");
-    add_safe(s, t->line);
+    text_writer_safe(s, t->line);
     if (t->wait != WAIT_NOT) {
         text_writer_printf(s, " (%s)", score_wait_name(t->wait));
     }

@@ -24,6 +24,9 @@ struct text_writer {
 
 void text_writer_add(struct text_writer *s, const char *bytes, size_t n);
 void text_writer_text(struct text_writer *s, const char *text);
+/* With "?" for each byte or character that could control a terminal, and for
+ * each byte that is not UTF-8. */
+void text_writer_safe(struct text_writer *s, const char *text);
 /* Numbers and short words only: at most 511 bytes. */
 void text_writer_printf(struct text_writer *s, const char *fmt, ...)
     PRINTF_LIKE(2, 3);

@@ -64,6 +64,14 @@ warm_connect(const struct warm_folder *f, const struct warm_name *n,
     return e < 0 ? e : fd;
 }
 
+int
+warm_connect_any(const struct warm_folder *f, const struct warm_name *n)
+{
+    int fd = warm_connect(f, n, WARM_CONTROL);
+
+    return warm_connect_is_nobody(fd) ? warm_connect(f, n, WARM_SOCKET) : fd;
+}
+
 bool
 warm_connect_is_nobody(int err)
 {
@@ -92,25 +100,32 @@ is_broken(int fd)
 /* The number cannot become that of another process once it is open; before that
  * the connection would have broken. */
 int
+warm_connect_process(int fd, pid_t pid)
+{
+    int process = (int)syscall(SYS_pidfd_open, pid, 0);
+    int e = process < 0 ? -errno : is_broken(fd) ? -ESRCH : 0;
+
+    if (e < 0) {
+        fd_close(&process);
+    }
+    return e < 0 ? e : process;
+}
+
+int
 warm_connect_kill(int fd, int number)
 {
     pid_t pid = warm_connect_pid(fd);
     if (pid <= 0) {
         return pid < 0 ? pid : -ESRCH;
     }
-    CLEANUP(fd_close) int process = (int)syscall(SYS_pidfd_open, pid, 0);
-    int e = process < 0 ? -errno : 0;
-
-    if (is_broken(fd)) {
-        return -ESRCH;
-    }
-    if (e == 0) {
+    CLEANUP(fd_close) int process = warm_connect_process(fd, pid);
+    if (process >= 0) {
         return syscall(SYS_pidfd_send_signal, process, number, NULL, 0) < 0
                    ? -errno
                    : 0;
     }
-    if (e != -ENOSYS) {
-        return e;
+    if (process != -ENOSYS) {
+        return process;
     }
-    return kill(pid, number) < 0 ? -errno : 0; /* Linux before 5.3 */
+    return is_broken(fd) ? -ESRCH : kill(pid, number) < 0 ? -errno : 0;
 }

@@ -26,12 +26,21 @@ enum { WARM_CONNECT_MS = 250 };
 CHECK_RESULT int warm_connect(const struct warm_folder *f,
                               const struct warm_name *n, const char *end);
 
+/* To any of its sockets, to learn its process or to send a signal. The control
+ * socket is better: a connection to the other one may start a worker. */
+CHECK_RESULT int warm_connect_any(const struct warm_folder *f,
+                                  const struct warm_name *n);
+
 /* True for the first two. */
 bool warm_connect_is_nobody(int err);
 
 /* The process that called listen() last, for a connection that began after
  * that; -errno. */
 CHECK_RESULT pid_t warm_connect_pid(int fd);
+
+/* The same as a descriptor that pidfd_open() gives, unless the process has ended
+ * (-ESRCH). -ENOSYS: Linux before 5.3. */
+CHECK_RESULT int warm_connect_process(int fd, pid_t pid);
 
 /* Sends a signal to that process, unless it has ended. 0 or -errno. */
 CHECK_RESULT int warm_connect_kill(int fd, int number);

@@ -46,20 +46,11 @@ is_there(const struct warm_folder *f, const struct warm_name *n,
     return fstatat(f->fd, entry, ret, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* A connection that tells the instance's pid. The control socket is better: it
- * starts no worker. */
-static int
-connect_any(const struct warm_folder *f, const struct warm_name *n)
-{
-    int fd = warm_connect(f, n, WARM_CONTROL);
-
-    return warm_connect_is_nobody(fd) ? warm_connect(f, n, WARM_SOCKET) : fd;
-}
-
 int
 warm_sweep_stop(const struct warm_folder *f, const struct warm_name *n)
 {
-    CLEANUP(fd_close) int fd = connect_any(f, n);
+    CLEANUP(fd_close) int fd = warm_connect_any(f, n);
+    struct stat st;
 
     if (warm_connect_is_nobody(fd)) {
         warm_sweep_remove(f, n);
@@ -68,24 +59,11 @@ warm_sweep_stop(const struct warm_folder *f, const struct warm_name *n)
     if (fd < 0) {
         return fd;
     }
+    if (!is_there(f, n, WARM_SOCKET, &st)) {
+        return -EALREADY;
+    }
     remove_entry(f, n, WARM_SOCKET);
     return warm_connect_kill(fd, SIGTERM);
-}
-
-/* An older version of the instance that is about to start. */
-static void
-end_version(const struct warm_folder *f, const struct warm_name *n)
-{
-    struct stat st;
-
-    if (is_there(f, n, WARM_SOCKET, &st)) {
-        (void)!warm_sweep_stop(f, n);
-        return;
-    }
-    CLEANUP(fd_close) int fd = warm_connect(f, n, WARM_CONTROL);
-    if (warm_connect_is_nobody(fd)) {
-        warm_sweep_remove(f, n); /* else it is finishing */
-    }
 }
 
 /* The instance of another script: only its files, if it was killed. */
@@ -137,7 +115,7 @@ warm_sweep(const struct warm_folder *f, const struct warm_name *n)
             bury(f, &other);
         }
         else if (strcmp(other.version, n->version) != 0) {
-            end_version(f, &other);
+            (void)!warm_sweep_stop(f, &other);
         }
     }
     (void)closedir(folder);

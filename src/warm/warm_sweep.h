@@ -22,8 +22,8 @@ void warm_sweep(const struct warm_folder *f, const struct warm_name *n);
 
 /* Asks an instance to finish its requests and end. Its socket goes at once, so
  * that nobody connects any more, and nobody asks again: a second SIGTERM would
- * cut off its requests. 0; -ESRCH: it has ended, and its files are gone; or
- * -errno. */
+ * cut off its requests. 0; -EALREADY: it is finishing; -ESRCH: it has ended, and
+ * its files are gone; or -errno. */
 CHECK_RESULT int warm_sweep_stop(const struct warm_folder *f,
                                  const struct warm_name *n);
 

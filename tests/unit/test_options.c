@@ -462,10 +462,11 @@ test_options_of_client_commands(void **state UNUSED)
     static const char *const options[] = {"--timeout=30", "--json", "-HA: b",
                                           "--data-file=f"};
     static const char *const sentences[] = {
-        "--timeout: it is only for --ping, --status and --request; to limit "
-        "the time of a request use --request-timeout\n",
-        "--json: it is only for --status; for a log in JSON use --log-format "
-        "json\n",
+        "--timeout: it is only for --ping, --status, --request, --warm-list "
+        "and --warm-stop; to limit the time of a request use "
+        "--request-timeout\n",
+        "--json: it is only for --status and --warm-list; for a log in JSON "
+        "use --log-format json\n",
         "--header: it is only for --ping, --status and --request; to set a "
         "variable in the environ of every request use --set, for a virtual "
         "environment (-H of uWSGI) --venv\n",
@@ -489,11 +490,17 @@ test_options_of_client_commands(void **state UNUSED)
     expect_ok(PARSE("--ping=:1", "--timeout=1"));
     expect_ok(PARSE("--timeout=1", "--request=:1", "GET", "/", "-HA: b",
                     "--data-file=-"));
+    expect_ok(PARSE("--warm-list", "--json", "--timeout=1"));
+    expect_ok(PARSE("--timeout=1", "--warm-stop=app.py"));
+    expect_usage(PARSE("--warm-stop=app.py", "--json"),
+                 "error: --json: it is only for --status and --warm-list\n");
+    expect_usage(PARSE("--warm-list", "app.py"),
+                 "error: unexpected \"app.py\": expected only options\n");
     expect_ok(PARSE("--json", "--help"));
     expect_usage(PARSE("--ping=:1", "--json"),
-                 "error: --json: it is only for --status\n");
+                 "error: --json: it is only for --status and --warm-list\n");
     expect_usage(PARSE("--timeout=1", "--json", "--request=:1", "GET", "/"),
-                 "error: --json: it is only for --status\n");
+                 "error: --json: it is only for --status and --warm-list\n");
     expect_usage(PARSE("--status=:1", "--data-file=-"),
                  "error: --data-file: it is only for --request\n");
     expect_ok(PARSE("--ping=:1", "--ping-path=/p", "-HHost: a"));

@@ -10,6 +10,7 @@
 #include "conf/options.h"
 #include "config.h"
 #include "instances/instance_print.h"
+#include "instances/instance_stop.h"
 #include "mode/cgi_process.h"
 #include "mode/check.h"
 #include "mode/fcgi_process.h"
@@ -96,6 +97,7 @@ run(const struct start_mode *s, char **argv)
     case ACTION_WARM_LIST:
         return instance_print(&config);
     case ACTION_WARM_STOP:
+        return instance_stop(&config);
     case ACTION_RUN:
         break;
     }

@@ -1,25 +1,39 @@
-"""The commands about the instances of --keep-warm. P29."""
+"""The commands about the instances of --keep-warm: --warm-list and --warm-stop. P29."""
 
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from fcgi import wait_for
 from harness import proc_stat
 from settings import BINARY
+from test_starting import as_root
 
 HELLO = '''
     def application(environ, start_response):
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'hello']
 '''
+# Is there until the gate is open.
+GATED = '''
+    import os, time
+    def application(environ, start_response):
+        print('it has begun', file=environ['wsgi.errors'], flush=True)
+        while not os.path.exists(os.environ['GATE']):
+            time.sleep(0.005)
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'whole']
+'''
+STRANGER = 54321            # of no user
 
 
 def peer(path):
@@ -100,6 +114,14 @@ def warm(warm_of):
     return warm_of()
 
 
+def public_app(world):
+    """HELLO where other users may read it."""
+    path = world.new_path('app', '.py')
+    path.write_text(textwrap.dedent(HELLO))
+    path.chmod(0o644)
+    return str(path)
+
+
 # --- --warm-list ----------------------------------------------------------------------------------------------------
 
 def test_list(warm, world):
@@ -128,16 +150,22 @@ def test_memory_is_that_of_all_processes(warm, world):
     assert workers > 64 << 20 and row['memory'] > workers, (row, status)
 
 
-@pytest.mark.parametrize('above', ['TMPDIR', 'TMPDIR through a link'])
-def test_a_folder_is_listed_once(warm, world, above):
-    """P29: however many ways lead to it."""
-    warm.request(world.write_app(HELLO))
-    other = world.new_path('link')
-    other.symlink_to(warm.above)
-    (warm.above / 'wsgi-cgi').symlink_to(warm.folder)       # no folder of ours: links are not followed
-    env = {'TMPDIR': str(other if 'link' in above else warm.above), 'XDG_RUNTIME_DIR': str(warm.above)}
-    finished = warm.run('--warm-list', env=env)
-    assert finished.code == 0 and finished.stdout.count(str(world.tmp_path).encode()) == 1, finished
+@as_root
+@pytest.mark.parametrize('tmpdir', ['/tmp', 'a link to /tmp'])
+def test_a_folder_is_listed_once(warm_of, world, tmpdir):
+    """P29: however many ways lead to it. As a user who has nothing in /tmp besides this."""
+    warm = warm_of(STRANGER)
+    if tmpdir != '/tmp':
+        tmpdir = world.new_path('link')
+        tmpdir.symlink_to('/tmp')
+    warm.env['TMPDIR'], warm.folder = str(tmpdir), Path(f'/tmp/wsgi-cgi-{STRANGER}')
+    path = public_app(world)
+    try:
+        warm.request(path)
+        assert [row['script'] for row in warm.list()] == [path]
+    finally:
+        warm.end()
+        shutil.rmtree(warm.folder, ignore_errors=True)
 
 
 def test_both_folders_are_listed(warm_of, world):
@@ -171,6 +199,7 @@ def test_list_harms_no_terminal(warm, world):
     warm.request(path)
     listed = warm.run('--warm-list').stdout
     assert b'\x1b' not in listed and b'a?[31m' in listed, listed
+    assert warm.run('--warm-stop', path).code == 0 and warm.pids() == set()
 
 
 def test_a_frozen_instance_does_not_stop_the_list(warm, world):
@@ -186,12 +215,116 @@ def test_a_frozen_instance_does_not_stop_the_list(warm, world):
     finished = warm.run('--warm-list', '--timeout', '100ms')
     assert re.search(rf'(?m)^ *{pid} +- +- +- +- {re.escape(frozen)}$', finished.stdout.decode()), finished
     assert f'the instance with pid {pid} does not answer' in finished.stderr, finished
+    stopped = warm.run('--warm-stop', frozen, '--timeout', '100ms')
+    assert stopped.code == 69 and f'pid {pid} has not ended within 100 ms' in stopped.stderr, stopped
 
 
-def test_killed_instances_are_not_listed(warm, world):
-    """P29: what is left of one whose process is gone is none."""
-    warm.request(world.write_app(HELLO))
+# --- --warm-stop ----------------------------------------------------------------------------------------------------
+
+def test_stop(warm, world):
+    """P29: ends the instances of one script, with all their options, and says when they have ended."""
+    path, other = world.write_app(HELLO, 'app.py'), world.write_app(HELLO, 'other.py')
+    warm.request(path)
+    warm.request(path, '--threads', '2')
+    ours = warm.pids()
+    warm.request(other)
+    [kept] = warm.pids() - ours
+    finished = warm.run('--warm-stop', path)
+    assert finished.code == 0 and finished.stderr == '', finished
+    assert sorted(finished.stdout.decode().splitlines()) == sorted(f'wsgi-cgi: ended pid {pid}' for pid in ours)
+    assert len(ours) == 2 and all(gone(pid) for pid in ours) and warm.pids() == {kept}
+    assert [row['script'] for row in warm.list()] == [other]
+    assert warm.request(path) == b'hello', 'the next request starts another one'
+
+
+@pytest.mark.parametrize('form', ['relative', 'link', 'the link that it was started by', 'deleted'])
+def test_stop_by_another_name(warm, world, form):
+    """P29: the file counts, not how its path is written."""
+    path, link = world.write_app(HELLO), world.tmp_path / 'link.py'
+    link.symlink_to(path)
+    warm.request(str(link) if 'started' in form else path)
+    [pid] = warm.pids()
+    if form == 'deleted':
+        os.remove(path)
+    name = {'relative': 'app.py', 'link': str(link)}.get(form, path)
+    finished = warm.run('--warm-stop', name)
+    assert finished.code == 0 and gone(pid), finished
+
+
+def test_stop_of_nothing(warm, world):
+    """P29: no instance of that script: status 69, and the instance of another one lives on."""
+    path = world.write_app(HELLO)
+    warm.request(path)
+    for other in (world.write_app(HELLO, 'other.py'), str(world.tmp_path / 'missing.py'), str(world.tmp_path)):
+        finished = warm.run('--warm-stop', other)
+        assert finished.code == 69 and f'--warm-stop: {other}: no instance of this script runs as' in finished.stderr, (
+            finished)
+    assert len(warm.pids()) == 1
+
+
+def test_stop_waits_for_requests(warm, world):
+    """P29: a request that runs ends first; one more --warm-stop does not cut it off, and neither kills what hangs."""
+    gate, path = world.new_path('gate'), world.write_app(GATED)
+    env = {**warm.env, 'GATE': str(gate), 'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1'}
+    request = subprocess.Popen([BINARY, '--keep-warm', path], env=world.env(env), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert b'it has begun' in request.stderr.readline()
+        [pid] = warm.pids()
+        for _ in range(2):
+            finished = warm.run('--warm-stop', path, '--timeout', '300ms')
+            assert finished.code == 69, finished
+            assert f'pid {pid} has not ended within 300 ms; it finishes its requests, or hangs' in finished.stderr
+            assert warm.pids() == set() and not gone(pid), 'nobody connects any more'
+        stop = subprocess.Popen([BINARY, '--warm-stop', path, '--timeout', '60s'], env=world.env(warm.env),
+                                stdout=subprocess.PIPE, text=True)
+        gate.touch()
+        assert stop.communicate(timeout=60)[0] == f'wsgi-cgi: ended pid {pid}\n' and stop.returncode == 0
+        assert request.communicate(timeout=60)[0].endswith(b'whole') and gone(pid)
+    finally:
+        gate.touch()
+        request.wait(60)
+
+
+def test_killed_instances_leave_nothing(warm, world):
+    """P29: neither command shows one whose process is gone; --warm-stop says that there is none."""
+    path = world.write_app(HELLO)
+    warm.request(path)
     [pid] = warm.pids()
     os.killpg(os.getpgid(pid), signal.SIGKILL)
     wait_for(lambda: gone(pid), 10, 'the end of the master')
     assert warm.list() == []
+    assert warm.run('--warm-stop', path).code == 69
+
+
+@as_root
+def test_stop_all(warm_of, world):
+    """P29: all those of this user, in all folders; none is not an error then."""
+    warm = warm_of(STRANGER)
+    for _ in range(2):
+        warm.request(public_app(world))
+    pids = warm.pids()
+    finished = warm.run('--warm-stop', 'all')
+    assert finished.code == 0 and len(pids) == 2 and all(gone(pid) for pid in pids), finished
+    assert warm.run('--warm-stop', 'all').code == 0
+
+
+@as_root
+def test_users_do_not_see_each_other(warm_of, world):
+    """P29: another user can neither list nor stop an instance, also with the folder of its owner as TMPDIR; root has
+    instances of its own, and ends a user's as that user."""
+    owner, other = warm_of(STRANGER), warm_of(STRANGER + 1)
+    path = public_app(world)
+    owner.request(path)
+    [pid] = owner.pids()
+    for env in ({}, {'TMPDIR': str(owner.above)}, {'TMPDIR': str(owner.above), 'XDG_RUNTIME_DIR': str(owner.above)}):
+        for who in ({}, {'user': None, 'group': None, 'extra_groups': None}):
+            listed = other.run('--warm-list', env=env, **who)
+            assert listed.code == 0 and path.encode() not in listed.stdout, listed
+            stopped = other.run('--warm-stop', path, env=env, **who)
+            assert stopped.code == 69 and 'no instance of this script runs as' in stopped.stderr, stopped
+    for end, command in ('.sock', '--ping'), ('.ctl', '--status'):
+        path_of_socket = next(owner.folder.glob('*' + end))
+        refused = other.run(command, f'unix:{path_of_socket}')
+        assert refused.code == 69 and f'may not enter {owner.folder}' in refused.stderr, refused
+    assert not gone(pid) and owner.run('--warm-stop', path).code == 0 and gone(pid)

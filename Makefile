@@ -83,7 +83,7 @@ SRC_process   := environment finalize_timeout forked_child logs pid_file \
                  privs process_title service_log signals
 SRC_warm      := warm_busy warm_connect warm_environment warm_folder warm_name \
                  warm_request warm_start warm_status warm_sweep
-SRC_instances := instance_find instance_print instance_stop
+SRC_instances := instance_explain instance_find instance_print instance_stop
 SRC_reload    := file_watcher reload_pipe restart touch_files
 SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns

@@ -85,9 +85,9 @@ run(const struct start_mode *s, char **argv)
                      interp_version());
         return EX_OK;
     case ACTION_EXPLAIN:
-        return start_mode_explain(s, &config);
+        return start_mode_explain(s, &config, argv);
     case ACTION_CHECK:
-        return check_run(&config, argv);
+        return check_run(&config, s->mode, argv);
     case ACTION_PING:
         return client_ping(&config);
     case ACTION_STATUS:
@@ -108,7 +108,7 @@ run(const struct start_mode *s, char **argv)
         return status;
     }
     if (config.doctor && s->mode != MODE_AUTO) {
-        start_mode_examine(s, &config, &facts);
+        start_mode_examine(s, &config, argv, &facts);
         doctor = &facts;
     }
     assert(s->why != NULL); /* start_mode_detect() was called */

@@ -524,6 +524,9 @@ add_process(struct visit *v)
                  : c->mount[0] == '\0' ? "/"
                                        : c->mount,
                  NULL);
+    if (f->warm != NULL) {
+        add_word_row(v, "warm", f->warm, "--keep-warm, without --doctor");
+    }
     add_word_row(v, "Python", f->python, NULL);
     add_word_row(v, "sys.executable", f->executable,
                  c->venv != NULL ? "from --venv" : NULL);

@@ -26,6 +26,7 @@ struct doctor_facts {
     const char *executable;  /* of that Python */
     int python_status;       /* 0, or the exit code of a failed start */
     const char *python_said; /* the reasons, separated by "; " */
+    const char *warm;        /* what --keep-warm would do; NULL: not given */
 };
 
 /* Answers the request with the page. */

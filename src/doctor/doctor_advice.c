@@ -566,6 +566,19 @@ find_limit(const struct doctor_case *c, struct finding *f)
 }
 
 static bool
+find_cold(const struct doctor_case *c, struct finding *f)
+{
+    *f = (struct finding){
+        FINDING_NOTE,
+        "Each request starts Python and loads the application. To keep an "
+        "instance of it that serves the next requests, until none has come for "
+        "5 minutes:",
+        "first line of the script, beside its other options:", "--keep-warm"};
+    return c->q->is_cgi && !c->q->config->keep_warm &&
+           c->q->config->relay == NULL;
+}
+
+static bool
 find_slash(const struct doctor_case *c, struct finding *f)
 {
     struct path_part uri = raw(c, "REQUEST_URI");
@@ -589,7 +602,7 @@ doctor_findings(const struct doctor_case *c, struct finding ret[FINDINGS_MAX])
     static const finding_fn all[] = {
         find_python, find_no_method, find_outside, find_rewrite, find_path,
         find_host,   find_auth,      find_body,    find_https,   find_user,
-        find_proxy,  find_length,    find_limit,   find_slash};
+        find_proxy,  find_length,    find_limit,   find_slash,   find_cold};
     static_assert(ARRAY_SIZE(all) <= FINDINGS_MAX, "room for all");
     struct finding found[ARRAY_SIZE(all)];
     size_t nfound = 0, n = 0;

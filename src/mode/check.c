@@ -3,6 +3,7 @@
 #include "app/loader.h"
 #include "base/clock.h"
 #include "debug/slow_load.h"
+#include "instances/instance_explain.h"
 #include "mode/script_check.h"
 #include "mode/start_mode.h"
 #include "mode/startup.h"
@@ -20,8 +21,9 @@
 
 extern char **environ;
 
+/* warm: what to say of --keep-warm, or "". */
 static int
-load(const struct config *config, int tell_fd)
+load(const struct config *config, int tell_fd, const char *warm)
 {
     slow_load_begin(config_application(config));
     int status = loader_load();
@@ -31,6 +33,9 @@ load(const struct config *config, int tell_fd)
         (void)printf("wsgi-cgi: %s loads with Python %s\n",
                      config->app != NULL ? config->app : config->scripts_in,
                      interp_version());
+        if (warm[0] != '\0') {
+            (void)printf("wsgi-cgi: warm: %s\n", warm);
+        }
         (void)fflush(stdout);
         reload_pipe_tell_loads(tell_fd);
     }
@@ -49,9 +54,10 @@ load(const struct config *config, int tell_fd)
 }
 
 int
-check_run(const struct config *config, char **argv)
+check_run(const struct config *config, enum config_mode mode, char **argv)
 {
     static struct privs privs;
+    char warm[INSTANCE_TEXT_SIZE] = "";
     int tell_fd = restart_check_fd();
     int status = tell_fd < 0 ? start_mode_check_words(NULL, config) : 0;
 
@@ -68,6 +74,9 @@ check_run(const struct config *config, char **argv)
     if (status == 0) {
         status = privs_drop(&privs);
     }
+    if (status == 0 && tell_fd < 0 && config->keep_warm) {
+        instance_explain(config, mode, argv, warm); /* before --chdir */
+    }
     if (status == 0) {
         status = startup_prepare(config, false);
     }
@@ -78,5 +87,5 @@ check_run(const struct config *config, char **argv)
         restart_check_bind(tell_fd);
         status = wsgi_python_start(config);
     }
-    return status != 0 ? status : load(config, tell_fd);
+    return status != 0 ? status : load(config, tell_fd, warm);
 }

@@ -16,7 +16,9 @@
 #include "base/compiler.h"
 #include "conf/config.h"
 
-/* argv: for the title of the child process. */
-CHECK_RESULT int check_run(const struct config *config, char **argv);
+/* mode: how the program was started. argv: for the title of the child process,
+ * and for the name of the instance that --keep-warm would use. */
+CHECK_RESULT int check_run(const struct config *config, enum config_mode mode,
+                           char **argv);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "conf/options.h"
+#include "instances/instance_explain.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "process/environment.h"
@@ -164,8 +165,21 @@ kind_at_start(const struct start_mode *s, int fd, char *to, size_t size)
     return s->was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
 }
 
+static void
+explain_warm(const struct start_mode *s, const struct config *config,
+             char **argv)
+{
+    char text[INSTANCE_TEXT_SIZE];
+
+    if (config->keep_warm) {
+        instance_explain(config, s->mode, argv, text);
+        (void)printf("warm: %s\n", text);
+    }
+}
+
 int
-start_mode_explain(const struct start_mode *s, const struct config *config)
+start_mode_explain(const struct start_mode *s, const struct config *config,
+                   char **argv)
 {
     char python[PATH_MAX], other[64];
 
@@ -207,6 +221,7 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
     if (interp_executable(config, python, sizeof python) == 0) {
         (void)printf("python executable: %s\n", python);
     }
+    explain_warm(s, config, argv);
     int status = start_mode_check_words(s, config);
     return s->mode == MODE_AUTO ? EX_USAGE : status;
 }
@@ -215,9 +230,9 @@ start_mode_explain(const struct start_mode *s, const struct config *config)
  * it does not. */
 void
 start_mode_examine(const struct start_mode *s, struct config *config,
-                   struct doctor_facts *ret)
+                   char **argv, struct doctor_facts *ret)
 {
-    static char python[PATH_MAX], said[1024];
+    static char python[PATH_MAX], said[1024], warm[INSTANCE_TEXT_SIZE];
     struct buf reasons;
     char other[64];
 
@@ -249,6 +264,10 @@ start_mode_examine(const struct start_mode *s, struct config *config,
     ret->python = interp_version();
     ret->executable = python;
     ret->python_said = said;
+    if (config->keep_warm) {
+        instance_explain(config, s->mode, argv, warm);
+        ret->warm = warm;
+    }
     /* They need Python, which does not start. */
     config->request_timeout_ms = config->slow_ms = 0;
     config->preload = false;

@@ -50,11 +50,11 @@ CHECK_RESULT int start_mode_check_words(const struct start_mode *s,
 /* Prints --explain. EX_OK, or EX_USAGE if no mode was found, or for a word
  * after APP. */
 CHECK_RESULT int start_mode_explain(const struct start_mode *s,
-                                    const struct config *config);
+                                    const struct config *config, char **argv);
 
 /* Collects for --doctor what its page shows of the process. Turns the options
  * off that need Python. */
 void start_mode_examine(const struct start_mode *s, struct config *config,
-                        struct doctor_facts *ret);
+                        char **argv, struct doctor_facts *ret);
 
 #endif

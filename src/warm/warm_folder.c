@@ -145,8 +145,29 @@ check_own(int fd, const struct place *p, char *why)
     return 0;
 }
 
+/* Where it does not exist. */
+enum or_else { OR_FAIL, OR_CREATE, OR_ASK };
+
+static void
+set_path(struct warm_folder *f, const struct place *p)
+{
+    (void)snprintf(f->path, sizeof f->path, "%s/%s",
+                   strcmp(p->above, "/") == 0 ? "" : p->above, p->name);
+}
+
+/* 0 where it could be created; ret->fd is then -1. */
 static int
-open_place(struct warm_folder *ret, const struct place *p, bool create,
+ask_above(struct warm_folder *ret, const struct place *p, int above, char *why)
+{
+    if (faccessat(above, ".", W_OK | X_OK, AT_EACCESS) < 0) {
+        return say(why, -errno, p, strerror(errno));
+    }
+    set_path(ret, p);
+    return 0;
+}
+
+static int
+open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
            char *why)
 {
     CLEANUP(fd_close) int above = open_above(p, why);
@@ -155,11 +176,15 @@ open_place(struct warm_folder *ret, const struct place *p, bool create,
     if (above < 0) {
         return above;
     }
-    if (create && mkdirat(above, p->name, 0700) < 0 && errno != EEXIST) {
+    if (or_else == OR_CREATE && mkdirat(above, p->name, 0700) < 0 &&
+        errno != EEXIST) {
         return say(why, -errno, p, strerror(errno));
     }
     ret->fd =
         openat(above, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (ret->fd < 0 && errno == ENOENT && or_else == OR_ASK) {
+        return ask_above(ret, p, above, why);
+    }
     if (ret->fd < 0) {
         return say(why, -errno, p,
                    errno == ENOTDIR || errno == ELOOP
@@ -171,8 +196,7 @@ open_place(struct warm_folder *ret, const struct place *p, bool create,
         fd_close(&ret->fd);
         return e;
     }
-    (void)snprintf(ret->path, sizeof ret->path, "%s/%s",
-                   strcmp(p->above, "/") == 0 ? "" : p->above, p->name);
+    set_path(ret, p);
     return 0;
 }
 
@@ -191,11 +215,12 @@ warm_folder_open_nth(struct warm_folder *ret, unsigned i,
                                           : "no such folder");
         return e;
     }
-    return open_place(ret, &p, false, why);
+    return open_place(ret, &p, OR_FAIL, why);
 }
 
-int
-warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
+static int
+open_first(struct warm_folder *ret, enum or_else or_else,
+           char why[WARM_WHY_SIZE])
 {
     static const unsigned places = 3; /* those of this environment */
     int first = 0;
@@ -205,9 +230,9 @@ warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
                                      "too long";
         struct place p;
         int e = nth_place(&p, i);
-        e = e == 0 ? open_place(ret, &p, false, reason) : e;
-        if (e == -ENOENT && create && nth_place(&p, i) == 0) {
-            e = open_place(ret, &p, true, reason);
+        e = e == 0 ? open_place(ret, &p, OR_FAIL, reason) : e;
+        if (e == -ENOENT && or_else != OR_FAIL && nth_place(&p, i) == 0) {
+            e = open_place(ret, &p, or_else, reason);
         }
         if (e == 0) {
             return 0;
@@ -220,6 +245,18 @@ warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
     }
     ret->fd = -1;
     return first;
+}
+
+int
+warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
+{
+    return open_first(ret, create ? OR_CREATE : OR_FAIL, why);
+}
+
+int
+warm_folder_find(struct warm_folder *ret, char why[WARM_WHY_SIZE])
+{
+    return open_first(ret, OR_ASK, why);
 }
 
 void

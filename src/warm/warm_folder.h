@@ -37,6 +37,11 @@ struct warm_folder {
 CHECK_RESULT int warm_folder_open(struct warm_folder *ret, bool create,
                                   char why[WARM_WHY_SIZE]);
 
+/* The one that warm_folder_open() would open or create, without creating it: fd is
+ * -1 where it does not exist yet. */
+CHECK_RESULT int warm_folder_find(struct warm_folder *ret,
+                                  char why[WARM_WHY_SIZE]);
+
 /* Opens the one at place i, from 0 on, also those that another environment
  * would lead to (a login has XDG_RUNTIME_DIR, a CGI script may not). -ERANGE:
  * there is no such place. */

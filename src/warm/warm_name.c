@@ -7,6 +7,7 @@
  */
 #include "warm/warm_name.h"
 
+#include "conf/argv.h"
 #include "os/file_id.h"
 #include "os/path_absolute.h"
 
@@ -133,15 +134,53 @@ add_program(uint64_t *h, char *why)
     return 0;
 }
 
+/* Those that answer instead of APP do not count: they ask for the name of the
+ * instance that serves without them. */
+static void
+add_word(uint64_t *h, const char *word)
+{
+    static const char *const not_serving[] = {"--check", "--explain",
+                                              "--doctor"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(not_serving); i++) {
+        if (strcmp(word, not_serving[i]) == 0) {
+            return;
+        }
+    }
+    add_text(h, word);
+}
+
+static void
+add_words(uint64_t *h, const char *text)
+{
+    struct argv_words words;
+
+    if (argv_split(text, &words) < 0) {
+        add_text(h, text); /* no memory */
+        return;
+    }
+    for (size_t i = 0; i < words.n; i++) {
+        add_word(h, words.v[i]);
+    }
+    argv_words_fini(&words);
+}
+
+/* The kernel passes a #! line as one word. */
 static void
 add_options(uint64_t *h, const struct config *config, char **argv)
 {
     const char *text = getenv(CONFIG_OPTIONS);
 
-    for (int i = 1; i < config->options_end; i++) {
-        add_text(h, argv[i]);
+    if (config->is_shebang) {
+        add_words(h, argv[1]);
     }
-    add_text(h, text != NULL ? text : "");
+    else {
+        for (int i = 1; i < config->options_end; i++) {
+            add_word(h, argv[i]);
+        }
+    }
+    add_text(h, ""); /* "--threads 2" there and here differ */
+    add_words(h, text != NULL ? text : "");
 }
 
 int

@@ -1,4 +1,4 @@
-"""The commands about the instances of --keep-warm: --warm-list and --warm-stop. P29."""
+"""The commands about the instances of --keep-warm: --warm-list, --warm-stop, and what --explain, --check and --doctor say. P29."""
 
 import json
 import os
@@ -33,6 +33,7 @@ GATED = '''
         start_response('200 OK', [('Content-Type', 'text/plain')])
         return [b'whole']
 '''
+CGI = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1'}
 STRANGER = 54321            # of no user
 
 
@@ -68,8 +69,7 @@ class Warm:
 
     def request(self, script, *words, env=None):
         """A CGI request; it starts the instance if there is none."""
-        finished = self.run(*words, '--keep-warm', script,
-                            env={'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', **(env or {})})
+        finished = self.run('--keep-warm', *words, script, env={**CGI, **(env or {})})
         assert finished.code == 0 and finished.stderr == '', finished
         return finished.stdout.partition(b'\r\n\r\n')[2]
 
@@ -265,7 +265,7 @@ def test_stop_of_nothing(warm, world):
 def test_stop_waits_for_requests(warm, world):
     """P29: a request that runs ends first; one more --warm-stop does not cut it off, and neither kills what hangs."""
     gate, path = world.new_path('gate'), world.write_app(GATED)
-    env = {**warm.env, 'GATE': str(gate), 'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1'}
+    env = {**warm.env, **CGI, 'GATE': str(gate)}
     request = subprocess.Popen([BINARY, '--keep-warm', path], env=world.env(env), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -328,3 +328,131 @@ def test_users_do_not_see_each_other(warm_of, world):
         refused = other.run(command, f'unix:{path_of_socket}')
         assert refused.code == 69 and f'may not enter {owner.folder}' in refused.stderr, refused
     assert not gone(pid) and owner.run('--warm-stop', path).code == 0 and gone(pid)
+
+
+# --- --explain, --check, --doctor -----------------------------------------------------------------------------------
+
+STARTS = 'the first request starts an instance in '
+
+
+def warm_line(finished):
+    """What --explain or --check says of it; None if nothing."""
+    lines = finished.stdout.decode().splitlines()
+    said = [line.partition('warm: ')[2] for line in lines if re.match(r'(wsgi-cgi: )?warm: ', line)]
+    assert len(said) <= 1 and finished.code in (0, 64), finished
+    return said[0] if said else None
+
+
+@pytest.mark.parametrize('command', ['--explain', '--check'])
+@pytest.mark.parametrize('how', ['words', 'variable'])
+def test_whether_a_request_would_be_warm(warm, world, command, how):
+    """P29: before and after the first request, and after an edit. The question starts nothing and creates nothing."""
+    path = world.write_app(HELLO)
+
+    def ask():
+        if how == 'words':
+            return warm_line(warm.run(command, '--keep-warm', '--threads', '2', path))
+        return warm_line(warm.run('--keep-warm', '--threads', '2', path, env={'WSGI_CGI_OPTIONS': command}))
+    assert ask() == STARTS + str(warm.folder) and not warm.folder.exists()
+    warm.request(path, '--threads', '3')
+    assert ask() == STARTS + str(warm.folder), 'one with other options does not count'
+    before = warm.pids()
+    warm.request(path, '--threads', '2')
+    [pid] = warm.pids() - before
+    [sock] = [str(path) for path in warm.folder.glob('*.sock') if peer(path) == pid]
+    assert ask() == f'yes, instance {pid} on {sock}'
+    with open(path, 'a') as file:
+        file.write('# edited\n')
+    assert ask() == STARTS + str(warm.folder)
+    assert len(warm.pids()) == 2
+
+
+def test_a_script_that_asks(warm, world):
+    """P29: executed, with the options of its #! line, in the words that the kernel passes as one."""
+    path = world.tmp_path / 'app.py'
+    path.write_text(f'#!{BINARY} --keep-warm --threads 2\n' + textwrap.dedent(HELLO))
+    path.chmod(0o755)
+    assert warm.run(binary=path, env=CGI).code == 0
+    [pid] = warm.pids()
+    for command in '--explain', '--check':
+        said = warm_line(warm.run(binary=path, env={'WSGI_CGI_OPTIONS': command}))
+        assert said.startswith(f'yes, instance {pid} on '), said
+    assert warm_line(warm.run('--explain', '--keep-warm', '--threads', '2', path)).startswith('yes, ')
+
+
+def test_a_finishing_instance_is_not_said_to_serve(warm, world):
+    """P29: its control socket is still there."""
+    path = world.write_app(HELLO)
+    warm.request(path)
+    next(warm.folder.glob('*.sock')).unlink()
+    assert warm_line(warm.run('--explain', '--keep-warm', path)) == STARTS + str(warm.folder)
+
+
+@pytest.mark.parametrize('why', ['mode', 'script', 'none'])
+def test_why_it_would_not_be_warm(warm, world, why):
+    """P29: in FastCGI mode, or without the script. --check loads the application all the same."""
+    path = world.write_app(HELLO)
+    missing = path + '.missing.py'
+    words, reason = {'mode': (['--mode', 'fastcgi', '--keep-warm', path],
+                              'this is FastCGI mode, which keeps the application anyway'),
+                     'script': (['--keep-warm', missing], f'{missing}: No such file or directory'),
+                     'none': (['--keep-warm'], 'no application is given')}[why]
+    assert warm_line(warm.run('--explain', *words)) == 'no: ' + reason
+    assert why != 'mode' or warm_line(warm.run('--check', *words)) == 'no: ' + reason
+
+
+@as_root
+@pytest.mark.parametrize('wrong', ['its mode', 'no folder', 'its owner'])
+def test_no_folder_for_instances(warm_of, world, wrong):
+    """P29: the reason is that of the first place, and the next is used if it can be: of a user who has nothing in
+    /tmp besides this."""
+    warm, path, last = warm_of(STRANGER), public_app(world), Path(f'/tmp/wsgi-cgi-{STRANGER}')
+    if wrong == 'no folder':
+        warm.folder.touch()
+    else:
+        warm.folder.mkdir()
+        warm.folder.chmod(0o755)
+        os.chown(warm.folder, *(2 * [STRANGER] if wrong == 'its mode' else [0, 0]))
+    reason = f'{warm.folder}: ' + {'its mode': 'others may enter it: chmod 700, or remove it',
+                                   'no folder': 'it is no folder: remove it',
+                                   'its owner': 'it belongs to root: remove it, or set TMPDIR to another folder'}[wrong]
+    assert warm_line(warm.run('--explain', '--keep-warm', path)) == STARTS + str(last)
+    last.touch()
+    try:
+        for command in '--explain', '--check':
+            assert warm_line(warm.run(command, '--keep-warm', path)) == 'no: ' + reason
+    finally:
+        last.unlink()
+
+
+@pytest.mark.parametrize('command', ['--explain', '--check'])
+def test_nothing_is_said_without_the_option(warm, world, command):
+    """P29: the lines of --explain and --check are those that they were."""
+    assert warm_line(warm.run(command, world.write_app(HELLO))) is None
+
+
+def test_check_fails_only_for_the_application(warm, world):
+    """P29: what does not load has status 70, and no word about instances."""
+    finished = warm.run('--check', '--keep-warm', world.write_app('1 / 0\n'))
+    assert finished.code == 70 and b'warm' not in finished.stdout, finished
+
+
+def test_doctor_says_it(warm, world):
+    """P29: in CGI mode the page advises the option, or says what it does."""
+    advice = 'Each request starts Python and loads the application.'
+
+    def page(*words):
+        return warm.run('--doctor', *words, env={**CGI, 'QUERY_STRING': 'text'}).stdout.decode()
+    assert advice in page() and '--keep-warm' in page() and 'Nothing to change' in page()
+    path = world.write_app(HELLO)
+    assert advice not in page('--keep-warm', path)
+    assert STARTS + str(warm.folder) in page('--keep-warm', path) and not warm.folder.exists()
+    warm.request(path)
+    [pid] = warm.pids()
+    assert f'yes, instance {pid} on ' in page('--keep-warm', path)
+
+
+def test_doctor_over_fastcgi_does_not_advise_it(fcgi_unix):
+    """P29: there is nothing to keep."""
+    page = fcgi_unix(HELLO, '--doctor').request(query='text').body.decode()
+    assert 'Nothing to change' in page and '--keep-warm' not in page

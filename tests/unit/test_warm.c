@@ -42,6 +42,26 @@ path_of_folder(char to[128])
 }
 
 static void
+test_folder_is_found_without_creating_it(void **state UNUSED)
+{
+    char path[128], why[WARM_WHY_SIZE];
+    struct warm_folder f;
+
+    path_of_folder(path);
+    assert_int_equal(warm_folder_find(&f, why), 0);
+    assert_string_equal(f.path, path);
+    assert_int_equal(f.fd, -1);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    warm_folder_close(&f);
+    assert_int_equal(warm_folder_find(&f, why), 0);
+    assert_string_equal(f.path, path);
+    assert_true(f.fd >= 0);
+    warm_folder_close(&f);
+    assert_int_equal(rmdir(path), 0);
+}
+
+static void
 test_folder_is_private(void **state UNUSED)
 {
     char path[128], why[WARM_WHY_SIZE];
@@ -307,6 +327,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_folder_is_not_created),
+        cmocka_unit_test(test_folder_is_found_without_creating_it),
         cmocka_unit_test(test_folder_is_private),
         cmocka_unit_test(test_folder_of_others),
         cmocka_unit_test(test_long_path),

@@ -286,7 +286,7 @@ static const struct option_row table[] = {
     {.name = "warm-stop", .arg = "SCRIPT|all", WHOLE,
      .set = value_client_action, .max = ACTION_WARM_STOP,
      .expected = "the path of a script, or all",
-     .help = "end the instance of this script, or all"},
+     .help = "end the instances of this script, or all"},
     {.name = "json", .set = value_true, FIELD(json),
      ONLY_FOR(1u << ACTION_STATUS | 1u << ACTION_WARM_LIST,
               "--status and --warm-list"),

@@ -330,6 +330,29 @@ def test_users_do_not_see_each_other(warm_of, world):
     assert not gone(pid) and owner.run('--warm-stop', path).code == 0 and gone(pid)
 
 
+# --- the other options of the script ----------------------------------------------------------------------------------
+
+def test_options_beside_it(warm, world):
+    """P29: those of FastCGI stand in the same line, and override what an instance has otherwise."""
+    def limits(*words):
+        before = warm.pids()
+        path = world.write_app(HELLO)
+        assert warm.request(path, *words) == b'hello'
+        [pid] = warm.pids() - before
+        [ctl] = [path for path in warm.folder.glob('*.ctl') if peer(path) == pid]
+        page = json.loads(warm.run('--status', f'unix:{ctl}', '--json').stdout)
+        return page['min children'], page['max children'], page['threads'] // page['total processes']
+    assert limits() == (0, 4, 1)
+    assert limits('--processes', '1-8', '--threads', '2', '--exit-idle', '30m') == (1, 8, 2)
+
+
+def test_exit_idle_of_the_script(warm, world):
+    """P28: its own --exit-idle counts; then nothing is left."""
+    warm.request(world.write_app(HELLO), '--exit-idle', '200ms')
+    wait_for(lambda: not list(warm.folder.glob('*.[sc]*')), 10, 'the end of the idle instance')
+    assert warm.list() == []
+
+
 # --- --explain, --check, --doctor -----------------------------------------------------------------------------------
 
 STARTS = 'the first request starts an instance in '

@@ -174,12 +174,14 @@ look(struct instance_list *l, const struct warm_folder *f,
      const struct warm_name *n, const char *option, int64_t timeout_ms)
 {
     CLEANUP(fd_close) int control = warm_connect(f, n, WARM_CONTROL);
-    CLEANUP(fd_close)
-    int starting =
-        warm_connect_is_nobody(control) ? warm_connect(f, n, WARM_SOCKET) : -1;
-    int fd = control >= 0 ? control : starting;
+    CLEANUP(fd_close) int other = control < 0 ? warm_connect_any(f, n) : -1;
+    int fd = control >= 0 ? control : other;
     struct instance i = {.folder = f, .name = *n};
 
+    if (fd < 0 && !warm_connect_is_nobody(fd)) {
+        log_warning("%s: %s/%s-%s: %s", option, f->path, n->script, n->version,
+                    strerror(-fd));
+    }
     i.pid = fd < 0 ? -1 : warm_connect_pid(fd);
     i.process = i.pid <= 0 ? -ESRCH : warm_connect_process(fd, i.pid);
     if (i.process < 0 && i.process != -ENOSYS) {

@@ -67,9 +67,10 @@ warm_connect(const struct warm_folder *f, const struct warm_name *n,
 int
 warm_connect_any(const struct warm_folder *f, const struct warm_name *n)
 {
-    int fd = warm_connect(f, n, WARM_CONTROL);
+    int control = warm_connect(f, n, WARM_CONTROL);
+    int fd = control >= 0 ? control : warm_connect(f, n, WARM_SOCKET);
 
-    return warm_connect_is_nobody(fd) ? warm_connect(f, n, WARM_SOCKET) : fd;
+    return warm_connect_is_nobody(fd) ? control : fd;
 }
 
 bool

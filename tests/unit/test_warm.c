@@ -295,6 +295,47 @@ test_connections(void **state UNUSED)
     warm_folder_close(&f);
 }
 
+/* A socket with a queue of one connection. */
+static int
+bind_and_listen(const struct warm_folder *f, const struct warm_name *n,
+                const char *end)
+{
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    warm_name_address(f, n, end, &address);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    return fd;
+}
+
+static void
+test_any_connection(void **state UNUSED)
+{
+    struct warm_name n = {"0000000000000000", "1111111111111111"};
+    char why[WARM_WHY_SIZE];
+    struct warm_folder f;
+
+    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_true(warm_connect_is_nobody(warm_connect_any(&f, &n)));
+    int control = bind_and_listen(&f, &n, WARM_CONTROL);
+    int first = warm_connect_any(&f, &n);
+    assert_true(first >= 0);
+    /* The queue of one that is frozen is full at some time: it lives. */
+    assert_int_equal(warm_connect_any(&f, &n), -EAGAIN);
+    int listener = bind_and_listen(&f, &n, WARM_SOCKET);
+    int second = warm_connect_any(&f, &n);
+    assert_true(second >= 0);
+    assert_int_equal(warm_connect_any(&f, &n), -EAGAIN);
+    (void)close(control);
+    (void)close(first);
+    (void)close(listener);
+    (void)close(second);
+    assert_true(warm_connect_is_nobody(warm_connect_any(&f, &n)));
+    warm_folder_close(&f);
+}
+
 /* -- the environment ------------------------------------------------------- */
 
 static void
@@ -335,6 +376,7 @@ main(void)
         cmocka_unit_test(test_what_a_name_depends_on),
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_any_connection),
         cmocka_unit_test(test_environment),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -31,11 +31,12 @@ write_age(char to[CELL_SIZE], uint64_t seconds)
     else if (seconds < 3600) {
         (void)snprintf(to, CELL_SIZE, "%" PRIu64 "m", seconds / 60);
     }
-    else if (seconds < 48 * 3600) {
+    else if (seconds < UINT64_C(48) * 3600) {
         (void)snprintf(to, CELL_SIZE, "%" PRIu64 "h", seconds / 3600);
     }
     else {
-        (void)snprintf(to, CELL_SIZE, "%" PRIu64 "d", seconds / (24 * 3600));
+        (void)snprintf(to, CELL_SIZE, "%" PRIu64 "d",
+                       seconds / (UINT64_C(24) * 3600));
     }
 }
 

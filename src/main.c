@@ -142,6 +142,9 @@ main(int argc, char **argv)
         getenv("REQUEST_METHOD") != NULL || getenv("GATEWAY_INTERFACE") != NULL;
     start.was_kept_warm = start_mode_take_warm();
     bool is_cgi = start.request_in_env && !fd_is_listening(STDIN_FILENO);
+    if (start.was_kept_warm) {
+        signals_hold(); /* clients wait already: no signal may kill it */
+    }
     signals_init(restart_is_one() || start.was_kept_warm);
     if (fd_sanitize(&start.was_closed) < 0) {
         return leave(EX_OSERR);

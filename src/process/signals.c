@@ -59,11 +59,11 @@ signals_release(void)
 }
 
 void
-signals_init(bool restarted)
+signals_init(bool held)
 {
     struct sigaction sa = {.sa_handler = SIG_IGN};
 
-    if (!restarted) {
+    if (!held) {
         signals_release();
     }
     (void)sigaction(SIGPIPE, &sa, NULL);

@@ -33,9 +33,10 @@ struct signals {
 
 /* Ignores SIGPIPE and SIGXFSZ, as Python does, resets SIGCHLD and empties the
  * mask: the application must not get the settings of a web server or
- * supervisor. In every mode, before anything is written. restarted: the mask is
- * that of signals_hold_for_exec(), and stays. */
-void signals_init(bool restarted);
+ * supervisor. In every mode, before anything is written. held: our signals
+ * are blocked, by this program or by the one that has executed it, and stay so
+ * until signals_open(). */
+void signals_init(bool held);
 
 /* Blocks our signals in this thread until signals_open(), also across execve()
  * or fork(). Otherwise they would be lost or kill the process in between. */

@@ -47,6 +47,11 @@ NOTING = '''
 '''
 
 
+def hold_signals():
+    """Nobody can end it before it can serve those who have connected."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT})
+
+
 class Instance(FcgiServer):
     """One that runs. Its log is also found under another name, which it does not remove."""
 
@@ -61,7 +66,8 @@ class Instance(FcgiServer):
         fd = os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.link(self.log_file, kept)
         try:
-            process = world.spawn(*argv, env=env, stdin=listener, stdout=subprocess.DEVNULL, stderr=fd, log=log)
+            process = world.spawn(*argv, env=env, stdin=listener, stdout=subprocess.DEVNULL, stderr=fd, log=log,
+                                  preexec_fn=hold_signals)
         finally:
             os.close(fd)
             listener.close()
@@ -175,6 +181,21 @@ def test_a_failed_start(warm):
     instance.expect_log('--chdir: /does/not/exist')
     assert instance.wait() == 66
     assert instance.files() == [instance.log_file.name]
+
+
+# What was held at the start.
+MASK = '''
+    import signal, subprocess
+    def application(environ, start_response):
+        child = subprocess.run(['grep', 'SigBlk', '/proc/self/status'], stdout=subprocess.PIPE).stdout
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [repr(signal.pthread_sigmask(signal.SIG_BLOCK, [])).encode(), b' ', child]
+'''
+
+
+def test_signals_are_not_held_for_long(warm):
+    """P28: neither in the application nor in its children."""
+    assert warm(MASK).request().text.split() == ['set()', 'SigBlk:', '0' * 16]
 
 
 def test_no_socket_in_children(warm):
@@ -352,6 +373,18 @@ def test_who_waits_while_the_first_worker_starts(world, warm):
     assert conn.response().body == b'hello'
     assert instance.wait() == 0
     assert 'one more worker' not in instance.logged     # the one that had begun to load goes on
+
+
+def test_a_stop_in_the_first_moment(warm):
+    """P28, P2: before the program runs at all."""
+    for delay in range(4):
+        instance = warm(HELLO)
+        conn = instance.connect()
+        conn.send(fcgi.request_bytes(instance.params()))
+        conn.silent(delay * 0.002)
+        instance.signal(signal.SIGTERM)
+        assert conn.response().body == b'hello'
+        assert instance.wait() == 0
 
 
 def test_a_stop_at_once_serves_nobody(warm):

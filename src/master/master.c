@@ -381,6 +381,7 @@ loop(struct master *m)
         master_kill_overdue(m, now);
         master_watch_zygotes(m, now);
         scoreboard_sample(m->board, m->s->listeners, m->s->nlisteners);
+        logs_limit(now);
         if (m->s->control != NULL) {
             control_run(m->s->control);
         }
@@ -449,5 +450,8 @@ master_run(struct worker_setup *setup)
                                  : m.exits_idle ? EXIT_IDLE_REASON
                                                 : NULL);
     scoreboard_free(&m.board);
+    if (status == 0) {
+        logs_remove_own();
+    }
     return status;
 }

@@ -4,6 +4,7 @@
 #include "master/master_workers.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "process/logs.h"
 #include "process/process_title.h"
 #include "process/signals.h"
 #include "status/control.h"
@@ -30,6 +31,7 @@ master_close_in_child(struct master *m)
     m->s->master_wake_fd = signals_keep_wake_fd();
     control_forget(&m->s->control);
     notify_forget();
+    logs_forget_own();
     fd_close(&m->imports.read_fd);
     fd_close(&m->elastic.watch_fd);
     zygote_table_forget(&m->zygotes);

@@ -148,6 +148,9 @@ open_all(const struct start_mode *s, const struct restart_fds *inherited,
     if (status != 0) {
         return status;
     }
+    if (setup->config->is_warm && sockets.v[0].path != NULL) {
+        logs_own(sockets.v[0].path);
+    }
     if (setup->config->queue_timeout_ms > 0 && !setup->restarted) {
         queue_time_check(sockets.v, sockets.n);
     }

@@ -209,3 +209,64 @@ log_file_has_moved(const struct log_file *f)
     }
     return at_path.st_dev != at_fd.st_dev || at_path.st_ino != at_fd.st_ino;
 }
+
+/* -- the end of a file ----------------------------------------------------- */
+
+/* The same file, for reading, too: it may have no name any more. */
+static int
+open_again(int fd)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int again = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
+    return again < 0 ? -errno : again;
+}
+
+/* Copies what is behind from to the start, until there is no more, or about most
+ * bytes. Returns the new end, or -errno. */
+static off_t
+move_down(int fd, off_t from, off_t most, char *buf, size_t size)
+{
+    off_t to = 0;
+
+    while (to < most) {
+        ssize_t n = pread(fd, buf, size, from);
+        if (n <= 0) {
+            return n < 0 ? -errno : to;
+        }
+        if (pwrite(fd, buf, (size_t)n, to) != n) {
+            return -EIO;
+        }
+        from += n;
+        to += n;
+    }
+    return to;
+}
+
+int
+log_file_cut(int fd, off_t most, size_t keep)
+{
+    char buf[16 << 10];
+    struct stat st;
+
+    assert(keep > 0 && (off_t)keep <= most);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= most) {
+        return 0;
+    }
+    CLEANUP(fd_close) int file = open_again(fd);
+    off_t from = st.st_size - (off_t)keep;
+    const char *nl = NULL;
+    ssize_t n = 0;
+
+    if (file < 0) {
+        return file;
+    }
+    /* From the first whole line on. */
+    while (nl == NULL && (n = pread(file, buf, sizeof buf, from)) > 0) {
+        nl = memchr(buf, '\n', (size_t)n);
+        from += nl != NULL ? nl - buf + 1 : n;
+    }
+    off_t end = n < 0 ? -errno : move_down(file, from, most, buf, sizeof buf);
+    return end < 0 ? (int)end : ftruncate(file, end) < 0 ? -errno : 0;
+}

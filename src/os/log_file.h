@@ -52,4 +52,9 @@ CHECK_RESULT int log_file_reopen(struct log_file *f);
  * that cannot be known. */
 bool log_file_has_moved(const struct log_file *f);
 
+/* Cuts the file fd, if it is a regular one and has more than most bytes, to the
+ * lines among its last keep bytes. Other processes may append meanwhile; what
+ * they write in the moment of the cut itself is lost. */
+CHECK_RESULT int log_file_cut(int fd, off_t most, size_t keep);
+
 #endif

@@ -1,6 +1,7 @@
 #include "process/logs.h"
 
 #include "gateway/access_log.h"
+#include "os/fd.h"
 #include "os/log.h"
 #include "os/log_file.h"
 #include "os/path_access.h"
@@ -8,13 +9,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-enum { WHY_MAX = 2 * PATH_MAX + 256 };
+enum {
+    WHY_MAX = 2 * PATH_MAX + 256,
+    OWN_MOST = 1 << 20,   /* bytes of an instance's log: more are cut ... */
+    OWN_KEEP = 256 << 10, /* ... to this */
+    OWN_LOOK_MS = 1000
+};
 
 static const struct config *config; /* set at the start */
 static struct log_file log_file = LOG_FILE_NONE;
@@ -191,4 +200,83 @@ void
 logs_look(void)
 {
     (void)reopen(true);
+}
+
+/* -- the log of an instance ------------------------------------------------ */
+
+static struct {
+    int folder_fd; /* -1 = there is none */
+    char name[NAME_MAX + 1];
+    struct stat file;
+    int64_t look_ms;
+} own = {.folder_fd = -1};
+
+static bool
+is_own(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) && st->st_dev == own.file.st_dev &&
+           st->st_ino == own.file.st_ino;
+}
+
+/* True where the name in the folder is that of the file. */
+static bool
+has_own_name(void)
+{
+    struct stat st;
+
+    return fstatat(own.folder_fd, own.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           is_own(&st);
+}
+
+void
+logs_own(const char *socket)
+{
+    static const char end[] = ".sock";
+    const char *name = strrchr(socket, '/') + 1;
+    size_t n = strlen(name);
+    char folder[PATH_MAX];
+
+    assert(socket[0] == '/' && own.folder_fd < 0);
+    if (n < sizeof end || strcmp(name + n - (sizeof end - 1), end) != 0 ||
+        fstat(STDERR_FILENO, &own.file) < 0) {
+        return;
+    }
+    (void)snprintf(folder, sizeof folder, "%.*s", (int)(name - socket), socket);
+    (void)snprintf(own.name, sizeof own.name, "%.*s.log",
+                   (int)(n - (sizeof end - 1)), name);
+    own.folder_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (own.folder_fd >= 0 && !has_own_name()) {
+        fd_close(&own.folder_fd);
+    }
+}
+
+/* With --log-file it is no longer descriptor 2. */
+void
+logs_limit(int64_t now_ms)
+{
+    struct stat st;
+
+    if (own.folder_fd < 0 || now_ms - own.look_ms < OWN_LOOK_MS) {
+        return;
+    }
+    own.look_ms = now_ms;
+    if (fstat(STDERR_FILENO, &st) == 0 && is_own(&st) &&
+        log_file_cut(STDERR_FILENO, OWN_MOST, OWN_KEEP) < 0) {
+        return; /* tried again */
+    }
+}
+
+void
+logs_remove_own(void)
+{
+    if (own.folder_fd >= 0 && has_own_name()) {
+        (void)unlinkat(own.folder_fd, own.name, 0);
+    }
+    fd_close(&own.folder_fd);
+}
+
+void
+logs_forget_own(void)
+{
+    fd_close(&own.folder_fd);
 }

@@ -2,6 +2,7 @@
  * logs.h - the log files of this process: --log-file, --access-log, --slow-log
  *
  * What:      opens the files, and opens them again at SIGHUP and SIGUSR1.
+ *            Keeps the log of an instance small, and removes it.
  * Owner:     the process; a forked worker has descriptors of its own.
  * Lifetime:  logs_open() to the end of the process.
  * Threads:   logs_reopen(), logs_look() and logs_slow_fd() any, one at a time
@@ -17,6 +18,7 @@
 #include "conf/config.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Sets the format and the level of the log. Call it before anything may log. */
@@ -52,5 +54,20 @@ void logs_reopen(const char *signal_name);
  * signals are open, since its parent may have the renamed files; the same after
  * a restart. */
 void logs_look(void);
+
+/* -- the log of an instance of --keep-warm --------------------------------- */
+
+/* socket: FOLDER/NAME.sock. If FOLDER/NAME.log is descriptor 2, the process
+ * owns that file from now on. Call it before logs_take_stderr(). */
+void logs_own(const char *socket);
+
+/* Keeps that file small; call it now and then, in one process. */
+void logs_limit(int64_t now_ms);
+
+/* Removes it, for a process that ends without an error. */
+void logs_remove_own(void);
+
+/* In a forked process: it belongs to the parent. */
+void logs_forget_own(void);
 
 #endif

@@ -461,3 +461,55 @@ def test_nobody_is_lost_as_instances_end(warm, end):
             paths.append(str(instance.socket))
         wait_for(lambda: clients.served > rounds, 60, 'requests')
     assert not clients.lost, clients.lost
+
+
+# --- its log --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('options', ['', '--log-file={}'], ids=['own', 'another'])
+def test_nothing_is_left(world, warm, options):
+    """P28: after an end without an error, neither socket nor log; also where --log-file is another file."""
+    path = world.new_path('log')
+    instance = warm(HELLO, options=options.format(path))
+    assert instance.request().body == b'hello'
+    assert instance.stop() == 0
+    assert instance.files() == []
+    assert options == '' or 'stopped: SIGTERM' in path.read_text()
+
+
+def test_another_log_stays(warm):
+    """P28: the next instance of the same name has made it."""
+    instance = warm(HELLO)
+    assert instance.request().body == b'hello'
+    instance.log_file.unlink()
+    instance.log_file.write_text('of another')
+    assert instance.stop() == 0
+    assert instance.log_file.read_text() == 'of another'
+
+
+def test_the_log_stays_after_a_failure(warm):
+    """P28: it says why."""
+    instance = warm('import nosuchmodule\n', '--need-app', options='--processes=1')
+    instance.process.exit_codes = {70}
+    instance.expect_log('nosuchmodule|--need-app|worker .* exited with code 70')
+    assert instance.wait(20) == 70
+    assert instance.files() == [instance.log_file.name] and 'nosuchmodule' in instance.log_file.read_text()
+
+
+def test_the_log_stays_small(warm):
+    """P28: the last lines are kept, as whole lines."""
+    instance = warm('''
+        import os
+        def write():
+            for number in range(30000):
+                os.write(2, b'line %07d of a worker that says very much here\\n' % number)
+        def application(environ, start_response):
+            write()
+            start_response('200 OK', [('Content-Type', 'text/plain')])
+            return [b'hello']
+    ''')
+    assert instance.request().body == b'hello'
+    assert os.stat(instance.log_file).st_size > 100000
+    wait_for(lambda: os.stat(instance.log_file).st_size <= 1 << 20, 10, 'a small log')
+    lines = instance.log_file.read_text().splitlines()
+    assert lines[-1].startswith('line 0029999 ')
+    assert 5000 < len(lines) < 20000 and all(line.startswith(('line 00', '20')) for line in lines)

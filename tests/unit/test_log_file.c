@@ -250,12 +250,55 @@ test_stdout_of_its_own_stays(void **state UNUSED)
     take_stderr(false);
 }
 
+static off_t
+size_of(int fd)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    return st.st_size;
+}
+
+static void
+test_cut(void **state UNUSED)
+{
+    char line[16], got[200];
+    int fd = open("log", O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    assert_true(fd >= 0);
+    for (int i = 0; i < 10; i++) {
+        (void)snprintf(line, sizeof line, "line %d\n", i); /* 7 bytes */
+        say(fd, line);
+    }
+    assert_int_equal(log_file_cut(fd, 70, 30), 0); /* no more than most */
+    assert_int_equal(size_of(fd), 70);
+    assert_int_equal(unlink("log"), 0); /* the name does not matter */
+    assert_int_equal(log_file_cut(fd, 69, 30), 0);
+    assert_int_equal(size_of(fd), 28);
+    say(fd, "new\n");
+    (void)snprintf(got, sizeof got, "/proc/self/fd/%d", fd);
+    expect(got, "line 6\nline 7\nline 8\nline 9\nnew\n");
+    for (int i = 0; i < 10000; i++) {
+        say(fd, "0123456789");
+    }
+    assert_int_equal(log_file_cut(fd, 40, 30), 0); /* no line is whole */
+    assert_int_equal(size_of(fd), 0);
+    assert_int_equal(close(fd), 0);
+
+    int pipe_fds[2];
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_int_equal(log_file_cut(pipe_fds[1], 1, 1), 0);
+    assert_int_equal(close(pipe_fds[0]), 0);
+    assert_int_equal(close(pipe_fds[1]), 0);
+}
+
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_cut),
         TEST(test_rotation),
         TEST(test_what_was_there_is_not_given_away),
         TEST(test_a_link_to_what_is_not_there),

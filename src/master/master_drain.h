@@ -2,9 +2,10 @@
  * master_drain.h - connections that wait when the last worker has ended
  *
  * What:      a stop may begin where there is no worker (--processes 0-N), or
- *            where those that there are have left the sockets already. Whoever
- *            has connected by then is served by one more worker. Nobody is
- *            reset: a unix socket is shut before the last look at its queue.
+ *            where those that there are have left the sockets already. Clients
+ *            that have connected by then are served by one more worker. None
+ *            is reset: a unix socket is shut before the last look at its
+ *            queue.
  * Owner:     the master.
  * Threads:   one.                                                GIL: not used.
  * Errors:    logs.                                               Blocks: never.

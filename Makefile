@@ -62,7 +62,7 @@ SRC_queue     := listen_queue queue_time unix_diag
 SRC_gateway   := access_log params params_correct path request request_id \
                  response response_head rewrite x_sendfile
 SRC_transport := cgi fcgi fcgi_body fcgi_os fcgi_out fcgi_parser \
-                 other_protocol spool wait
+                 late_lines other_protocol spool wait
 SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client fcgi_records \
                  ping_command relay relay_command request_command \

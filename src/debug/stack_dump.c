@@ -48,7 +48,9 @@ static struct {
     int fd;                      /* -1 = the log */
     char id[REQUEST_ID_MAX + 1]; /* of the request, if there is only one */
     unsigned nids;
-    struct buf text; /* the lines */
+    struct buf text;                                      /* the lines */
+    void (*copy)(void *arg, const char *lines, size_t n); /* or NULL */
+    void *copy_arg;
     struct name *names;
     size_t n;
     bool begun;
@@ -228,17 +230,40 @@ log_pieces(const char *rest, size_t left)
 
 /* In a text log, each line has our prefix. */
 static void
-log_lines(char *lines)
+format_lines(struct buf *out, enum log_form form, char *lines)
 {
     struct log_entry e = {.level = dump.level};
-    struct buf out;
     int r = 0;
 
-    buf_init(&out, LOG_LINE_MAX);
     while (r == 0 && *lines != '\0') {
-        e.text = strsep(&lines, "\n");
-        r = log_format(&out, form(), &e);
+        char *end = strchrnul(lines, '\n');
+        char last = *end;
+        *end = '\0';
+        e.text = lines;
+        r = log_format(out, form, &e);
+        *end = last;
+        lines = end + (last == '\n');
     }
+}
+
+static void
+copy_lines(char *lines)
+{
+    struct buf out;
+
+    buf_init(&out, LOG_LINE_MAX);
+    format_lines(&out, LOG_PLAIN, lines);
+    dump.copy(dump.copy_arg, out.data, out.len);
+    buf_fini(&out);
+}
+
+static void
+log_lines(char *lines)
+{
+    struct buf out;
+
+    buf_init(&out, LOG_LINE_MAX);
+    format_lines(&out, form(), lines);
     log_pieces(out.data, out.len);
     buf_fini(&out);
 }
@@ -267,6 +292,9 @@ log_text(void)
 {
     if (dump.text.len == 0 || buf_add(&dump.text, "", 1) < 0) {
         return;
+    }
+    if (dump.copy != NULL) {
+        copy_lines(dump.text.data);
     }
     if (form() == LOG_JSON) {
         log_object(dump.text.data);
@@ -479,7 +507,16 @@ stack_dump_prepare(enum log_level level, bool all, int fd)
     dump.text.len = 0;
     dump.n = 0;
     dump.nids = 0;
+    dump.copy = NULL;
     return true;
+}
+
+void
+stack_dump_copy_to(void (*fn)(void *arg, const char *lines, size_t n),
+                   void *arg)
+{
+    dump.copy = fn;
+    dump.copy_arg = arg;
 }
 
 void

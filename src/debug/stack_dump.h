@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -43,6 +44,11 @@ void stack_dump_say(const char *id, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Adds a thread with the line above its stack. */
 void stack_dump_name(pthread_t id, pid_t tid, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/* Gives the lines, as for the log of a web server, also to fn, before they are
+ * in the log: in this thread or another one, without the GIL. */
+void stack_dump_copy_to(void (*fn)(void *arg, const char *lines, size_t n),
+                        void *arg);
 
 /* Begins to make the dump that has been described. */
 void stack_dump_begin(int64_t now_ms);

@@ -45,6 +45,8 @@ enum request_result {
     REQUEST_FAILED
 };
 
+struct late_lines; /* of transport/ */
+
 /* Called around waits for the WSGI side. enter may be NULL: nothing is
  * called. */
 struct wait_hooks {
@@ -126,6 +128,7 @@ struct request {
     /* The watchdog, when the request begins. */
     uint64_t serial;          /* in its thread, from 1; 0 = no cancel */
     struct client_wait *wait; /* NULL: nobody asks; borrowed */
+    struct late_lines *late;  /* NULL: nobody adds any; borrowed; FastCGI */
     struct cancel *cancel; /* NULL: nobody will; borrowed. What it points to is
                             * atomic: any thread may write it at any time */
 };

@@ -202,6 +202,7 @@ run_request(struct fcgi_worker *w)
     struct request *q = &w->q;
 
     request_clear(q);
+    q->late = NULL;
     atomic_store_explicit(&w->c->conn.kept, true, memory_order_relaxed);
     q->role = (enum request_role)w->c->parser.role;
     w->begun = w->used_stderr = w->broken = w->cut_off = false;

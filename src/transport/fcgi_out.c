@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "text/utf8.h"
+#include "transport/late_lines.h"
 #include "transport/wait.h"
 
 #include <assert.h>
@@ -161,6 +162,73 @@ send_blocks(struct fcgi_worker *w, struct iovec *v, size_t nv, int flags)
     return e;
 }
 
+/* -- STDERR --------------------------------------------------------------- */
+
+/* How much of the lines goes into one record: whole lines where they fit, else
+ * no cut inside a UTF-8 sequence. */
+static size_t
+errors_piece(const char *lines, size_t n)
+{
+    if (n <= ERRORS_PIECE) {
+        return n;
+    }
+    const char *nl = memrchr(lines, '\n', ERRORS_PIECE);
+    if (nl != NULL) {
+        return (size_t)(nl - lines) + 1;
+    }
+    return utf8_whole(lines, ERRORS_PIECE);
+}
+
+/* Returns how much was sent; not all: the peer is gone. */
+static size_t
+send_errors(struct fcgi_worker *w, const char *lines, size_t n)
+{
+    size_t told = 0;
+
+    while (told < n && !w->broken) {
+        size_t k = errors_piece(lines + told, n - told);
+        uint8_t h[FCGI_HEADER];
+        struct iovec v[2] = {{h, FCGI_HEADER},
+                             {(void *)(uintptr_t)(lines + told), k}};
+        fcgi_header(h, FCGI_STDERR, w->c->parser.id, k);
+        if (send_blocks(w, v, 2, 0) < 0) {
+            break;
+        }
+        w->used_stderr = true;
+        told += k;
+    }
+    return told;
+}
+
+/* What another thread has said about this request. */
+static void
+send_late(struct fcgi_worker *w)
+{
+    struct buf lines;
+
+    if (late_lines_take(w->q.late, &lines)) {
+        if (request_tells_server(&w->q)) {
+            (void)send_errors(w, lines.data, lines.len);
+        }
+        buf_fini(&lines);
+    }
+}
+
+size_t
+fcgi_errors(struct request *q, const char *lines, size_t n)
+{
+    struct fcgi_worker *w = fcgi_of(q);
+    enum response_state state = q->response.state;
+
+    if (state == RESPONSE_DONE || state == RESPONSE_ABORTED) {
+        return 0;
+    }
+    if (q->late != NULL) {
+        send_late(w);
+    }
+    return send_errors(w, lines, n);
+}
+
 /* -- STDOUT --------------------------------------------------------------- */
 
 /* Blocks being cut into records, and the records into batches. */
@@ -217,6 +285,9 @@ fcgi_send(struct request *q, struct iovec *blocks, size_t n, int flags)
     uint8_t end[4 * FCGI_HEADER];
     struct batch b;
 
+    if ((flags & SEND_END) != 0 && q->late != NULL) {
+        send_late(w);
+    }
     w->begun = w->begun || n > 0;
     while (n > 0 && blocks->iov_len == 0) {
         blocks++;
@@ -453,44 +524,4 @@ fcgi_break_off(struct fcgi_worker *w)
         w->sending = false;
         w->broken = true;
     }
-}
-
-/* -- STDERR --------------------------------------------------------------- */
-
-/* How much of the lines goes into one record: whole lines where they fit, else
- * no cut inside a UTF-8 sequence. */
-static size_t
-errors_piece(const char *lines, size_t n)
-{
-    if (n <= ERRORS_PIECE) {
-        return n;
-    }
-    const char *nl = memrchr(lines, '\n', ERRORS_PIECE);
-    if (nl != NULL) {
-        return (size_t)(nl - lines) + 1;
-    }
-    return utf8_whole(lines, ERRORS_PIECE);
-}
-
-size_t
-fcgi_errors(struct request *q, const char *lines, size_t n)
-{
-    struct fcgi_worker *w = fcgi_of(q);
-    enum response_state state = q->response.state;
-    size_t told = 0;
-
-    while (told < n && !w->broken && state != RESPONSE_DONE &&
-           state != RESPONSE_ABORTED) {
-        size_t k = errors_piece(lines + told, n - told);
-        uint8_t h[FCGI_HEADER];
-        struct iovec v[2] = {{h, FCGI_HEADER},
-                             {(void *)(uintptr_t)(lines + told), k}};
-        fcgi_header(h, FCGI_STDERR, w->c->parser.id, k);
-        if (send_blocks(w, v, 2, 0) < 0) {
-            break;
-        }
-        w->used_stderr = true;
-        told += k;
-    }
-    return told; /* not all: the peer is gone */
 }

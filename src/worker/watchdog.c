@@ -5,6 +5,7 @@
 #include "debug/stack_dump.h"
 #include "os/log.h"
 #include "process/logs.h"
+#include "transport/late_lines.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -31,10 +32,13 @@ enum stage {
 struct watched {
     /* The request thread sets both in watchdog_enter(), first id. */
     pthread_t id;
-    _Atomic pid_t tid;    /* 0 = it has not started yet */
-    struct cancel cancel; /* serial: the watchdog; told: the request thread */
+    _Atomic pid_t tid;      /* 0 = it has not started yet */
+    struct cancel cancel;   /* serial: the watchdog; told: the request thread */
+    struct late_lines late; /* for the web server of an instance */
     /* All below: the thread that calls watchdog_run(). */
     uint64_t serial; /* of the request that is watched */
+    uint64_t dumped; /* of its request, if the present dump is about that; the
+                      * thread that makes the dump reads it */
     int64_t since_ms;
     int64_t waited_ms; /* for its client: does not count for --slow */
     enum client_wait_kind wait;
@@ -71,6 +75,9 @@ watchdog_new(const struct config *config, struct scoreboard *board,
         w->board = board;
         w->worker = worker;
         w->is_replaced = is_replaced;
+        for (unsigned i = 0; i < board->nthreads; i++) {
+            late_lines_init(&w->threads[i].late);
+        }
     }
     return w;
 }
@@ -97,9 +104,15 @@ watchdog_begin(struct watchdog *w, unsigned thread, uint64_t serial,
 {
     q->serial = serial;
     q->wait = &score_of(w, &w->threads[thread])->wait;
-    q->cancel = w->config->request_timeout_ms > 0 || w->config->slow_ms > 0
-                    ? &w->threads[thread].cancel
-                    : NULL;
+    if (w->config->request_timeout_ms == 0 && w->config->slow_ms == 0) {
+        q->cancel = NULL;
+        return;
+    }
+    q->cancel = &w->threads[thread].cancel;
+    if (w->config->is_warm) {
+        q->late = &w->threads[thread].late;
+        late_lines_begin(q->late, serial);
+    }
 }
 
 void
@@ -171,18 +184,53 @@ describe(const struct watchdog *w, const struct watched *t,
 }
 
 static void
-say(const struct watchdog *w, const struct watched *t, const char *text)
+say(const struct watchdog *w, struct watched *t, const char *text)
 {
     char line[SCORE_LINE], id[REQUEST_ID_MAX + 1];
+    struct log_entry e = {
+        .level = LOG_LEVEL_ERROR, .request = line, .text = text};
+    struct buf copy;
 
     describe(w, t, id, line);
-    log_entry(&(struct log_entry){.level = LOG_LEVEL_ERROR,
-                                  .id = id[0] != '\0' ? id : NULL,
-                                  .request = line,
-                                  .text = text});
+    e.id = id[0] != '\0' ? id : NULL;
+    log_entry(&e);
+    buf_init(&copy, LOG_LINE_MAX);
+    if (w->config->is_warm && log_format(&copy, LOG_PLAIN, &e) == 0) {
+        late_lines_add(&t->late, t->serial, copy.data, copy.len);
+    }
+    buf_fini(&copy);
 }
 
 /* -- dumps ----------------------------------------------------------------- */
+
+/* An instance's own log is not where people look for a request of theirs. */
+static void
+tell_servers(void *arg, const char *lines, size_t n)
+{
+    struct watchdog *w = arg;
+
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        struct watched *t = &w->threads[i];
+        if (t->dumped != 0) {
+            late_lines_add(&t->late, t->dumped, lines, n);
+        }
+    }
+}
+
+/* Every thread: is the dump that begins about its request? */
+static void
+begin_copy(struct watchdog *w, const struct watched *slow)
+{
+    for (unsigned i = 0; i < w->board->nthreads; i++) {
+        struct watched *t = &w->threads[i];
+        t->dumped = t == slow || (slow == NULL && t->stage == STAGE_DUE)
+                        ? t->serial
+                        : 0;
+    }
+    if (w->config->is_warm) {
+        stack_dump_copy_to(tell_servers, w);
+    }
+}
 
 static void
 name_thread(const struct watchdog *w, const struct watched *t, int64_t now)
@@ -244,6 +292,7 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
         }
     }
     w->dump_wanted = NULL;
+    begin_copy(w, NULL);
     stack_dump_begin(now);
     return true;
 }
@@ -251,8 +300,13 @@ dump_all(struct watchdog *w, int64_t now, bool some_due)
 static bool
 dump_slow(struct watchdog *w, struct watched *t, int64_t now)
 {
-    if (!stack_dump_prepare(LOG_LEVEL_WARNING, false, logs_slow_fd())) {
+    int fd = logs_slow_fd();
+
+    if (!stack_dump_prepare(LOG_LEVEL_WARNING, false, fd)) {
         return false;
+    }
+    if (fd < 0) {
+        begin_copy(w, t);
     }
     say_why(w, t, now, t->waited_ms, "--slow");
     name_thread(w, t, now);

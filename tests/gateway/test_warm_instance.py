@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -513,3 +514,89 @@ def test_the_log_stays_small(warm):
     lines = instance.log_file.read_text().splitlines()
     assert lines[-1].startswith('line 0029999 ')
     assert 5000 < len(lines) < 20000 and all(line.startswith(('line 00', '20')) for line in lines)
+
+
+# --- what belongs to a request --------------------------------------------------------------------------------------
+
+TALKING = '''
+    import os, sys, threading, time
+    print('at import', file=sys.stderr)
+    def application(environ, start_response):
+        path = environ['PATH_INFO']
+        print('in the request', file=sys.stderr)
+        environ['wsgi.errors'].write('to the stream\\n')
+        if path == '/thread':
+            thread = threading.Thread(target=lambda: print('in a thread', file=sys.stderr))
+            thread.start()
+            thread.join()
+        if path == '/raise':
+            raise ValueError('of the request')
+        while path == '/slow' and not os.path.exists(os.environ['GATE']):
+            time.sleep(0.005)
+        while path in ('/long', '/stuck'):
+            try:
+                time.sleep(0.005)
+            except BaseException:
+                if path == '/long':
+                    raise
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        if path == '/after':
+            environ['wsgi_cgi.after_response'](lambda: print('after the response', file=sys.stderr))
+        return [b'hello']
+'''
+ITS_OWN = ['in the request', 'to the stream']
+
+
+def own_log(instance):
+    """The lines of its log, which are not the web server's."""
+    return instance.log_file.read_text()
+
+
+@pytest.mark.parametrize('path, more', [('/', ''), ('/thread', 'output: in a thread'), ('/after', 'after the response'),
+                                        ('/raise', '')])
+def test_lines_of_a_request_go_to_the_web_server(warm, path, more):
+    """P28: as in CGI; all that no request says goes to the log of the instance, and so does what comes after one."""
+    instance = warm(TALKING)
+    instance.allow_log('ValueError')
+    response = instance.request(path=path)
+    lines = response.stderr.decode().splitlines()
+    assert lines[:2] == ITS_OWN
+    assert ('ValueError: of the request' in lines[-1]) == (path == '/raise') == (len(lines) > 2)
+    wait_for(lambda: more in own_log(instance), 5, 'the rest')
+    log = own_log(instance)
+    assert 'output: at import' in log and 'started: ' in log
+    assert 'in the request' not in log and 'to the stream' not in log and 'ValueError' not in log
+
+
+def test_code_that_does_not_load(warm):
+    """P28: the traceback goes where somebody looks for it."""
+    instance = warm('import nosuchmodule\n')
+    instance.allow_log('nosuchmodule|serving error pages|LoadError')
+    response = instance.request()
+    assert response.status == 500 and b"ModuleNotFoundError: No module named 'nosuchmodule'" in response.stderr
+
+
+@pytest.mark.parametrize('path, reason', [('/slow', '--slow'), ('/long', '--request-timeout'), ('/stuck', '--request-timeout')])
+def test_what_the_watchdog_says(world, warm, path, reason):
+    """P28: about a request, from another thread: the web server gets it as well, before the end of the response."""
+    options = '--slow=100ms --graceful-timeout=1s' + ('' if path == '/slow' else ' --request-timeout=200ms')
+    gate = world.new_path('gate')
+    instance = warm(TALKING, options=options, env={'GATE': str(gate)})
+    instance.allow_log('has run for|ended by --request-timeout|does not end by|worker .* does not leave|are cut off|'
+                       'thread 1 of 1|  File|no thread is left|RequestTimeout|has to go')
+    said = rf'\] (GET|POST) {path}: has run for 0\.\d+ s.*, longer than {reason}; stacks'
+    if path == '/slow':
+        exchange = instance.start('GET', path)
+        exchange.finish_body()
+        instance.wait_log(said)
+        gate.touch()
+        response = exchange.response()
+        assert response.status == 200
+    else:
+        response = instance.request(path=path, timeout=20)
+        assert response.status == 504
+    text = response.stderr.decode()
+    assert re.search(r'^wsgi-cgi\[\d+\]: warning: \[\w+' + said, text, re.MULTILINE), text
+    assert re.search(r'app\.py", line \d+, in application$', text, re.MULTILINE), text
+    assert ('does not end by --request-timeout' in text) == (path == '/stuck')
+    assert re.search(said, own_log(instance))

@@ -84,10 +84,15 @@ bool
 master_drain(struct master *m, int64_t now)
 {
     /* --need-app: there is no code that could serve anybody. */
-    bool may = m->seen.stop != STOP_NOW && m->status == 0 &&
-               now < m->stop_end && m->last_workers < LAST_WORKERS;
+    bool may = m->seen.stop != STOP_NOW && m->status == 0;
 
     if (!may || !is_wanted(m)) {
+        return false;
+    }
+    if (now >= m->stop_end || m->last_workers == LAST_WORKERS) {
+        log_warning("clients that have connected are not served: %s",
+                    now >= m->stop_end ? "--graceful-timeout has passed"
+                                       : "workers die at their start");
         return false;
     }
     int slot = now < m->not_before ? -1 : master_take_slot(m);

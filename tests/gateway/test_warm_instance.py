@@ -376,6 +376,21 @@ def test_who_waits_while_the_first_worker_starts(world, warm):
     assert 'one more worker' not in instance.logged     # the one that had begun to load goes on
 
 
+def test_nobody_can_serve_those_who_came(warm):
+    """P28, P2: workers that die at their start are no reason to stay for ever, and the log says so."""
+    instance = warm('import os; os._exit(3)\n', options='--processes=0-2')
+    instance.expect_log('warning: clients that have connected are not served: workers die at their start')
+    instance.wait_log('started: ')
+    instance.signal(signal.SIGSTOP)
+    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
+    conn = instance.connect()
+    conn.send(fcgi.request_bytes(instance.params()))
+    instance.signal(signal.SIGTERM)
+    instance.signal(signal.SIGCONT)
+    conn.wait_eof()
+    assert not conn.records and instance.wait() == 0
+
+
 def test_a_stop_in_the_first_moment(warm):
     """P28, P2: before the program runs at all."""
     for delay in range(4):

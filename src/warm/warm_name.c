@@ -169,15 +169,27 @@ add_words(uint64_t *h, const char *text)
 static void
 add_options(uint64_t *h, const struct config *config, char **argv)
 {
+    if (config->is_shebang) {
+        add_words(h, argv[1]);
+        return;
+    }
+    for (int i = 1; i < config->options_end; i++) {
+        add_word(h, argv[i]);
+    }
+}
+
+/* The options of a #! line are part of the script: another version of it may
+ * have others. */
+static void
+add_start(uint64_t *h, const struct config *config, char **argv)
+{
     const char *text = getenv(CONFIG_OPTIONS);
 
     if (config->is_shebang) {
-        add_words(h, argv[1]);
+        add_text(h, "#!");
     }
     else {
-        for (int i = 1; i < config->options_end; i++) {
-            add_word(h, argv[i]);
-        }
+        add_options(h, config, argv);
     }
     add_text(h, ""); /* "--threads 2" there and here differ */
     add_words(h, text != NULL ? text : "");
@@ -193,10 +205,11 @@ warm_name_make(struct warm_name *ret, const struct config *config, char **argv,
     int e = find_script(config, script, why);
 
     add(&h, ids, sizeof ids);
-    add_options(&h, config, argv);
+    add_start(&h, config, argv);
     e = e == 0 ? add_application(&h, config, script, why) : e;
     e = e == 0 ? add_program(&h, why) : e;
     write_hash(h, ret->script);
+    add_options(&h, config, argv);
     add_stamp(&h, script);
     add_stamp(&h, "/proc/self/exe");
     e = e == 0 ? add_restart_file(&h, config, script, why) : e;

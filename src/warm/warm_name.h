@@ -3,7 +3,8 @@
  *
  * What:      two hashes. script is what the instance serves: user, program,
  *            script, options. version is what it has read: the stamps of script
- *            and program, and of tmp/restart.txt. A script that was edited has
+ *            and program, and of tmp/restart.txt; the options of a #! line are
+ *            part of the script. A script that was edited has
  *            another version, and so another socket: nothing asks the old
  *            instance.
  * Owner:     the caller.

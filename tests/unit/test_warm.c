@@ -167,11 +167,12 @@ test_lock(void **state UNUSED)
 /* -- names ----------------------------------------------------------------- */
 
 static struct warm_name
-name_of(const char *app, const char *option)
+name_of_start(const char *app, const char *option, bool is_shebang)
 {
     char program[] = "wsgi-cgi", option_copy[32];
     char *argv[] = {program, option_copy, NULL};
-    const struct config config = {.app = app, .options_end = 2};
+    const struct config config = {
+        .app = app, .options_end = 2, .is_shebang = is_shebang};
     char why[WARM_WHY_SIZE];
     struct warm_name n;
 
@@ -188,6 +189,12 @@ write_file(const char *path, const char *text)
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
+}
+
+static struct warm_name
+name_of(const char *app, const char *option)
+{
+    return name_of_start(app, option, false);
 }
 
 #define SAME(A, B, PART) assert_string_equal((A).PART, (B).PART)
@@ -231,6 +238,22 @@ test_what_a_name_depends_on(void **state UNUSED)
     n = name_of(app, "--keep-warm");
     SAME(n, m, script);
     DIFFER(n, m, version);
+}
+
+/* Whoever edits the #! line has another version of the same script. */
+static void
+test_options_of_a_script(void **state UNUSED)
+{
+    char app[64];
+
+    (void)snprintf(app, sizeof app, "%s/app.cgi", above);
+    write_file(app, "1");
+    struct warm_name n = name_of_start(app, "--keep-warm", true);
+    struct warm_name m = name_of_start(app, "--keep-warm -t2", true);
+    SAME(n, m, script);
+    DIFFER(n, m, version);
+    m = name_of(app, "--keep-warm");
+    DIFFER(n, m, script);
 }
 
 static void
@@ -374,6 +397,7 @@ main(void)
         cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_what_a_name_depends_on),
+        cmocka_unit_test(test_options_of_a_script),
         cmocka_unit_test(test_entries),
         cmocka_unit_test(test_connections),
         cmocka_unit_test(test_any_connection),

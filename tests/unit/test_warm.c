@@ -240,7 +240,7 @@ test_what_a_name_depends_on(void **state UNUSED)
     DIFFER(n, m, version);
 }
 
-/* Whoever edits the #! line has another version of the same script. */
+/* An edited #! line is another version of the same script. */
 static void
 test_options_of_a_script(void **state UNUSED)
 {

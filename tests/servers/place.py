@@ -105,6 +105,8 @@ class Place:
         self.right_codes = {}
         # What a test does to the text of each example, besides.
         self.edit = lambda text: text
+        # What each server is started by, if not directly.
+        self.started_by = []
 
     # applications
 
@@ -137,8 +139,8 @@ class Place:
         return self.edit(example(name, **pairs))
 
     def start(self, name, command, **options):
-        server = Server(name, command, self.logs.path(name + ".out"),
-                        **options)
+        server = Server(name, [*self.started_by, *command],
+                        self.logs.path(name + ".out"), **options)
         self.servers.append(server)
         return server
 

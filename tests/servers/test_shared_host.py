@@ -513,9 +513,7 @@ def test_wrapper(host, place):
     """A shell script instead of a long first line. (suexec keeps no variable of SetEnv,
     so .htaccess is no place for the options.) The page of check.cgi understands it."""
     flask(host)
-    host.upload("wrapper/app.cgi", "public_html/app.cgi", **{
-        "\nexport ": "\nTMPDIR=/home/alice/shop\nexport TMPDIR "})
-    host.above = "/home/alice/shop"
+    host.upload("wrapper/app.cgi", "public_html/app.cgi")
     host.upload("try/check.cgi", "public_html/check.cgi")
     htaccess = host.home() / "public_html/.htaccess"
     htaccess.write_text("SetEnv WSGI_CGI_OPTIONS --doctor\n" + htaccess.read_text())
@@ -737,7 +735,7 @@ def test_other_customer_has_no_access(host, place):
 
 def test_other_customer_is_first(host, place):
     """Where bob has made the folder, alice's requests are served without an instance,
-    the log says why, and nothing gets there."""
+    the log says why, and nothing gets there. With TMPDIR she has one again."""
     flask(host)
     [site] = apache(place, "cgid", "alice")
     folder = "/tmp/wsgi-cgi-%d" % USERS["alice"]
@@ -746,6 +744,10 @@ def test_other_customer_is_first(host, place):
     place.logs.wait_for("--keep-warm: %s: it belongs to bob: .*this process serves" %
                         folder)
     assert host.files() == [] and not host.processes("master")
+    assert "`it belongs to`" in README.read_text()
+    host.upload("wrapper/app.cgi", "public_html/app.cgi", **{"#export": "export"})
+    host.above = "/home/alice/shop"
+    check_flask(host, site)
 
 
 # --- other servers: cgi-bin, no .htaccess ---------------------------------------

@@ -5,4 +5,5 @@
 WSGI_CGI_OPTIONS="--keep-warm --mount / --venv /home/alice/shop/venv
     --limit-body 10m --request-timeout 25 $WSGI_CGI_OPTIONS"
 export WSGI_CGI_OPTIONS
+#export TMPDIR=/home/alice/shop
 exec /home/alice/wsgi-cgi/bin/wsgi-cgi /home/alice/shop/shop.py

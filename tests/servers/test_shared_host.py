@@ -6,6 +6,7 @@ Each file is where the README puts it: a mount namespace has its own /home, /tmp
 with the real suexec; the other servers run as that user.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -579,6 +580,37 @@ def test_instance_is_killed(host, place):
     before = sum(host.served().values())
     assert site.ask().status == 200
     assert sum(host.served().values()) == before + 1
+
+
+def open_files(pids):
+    """Pipes, sockets and files that these processes have open, not devices."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            for fd in os.listdir("/proc/%d/fd" % pid):
+                with contextlib.suppress(FileNotFoundError):  # it was closed
+                    found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+    return {name for name in found if not name.startswith(("/dev/", "anon_inode:"))}
+
+
+@MODULES
+def test_server_is_restarted(host, place, module):
+    """It does not wait for the instance, which holds nothing of it, and serves the
+    requests of the next one."""
+    flask(host)
+    [site] = apache(place, module, "alice")
+    assert site.ask().status == 200
+    check_warm(host, "alice")
+    server = place.servers[-1].pid
+    of_server = open_files({server, *descendants(server)} - host.processes(""))
+    of_instance = open_files(host.processes("master") | host.processes("worker"))
+    assert of_server and of_instance
+    assert not of_server & of_instance
+    assert place.stop(place.servers[-1]) == 0
+    [site] = apache(place, module, "alice")
+    assert site.ask().status == 200
+    check_warm(host, "alice", 2)
+    check_no_complaint(place)
 
 
 def test_limit_of_processes(host, place):

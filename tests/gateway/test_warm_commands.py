@@ -400,7 +400,8 @@ def test_a_script_that_asks(warm, world):
     for command in '--explain', '--check':
         said = warm_line(warm.run(binary=path, env={'WSGI_CGI_OPTIONS': command}))
         assert said.startswith(f'yes, instance {pid} on '), said
-    assert warm_line(warm.run('--explain', '--keep-warm', '--threads', '2', path)).startswith('yes, ')
+    said = warm_line(warm.run('--explain', '--keep-warm', '--threads', '2', path))
+    assert said == STARTS + str(warm.folder), 'a command line is another start than the #! line'
 
 
 def test_a_finishing_instance_is_not_said_to_serve(warm, world):

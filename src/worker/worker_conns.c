@@ -17,16 +17,17 @@ enum {
     CONNS_MAX = 1 << 20 /* entries of the table; memory only when used */
 };
 
-/* As many connections as descriptors: an idle one costs next to nothing. */
+/* As many connections as descriptors: an idle one costs next to nothing. In an
+ * instance of --keep-warm the application sees the limit that it has in CGI. */
 static size_t
-raise_descriptors(void)
+raise_descriptors(bool is_warm)
 {
     struct rlimit r;
 
     if (getrlimit(RLIMIT_NOFILE, &r) < 0) {
         return 1024;
     }
-    if (r.rlim_cur < r.rlim_max) {
+    if (r.rlim_cur < r.rlim_max && !is_warm) {
         r.rlim_cur = r.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &r);
         (void)getrlimit(RLIMIT_NOFILE, &r);
@@ -238,7 +239,7 @@ worker_conns_somebody_waits(const struct worker_conns *c)
 int
 worker_conns_open(struct worker_conns *c, const struct worker_setup *setup)
 {
-    size_t max = raise_descriptors();
+    size_t max = raise_descriptors(setup->config->is_warm);
     int e = poller_open(&c->poller);
 
     c->setup = setup;

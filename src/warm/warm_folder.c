@@ -166,6 +166,22 @@ ask_above(struct warm_folder *ret, const struct place *p, int above, char *why)
     return 0;
 }
 
+/* Another user's folder with the mode of ours cannot be opened at all. */
+static int
+say_not_opened(char *why, int err, const struct place *p, int above)
+{
+    struct stat st;
+
+    if (err == -EACCES &&
+        fstatat(above, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        st.st_uid != geteuid()) {
+        return say_owner(why, p, "it", st.st_uid);
+    }
+    return say(why, err, p,
+               err == -ENOTDIR || err == -ELOOP ? "it is no folder: remove it"
+                                                : strerror(-err));
+}
+
 static int
 open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
            char *why)
@@ -186,10 +202,7 @@ open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
         return ask_above(ret, p, above, why);
     }
     if (ret->fd < 0) {
-        return say(why, -errno, p,
-                   errno == ENOTDIR || errno == ELOOP
-                       ? "it is no folder: remove it"
-                       : strerror(errno));
+        return say_not_opened(why, -errno, p, above);
     }
     int e = check_own(ret->fd, p, why);
     if (e < 0) {

@@ -314,7 +314,7 @@ shrink(struct master *m, const struct view *v, int64_t now)
         return;
     }
     int who = v->staying == m->target ? find_idle(m, now) : -1;
-    if (who < 0 || is_last_kept(m, v, (unsigned)who)) {
+    if (who < 0 || is_needed(m, v) || is_last_kept(m, v, (unsigned)who)) {
         return;
     }
     log_debug("worker %ld is idle", (long)m->slots[who].pid);
@@ -329,6 +329,16 @@ shrink(struct master *m, const struct view *v, int64_t now)
  * master's usual rounds are enough. */
 static void
 plan(struct master *m, const struct view *v, int64_t now)
+/* Those that still load the application do not count: that may take long, or
+ * for ever. */
+static bool
+is_needed(const struct master *m, const struct view *v)
+{
+    unsigned least = m->elastic.min > 1 ? m->elastic.min : 1;
+
+    return v->serving < v->staying && v->serving <= least;
+}
+
 {
     struct elastic *e = &m->elastic;
     bool may_grow = m->target < e->max;

@@ -151,7 +151,8 @@ master_retire_worker(struct master *m, unsigned i)
 }
 
 /* Higher for one that is needed less: old code first, then those that have
- * reached a limit, then (after TTOU) any. 0: it leaves already. */
+ * reached a limit, then (after TTOU) any, first those that do not serve yet. 0:
+ * it leaves already. */
 static int
 rank(const struct master *m, unsigned i)
 {
@@ -159,9 +160,10 @@ rank(const struct master *m, unsigned i)
         return 0;
     }
     if (worker_generation(m, i) != m->generation) {
-        return 3;
+        return 4;
     }
-    return worker_state(m, i) == SCORE_RECYCLE ? 2 : 1;
+    enum score_state state = worker_state(m, i);
+    return state == SCORE_RECYCLE ? 3 : state == SCORE_STARTING ? 2 : 1;
 }
 
 void

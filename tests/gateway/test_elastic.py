@@ -363,6 +363,53 @@ def test_two_clients_two_workers(elastic):
     e.finish(*held)
 
 
+# What is loaded after the first one waits for a file.
+GATED = '''
+    import os, time
+    if os.path.exists(os.environ['NOTES']):
+        while not os.path.exists(os.environ['GATE']):
+            time.sleep(0.005)
+''' + HOLDING % 'one'
+
+
+@pytest.fixture
+def gated(elastic, world):
+    """elastic() with GATED, and how to open the gate."""
+    gate = world.new_path('gate')
+    return (lambda *args: elastic(*args, app=GATED, env={'GATE': str(gate)})), gate.touch
+
+
+@pytest.mark.parametrize('least', [0, 1])
+def test_who_serves_stays_while_another_one_loads(gated, least):
+    """P1, P2: a worker that is idle does not end before one that is still loading has taken its place."""
+    start, open_gate = gated
+    e = start(f'{least}-2', '--idle-timeout', QUICK)
+    held = [e.hold(), e.hold()]
+    wait_for(lambda: sorted(p['state'] for p in e.status()['processes']) == ['ready', 'starting'], 20, 'one that loads')
+    first, = e.pids('ready')
+    assert e.finish(*held) == [first, first]
+    watch(1, lambda: e.pids('ready') == [first], 'the one that serves')
+    assert e.server.request().text == f'one {first}'
+    open_gate()
+    e.wait_workers(least)
+
+
+def test_fewer_while_one_starts(gated):
+    """P1: TTOU ends the worker that does not serve yet, not the one that does."""
+    start, open_gate = gated
+    e = start('1')
+    e.wait_workers(1)
+    first, = e.pids()
+    e.server.signal(signal.SIGTTIN)
+    wait_for(lambda: len(e.pids('starting')) == 1, 10, 'one that loads')
+    e.server.signal(signal.SIGTTOU)
+    wait_for(lambda: len(e.pids('ready', 'starting')) == 1, 10, 'one less')
+    assert e.pids('ready') == [first]
+    assert e.server.request().text == f'one {first}'
+    open_gate()
+    e.wait_workers(1)
+
+
 def test_signals(elastic):
     """P1: TTIN and TTOU change MAX, which is never less than MIN."""
     e = elastic('1-2', '--idle-timeout', QUICK)

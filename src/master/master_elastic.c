@@ -163,7 +163,7 @@ log_max(struct master *m, int64_t now)
 
     if (!e->is_max_logged &&
         (e->max_log_ms == 0 || now - e->max_log_ms >= MAX_EVERY_MS)) {
-        log_warning("--processes: all threads of %u workers, the most that "
+        log_warning("--processes: all threads of %u worker%s, the most that "
                     "there may be, are busy, and requests wait: raise MAX, or "
                     "--threads",
                     e->max);
@@ -183,10 +183,10 @@ end_max(struct master *m)
     atomic_store(&b->max_since_ms, 0);
     if (m->elastic.is_max_logged) {
         m->elastic.is_max_logged = false;
-        log_notice("--processes: %u workers are enough again, after "
+        log_notice("--processes: %u worker%s enough again, after "
                    "%lld.%03lld s",
-                   m->elastic.max, (long long)(lasted / 1000),
-                   (long long)(lasted % 1000));
+                   m->elastic.max, m->elastic.max == 1 ? " is" : "s are",
+                   (long long)(lasted / 1000), (long long)(lasted % 1000));
     }
 }
 

@@ -123,13 +123,15 @@ look(struct rebalance *r, struct pool *p, int64_t now_ms)
     }
 }
 
-/* A process that leaves sends its connections away anyhow. */
+/* A process that leaves sends its connections away anyhow. With --processes
+ * 0-1 the master still wants to know that requests wait. */
 static bool
 is_wanted(const struct pool *p)
 {
     return p->s.master_wake_fd >= 0 &&
            atomic_load_explicit(&p->stop, memory_order_relaxed) == FCGI_GO_ON &&
-           (p->s.config->processes > 1 || has_sibling(p));
+           (p->s.config->processes > 1 || config_is_elastic(p->s.config) ||
+            has_sibling(p));
 }
 
 int

@@ -37,7 +37,7 @@ HOLDING = '''
         return [version.encode(), b' %%d' %% os.getpid()]
 '''
 QUICK = '200ms'         # --idle-timeout, where the test is not about it
-MAX_REACHED = r'--processes: all threads of \d+ workers, the most that there may be, are busy, and requests wait'
+MAX_REACHED = r'--processes: all threads of \d+ workers?, the most that there may be, are busy, and requests wait'
 
 
 def watch(seconds, predicate, what):
@@ -408,6 +408,21 @@ def test_fewer_while_one_starts(gated):
     assert e.server.request().text == f'one {first}'
     open_gate()
     e.wait_workers(1)
+
+
+def test_at_most_one(elastic):
+    """P1, P8: requests that wait for the only worker there may be are seen: on the status page and in the log; and
+    when TTIN allows another one, it is started for them."""
+    e = elastic('0-1', '--idle-timeout', QUICK)
+    e.server.expect_log(MAX_REACHED)
+    e.server.allow_log('--processes: 2 workers are enough again')
+    held = [e.hold(), e.hold()]
+    e.server.wait_log(MAX_REACHED)
+    assert e.status()['max children reached'] == 1
+    e.server.signal(signal.SIGTTIN)
+    e.wait_busy(2)
+    assert len(set(e.finish(*held))) == 2
+    e.wait_workers(0)
 
 
 def test_signals(elastic):

@@ -5,6 +5,7 @@
 #include "master/master_workers.h"
 #include "os/fd.h"
 #include "os/log.h"
+#include "queue/listen_queue.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -66,6 +67,7 @@ master_elastic_end(struct master *m)
 struct view {
     unsigned staying, serving; /* workers; staying includes those that start */
     unsigned retired;          /* leave because they were idle */
+    unsigned busy, conns;      /* threads and connections of those that serve */
     bool has_idle_thread;
     int64_t starved_ms; /* the last look at which one had requests that waited;
                          * 0 = nothing waits */
@@ -106,6 +108,8 @@ look(struct master *m, int64_t now)
         v.staying++;
         if (state_is_serving(worker_state(m, i))) {
             v.serving++;
+            v.busy += busy;
+            v.conns += atomic_load(&m->board->workers[i].conns);
             v.has_idle_thread = v.has_idle_thread || busy < m->board->nthreads;
             v.starved_ms = starved > v.starved_ms ? starved : v.starved_ms;
         }
@@ -248,10 +252,26 @@ grow(struct master *m, const struct view *v, int64_t now)
                                              : STEP_MAX;
 
     if (now < m->not_before || !is_settled(m, v, now) ||
+/* For how many there is work, most or less. Nobody knows how many requests wait
+ * on connections that are kept. */
+static unsigned
+useful(const struct master *m, const struct view *v, unsigned most)
+{
+    if (most <= 1 || v->conns > v->busy) {
+        return most;
+    }
+    struct listen_queue q =
+        listen_queue_look(m->s->listeners, m->s->nlisteners);
+    unsigned threads = m->board->nthreads;
+    unsigned n = q.waiting / threads + (q.waiting % threads != 0);
+
+    return q.is_known && n > 0 && n < most ? n : most;
+}
+
         (v->serving > 0 && !master_has_ready_workers(m->board))) {
         return; /* the last: more error pages help nobody */
     }
-    unsigned n = allowed(m, v, step, now);
+    unsigned n = useful(m, v, allowed(m, v, step, now));
     if (n > 0) {
         log_debug("requests wait: %u more than %u workers", n, m->target);
         m->target += n;

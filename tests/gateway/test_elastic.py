@@ -363,6 +363,15 @@ def test_two_clients_two_workers(elastic):
     e.finish(*held)
 
 
+def test_no_more_workers_than_clients(elastic):
+    """P1: six clients get six workers, and not the eight that the steps of 1, 2 and 4 add up to."""
+    e = elastic('1-16', '--idle-timeout', '60s')
+    held = [e.hold() for _ in range(6)]
+    e.wait_busy(6)
+    watch(0.7, lambda: len(e.pids()) == 6, 'six workers')
+    assert len(set(e.finish(*held))) == 6
+
+
 # What is loaded after the first one waits for a file.
 GATED = '''
     import os, time

@@ -170,7 +170,7 @@ log_max(struct master *m, int64_t now)
         log_warning("--processes: all threads of %u worker%s, the most that "
                     "there may be, are busy, and requests wait: raise MAX, or "
                     "--threads",
-                    e->max);
+                    e->max, e->max == 1 ? "" : "s");
         e->max_log_ms = now;
         e->is_max_logged = true;
     }
@@ -224,14 +224,24 @@ is_settled(const struct master *m, const struct view *v, int64_t now)
            now - m->elastic.grown_ms >= patience;
 }
 
-/* How many more there may be now, of n. Nobody has to wait for the end of the
- * last one that was idle. */
+/* How many more MAX leaves room for. Nobody has to wait for the end of the last
+ * one that was idle. */
+static unsigned
+room_for(const struct master *m, const struct view *v)
+{
+    unsigned used = m->target + v->retired;
+
+    return used < m->elastic.max ? m->elastic.max - used
+           : m->target == 0      ? 1
+                                 : 0;
+}
+
+/* How many more there may be now, of n. */
 static unsigned
 allowed(struct master *m, const struct view *v, unsigned n, int64_t now)
 {
     struct elastic *e = &m->elastic;
-    unsigned used = m->target + v->retired;
-    unsigned room = used < e->max ? e->max - used : m->target == 0 ? 1 : 0;
+    unsigned room = room_for(m, v);
 
     if (now - e->second_ms >= SECOND_MS) {
         e->second_ms = now;
@@ -242,16 +252,6 @@ allowed(struct master *m, const struct view *v, unsigned n, int64_t now)
     return n < room ? n : room;
 }
 
-/* 1, then 2, 4 and so on for as long as more are wanted. */
-static void
-grow(struct master *m, const struct view *v, int64_t now)
-{
-    struct elastic *e = &m->elastic;
-    unsigned step = e->step == 0             ? 1
-                    : 2 * e->step < STEP_MAX ? 2 * e->step
-                                             : STEP_MAX;
-
-    if (now < m->not_before || !is_settled(m, v, now) ||
 /* For how many there is work, most or less. Nobody knows how many requests wait
  * on connections that are kept. */
 static unsigned
@@ -268,6 +268,16 @@ useful(const struct master *m, const struct view *v, unsigned most)
     return q.is_known && n > 0 && n < most ? n : most;
 }
 
+/* 1, then 2, 4 and so on for as long as more are wanted. */
+static void
+grow(struct master *m, const struct view *v, int64_t now)
+{
+    struct elastic *e = &m->elastic;
+    unsigned step = e->step == 0             ? 1
+                    : 2 * e->step < STEP_MAX ? 2 * e->step
+                                             : STEP_MAX;
+
+    if (now < m->not_before || !is_settled(m, v, now) ||
         (v->serving > 0 && !master_has_ready_workers(m->board))) {
         return; /* the last: more error pages help nobody */
     }
@@ -319,6 +329,16 @@ is_last_kept(const struct master *m, const struct view *v, unsigned i)
     return v->serving == 1 && atomic_load(&m->board->workers[i].conns) > 0;
 }
 
+/* Those that still load the application do not count: that may take long, or
+ * for ever. */
+static bool
+is_needed(const struct master *m, const struct view *v)
+{
+    unsigned least = m->elastic.min > 1 ? m->elastic.min : 1;
+
+    return v->serving < v->staying && v->serving <= least;
+}
+
 static void
 shrink(struct master *m, const struct view *v, int64_t now)
 {
@@ -349,16 +369,6 @@ shrink(struct master *m, const struct view *v, int64_t now)
  * master's usual rounds are enough. */
 static void
 plan(struct master *m, const struct view *v, int64_t now)
-/* Those that still load the application do not count: that may take long, or
- * for ever. */
-static bool
-is_needed(const struct master *m, const struct view *v)
-{
-    unsigned least = m->elastic.min > 1 ? m->elastic.min : 1;
-
-    return v->serving < v->staying && v->serving <= least;
-}
-
 {
     struct elastic *e = &m->elastic;
     bool may_grow = m->target < e->max;
@@ -410,7 +420,7 @@ master_elastic_run(struct master *m, int64_t now)
     if (is_wanted) {
         e->wanted_ms = now;
     }
-    note_max(m, is_wanted && m->target >= e->max && is_settled(m, &v, now),
+    note_max(m, is_wanted && room_for(m, &v) == 0 && is_settled(m, &v, now),
              now);
     if (is_wanted) {
         grow(m, &v, now);

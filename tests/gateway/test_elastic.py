@@ -241,6 +241,10 @@ def test_a_request_that_comes_while_its_worker_leaves(elastic, end):
     wait_for(lambda: e.status()['active processes'] == 2, 10, 'its request')
     watch(1.5 * SLOW + 1, lambda: e.pids('draining') == [victim], 'the worker that leaves')
     if end == 'request':
+        e.server.expect_log(MAX_REACHED)
+        e.server.allow_log('--processes: 2 workers are enough again')
+        held.append(e.hold())           # both are busy, and one that leaves is one of them
+        e.server.wait_log(MAX_REACHED)
         conn.send(fcgi.stream(fcgi.STDIN, 1, b'x'))
         assert conn.response(timeout=20).text == f'one {victim}'
         e.finish(*held)

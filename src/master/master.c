@@ -320,11 +320,15 @@ tell(struct master *m, int64_t now)
     }
 }
 
-/* --exit-idle. Before the first worker is there, nobody knows what waits. */
+/* --exit-idle. Before the first worker is there, nobody knows what waits. But
+ * where workers die at their start, or cannot be forked, nobody ever will. */
 static void
 consider_end(struct master *m, int64_t now)
 {
-    if (master_count_workers(m).serving == 0 && !master_elastic_sleeps(m)) {
+    bool has_failed = m->early_deaths > 0 || now < m->not_before;
+
+    if (master_count_workers(m).serving == 0 && !master_elastic_sleeps(m) &&
+        !has_failed) {
         m->idle.since_ms = now;
     }
     if (exit_idle_is_due(&m->idle, m->board, m->s->config->exit_idle_ms, now)) {

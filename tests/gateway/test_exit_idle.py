@@ -84,6 +84,20 @@ def test_not_while_work_goes_on(serve, world, mode):  # noqa: F811
     assert server.wait(20) == 0
 
 
+@pytest.mark.parametrize('processes', ['2', '0-2', '1-2'], ids=['master', 'none', 'elastic'])
+def test_workers_that_die_at_their_start(serve, world, processes):  # noqa: F811
+    """P28, P3: an application that ends its process at each try, while a client waits or after one has left, does not
+    keep the program for ever."""
+    server = serve('import os\nos._exit(3)\n', '--exit-idle', '1500ms', '--processes', processes, ready=False)
+    server.expect_log(r'worker \d+ exited with code 3')
+    server.allow_log('clients that have connected are not served')
+    wait_for(lambda: server.log.matches('started: '), 10, 'the start')
+    with server.connect() as conn:
+        conn.send(fcgi.request_bytes(server.params()))
+    assert server.wait(20) == 0
+    assert REASON in server.logged
+
+
 @MODES
 def test_kept_connections(serve, mode):  # noqa: F811
     """P28: a request on a connection that is kept counts, the connection does not: it is closed."""

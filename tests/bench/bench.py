@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import contenders as who
+from elastic import elastic, plot_workers
 from measure import load, loop, process, rounds, wrk
 from report import print_goals, print_table, save, unmeasured, write_readme
 
@@ -352,12 +353,13 @@ def main():
         b = Bench(place, args)
         print(json.dumps(versions(args.wsgi_cgi), indent=2))
         try:
-            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, relayed):
+            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, relayed, elastic):
                 part(b)
         finally:
             place.stop()
         if args.smoke:
             save(place.folder, b.results, versions(args.wsgi_cgi))
+            plot_workers(place.folder / 'plots', b.results)
             copy = Path(shutil.copy(who.HERE / 'README.md', place.folder))
             write_readme(copy, b.results, versions(args.wsgi_cgi))
     if args.smoke:
@@ -368,6 +370,7 @@ def main():
     missed = print_goals(b.results)
     if args.save:
         save(args.save, b.results, versions(args.wsgi_cgi))
+        plot_workers(args.save / 'plots', b.results)
     if args.readme and not args.only:
         write_readme(args.readme, b.results, versions(args.wsgi_cgi))
     return 1 if missed else 0

@@ -99,6 +99,10 @@ class Running:
 
     def memory(self, which='Pss'):
         """KiB per process that serves (the largest, for those that have a master)."""
+        return max(self.memories(which))
+
+    def memories(self, which='Pss'):
+        """KiB of each process."""
         sizes = []
         for pid in self.pids():
             try:
@@ -106,7 +110,7 @@ class Running:
             except OSError:
                 continue
             sizes += [int(line.split()[1]) for line in text.splitlines() if line.startswith(which + ':')]
-        return max(sizes)
+        return sizes
 
     def stop(self):
         if self.process.poll() is None:

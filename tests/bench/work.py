@@ -120,6 +120,12 @@ def wait_5ms(environ, start_response):
     return [b'waited\n']
 
 
+def wait_50ms(environ, start_response):
+    time.sleep(0.05)
+    start_response('200 OK', TEXT)
+    return [b'waited\n']
+
+
 def compute_or_hello(environ, start_response):
     """/compute works for two seconds; anything else is a short request."""
     if environ.get('PATH_INFO') == '/compute':

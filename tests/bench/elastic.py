@@ -209,21 +209,21 @@ def plot_workers(folder, results):
     for ax, (label, figures) in zip(axes[0], rows.items()):
         end, samples, clients = figures['seconds'], figures['workers'], figures['clients']
         times = [at for at, _, _ in samples] + [end]
-        for column, color, text in ((1, '#b0b7bd', 'workers that load'), (2, '#2a6f97', 'workers that serve')):
+        for column, color, text in ((1, '#b0b7bd', 'workers that load or leave'), (2, '#2a6f97', 'workers that serve')):
             counts = [sample[column] for sample in samples]
             ax.fill_between(times, [*counts, counts[-1]], step='post', color=color, label=text)
         other = ax.twinx()
         other.step([at for at, _ in clients] + [end], [count for _, count in clients] + [0], where='post', color='#c1121f',
                    lw=1, label='clients (right)')
         other.set_yscale('symlog', base=2, linthresh=1)
-        other.set_ylim(0, 128)
+        other.set_ylim(0, 256)
         other.set_yticks([0, 1, 2, 4, 8, 16, 32, 64], ['0', '1', '2', '4', '8', '16', '32', '64'])
-        ax.set(xlim=(0, end), ylim=(0, 9), xlabel='seconds')
+        ax.set(xlim=(0, end), ylim=(0, 9.15), xlabel='seconds', yticks=range(9))
         ax.set_title(f'{label}, --processes 1-8: {figures["requests"]} requests', fontsize=10)
         ax.spines['top'].set_visible(False)
         other.spines['top'].set_visible(False)
         handles = [both for axis in (ax, other) for both in zip(*axis.get_legend_handles_labels())]
-        ax.legend(*zip(*handles), fontsize=8, loc='upper left', frameon=False)
+        ax.legend(*zip(*handles), fontsize=7, loc='upper center', frameon=False, ncols=3)
     fig.tight_layout()
     for kind in 'png', 'svg':
         fig.savefig(folder / f'workers.{kind}', dpi=110, metadata={'Date': None} if kind == 'svg' else None)

@@ -9,13 +9,13 @@ import time
 
 import contenders as who
 from measure import load
-from report import print_table
+from report import NEW_WORKER, print_table
 
 sys.path.append(str(who.TREE / 'tests' / 'gateway'))
 import fcgi     # noqa: E402
 
 OVER_TIME = 'workers over time, 1-8'
-NEW_WORKER, WAKING = 'first answer of a new worker, Flask', 'first answer after idle, 0-4, Flask'
+WAKING = 'first answer after idle, 0-4, Flask'
 CLIENTS = 1, 2, 4, 8, 16, 32, 64, 32, 16, 8, 4, 2, 1
 ENVIRON = {'REQUEST_METHOD': 'POST', 'SERVER_PROTOCOL': 'HTTP/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
            'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'CONTENT_LENGTH': '1'}

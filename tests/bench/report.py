@@ -49,7 +49,7 @@ class Goal:
 
 
 NEW8, KEPT8 = 'hello, new connections, 8 clients', 'hello, kept against new, 8 clients'
-NGINX = 'hello through nginx'
+NGINX, NEW_WORKER = 'hello through nginx', 'first answer of a new worker, Flask'
 SOCKETS, PYTHON = 'bare C server', 'embedder, no server'
 GOALS = [
     Goal('hello, new connections: requests/s to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'rps', 1.8, bare=SOCKETS),
@@ -76,6 +76,7 @@ GOALS = [
          bare='/bin/true'),
     Goal('RSS of a worker beyond a sleeping python3, MiB', 'memory of a worker, KiB', 'wsgi-cgi', 'python3 that sleeps',
          'rss_kib', 3.0, False),
+    Goal('first answer of a new worker, --processes 1-8 --preload: ms', NEW_WORKER, 'wsgi-cgi, --preload', None, 'ms', 20, False),
     Goal('16 threads, 5 ms of waiting: requests/s (limit 3,200)', 'waits 5 ms, 16 threads', 'wsgi-cgi', None, 'rps', 0.95 * 3200),
     Goal('a short request while another thread computes: p50, µs', 'a short request beside one that computes', 'wsgi-cgi', None,
          'p50_us', 2000, False),

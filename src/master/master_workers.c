@@ -151,19 +151,22 @@ master_retire_worker(struct master *m, unsigned i)
 }
 
 /* Higher for one that is needed less: old code first, then those that have
- * reached a limit, then (after TTOU) any, first those that do not serve yet. 0:
- * it leaves already. */
+ * reached a limit, then (after TTOU) any: those that do not serve yet, those that
+ * have no request, which may take longer than --graceful-timeout. 0: it leaves
+ * already. */
 static int
 rank(const struct master *m, unsigned i)
 {
+    enum score_state state = worker_state(m, i);
+
     if (slot_is_free(&m->slots[i]) || m->slots[i].leaving) {
         return 0;
     }
-    if (worker_generation(m, i) != m->generation) {
-        return 4;
-    }
-    enum score_state state = worker_state(m, i);
-    return state == SCORE_RECYCLE ? 3 : state == SCORE_STARTING ? 2 : 1;
+    return worker_generation(m, i) != m->generation    ? 5
+           : state == SCORE_RECYCLE                    ? 4
+           : state == SCORE_STARTING                   ? 3
+           : scoreboard_busy_threads(m->board, i) == 0 ? 2
+                                                       : 1;
 }
 
 void

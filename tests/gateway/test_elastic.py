@@ -423,6 +423,23 @@ def test_fewer_while_one_starts(gated):
     e.wait_workers(1)
 
 
+def test_fewer_while_one_is_busy(elastic):
+    """P1, P4: TTOU ends the worker that has no request, not the one whose request may take longer than
+    --graceful-timeout."""
+    e = elastic('2')
+    e.wait_workers(2)
+    first, second = e.pids()
+    held = [e.hold(), e.hold()]
+    e.wait_busy(2)
+    if e.finish(held.pop(0)) == [first]:
+        held.append(e.hold())           # so that the first one is busy, which would be found first
+        e.wait_busy(2)
+        assert e.finish(held.pop(0)) == [second]
+    e.server.signal(signal.SIGTTOU)
+    e.wait_workers(1)
+    assert e.pids() == [first] == e.finish(*held)
+
+
 def test_at_most_one(elastic):
     """P1, P8: requests that wait for the only worker there may be are seen: on the status page and in the log; and
     when TTIN allows another one, it is started for them."""

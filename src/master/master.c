@@ -448,14 +448,14 @@ master_run(struct worker_setup *setup)
     for (size_t i = 0; i < setup->nlisteners; i++) {
         listener_close(&setup->listeners[i], true);
     }
+    if (status == 0) {
+        logs_remove_own(); /* before somebody sees that there is no instance */
+    }
     control_close(&setup->control);
     reload_pipe_close(&m.imports);
     service_log_stopped(m.board, status != 0 ? "the application does not load"
                                  : m.exits_idle ? EXIT_IDLE_REASON
                                                 : NULL);
     scoreboard_free(&m.board);
-    if (status == 0) {
-        logs_remove_own();
-    }
     return status;
 }

@@ -24,7 +24,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -268,15 +267,14 @@ open_socket(const struct warm_folder *f, const struct warm_name *n, int backlog)
     return fd;
 }
 
+/* One that has ended with an error has removed its socket, and left its log. */
 static bool
 has_just_ended(const struct warm_folder *f, const struct warm_name *n)
 {
-    char entry[WARM_ENTRY_SIZE];
-    struct stat st;
+    const char *left =
+        warm_sweep_is_there(f, n, WARM_SOCKET) ? WARM_SOCKET : WARM_LOG;
 
-    warm_name_entry(n, WARM_SOCKET, entry);
-    return fstatat(f->fd, entry, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           time(NULL) - st.st_mtime < RETRY_S;
+    return warm_sweep_is_new(f, n, left, RETRY_S);
 }
 
 static int
@@ -333,6 +331,7 @@ start(const struct warm_folder *f, const struct warm_name *n,
     CLEANUP(program_fini) struct program p = {.argv = NULL};
     char entry[WARM_ENTRY_SIZE];
 
+    warm_sweep_set_aside(f, n);
     if (has_just_ended(f, n)) {
         return say_ended(f, n, why);
     }

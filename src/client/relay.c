@@ -32,7 +32,10 @@ enum {
     RECEIVE_ROOM = 64 << 10,   /* of the response, in one recv() */
     OUT_ROOM = 2 * PIECE + 64, /* besides the variables */
     HEAD_MAX = 4 << 20,        /* of a response; client_response.c takes less */
-    WHOLE_MAX = FCGI_RECEIVE_ROOM /* the application takes all or nothing */
+    /* The application takes all or nothing. */
+    WHOLE_MAX = FCGI_WHOLE_MAX,
+    WHOLE_SURE = 2048, /* with any size of the socket's buffer */
+    SNDBUF_LOSS = 64   /* of half of it */
 };
 
 struct relay {
@@ -41,6 +44,7 @@ struct relay {
     const struct relay_patience *patience; /* or NULL */
     bool is_whole;   /* the request left in one send(), of at most WHOLE_MAX */
     bool is_with_us; /* nobody has read it, and now nobody begins it */
+    bool is_taken;   /* the application has read all of it */
     struct buf out;
     size_t sent;       /* of out */
     size_t head;       /* bytes of BEGIN_REQUEST and PARAMS in out */
@@ -108,6 +112,21 @@ wants_body(const struct relay *x)
            !x->body_failed;
 }
 
+/* The kernel cuts what one send() has into pieces where it is longer, and an
+ * application that waits may read the first one before the second is there. */
+static bool
+is_one_piece(const struct relay *x)
+{
+    int buffer;
+    socklen_t len = sizeof buffer;
+
+    return x->sent <= WHOLE_SURE ||
+           (x->sent <= WHOLE_MAX &&
+            getsockopt(x->peer->fd, SOL_SOCKET, SO_SNDBUF, &buffer, &len) ==
+                0 &&
+            x->sent <= (size_t)buffer / 2 - SNDBUF_LOSS);
+}
+
 static int
 send_some(struct relay *x)
 {
@@ -126,8 +145,8 @@ send_some(struct relay *x)
     x->sent += (size_t)n;
     assert(x->sent <= x->out.len);
     x->head_is_sent = x->head_is_sent || x->sent >= x->head;
-    x->is_whole = is_first && x->body_ended && x->sent == x->out.len &&
-                  x->sent <= WHOLE_MAX;
+    x->is_whole =
+        is_first && x->body_ended && x->sent == x->out.len && is_one_piece(x);
     return 0;
 }
 
@@ -303,27 +322,39 @@ is_unread(const struct relay *x)
     return ioctl(x->peer->fd, SIOCOUTQ, &n) == 0 && n > 0;
 }
 
+static bool
+may_take_back(const struct relay *x)
+{
+    bool may_run_twice = x->npieces == 0 && relay_may_repeat(x->q);
+
+    return !x->no_more_sent && !x->end.has_output &&
+           (x->is_whole || may_run_twice);
+}
+
 /* True where the request is still in the socket's buffer. Who reads it from now
  * on also reads its end, and does not begin it. */
 static bool
 take_back(struct relay *x)
 {
-    bool may_run_twice = x->npieces == 0 && relay_may_repeat(x->q);
-
-    if ((!x->is_whole && !may_run_twice) || !is_unread(x)) {
-        return false;
-    }
     break_off(x);
     x->is_with_us = is_unread(x);
     return x->is_with_us;
 }
 
-/* After patience->ms without a byte. */
+/* After patience->ms without a byte. To ask costs the other side more than to
+ * look: a request that takes long must not ask all the time. */
 static int
 lose_patience(struct relay *x)
 {
-    return !x->no_more_sent && !x->end.has_output &&
-                   x->patience->is_busy(x->patience->arg) && take_back(x)
+    if (!may_take_back(x)) {
+        return 0;
+    }
+    if (!is_unread(x)) {
+        x->is_taken = !has_unsent(x);
+        return 0;
+    }
+    return x->patience->is_busy(x->patience->arg) && is_unread(x) &&
+                   take_back(x)
                ? -ETIME
                : 0;
 }
@@ -339,7 +370,9 @@ note_reset(struct relay *x, int err)
 static int
 patience_ms(const struct relay *x)
 {
-    return x->patience == NULL || x->end.has_output ? -1 : (int)x->patience->ms;
+    return x->patience == NULL || x->end.has_output || x->is_taken
+               ? -1
+               : (int)x->patience->ms;
 }
 
 static int

@@ -50,13 +50,15 @@ fcgi_worker_new(const struct config *config, const struct fcgi_limits *limits,
 void fcgi_worker_free(struct fcgi_worker **w);
 
 /* Each recv() of a connection has room for at least so many bytes. So a request
- * of no more than that, which one send() has put into the queue of a new unix
- * connection, is taken whole or not at all: as long as something of it is
- * unread (SIOCOUTQ), it has not begun. An instance of --keep-warm looks, after
- * it has read the last byte of a head, whether the peer has ended its direction
- * since, and then does not begin the request: this is how a CGI process takes
- * back a request that has waited too long (client/relay.c). */
-enum { FCGI_RECEIVE_ROOM = 64 << 10 };
+ * of no more than FCGI_WHOLE_MAX, which one send() has put into the queue of a
+ * new unix connection, is taken whole or not at all: the kernel keeps it in one
+ * piece (up to about 48 KiB; it cuts more than that, also for one send()). As
+ * long as something of it is unread (SIOCOUTQ), it has not begun. An instance of
+ * --keep-warm looks, after it has read the last byte of a head, whether the peer
+ * has ended its direction since, and then does not begin the request: this is
+ * how a CGI process takes back a request that has waited too long
+ * (client/relay.c). */
+enum { FCGI_RECEIVE_ROOM = 64 << 10, FCGI_WHOLE_MAX = 32 << 10 };
 
 enum fcgi_next { FCGI_NEXT_CLOSE, FCGI_NEXT_PARK, FCGI_NEXT_PASS_ON };
 

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 #include <fastcgi.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 
@@ -32,6 +34,7 @@ static struct script {
     bool no_server; /* nobody reads the response */
     bool waits;     /* it stays open, and the relay loses its patience */
     bool is_free;   /* it is not busy at the first look */
+    bool is_long;   /* the request: the kernel may cut it into pieces */
     enum act act;
 } script;
 
@@ -55,6 +58,22 @@ read_request(void)
     assert_true(recv(application, request, sizeof request, MSG_DONTWAIT) > 0);
 }
 
+static pthread_t later;
+
+/* After so many times the patience that is_busy() would be called again. */
+static void *
+answer_later(void *arg)
+{
+    (void)poll(NULL, 0, 20);
+    if (script.act == ACT_CLOSE) {
+        (void)close(application);
+    }
+    else {
+        assert_int_equal(write(application, script.answer, script.n), script.n);
+    }
+    return arg;
+}
+
 static bool
 is_busy(void *arg)
 {
@@ -63,8 +82,9 @@ is_busy(void *arg)
     switch (nlooks == 1 ? script.act : ACT_ANSWER) {
     case ACT_NONE:
         break;
-    case ACT_READ:
+    case ACT_READ: /* and it takes its time for the answer */
         read_request();
+        (void)pthread_create(&later, NULL, answer_later, NULL);
         break;
     case ACT_READ_AND_CLOSE:
         read_request();
@@ -110,7 +130,12 @@ run(UNUSED void *arg, struct request *q)
     }
     connection_init(&peer, "--test", "a pair", 60000, false);
     peer.fd = pair[0];
-    buf_init(&vars, 64);
+    buf_init(&vars, 40000);
+    if (script.is_long) {
+        assert_int_equal(buf_reserve(&vars, 40000), 0);
+        memset(vars.data, 'x', vars.len = 40000);
+        (void)pthread_create(&later, NULL, answer_later, NULL);
+    }
     relay_run(q, &peer, &vars, script.waits ? &patience : NULL, &got.end);
     if (script.waits && got.end.err == -ETIME) {
         check_end();
@@ -265,8 +290,26 @@ test_is_read(void **state UNUSED)
 {
     relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0")),
                           .waits = true, .act = ACT_READ});
+    assert_int_equal(pthread_join(later, NULL), 0);
     assert_int_equal(got.end.stage, RELAY_DONE);
-    assert_int_equal(nlooks, 2);
+    assert_int_equal(nlooks, 1); /* nobody asks for one that has begun */
+}
+
+/* Of one that the kernel may have cut the application may have read a piece,
+ * while another one is unread. */
+static void
+test_long(void **state UNUSED)
+{
+    relay((struct script){ANSWER(RECORD("\6", "\12") "X: y\n\nmore" END("\0")),
+                          .waits = true, .is_long = true});
+    assert_int_equal(pthread_join(later, NULL), 0);
+    assert_int_equal(got.end.stage, RELAY_DONE);
+    assert_int_equal(nlooks, 0);
+    relay((struct script){.waits = true, .is_long = true, .act = ACT_CLOSE});
+    assert_int_equal(pthread_join(later, NULL), 0);
+    assert_int_equal(got.end.err, -ECONNRESET);
+    assert_int_equal(got.end.stage, RELAY_UNANSWERED);
+    assert_true(got.end.body_begun);
 }
 
 /* The kernel says whether something was unread. */
@@ -298,6 +341,7 @@ main(void)
         cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_is_free_again),
         cmocka_unit_test(test_is_read),
+        cmocka_unit_test(test_long),
         cmocka_unit_test(test_ended_while_it_waits),
     };
     (void)signal(SIGPIPE, SIG_IGN);

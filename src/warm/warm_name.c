@@ -66,7 +66,10 @@ fail(char *why, int err, const char *what)
     return err;
 }
 
-/* The file of APP, without links; "" where APP is a module or missing. */
+/* The file of APP, as it is called: where sites share a script by links, each
+ * has its own current folder, __file__ and tmp/restart.txt, and a link that is
+ * set to another file makes another version. "" where APP is a module or
+ * missing. */
 static int
 find_script(const struct config *config, char to[PATH_MAX], char *why)
 {
@@ -77,8 +80,8 @@ find_script(const struct config *config, char to[PATH_MAX], char *why)
         !S_ISREG(st.st_mode)) {
         return 0;
     }
-    return realpath(config->app, to) == NULL ? fail(why, -errno, config->app)
-                                             : 0;
+    int e = path_absolute(config->app, to, PATH_MAX);
+    return e < 0 ? fail(why, e, config->app) : 0;
 }
 
 /* What it is: a script, or what a module's name means in this folder. */
@@ -102,22 +105,15 @@ add_application(uint64_t *h, const struct config *config, const char *script,
 }
 
 /* Where reload/file_watcher.c looks for it. */
-static int
-add_restart_file(uint64_t *h, const struct config *config, const char *script,
-                 char *why)
+static void
+add_restart_file(uint64_t *h, const char *script)
 {
-    char path[PATH_MAX + sizeof "/tmp/restart.txt"] = "tmp/restart.txt";
+    char path[PATH_MAX + sizeof "/tmp/restart.txt"];
+    const char *slash = strrchr(script, '/');
+    int folder = slash == NULL ? 0 : (int)(slash + 1 - script);
 
-    if (script[0] != '\0') {
-        int e = path_absolute(config->app, path, PATH_MAX);
-        if (e < 0) {
-            return fail(why, e, config->app);
-        }
-        char *slash = strrchr(path, '/');
-        memcpy(slash, "/tmp/restart.txt", sizeof "/tmp/restart.txt");
-    }
+    (void)snprintf(path, sizeof path, "%.*stmp/restart.txt", folder, script);
     add_stamp(h, path);
-    return 0;
 }
 
 static int
@@ -212,7 +208,7 @@ warm_name_make(struct warm_name *ret, const struct config *config, char **argv,
     add_options(&h, config, argv);
     add_stamp(&h, script);
     add_stamp(&h, "/proc/self/exe");
-    e = e == 0 ? add_restart_file(&h, config, script, why) : e;
+    add_restart_file(&h, script);
     write_hash(h, ret->version);
     return e;
 }

@@ -1,5 +1,5 @@
-"""What the start of an instance of --keep-warm finds in its folder: files of one that ends, that has failed, or that
-nobody can reach. P29."""
+"""What the start of an instance of --keep-warm finds in its folder: files of one that ends, that has failed, that nobody
+can reach, or that serves another site. P29."""
 
 import os
 import signal
@@ -92,3 +92,34 @@ def test_one_that_fails_is_not_started_for_each_request(warm, world):
         stopped = log.read_text().count('the service ends')
         os.utime(log)               # however slow this machine is
     assert started == {True, False} and stopped == 1
+
+
+WHERE = '''
+    import os
+    def application(environ, start_response):
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [f'{os.getcwd()} {__file__}'.encode()]
+'''
+
+
+def test_sites_that_share_a_script(warm, world):
+    """P29: a script that two sites reach by links runs in the folder of each, as in CGI; touching the tmp/restart.txt of one
+    ends no instance of the other; and a link that is set to another file ends the old instance."""
+    script, other = world.write_app(WHERE), world.write_app(PID, 'other.py')
+    links = []
+    for name in ('one', 'two'):
+        folder = world.tmp_path / name
+        (folder / 'tmp').mkdir(parents=True)
+        links.append(folder / 'app.py')
+        links[-1].symlink_to(script)
+    for _ in range(2):
+        assert [warm.request(link).decode() for link in links] == [f'{link.parent} {link}' for link in links]
+    assert len(warm.pids()) == 2
+    before = warm.pids()
+    (links[0].parent / 'tmp/restart.txt').touch()
+    for link in (*links, *links):
+        warm.request(link)
+    assert len(warm.pids()) == 2 and len(warm.pids() & before) == 1
+    links[1].unlink()
+    links[1].symlink_to(other)
+    assert int(warm.request(links[1])) in warm.pids() and len(warm.pids()) == 2

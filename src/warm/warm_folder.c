@@ -182,19 +182,31 @@ say_not_opened(char *why, int err, const struct place *p, int above)
                                                 : strerror(-err));
 }
 
+/* Whatever the umask: nobody could use one of mode 000, which would stay. */
+static int
+create(const struct place *p, int above)
+{
+    mode_t old = umask(S_IRWXG | S_IRWXO);
+    int e =
+        mkdirat(above, p->name, S_IRWXU) < 0 && errno != EEXIST ? -errno : 0;
+
+    (void)umask(old);
+    return e;
+}
+
 static int
 open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
            char *why)
 {
     CLEANUP(fd_close) int above = open_above(p, why);
+    int e = above < 0 ? above : 0;
 
     ret->fd = -1;
-    if (above < 0) {
-        return above;
+    if (e < 0) {
+        return e;
     }
-    if (or_else == OR_CREATE && mkdirat(above, p->name, 0700) < 0 &&
-        errno != EEXIST) {
-        return say(why, -errno, p, strerror(errno));
+    if (or_else == OR_CREATE && (e = create(p, above)) < 0) {
+        return say(why, e, p, strerror(-e));
     }
     ret->fd =
         openat(above, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -204,7 +216,7 @@ open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
     if (ret->fd < 0) {
         return say_not_opened(why, -errno, p, above);
     }
-    int e = check_own(ret->fd, p, why);
+    e = check_own(ret->fd, p, why);
     if (e < 0) {
         fd_close(&ret->fd);
         return e;

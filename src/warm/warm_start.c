@@ -137,23 +137,23 @@ leave(int status_fd, int err)
 }
 
 /* In the new process. listen() again: from then on SO_PEERCRED names it as the
- * one who listens. */
+ * one who listens. That comes before the lock of the folder, which it shares, is
+ * closed: whoever gets the lock must not send a signal to the process before. */
 static _Noreturn void
 execute(const struct program *p, const int fds[3], int status_fd, int backlog)
 {
-    if (dup2(status_fd, PIPE_FD) < 0 ||
-        fcntl(PIPE_FD, F_SETFD, FD_CLOEXEC) < 0) {
-        leave(status_fd, -errno);
-    }
     for (int i = 0; i < 3; i++) {
         if (dup2(fds[i], i) < 0) {
-            leave(PIPE_FD, -errno);
+            leave(status_fd, -errno);
         }
     }
-    close_others(PIPE_FD + 1);
-    if (listen(STDIN_FILENO, backlog) < 0) {
-        leave(PIPE_FD, -errno);
+    /* Only now: one of those may have been PIPE_FD. */
+    if (dup2(status_fd, PIPE_FD) < 0 ||
+        fcntl(PIPE_FD, F_SETFD, FD_CLOEXEC) < 0 ||
+        listen(STDIN_FILENO, backlog) < 0) {
+        leave(status_fd, -errno);
     }
+    close_others(PIPE_FD + 1);
     (void)execve(p->path, p->argv, p->environment);
     leave(PIPE_FD, -errno);
 }
@@ -292,19 +292,35 @@ say_ended(const struct warm_folder *f, const struct warm_name *n, char *why)
 
 /* -- all of it ------------------------------------------------------------- */
 
+/* What only we may use, and can use, whatever the umask of the application. */
+static void
+open_files(const struct warm_folder *f, const struct warm_name *n, int backlog,
+           int *ret_listener, int *ret_log)
+{
+    mode_t old = umask(S_IRWXG | S_IRWXO);
+
+    *ret_log = open_log(f, n);
+    *ret_listener = *ret_log < 0 ? -EBADF : open_socket(f, n, backlog);
+    (void)umask(old);
+}
+
 static int
 launch(const struct warm_folder *f, const struct warm_name *n,
        const struct config *config, const struct program *p, char *why)
 {
     CLEANUP(fd_close) int null = fd_open_null();
-    CLEANUP(fd_close) int log = open_log(f, n);
+    CLEANUP(fd_close) int log = -1;
     CLEANUP(fd_close) int listener = -1;
 
-    if (null < 0 || log < 0) {
-        return say(why, null < 0 ? null : log, "its log");
+    if (null < 0) {
+        return say(why, null, "/dev/null");
     }
-    listener = open_socket(f, n, config->backlog);
+    open_files(f, n, config->backlog, &listener, &log);
+    if (log < 0) {
+        return say(why, log, "its log");
+    }
     if (listener < 0) {
+        warm_sweep_remove(f, n);
         return say(why, listener, "its socket");
     }
     /* Before it starts: it is the first in the queue. */

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from fcgi import wait_for
-from test_warm_commands import CGI, GATED, Warm, gone, peer
+from test_starting import as_root
+from test_warm_commands import CGI, GATED, STRANGER, Warm, gone, peer, public_app
 
 PID = '''
     import os
@@ -92,6 +93,17 @@ def test_one_that_fails_is_not_started_for_each_request(warm, world):
         stopped = log.read_text().count('the service ends')
         os.utime(log)               # however slow this machine is
     assert started == {True, False} and stopped == 1
+
+
+@as_root
+def test_any_umask(world):
+    """P29: a umask that takes even the owner's rights leaves no folder and no socket that the owner cannot use."""
+    warm, path = Warm(world, STRANGER), public_app(world)
+    try:
+        assert [warm.run('--keep-warm', path, env=CGI, umask=0o777).stderr for _ in range(2)] == ['', '']
+        assert len(warm.pids()) == 1 and warm.request(path) == b'hello'
+    finally:
+        warm.end()
 
 
 WHERE = '''

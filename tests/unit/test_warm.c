@@ -69,7 +69,9 @@ test_folder_is_private(void **state UNUSED)
     struct stat st;
 
     path_of_folder(path);
+    mode_t old = umask(0777);
     assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_int_equal(umask(old), 0777);
     assert_string_equal(f.path, path);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
@@ -364,14 +366,28 @@ test_any_connection(void **state UNUSED)
 static void
 test_environment(void **state UNUSED)
 {
-    static const char *const environment[] = {
-        "PATH=/bin",       "HTTP_COOKIE=a",    "REQUEST_METHOD=GET",
-        "REMOTE_USER=x",   "SSL_CLIENT_S_DN=", "DATABASE=db",
-        "CONTENT_TYPE=t",  "AUTH_TYPE=Basic",  "GATEWAY_INTERFACE=CGI/1.1",
-        "REDIRECT_URL=/",  "HTTPS=on",         "UNIQUE_ID=1",
-        "LISTEN_FDS=1",    "WSGI_CGI_WARM=1",  "WSGI_CGI_OPTIONS=--old",
-        "AUTH_TYPES=stay", "LD_LIBRARY_PATH=", "QUERY_STRING=",
-        "no-gzip=1",       "SERVER_NAME=h",    NULL};
+    static const char *const environment[] = {"PATH=/bin",
+                                              "HTTP_COOKIE=a",
+                                              "REQUEST_METHOD=GET",
+                                              "REMOTE_USER=x",
+                                              "SSL_CLIENT_S_DN=",
+                                              "DATABASE=db",
+                                              "CONTENT_TYPE=t",
+                                              "AUTH_TYPE=Basic",
+                                              "GATEWAY_INTERFACE=CGI/1.1",
+                                              "REDIRECT_URL=/",
+                                              "HTTPS=on",
+                                              "UNIQUE_ID=1",
+                                              "LISTEN_FDS=1",
+                                              "WSGI_CGI_WARM=1",
+                                              "WSGI_CGI_OPTIONS=--old",
+                                              "AUTH_TYPES=stay",
+                                              "LD_LIBRARY_PATH=",
+                                              "QUERY_STRING=",
+                                              "no-gzip=1",
+                                              "SERVER_NAME=h",
+                                              "SSL_CERT_FILE=/ca.pem",
+                                              NULL};
     static const char *const more[] = {"WSGI_CGI_OPTIONS=--new"};
     char **e = warm_environment_new((char *const *)(uintptr_t)environment,
                                     (char *const *)(uintptr_t)more, 1);

@@ -55,6 +55,9 @@ static const char *const of_requests[] = {
     "LSAPI_",
 };
 
+/* Of OpenSSL, for the connections that the application makes. */
+static const char *const of_libraries[] = {"SSL_CERT_DIR=", "SSL_CERT_FILE="};
+
 /* Read by this program at its start, and not meant for the instance. */
 static const char *const of_process[] = {
     "LISTEN_FDNAMES=", "LISTEN_FDS=",    "LISTEN_PID=",       "NOTIFY_SOCKET=",
@@ -75,7 +78,8 @@ starts_with_one(const char *text, const char *const *list, size_t n)
 bool
 warm_environment_is_request(const char *variable)
 {
-    return starts_with_one(variable, of_requests, ARRAY_SIZE(of_requests));
+    return starts_with_one(variable, of_requests, ARRAY_SIZE(of_requests)) &&
+           !starts_with_one(variable, of_libraries, ARRAY_SIZE(of_libraries));
 }
 
 char **

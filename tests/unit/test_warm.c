@@ -397,8 +397,9 @@ test_environment(void **state UNUSED)
     assert_string_equal(e[1], "DATABASE=db");
     assert_string_equal(e[2], "AUTH_TYPES=stay");
     assert_string_equal(e[3], "LD_LIBRARY_PATH=");
-    assert_string_equal(e[4], "WSGI_CGI_OPTIONS=--new");
-    assert_null(e[5]);
+    assert_string_equal(e[4], "SSL_CERT_FILE=/ca.pem");
+    assert_string_equal(e[5], "WSGI_CGI_OPTIONS=--new");
+    assert_null(e[6]);
     free(e);
 }
 

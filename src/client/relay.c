@@ -35,7 +35,8 @@ enum {
     /* The application takes all or nothing. */
     WHOLE_MAX = FCGI_WHOLE_MAX,
     WHOLE_SURE = 2048, /* with any size of the socket's buffer */
-    SNDBUF_LOSS = 64   /* of half of it */
+    SNDBUF_LOSS = 64,  /* of half of it */
+    LOOK_MAX_MS = 8
 };
 
 struct relay {
@@ -45,6 +46,9 @@ struct relay {
     bool is_whole;   /* the request left in one send(), of at most WHOLE_MAX */
     bool is_with_us; /* nobody has read it, and now nobody begins it */
     bool is_taken;   /* the application has read all of it */
+    bool is_held;    /* the last record of the head does not leave yet */
+    int64_t look_ms; /* of a held request: the pause before the next look */
+    int64_t held_ms; /* ... and how long it has waited since is_busy() */
     struct buf out;
     size_t sent;       /* of out */
     size_t head;       /* bytes of BEGIN_REQUEST and PARAMS in out */
@@ -99,10 +103,17 @@ add_piece(struct relay *x)
                : 0;
 }
 
+/* How much of out may leave. */
+static size_t
+sendable(const struct relay *x)
+{
+    return x->is_held ? x->head - FCGI_HEADER : x->out.len;
+}
+
 static bool
 has_unsent(const struct relay *x)
 {
-    return !x->no_more_sent && x->sent < x->out.len;
+    return !x->no_more_sent && x->sent < sendable(x);
 }
 
 static bool
@@ -120,11 +131,11 @@ is_one_piece(const struct relay *x)
     int buffer;
     socklen_t len = sizeof buffer;
 
-    return x->sent <= WHOLE_SURE ||
-           (x->sent <= WHOLE_MAX &&
+    return x->out.len <= WHOLE_SURE ||
+           (x->out.len <= WHOLE_MAX &&
             getsockopt(x->peer->fd, SOL_SOCKET, SO_SNDBUF, &buffer, &len) ==
                 0 &&
-            x->sent <= (size_t)buffer / 2 - SNDBUF_LOSS);
+            x->out.len <= (size_t)buffer / 2 - SNDBUF_LOSS);
 }
 
 static int
@@ -134,7 +145,7 @@ send_some(struct relay *x)
         return 0;
     }
     bool is_first = !x->head_is_sent && x->sent == 0;
-    ssize_t n = send(x->peer->fd, x->out.data + x->sent, x->out.len - x->sent,
+    ssize_t n = send(x->peer->fd, x->out.data + x->sent, sendable(x) - x->sent,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
         int e = -errno;
@@ -328,7 +339,7 @@ may_take_back(const struct relay *x)
     bool may_run_twice = x->npieces == 0 && relay_may_repeat(x->q);
 
     return !x->no_more_sent && !x->end.has_output &&
-           (x->is_whole || may_run_twice);
+           (x->is_whole || x->is_held || may_run_twice);
 }
 
 /* True where the request is still in the socket's buffer. Who reads it from now
@@ -350,13 +361,44 @@ lose_patience(struct relay *x)
         return 0;
     }
     if (!is_unread(x)) {
-        x->is_taken = !has_unsent(x);
+        x->is_taken = !x->is_held && !has_unsent(x);
         return 0;
     }
     return x->patience->is_busy(x->patience->arg) && is_unread(x) &&
                    take_back(x)
                ? -ETIME
                : 0;
+}
+
+/* A request that is not whole, with more body than one piece or with one that is
+ * still to come, could not be taken back: so its head is not complete before the
+ * application has read what there is of it. Nothing wakes us when it does. */
+static void
+hold(struct relay *x)
+{
+    bool may_be_whole = x->body_ended && is_one_piece(x);
+
+    x->is_held = x->patience != NULL && !may_be_whole;
+    x->look_ms = 1;
+}
+
+static int
+look(struct relay *x)
+{
+    if (!x->is_held) {
+        return lose_patience(x);
+    }
+    if (!has_unsent(x) && !is_unread(x)) {
+        x->is_held = false;
+        return 0;
+    }
+    x->held_ms += x->look_ms;
+    x->look_ms = x->look_ms < LOOK_MAX_MS ? 2 * x->look_ms : LOOK_MAX_MS;
+    if (x->held_ms < x->patience->ms) {
+        return 0;
+    }
+    x->held_ms = 0;
+    return lose_patience(x);
 }
 
 /* An instance that ended with the request unread has read nothing of it. */
@@ -370,9 +412,9 @@ note_reset(struct relay *x, int err)
 static int
 patience_ms(const struct relay *x)
 {
-    return x->patience == NULL || x->end.has_output || x->is_taken
-               ? -1
-               : (int)x->patience->ms;
+    return x->patience == NULL || x->end.has_output || x->is_taken ? -1
+           : x->is_held ? (int)x->look_ms
+                        : (int)x->patience->ms;
 }
 
 static int
@@ -384,6 +426,7 @@ exchange(struct relay *x)
     int e = is_readable ? add_piece(x) : 0;
 
     is_readable = false;
+    hold(x);
     while (e == 0 && (e = feed(x, is_readable)) == 0) {
         struct pollfd p[2] = {
             {.fd = x->peer->fd,
@@ -391,7 +434,7 @@ exchange(struct relay *x)
             {.fd = wants_body(x) ? cgi_body_fd(x->q) : -1, .events = POLLIN}};
         int n = poll(p, ARRAY_SIZE(p), patience_ms(x));
         if (n <= 0) {
-            e = n == 0 ? lose_patience(x) : errno == EINTR ? 0 : -errno;
+            e = n == 0 ? look(x) : errno == EINTR ? 0 : -errno;
             continue;
         }
         is_readable = p[1].revents != 0;

@@ -95,6 +95,15 @@ def test_one_that_fails_is_not_started_for_each_request(warm, world):
     assert started == {True, False} and stopped == 1
 
 
+def test_body_for_one_that_fails(warm, world):
+    """P29: an instance that ends before it has begun a request with a large body has taken nothing of it."""
+    path, body = world.write_app('\nimport it_is_not_there\n'), b'x' * 300000
+    finished = warm.run('--keep-warm', '--need-app', path, stdin=body,
+                        env={**CGI, 'REQUEST_METHOD': 'POST', 'CONTENT_LENGTH': str(len(body))})
+    assert finished.stdout.startswith(b'Status: 500 ') and 'the instance ended' in finished.stderr, finished
+    assert 'this process serves the request' in finished.stderr and 'it_is_not_there' in finished.stderr, finished
+
+
 @as_root
 def test_any_umask(world):
     """P29: a umask that takes even the owner's rights leaves no folder and no socket that the owner cannot use."""

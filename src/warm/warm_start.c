@@ -138,7 +138,7 @@ leave(int status_fd, int err)
 
 /* In the new process. listen() again: from then on SO_PEERCRED names it as the
  * one who listens. That comes before the lock of the folder, which it shares, is
- * closed: whoever gets the lock must not send a signal to the process before. */
+ * closed: the next process that has the lock must not send a signal before. */
 static _Noreturn void
 execute(const struct program *p, const int fds[3], int status_fd, int backlog)
 {

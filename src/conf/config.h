@@ -24,6 +24,9 @@
 /* "1": a CGI process with --keep-warm has started this one, an instance. */
 #define CONFIG_WARM "WSGI_CGI_WARM"
 
+/* The variable with the request's id, from a CGI process to its instance. */
+#define CONFIG_REQUEST_ID "WSGI_CGI_REQUEST_ID"
+
 /* What --bind, --relay, --control, --ping, --status and --request take. */
 #define CONFIG_ADDRESS                                                      \
     "unix:PATH, /PATH, @NAME, HOST:PORT, [IPV6]:PORT or :PORT (loopback), " \

@@ -257,6 +257,7 @@ request_prepare(struct request *q)
 {
     int r = params_correct(&q->params, q->config);
 
+    request_id_take(q);
     q->response.is_head = params_is(&q->params, "REQUEST_METHOD", "HEAD");
     response_reset(&q->response);
     if (r == -ENOENT && !q->is_cgi &&

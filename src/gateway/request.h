@@ -226,6 +226,9 @@ void request_log_more(struct request *q, enum log_level level, const char *more,
  * X-Request-ID if request_id_is_good(), else one made at the first call. */
 const char *request_id(struct request *q);
 
+/* Takes CONFIG_REQUEST_ID out of the variables, before environ has them. */
+void request_id_take(struct request *q);
+
 /* Variables, body and response end here. Lines that the request still logs go
  * to fd 2, with its id. */
 void request_detach(struct request *q);

@@ -66,10 +66,21 @@ request_id_make(struct request_ids *s, char to[REQUEST_ID_MAX + 1])
 
 /* -- of a request ---------------------------------------------------------- */
 
+/* The CGI process in front of an instance has lines of its own about the
+ * request. */
+static const struct param *
+sent_id(const struct request *q)
+{
+    const struct param *p =
+        q->config->is_warm ? params_get(&q->params, CONFIG_REQUEST_ID) : NULL;
+
+    return p != NULL ? p : params_get(&q->params, "HTTP_X_REQUEST_ID");
+}
+
 static void
 choose_id(struct request *q)
 {
-    const struct param *p = params_get(&q->params, "HTTP_X_REQUEST_ID");
+    const struct param *p = sent_id(q);
 
     if (p != NULL && request_id_is_good(p->value, p->value_len)) {
         memcpy(q->id, p->value, p->value_len);
@@ -101,4 +112,13 @@ const char *
 request_running_id(void)
 {
     return running == NULL ? NULL : request_id(running);
+}
+
+void
+request_id_take(struct request *q)
+{
+    if (q->config->is_warm) {
+        (void)request_id(q);
+        params_drop(&q->params, CONFIG_REQUEST_ID);
+    }
 }

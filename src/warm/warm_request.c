@@ -4,6 +4,7 @@
 #include "warm/warm_request.h"
 
 #include "client/relay.h"
+#include "client/request_params.h"
 #include "os/fd.h"
 #include "warm/warm_busy.h"
 #include "warm/warm_name.h"
@@ -88,6 +89,15 @@ pass_on(struct request *q, struct instance *i, int fd, const struct buf *vars,
     return true;
 }
 
+/* The lines of both processes about the request have the same id. */
+static int
+add_id(struct request *q, struct buf *vars)
+{
+    const char *id = request_id(q);
+
+    return request_params_add(vars, CONFIG_REQUEST_ID, id, strlen(id));
+}
+
 static bool
 serve(struct request *q, struct instance *i, char **argv,
       char *const *environment, char *why)
@@ -104,6 +114,7 @@ serve(struct request *q, struct instance *i, char **argv,
     }
     buf_init(&vars, RELAY_VARS_MAX);
     e = relay_prepare(q, environment, &vars);
+    e = e == 0 ? add_id(q, &vars) : e;
     if (e == 0) {
         is_done = pass_on(q, i, fd, &vars, why);
     }

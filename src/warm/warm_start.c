@@ -37,8 +37,8 @@ enum {
 };
 
 /* What the first of its options are: those of the script override them. */
-#define OPTIONS                                                    \
-    "--log-file=- --errors-to=server --processes=0-4 --threads=1 " \
+#define OPTIONS                                                \
+    "--log-file=- --errors-to=%s --processes=0-4 --threads=1 " \
     "--exit-idle=5m --reload=modules --control='unix:%s' %s"
 
 static int
@@ -89,6 +89,14 @@ copy_argv(struct program *p, const struct config *config, char **argv)
     return 0;
 }
 
+/* The script's log: the instance opens it, too, and writes the lines of its
+ * requests in their form. */
+static bool
+logs_to_file(const struct config *config)
+{
+    return config->log_file != NULL && strcmp(config->log_file, "-") != 0;
+}
+
 static int
 make_program(struct program *p, const struct warm_folder *f,
              const struct warm_name *n, const struct config *config,
@@ -103,6 +111,7 @@ make_program(struct program *p, const struct warm_folder *f,
     p->path[len > 0 ? len : 0] = '\0';
     warm_name_address(f, n, WARM_CONTROL, &control);
     e = e == 0 ? buf_printf(&p->options, CONFIG_OPTIONS "=" OPTIONS,
+                            logs_to_file(config) ? "stderr" : "server",
                             control.sun_path, old != NULL ? old : "")
                : e;
     e = e == 0 ? buf_add(&p->options, "", 1) : e;

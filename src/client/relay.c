@@ -274,9 +274,11 @@ keep_body(struct client_response *a, const char *bytes, size_t n)
 }
 
 static int
-write_errors(struct client_response *a UNUSED, const char *bytes, size_t n)
+write_errors(struct client_response *a, const char *bytes, size_t n)
 {
-    log_raw(bytes, n);
+    const struct relay *x = a->arg;
+
+    log_output(log_is_own() ? request_id(x->q) : NULL, bytes, n);
     return 0;
 }
 

@@ -17,7 +17,7 @@ import pytest
 import fcgi
 from apps import HELLO
 from fcgi import Response, wait_for
-from harness import CgiServer, Transport, cgi_params, listening_socket
+from harness import STAMP, CgiServer, Transport, cgi_params, listening_socket
 from settings import BINARY, SANITIZED, SLOW
 from test_syscalls import page_faults, traced
 
@@ -603,11 +603,12 @@ def test_limits(world, fcgi_unix, option, request_, status):
 
 
 def test_log_file(world, relay, backend):
-    """--log-file gets the lines of the application, too."""
+    """--log-file gets the lines of the application, too, in its form."""
     log = world.new_path('log')
     cgi = relay(backend(Talk(fcgi.record(fcgi.STDERR, 1, b'a line\n') + fcgi.record(fcgi.STDOUT, 1, OK) + END)),
                 '--log-file', str(log))
-    assert cgi.request().stderr == b'' and log.read_text() == 'a line\n'
+    assert cgi.request().stderr == b''
+    assert re.fullmatch(rf'{STAMP} wsgi-cgi\[\d+\]: output: \[\w{{12}}\] a line\n', log.read_text()), log.read_text()
 
 
 def test_access_log(relay, backend):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness
+import warm
 from settings import BINARY, SANITIZED, SLOW
 
 # Each worker of pytest-xdist compiles all test modules, with more in their assertions, unless it finds them compiled.
@@ -91,10 +92,15 @@ def no_leftovers():
     assert len(os.listdir('/proc/self/fd')) <= fds, 'the test left descriptors open'
 
 
-@pytest.fixture(params=['cgi', 'fcgi-unix', 'fcgi-tcp'])
+@pytest.fixture(params=['cgi', 'cgi-warm', 'fcgi-unix', 'fcgi-tcp'])
 def transport(request, world):
-    """The test runs three times, once over each transport."""
-    return harness.Transport(world, request.param)
+    """The test runs four times, once over each transport."""
+    if request.param != 'cgi-warm':
+        return harness.Transport(world, request.param)
+    not_warm = request.node.get_closest_marker('not_warm')
+    if not_warm:
+        pytest.skip(f'not for --keep-warm: {not_warm.args[0]}')
+    return warm.WarmTransport(world)
 
 
 @pytest.fixture

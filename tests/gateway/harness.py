@@ -53,6 +53,8 @@ AS_ROOT = 'the application runs as root: add --user NAME, or --user root if it h
 STAMP = r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z'
 OWN_LINE = re.compile(r'wsgi-cgi\[(?P<pid>\d+)\]: (?:notice: (?P<start>' + STARTED + ')|notice: (?P<stop>' +
                       STOPPED + ')|notice: (?P<wait>' + WAITING + ')|warning: (?P<root>' + re.escape(AS_ROOT) + '))$')
+# In front of what was written to descriptor 2 of an instance of --keep-warm, whose log has the time of each line.
+OUTPUT = re.compile(b'^' + STAMP.encode() + rb' wsgi-cgi\[\d+\]: output: (\[[\w-]{1,64}\] )?', re.MULTILINE)
 # In front of the lines of a request's traceback.
 ID = re.compile(r'^\[[\w-]{1,64}\] ')
 
@@ -214,6 +216,7 @@ class Log:
 
     def __init__(self):
         self.files, self.texts, self.required, self.allowed = [], [], [], []
+        self.logs = []          # files that are the log of an instance of --keep-warm
 
     def expect(self, pattern):
         """A line that matches must be there at the end; such lines are no failure."""
@@ -224,7 +227,8 @@ class Log:
         self.allowed.append(re.compile(pattern))
 
     def text(self):
-        parts = [p.read_bytes() for p in self.files if p.exists()] + self.texts
+        parts = [p.read_bytes() for p in self.files if p.exists()]
+        parts += [OUTPUT.sub(b'', p.read_bytes()) for p in self.logs] + self.texts
         return b'\n'.join(parts).decode('utf-8', 'backslashreplace')
 
     def matches(self, pattern):
@@ -685,7 +689,7 @@ class CgiExchange:
 
 class Server(Logged):
     """wsgi-cgi with one application, the same interface over every transport."""
-    is_cgi = is_fcgi = False
+    is_cgi = is_fcgi = is_warm = False
 
     def request(self, method='GET', path='/', query='', headers=(), body=b'', params=None, *, timeout=None, **more):
         """One whole request. The keywords are those of cgi_params() and start()."""
@@ -821,13 +825,15 @@ class CgiServer(Server):
         self.process = None
         world.servers.append(self)
 
-    def start(self, method='GET', path='/', query='', headers=(), body=b'', params=None, **more):
-        """Start the process of one request and return the exchange. `body` only gives the CONTENT_LENGTH."""
+    def start(self, method='GET', path='/', query='', headers=(), body=b'', params=None, *, early=b'', **more):
+        """Start the process of one request and return the exchange. `body` only gives the CONTENT_LENGTH; `early`, which fits into a
+        pipe, is there before the process starts."""
         more.setdefault('script_filename', self.script)
         env = {os.fsencode(k): os.fsencode(v) for k, v in self.world.env(self.env).items()}
         env.update(cgi_params(method, path, query, headers, body, params, **more))
         pipes = [os.pipe() for _ in range(3)]
         (stdin, w_in), (r_out, stdout), (r_err, stderr) = pipes
+        os.write(w_in, early)
         try:
             process = Process(self.world, self.argv, env=env, cwd=self.cwd, stdin=stdin, stdout=stdout, stderr=stderr,
                               **self.popen_keywords)
@@ -851,12 +857,15 @@ class CgiServer(Server):
         """There is nothing to stop; here so that a test can be written once."""
         return 0
 
-    def finish(self):
+    def end_exchanges(self):
         for exchange in list(self.exchanges):
             exchange.release()
             exchange.process.exit_codes = self.exit_codes
             exchange.process.wait(5)
             self.log.texts.append(exchange.stderr)
+
+    def finish(self):
+        self.end_exchanges()
         self.log.check()
 
     def abandon(self):
@@ -918,12 +927,13 @@ def listening_socket(kind, path=None, backlog=1024):
 
 
 class Transport:
-    """One of cgi, fcgi-unix, fcgi-tcp."""
+    """One of cgi, fcgi-unix, fcgi-tcp; WarmTransport of warm.py is the fourth."""
 
     def __init__(self, world, name):
         self.world, self.name = world, name
         self.is_cgi = name == 'cgi'
-        self.is_fcgi = not self.is_cgi
+        self.is_fcgi, self.is_warm = not self.is_cgi, False
+        self.make = CgiServer
 
     def __repr__(self):
         return self.name
@@ -945,7 +955,7 @@ class Transport:
         if self.is_cgi:
             # A web server runs a script in the script's folder (RFC 3875 7.2).
             cwd = cwd or (os.path.dirname(os.path.abspath(path)) if is_file else self.world.tmp_path)
-            return CgiServer(self.world, argv, env, cwd, path if is_file else None, popen)
+            return self.make(self.world, argv, env, cwd, path if is_file else None, popen)
         kind = self.name[len('fcgi-'):]
         sock, address = listening_socket(kind, self.world.new_path('sock') if kind == 'unix' else None)
         with sock:

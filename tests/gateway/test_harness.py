@@ -6,6 +6,7 @@ import pytest
 
 import fcgi
 import harness
+from warm import WarmTransport
 
 HELLO = '''
     def application(environ, start_response):
@@ -105,6 +106,51 @@ def test_children_left_behind_are_noticed(fcgi_unix):
     with pytest.raises(AssertionError, match='children or zombies left'):
         server.check_children()
     server.check_children = lambda: None
+
+
+def finish_badly(server, message):
+    with pytest.raises(AssertionError, match=message):
+        server.finish()
+    server.finish = lambda: None
+
+
+def test_a_request_without_an_instance_is_noticed(world):
+    """Whatever the log says: the CGI process has served it."""
+    server = WarmTransport(world).serve(HELLO)
+    server.argv.remove('--keep-warm')
+    assert server.request().body == b'hello '
+    finish_badly(server, 'there is no instance')
+
+
+def test_a_cold_request_is_noticed(world):
+    """By its log line; and without one, since the instance has got fewer requests."""
+    server = WarmTransport(world).serve(HELLO)
+    assert server.request().body == b'hello '
+    server.check_warm()
+    server.served += 1
+    with pytest.raises(AssertionError, match='1 requests reached the instance, of 2'):
+        server.check_warm()
+    server.served -= 1
+    server.log.texts.append(b'wsgi-cgi[1]: warning: --keep-warm: on purpose: this process serves the request\n')
+    finish_badly(server, 'on purpose')
+
+
+@pytest.mark.parametrize('what', ['file', 'process'])
+def test_what_an_instance_leaves_is_noticed(world, what):
+    server = WarmTransport(world).serve('''
+        import subprocess
+        def application(environ, start_response):
+            child = subprocess.Popen(['sleep', '600'])
+            start_response('200 OK', [])
+            if environ['QUERY_STRING'] == 'file':
+                child.kill()
+                child.wait()
+            return [b'x']
+    ''')
+    server.request(query=what)
+    if what == 'file':
+        (server.instances.folder / 'left').touch()
+    finish_badly(server, 'left files behind' if what == 'file' else 'left processes behind')
 
 
 def test_pairs_in_all_forms():

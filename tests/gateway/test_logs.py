@@ -674,7 +674,7 @@ def test_json(transport, tmp_path):
     ids = [entry['request_id'] for entry in accesses]
     assert failure['request_id'] == ids[1] and len(set(ids)) == 2
     assert {entry.get('request_id') for entry in entries} - {None} == set(ids)
-    assert all(('request_id' in entry) == (transport.is_cgi or entry.get('message') != 'imported')
+    assert all(('request_id' in entry) == (transport.name == 'cgi' or entry.get('message') != 'imported')
                for entry in entries if 'message' in entry)
 
 

@@ -397,7 +397,7 @@ def test_chunked_body_beyond_the_limit(transport):
         assert response.status == status and response.complete, size
     exchange = Unsized.start(server, 'apache')
     exchange.finish_body()
-    assert exchange.response().text == repr(('0', 0, 0, True, b'', 1 if transport.is_cgi else 2))
+    assert exchange.response().text == repr(('0', 0, 0, True, b'', 1 if transport.name == 'cgi' else 2))
 
 
 @pytest.mark.parametrize('size', [0, 10, 400_000])

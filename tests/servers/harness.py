@@ -255,6 +255,34 @@ def is_ours(command, binary):
     return command.startswith(("wsgi-cgi: ", "%s " % binary))
 
 
+def mounts(pid):
+    """{id: whether what is mounted there is mounted elsewhere as well}."""
+    lines = [line.split() for line in
+             Path("/proc", str(pid), "mountinfo").read_text().splitlines()]
+    return {words[0]: any(word.startswith("shared:")
+                          for word in words[6:words.index("-")]) for words in lines}
+
+
+def propagation():
+    """For unshare(1). In a chroot, "/" is no mount that could be made private; it need
+    not be, where nothing is shared. Who sees its mount is not in the chroot."""
+    fd = os.open("/", os.O_PATH)
+    root = re.search(r"mnt_id:\s+(\d+)", Path(
+        "/proc/self/fdinfo/%d" % fd).read_text())[1]
+    os.close(fd)
+    known = {}
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            try:
+                if os.path.samefile("/proc/%s/ns/mnt" % pid, "/proc/self/ns/mnt"):
+                    known.update(mounts(pid))
+            except OSError:
+                pass  # it has ended
+    is_chroot = root not in mounts("self")
+    return "unchanged" if is_chroot and root in known and not any(
+        known.values()) else "private"
+
+
 class Orphans:
     """Ends of processes whose parent did not wait for them: [(command, code)],
     code as subprocess gives it."""

@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 import harness
 from harness import (Orphans, Server, current_user, example, free_port,
                      listens, server_user, unix_sockets, wait_until)
@@ -32,6 +34,16 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://%(control)s
 [include]
 files=%(part)s
+"""
+
+
+OWN_TMP = """set -e
+folder=$1
+shift
+mount --bind "$folder" "$folder/tmp/${folder##*/}"
+mount --rbind "$folder/tmp" /tmp
+cd /
+exec "$@"
 """
 
 
@@ -107,6 +119,7 @@ class Place:
         self.edit = lambda text: text
         # What each server is started by, if not directly.
         self.started_by = []
+        self.own_tmp = None
 
     # applications
 
@@ -139,7 +152,12 @@ class Place:
         return self.edit(example(name, **pairs))
 
     def start(self, name, command, **options):
-        server = Server(name, [*self.started_by, *command],
+        words = [*self.started_by]
+        if self.own_tmp and "user" in options:  # only root can mount
+            words += [self.need("setpriv"), "--reuid", options.pop("user"), "--regid",
+                      options.pop("group"), "--clear-groups", "--"]
+            options.pop("extra_groups", None)
+        server = Server(name, [*words, *command],
                         self.logs.path(name + ".out"), **options)
         self.servers.append(server)
         return server
@@ -255,6 +273,45 @@ class Place:
         wait_until(lambda: listens(server.pid, int(bound.rpartition(":")[2])),
                    lambda: "wsgi-cgi listens:\n%s" % self.logs.all())
 
+    # instances of --keep-warm
+
+    def use_own_tmp(self):
+        """The servers get a /tmp of their own, and so do the instances that CGI
+        processes leave behind. The test's folder is in it under the same name."""
+        if os.geteuid() != 0:
+            pytest.skip("only root can make a mount namespace")
+        self.own_tmp = self.folder / "tmp"
+        (self.own_tmp / self.folder.name).mkdir(parents=True)
+        self.own_tmp.chmod(0o1777)
+        self.started_by = [
+            self.need("unshare"), "--mount", "--propagation", harness.propagation(),
+            "sh", "-c", OWN_TMP, "sh", self.folder]
+        tried = subprocess.run([*self.started_by, "true"], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        if tried.returncode != 0:
+            pytest.skip("no mount namespace here: %s" % tried.stdout.strip())
+
+    def end_instances(self):
+        """As their users do. Their logs are judged as those of the servers."""
+        if self.own_tmp is None:
+            return
+        masters = [pid for pid, (_, state, command) in harness.descendants().items()
+                   if state != "Z" and command.startswith("wsgi-cgi: master ")]
+        assert masters, "no instance has been left behind:\n%s" % self.logs.all()
+        with open(self.logs.path("instances.log"), "ab") as kept:
+            for log in self.own_tmp.glob("wsgi-cgi-*/*.log"):
+                kept.write(log.read_bytes())
+        for pid in masters:
+            os.kill(pid, signal.SIGTERM)
+
+    def check_instances(self):
+        """They have served all requests, and have left nothing behind."""
+        if self.own_tmp is not None:
+            left = list(self.own_tmp.glob("wsgi-cgi-*/*"))
+            assert not left, "files of instances: %s" % left
+            assert "this process serves the request" not in self.logs.all(), \
+                "not all requests were for the instance:\n%s" % self.logs.all()
+
     # the end
 
     def own_ids(self):
@@ -297,12 +354,14 @@ class Place:
             code = self.stop(server)
             if not self.is_right(server.name, code):
                 wrong.append((server.name, code))
+        self.end_instances()
         wait_until(lambda: not self.orphans.look(self.own_ids()),
                    lambda: "all processes end: %s\n%s" % (
                        self.orphans.look(self.own_ids()), self.logs.all()))
         wrong += [end for end in self.orphans.ended
                   if not self.is_right("orphan", end[1])]
         assert not wrong, "not ended with 0: %s\n%s" % (wrong, self.logs.all())
+        self.check_instances()
 
     def kill_all(self):
         """After a failure: what is left of our servers, each by its id. Again

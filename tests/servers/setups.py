@@ -254,6 +254,19 @@ def relayed(start):
     return start_both
 
 
+def warmed(start):
+    """CGI processes that leave an instance behind, which serves all of them. The web
+    server cannot kill that."""
+    def start_warm(place, setup):
+        place.use_own_tmp()
+        script, port = start(place, change(
+            setup, options=("--keep-warm", *setup.options)))
+        first = Site(port, setup.prefix).ask("/first")  # there is one from now on
+        assert first.status == 200, first
+        return script, port
+    return start_warm
+
+
 # --- the rows -------------------------------------------------------------------
 
 CGI = "/cgi-bin/matrix.py"
@@ -271,6 +284,8 @@ SETUPS = [
     ServerSetup("lighttpd/cgi.conf", lighttpd_cgi, LIGHTTPD, CGI),
     ServerSetup("lighttpd/cgi.conf", relayed(lighttpd_cgi), LIGHTTPD, CGI,
                 variant="relay"),
+    ServerSetup("lighttpd/cgi.conf", warmed(lighttpd_cgi), LIGHTTPD, CGI,
+                variant="warm"),
     ServerSetup("lighttpd/cgi-root.conf", lighttpd_cgi_root, LIGHTTPD),
     ServerSetup("lighttpd/tls.conf", lighttpd_socket, LIGHTTPD, scheme="https",
                 gateway=True),
@@ -284,6 +299,8 @@ SETUPS = [
                 gateway=True),
     ServerSetup("nginx/tls.conf", nginx, NGINX, scheme="https", gateway=True),
     ServerSetup("nginx/fcgiwrap.conf", nginx_fcgiwrap, NGINX, CGI),
+    ServerSetup("nginx/fcgiwrap.conf", warmed(nginx_fcgiwrap), NGINX, CGI,
+                variant="warm"),
     ServerSetup("nginx/x-accel-redirect.conf",
                 x_sendfile(fronts.nginx, "X-Accel-Redirect:/protected="), NGINX,
                 columns=FEW),
@@ -305,6 +322,10 @@ SETUPS = [
                 change(APACHE_CGI, kills=False), "/app", variant="cgid relay"),
     ServerSetup("apache/cgi.conf", relayed(apache_script("cgi")),
                 change(APACHE_CGI, kills=False), "/app", variant="cgi relay"),
+    ServerSetup("apache/cgi.conf", warmed(apache_script("cgid")),
+                change(APACHE_CGI, kills=False), "/app", variant="cgid warm"),
+    ServerSetup("apache/cgi.conf", warmed(apache_script("cgi")),
+                change(APACHE_CGI, kills=False), "/app", variant="cgi warm"),
     ServerSetup("apache/cgi-root.conf", apache_script("cgid"), APACHE_CGI),
     ServerSetup("apache/scripts.conf", apache_folder(*ACTION), APACHE_CGI,
                 "/matrix.py"),
@@ -325,9 +346,13 @@ SETUPS = [
                 CGI),
     ServerSetup("mini_httpd/httpd.sh", relayed(small_server(fronts.mini_httpd)),
                 MINI_HTTPD, CGI, variant="relay"),
+    ServerSetup("mini_httpd/httpd.sh", warmed(small_server(fronts.mini_httpd)),
+                MINI_HTTPD, CGI, variant="warm"),
     ServerSetup("busybox/httpd.sh", small_server(fronts.busybox), BUSYBOX, CGI),
     ServerSetup("busybox/httpd.sh", relayed(small_server(fronts.busybox)), BUSYBOX,
                 CGI, variant="relay"),
+    ServerSetup("busybox/httpd.sh", warmed(small_server(fronts.busybox)), BUSYBOX,
+                CGI, variant="warm"),
 ]
 
 

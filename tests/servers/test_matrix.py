@@ -709,5 +709,6 @@ def test_uploads(running):
 @column("end", everywhere)
 def test_end(running):
     """The last case: all that was started ends, and well; nothing is left, and
-    no log has a line about a fault that was not expected."""
+    no log has a line about a fault that was not expected. P30, P33: of a row with
+    --keep-warm an instance has served all cases, and it leaves nothing."""
     running.end()

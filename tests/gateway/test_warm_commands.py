@@ -47,6 +47,17 @@ def peer(path):
         return struct.unpack('3i', sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
 
 
+def open_files(pid):
+    """What the descriptors of the process lead to."""
+    found = []
+    for fd in os.listdir(f'/proc/{pid}/fd'):
+        try:
+            found.append(os.readlink(f'/proc/{pid}/fd/{fd}'))
+        except FileNotFoundError:
+            pass
+    return found
+
+
 def gone(pid):
     return (proc_stat(pid) or 'Z')[0] == 'Z'
 
@@ -278,6 +289,7 @@ def test_stop_waits_for_requests(warm, world):
             assert warm.pids() == set() and not gone(pid), 'nobody connects any more'
         stop = subprocess.Popen([BINARY, '--warm-stop', path, '--timeout', '60s'], env=world.env(warm.env),
                                 stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: 'anon_inode:[pidfd]' in open_files(stop.pid), 10, '--warm-stop to have found the instance')
         gate.touch()
         assert stop.communicate(timeout=60)[0] == f'wsgi-cgi: ended pid {pid}\n' and stop.returncode == 0
         assert request.communicate(timeout=60)[0].endswith(b'whole') and gone(pid)

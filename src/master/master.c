@@ -321,7 +321,9 @@ tell(struct master *m, int64_t now)
 }
 
 /* --exit-idle. Before the first worker is there, nobody knows what waits. But
- * where workers die at their start, or cannot be forked, nobody ever will. */
+ * where workers die at their start, or cannot be forked, nobody ever will. An
+ * instance that has used up much of its processor time ends while it has enough
+ * for that: the next request starts another. */
 static void
 consider_end(struct master *m, int64_t now)
 {
@@ -332,7 +334,12 @@ consider_end(struct master *m, int64_t now)
         m->idle.since_ms = now;
     }
     if (exit_idle_is_due(&m->idle, m->board, m->s->config->exit_idle_ms, now)) {
-        m->exits_idle = true;
+        m->end_reason = EXIT_IDLE_REASON;
+    }
+    else if (cpu_limit_is_half_used(&m->cpu)) {
+        m->end_reason = "the master has used half of its time (RLIMIT_CPU)";
+    }
+    if (m->end_reason != NULL) {
         stop(m, now, STOP_GRACEFUL);
     }
 }
@@ -406,6 +413,9 @@ set_up(struct master *m)
         return EX_OSERR;
     }
     master_elastic_begin(m);
+    if (c->is_warm) {
+        cpu_limit_open(&m->cpu, 1);
+    }
     m->generation = 1;
     file_watcher_init(&m->watcher, c, loader_script());
     if (imports_matter(c)) {
@@ -454,8 +464,7 @@ master_run(struct worker_setup *setup)
     control_close(&setup->control);
     reload_pipe_close(&m.imports);
     service_log_stopped(m.board, status != 0 ? "the application does not load"
-                                 : m.exits_idle ? EXIT_IDLE_REASON
-                                                : NULL);
+                                             : m.end_reason);
     scoreboard_free(&m.board);
     return status;
 }

@@ -10,6 +10,7 @@
 #ifndef MASTER_MASTER_STATE_H
 #define MASTER_MASTER_STATE_H
 
+#include "base/cpu_limit.h"
 #include "master/master_elastic.h"
 #include "master/zygote_table.h"
 #include "process/signals.h"
@@ -69,7 +70,8 @@ struct master {
     struct signals seen;
     enum notify_state notified; /* systemd */
     struct exit_idle idle;
-    bool exits_idle; /* --exit-idle ends the master */
+    struct cpu_limit cpu;   /* of a warm instance, or all 0 */
+    const char *end_reason; /* why the master ends itself; or NULL */
     bool stopping;
     int64_t stop_end;      /* clock_ms() when --graceful-timeout passes */
     unsigned last_workers; /* how many were forked since: master_drain.c */

@@ -36,6 +36,7 @@ in_child(void *arg)
     fd_close(&p->s.imports_fd);
     notify_forget();
     memory_close(&p->memory);
+    cpu_limit_restore(&p->cpu);
 }
 
 /* The workers of one master must not all reach the limit at once. */
@@ -131,6 +132,10 @@ pool_run(struct pool *p, bool loaded)
 {
     assert(!atomic_load(&p->started));
     memory_check_limit(&p->memory);
+    /* Now: the application may have lowered it. */
+    if (p->s.config->is_warm) {
+        cpu_limit_open(&p->cpu, p->s.config->threads);
+    }
     if (p->s.master_wake_fd < 0) {
         log_set_patience(START_LOG_MS);
         service_log_started(p->s.config, p->s.listeners, p->s.nlisteners);

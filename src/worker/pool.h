@@ -16,6 +16,7 @@
 #define WORKER_POOL_H
 
 #include "base/compiler.h"
+#include "base/cpu_limit.h"
 #include "net/conn.h"
 #include "os/memory.h"
 #include "queue/queue_time.h"
@@ -42,6 +43,7 @@ struct pool {
     struct queue_time *queue_time; /* --queue-timeout; NULL = without it */
     uint64_t request_limit;        /* --max-requests with jitter, 0 = none */
     struct memory memory;          /* --max-memory */
+    struct cpu_limit cpu;          /* of a warm instance, or all 0 */
     /* Requests may be running. The main thread sets it. */
     atomic_bool started;
     /* It does not start: the control thread has to end. The main thread sets

@@ -81,6 +81,19 @@ check_count(struct pool *p)
     }
 }
 
+/* Another request might not have what it would have in CGI. It may have to wait
+ * for the start of the new process, as in CGI. */
+static bool
+need_recycle_now(struct pool *p)
+{
+    bool first = need_recycle(p);
+
+    if (first) {
+        worker_conns_rest(&p->conns);
+    }
+    return first;
+}
+
 static void
 check_memory(struct pool *p)
 {
@@ -90,6 +103,17 @@ check_memory(struct pool *p)
         log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
                    "(%" PRIu64 " KiB): a new process takes over",
                    kib, p->memory.limit_kib);
+    }
+}
+
+/* Before a request, and when all of one is done. */
+static void
+check_cpu(struct pool *p)
+{
+    if (cpu_limit_renew(&p->cpu) &&
+        (p->cpu.is_tight ? need_recycle_now(p) : need_recycle(p))) {
+        log_notice("RLIMIT_CPU: the requests of this process have used much of "
+                   "its time: a new process takes over");
     }
 }
 
@@ -168,6 +192,7 @@ run_request(void *arg, struct request *q)
     unsigned number = (unsigned)(t - p->threads);
     uint64_t serial = score_begin(p->s.board, t->score, q);
 
+    check_cpu(p);
     watchdog_begin(p->watchdog, number, serial, q);
     if (status_is_wanted(p->s.config, q)) {
         const struct status_source from = worker_setup_status(&p->s);
@@ -343,6 +368,7 @@ loop(struct request_thread *t)
         case POLLER_CONN:
             handle(t, &ev);
             run_after(t);
+            check_cpu(t->pool);
             break;
         }
     }

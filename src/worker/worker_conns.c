@@ -14,7 +14,8 @@
 #include <sys/socket.h>
 
 enum {
-    CONNS_MAX = 1 << 20 /* entries of the table; memory only when used */
+    CONNS_MAX = 1 << 20, /* entries of the table; memory only when used */
+    REST_MS = 2000       /* and twice the time that the application loads */
 };
 
 /* As many connections as descriptors: an idle one costs next to nothing. In an
@@ -75,9 +76,34 @@ pause_listeners(struct worker_conns *c, int err)
 }
 
 void
+worker_conns_rest(struct worker_conns *c)
+{
+    int64_t load_ms = atomic_load(&c->setup->board->load_ms);
+
+    /* In this order, as above. */
+    unwatch_listeners(c);
+    atomic_store(&c->rest_end_ms, clock_ms() + REST_MS + 2 * load_ms);
+}
+
+static bool
+rest_is_over(struct worker_conns *c)
+{
+    int64_t end = atomic_load(&c->rest_end_ms);
+
+    if (end == 0 || clock_ms() < end) {
+        return false;
+    }
+    atomic_store(&c->rest_end_ms, 0);
+    return true;
+}
+
+void
 worker_conns_resume(struct worker_conns *c)
 {
-    if (atomic_exchange(&c->paused, false) && watch_listeners(c) < 0) {
+    bool is_over = rest_is_over(c);
+
+    if ((atomic_exchange(&c->paused, false) || is_over) &&
+        watch_listeners(c) < 0) {
         atomic_store(&c->paused, true);
     }
 }
@@ -195,12 +221,15 @@ take_waiting(struct worker_conns *c, const struct listener *l, unsigned max)
 
 /* Each idle thread may have been the one that the kernel woke for a connection.
  * It would find nothing to accept, and no other process would be woken for that
- * connection. So as many are taken as there are idle threads. */
+ * connection. So as many are taken as there are idle threads; none by a process
+ * that rests, after which the kernel has woken no thread of it. */
 void
 worker_conns_leave_listener(struct worker_conns *c, const struct listener *l)
 {
     poller_remove_listener(&c->poller, l->fd);
-    take_waiting(c, l, worker_conns_idle_threads(c));
+    if (atomic_load(&c->rest_end_ms) == 0) {
+        take_waiting(c, l, worker_conns_idle_threads(c));
+    }
 }
 
 /* Closing a socket resets the connections that wait at it. They are taken, and

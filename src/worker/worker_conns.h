@@ -37,6 +37,9 @@ struct worker_conns {
     /* Out of descriptors: the listeners are not watched. The request threads
      * set it, the control thread clears it. */
     atomic_bool paused;
+    /* clock_ms() until when they are not watched for another reason; 0 = they
+     * are. The same threads. */
+    _Atomic(int64_t) rest_end_ms;
     /* conn_passing.c only: guards fd_reserve, and scoreboard "full" of ours. */
     pthread_mutex_t receive_lock;
     struct fd_reserve fd_reserve; /* no connection is received without it */
@@ -68,6 +71,10 @@ void worker_conns_end(struct worker_conns *c, struct conn *conn);
 
 /* How many threads have neither a request nor work after one. */
 unsigned worker_conns_idle_threads(const struct worker_conns *c);
+
+/* Nothing is accepted until another process takes over, or has had enough time
+ * to do so and did not. */
+void worker_conns_rest(struct worker_conns *c);
 
 /* -- for the control thread ------------------------------------------------ */
 

@@ -43,7 +43,8 @@ STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.\d+\S*, (?P<app>.+)
            r'as (?P<user>uid \d+|[\w.:$-]+), (?P<processes>(?:\d+-)?\d+) process(?:es)? x (?P<threads>\d+) threads?'
            r'(?P<preload> \(preload\))?, (?:no --mount|mount (?P<mount>/\S*))(?:, venv (?P<venv>.+?))?'
            r'(?:, control (?P<control>\S+))?')
-STOPPED = (r'stopped: (?P<why>SIG[A-Z0-9+]+|an error|nothing has come for --exit-idle|the application does not load), '
+STOPPED = (r'stopped: (?P<why>SIG[A-Z0-9+]+|an error|nothing has come for --exit-idle|the application does not load|'
+           r'the master has used half of its time \(RLIMIT_CPU\)), '
            r'after (?P<lasted>\d+\.\d{3} s|(?:\d+ d )?\d+:\d\d:\d\d) and (?P<requests>\d+) requests?'
            r'(?P<reloaded> since the last reload)?')
 # Between the two, where a request runs: the client may have its whole response a moment before the thread is idle.

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -48,15 +49,17 @@ NOTING = '''
 '''
 
 
-def hold_signals():
-    """Nobody can end it before it can serve those who have connected."""
+def set_up(limits):
+    """Nobody can end it before it can serve those who have connected. And what the web server's processes may use."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT})
+    for which, values in limits.items():
+        resource.setrlimit(which, values)
 
 
 class Instance(FcgiServer):
     """One that runs. Its log is also found under another name, which it does not remove."""
 
-    def __init__(self, world, folder, argv, options, env, backlog):
+    def __init__(self, world, folder, argv, options, env, backlog, limits):
         self.folder = folder
         self.socket, self.control, self.log_file = (folder / f'{NAME}{end}' for end in ('.sock', '.ctl', '.log'))
         env = {'WSGI_CGI_WARM': '1', 'WSGI_CGI_OPTIONS': f'{OPTIONS} --control=unix:{self.control} {options}', **env}
@@ -68,7 +71,7 @@ class Instance(FcgiServer):
         os.link(self.log_file, kept)
         try:
             process = world.spawn(*argv, env=env, stdin=listener, stdout=subprocess.DEVNULL, stderr=fd, log=log,
-                                  preexec_fn=hold_signals)
+                                  preexec_fn=lambda: set_up(limits))
         finally:
             os.close(fd)
             listener.close()
@@ -88,13 +91,14 @@ class Instance(FcgiServer):
 
 @pytest.fixture
 def warm(world):
-    """warm(app, *words before it, options='...'): an instance."""
+    """warm(app, *words before it, options='...', limits={number: (soft, hard)}): an instance."""
     made = []
 
-    def start(app, *words, options='', env=None, backlog=1024):
+    def start(app, *words, options='', env=None, backlog=1024, limits={}):
         folder = world.new_path('warm')
         folder.mkdir(mode=0o700)
-        made.append(Instance(world, folder, [*words, '--keep-warm', world.write_app(app)], options, env or {}, backlog))
+        argv = [*words, '--keep-warm', world.write_app(app)]
+        made.append(Instance(world, folder, argv, options, env or {}, backlog, limits))
         return made[-1]
     yield start
     for instance in made:

@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 enum {
-    START_LOG_MS = 1000 /* at most: requests wait for this thread, too */
+    START_LOG_MS = 1000, /* at most: requests wait for this thread, too */
+    FDS_FEW = 1024
 };
 
 /* In a child that the application forks. */
@@ -100,7 +101,8 @@ pool_open(const struct worker_setup *setup, struct pool **ret_pool)
     int e;
 
     pool.s = *setup;
-    if ((e = memory_open(&pool.memory, setup->config->max_memory)) != 0) {
+    if ((e = memory_open(&pool.memory, setup->config->max_memory,
+                         setup->config->is_warm)) != 0) {
         return e;
     }
     e = prepare(&pool);
@@ -110,6 +112,20 @@ pool_open(const struct worker_setup *setup, struct pool **ret_pool)
     }
     *ret_pool = &pool;
     return 0;
+}
+
+/* The number of the descriptor with which half of those are open that an
+ * application would have in CGI. select() can only use the first 1024. */
+static int
+half_of_descriptors(const struct pool *p)
+{
+    int max = (int)conn_table_max(p->conns.table);
+    int first = fd_open_null();
+    int used = first;
+
+    fd_close(&first);
+    max = max < FDS_FEW ? max : FDS_FEW;
+    return used < 0 || used > max ? 0 : used + (max - used) / 2;
 }
 
 /* Tells the master that the application has been loaded, or could not be. */
@@ -132,9 +148,10 @@ pool_run(struct pool *p, bool loaded)
 {
     assert(!atomic_load(&p->started));
     memory_check_limit(&p->memory);
-    /* Now: the application may have lowered it. */
+    /* Now: the application may have lowered them. */
     if (p->s.config->is_warm) {
         cpu_limit_open(&p->cpu, p->s.config->threads);
+        p->fd_limit = half_of_descriptors(p);
     }
     if (p->s.master_wake_fd < 0) {
         log_set_patience(START_LOG_MS);

@@ -42,8 +42,11 @@ struct pool {
     struct watchdog *watchdog;
     struct queue_time *queue_time; /* --queue-timeout; NULL = without it */
     uint64_t request_limit;        /* --max-requests with jitter, 0 = none */
-    struct memory memory;          /* --max-memory */
+    struct memory memory;          /* --max-memory, RLIMIT_AS, _DATA */
     struct cpu_limit cpu;          /* of a warm instance, or all 0 */
+    /* Of a warm instance: where a descriptor of such a number is open, the
+     * application keeps too many open; else 0. */
+    int fd_limit;
     /* Requests may be running. The main thread sets it. */
     atomic_bool started;
     /* It does not start: the control thread has to end. The main thread sets

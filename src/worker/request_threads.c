@@ -29,6 +29,7 @@ enum {
     THREAD_STACK = 8 << 20, /* Python recurses on it */
     LEAVE_WAIT_MS = 5,      /* at a stop, for what the others still serve */
     ABORT_FROM_MS = 1000,   /* see note_abort() */
+    FDS_LOOK = 8,           /* numbers of descriptors */
     QUEUE_LOG_MS = 60000    /* between two lines about --queue-timeout */
 };
 
@@ -97,12 +98,38 @@ need_recycle_now(struct pool *p)
 static void
 check_memory(struct pool *p)
 {
-    uint64_t kib = memory_kib(&p->memory);
+    struct memory_excess x;
 
-    if (kib > p->memory.limit_kib && need_recycle(p)) {
-        log_notice("%" PRIu64 " KiB of memory are more than --max-memory "
-                   "(%" PRIu64 " KiB): a new process takes over",
-                   kib, p->memory.limit_kib);
+    if (memory_exceeds(&p->memory, &x) &&
+        (x.is_rlimit ? need_recycle_now(p) : need_recycle(p))) {
+        log_notice("%" PRIu64 " KiB of memory are more than %s (%" PRIu64
+                   " KiB): a new process takes over",
+                   x.kib, x.limit, x.limit_kib);
+    }
+}
+
+/* Where a number is in use, all below it were when it was given. One of those
+ * that the application keeps may be missing, so some are looked at. */
+static void
+check_descriptors(struct pool *p)
+{
+    struct pollfd f[FDS_LOOK];
+
+    if (p->fd_limit == 0) {
+        return;
+    }
+    for (int i = 0; i < FDS_LOOK; i++) {
+        f[i] = (struct pollfd){.fd = p->fd_limit + i};
+    }
+    if (poll(f, FDS_LOOK, 0) < 0) {
+        return;
+    }
+    for (int i = 0; i < FDS_LOOK; i++) {
+        if (f[i].revents != POLLNVAL && need_recycle_now(p)) {
+            log_notice("%d descriptors are open, half of what there may be "
+                       "(RLIMIT_NOFILE): a new process takes over",
+                       p->fd_limit);
+        }
     }
 }
 
@@ -369,6 +396,7 @@ loop(struct request_thread *t)
             handle(t, &ev);
             run_after(t);
             check_cpu(t->pool);
+            check_descriptors(t->pool);
             break;
         }
     }

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import fcgi
-from settings import SLOW
+from settings import SANITIZED, SLOW
 from test_warm_instance import own_log, warm  # noqa: F401
 
 NONE = resource.RLIM_INFINITY
@@ -125,3 +125,37 @@ def test_processor_time_of_the_master(warm):  # noqa: F811
     assert instance.wait(20) == 0
     assert 'stopped: the master has used half of its time (RLIMIT_CPU)' in instance.log.text()
     assert instance.files() == []
+
+
+# --- memory, descriptors ----------------------------------------------------------------------------------------------
+
+KEEPING = '''
+    import mmap, os
+    kept = []
+    def application(environ, start_response):
+        if environ['PATH_INFO'] == '/memory':
+            kept.append(mmap.mmap(-1, int(environ['QUERY_STRING']), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        if environ['PATH_INFO'] == '/files':
+            with open('/dev/null'):
+                kept.extend(open('/dev/null') for _ in range(int(environ['QUERY_STRING'])))
+        start_response('200 OK', [('Content-Type', 'text/plain')])
+        return [b'[%d]' % os.getpid()]
+'''
+
+
+@pytest.mark.skipif(SANITIZED, reason='sanitizers need address space without a limit')
+@pytest.mark.parametrize('which', ['AS', 'DATA'])
+def test_memory(warm, which):  # noqa: F811
+    """P21: an application that keeps memory: the worker is left while a request has as much as one needs."""
+    instance = warm(KEEPING, limits={getattr(resource, f'RLIMIT_{which}'): (1 << 30, NONE)})
+    pids = [instance.request('POST', '/memory', str(150 << 20)).json[0] for _ in range(12)]
+    assert 2 <= len(set(pids)) <= 6
+    assert f'more than half of what RLIMIT_{which} leaves' in own_log(instance)
+
+
+def test_descriptors(warm):  # noqa: F811
+    """P21: an application that keeps files open; it has none with a number that select() cannot use."""
+    instance = warm(KEEPING, limits={resource.RLIMIT_NOFILE: (1024, 4096)})
+    pids = [instance.request('POST', '/files', '200').json[0] for _ in range(12)]
+    assert 3 <= len(set(pids)) <= 4, pids
+    assert 'half of what there may be (RLIMIT_NOFILE)' in own_log(instance)

@@ -261,7 +261,7 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
     status = set_up(s, &setup);
     if (status == 0) {
         (void)logs_take_stderr();
-        if (!setup.restarted) {
+        if (!setup.restarted && !config->is_warm) {
             service_log_root(config);
         }
         status = run_processes(&setup);

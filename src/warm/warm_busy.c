@@ -17,6 +17,19 @@ is_zero(const char *page, const char *name)
     return !warm_status_number(page, name, &value) || value == 0;
 }
 
+/* Before the master has forked a worker, none is free, and none is busy. */
+static enum warm_busy
+read_state(const char *page)
+{
+    if (is_zero(page, "total processes")) {
+        return WARM_IS_STARTING;
+    }
+    return is_zero(page, "idle processes") &&
+                   is_zero(page, "starting processes")
+               ? WARM_IS_BUSY
+               : WARM_TAKES_MORE;
+}
+
 enum warm_busy
 warm_busy(const struct warm_folder *f, const struct warm_name *n)
 {
@@ -28,10 +41,8 @@ warm_busy(const struct warm_folder *f, const struct warm_name *n)
     if (warm_connect_is_nobody(fd)) {
         state = WARM_IS_STARTING;
     }
-    else if (fd >= 0 && warm_status_get(fd, "text", WARM_BUSY_MS, &page) == 0 &&
-             !(is_zero(page.data, "idle processes") &&
-               is_zero(page.data, "starting processes"))) {
-        state = WARM_TAKES_MORE;
+    else if (fd >= 0 && warm_status_get(fd, "text", WARM_BUSY_MS, &page) == 0) {
+        state = read_state(page.data);
     }
     buf_fini(&page);
     return state;

@@ -14,11 +14,11 @@
 #include "warm/warm_folder.h"
 #include "warm/warm_name.h"
 
-enum { WARM_BUSY_MS = 250 };
+enum { WARM_BUSY_MS = 1000 };
 
 enum warm_busy {
     WARM_TAKES_MORE,
-    WARM_IS_STARTING, /* it has no control socket yet, or has none any more */
+    WARM_IS_STARTING, /* it has no control socket yet, or no worker */
     WARM_IS_BUSY      /* no worker is free, and none starts */
 };
 

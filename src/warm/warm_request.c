@@ -18,10 +18,9 @@
  * is going to be free. */
 enum {
     PATIENCE_MS = 250,
-    /* An instance that has no control socket yet gets so many of these: on a
-     * busy machine many first requests wait for it, and must not all start
-     * Python. */
-    START_LOOKS = 40
+    /* An instance that has no worker yet gets so many of these: on a busy
+     * machine many first requests wait for it, and must not all start Python. */
+    START_LOOKS = 12
 };
 
 struct instance {

@@ -18,14 +18,10 @@ import time
 from pathlib import Path
 
 import contenders as who
+from cgi_tables import cgi
 from elastic import elastic, plot_workers
-from measure import load, loop, process, rounds, wrk
+from measure import load, loop, rounds, wrk
 from report import print_goals, print_table, save, unmeasured, write_readme
-
-GET = {'GATEWAY_INTERFACE': 'CGI/1.1', 'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
-       'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': '', 'REMOTE_ADDR': '127.0.0.1',
-       'PATH': '/usr/bin:/bin', 'HTTP_HOST': 'localhost', 'REDIRECT_STATUS': '200'}
-
 
 class Bench:
     """One run."""
@@ -183,63 +179,6 @@ def through_nginx(b, name, work, processes=1):
     place.stop()
 
 
-def cgi(b):
-    """A process for each request. In a virtual environment with nothing in it: what this machine's packages do at every start
-    of Python (their .pth files) would count for all and say nothing about any."""
-    names = 'CGI hello', 'CGI Flask hello', 'CGI Django hello'
-    if not b.wanted(*names):
-        return
-    place = b.place
-    venv = place.path('venv')
-    subprocess.run([who.PYTHON, '-m', 'venv', '--without-pip', venv], check=True)
-    python, ours = venv / 'bin' / 'python', [place.wsgi_cgi, '--venv', venv]
-    hello = place.path('hello.py')
-    hello.write_text('def application(environ, start_response):\n'
-                     '    start_response("200 OK", [("Content-Type", "text/plain")])\n    return [b"Hello world\\n"]\n')
-    handler = 'from wsgiref.handlers import CGIHandler\nCGIHandler().run(application)\n'
-    plain, embedded = place.path('plain.py'), place.path('embedded.py')
-    plain.write_text(hello.read_text() + handler)
-    embedded.write_text(hello.read_text() + 'print("Status: 200 OK\\r\\nContent-Type: text/plain\\r\\n\\r\\nHello world")\n')
-    env = {**GET, 'HOME': str(place.folder), 'BENCH_FILE': ''}
-
-    def turn(argv, expected=b'ello'):
-        argv = [str(a) for a in argv]
-        return lambda: process(argv, {**env, 'SCRIPT_FILENAME': argv[-1]}, expected, place.folder)
-    count = 4 * b.args.rounds if not b.args.smoke else 1
-    php = {**env, 'SCRIPT_FILENAME': str(place.folder / 'hello.php')}
-    b.table(names[0], {
-        'wsgi-cgi': turn([*ours, hello]), 'embedder, init and exit': turn([place.programs / 'embed', embedded, python]),
-        'python3, CGIHandler': turn([python, plain]), 'python3 -c pass': turn([python, '-c', 'pass'], b''),
-        'php-cgi': lambda: process(['/usr/bin/php-cgi'], php, b'Hello world', place.folder),
-        'C program': turn([place.programs / 'cgi'])}, count)
-    for name, imported in ((names[1], 'from flask_work import app as application'),
-                           (names[2], 'from django_work import application')):
-        script, with_handler = place.path('script.py'), place.path('handler.py')
-        paths = [str(who.HERE), str(who.TREE / 'examples'), '/usr/lib/python3/dist-packages']
-        script.write_text(f'import sys\nsys.path[:0] = {paths!r}\n{imported}\n')
-        with_handler.write_text(script.read_text() + handler)
-        b.table(name, {'wsgi-cgi': turn([*ours, script]), 'python3, CGIHandler': turn([python, with_handler])},
-                max(1, count // 2))
-
-
-def relayed(b):
-    """A process for each request that hands it to the same FastCGI server: ours, libfcgi's cgi-fcgi, which does nothing else,
-    and a program that does nothing at all."""
-    name = 'CGI hello, relayed'
-    if not b.wanted(name):
-        return
-    running = who.wsgi_cgi(b.place, 'hello')
-    address, env = running.address.removeprefix('unix:'), {**GET, 'HOME': str(b.place.folder)}
-
-    def turn(argv, expected=b'ello'):
-        return lambda: process(argv, env, expected, b.place.folder)
-    b.table(name, {
-        'wsgi-cgi --relay': turn([b.place.wsgi_cgi, '--relay', address]),
-        'cgi-fcgi': turn(['/usr/bin/cgi-fcgi', '-bind', '-connect', address]),
-        '/bin/true': turn(['/bin/true'], b'')}, 40 * b.args.rounds if not b.args.smoke else 1)
-    b.place.stop()
-
-
 def memory(b):
     """RSS and PSS of a worker, start to first response, idle connections."""
     place = b.place
@@ -353,7 +292,7 @@ def main():
         b = Bench(place, args)
         print(json.dumps(versions(args.wsgi_cgi), indent=2))
         try:
-            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, relayed, elastic):
+            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, elastic):
                 part(b)
         finally:
             place.stop()

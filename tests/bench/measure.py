@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -88,13 +89,16 @@ def process(argv, env, expected, cwd):
 
 
 def rounds(turns, count, warm_up=True):
-    """turns: {name: function}. Every function in turn, `count` times; {name: {figure: median}}."""
+    """turns: {name: function}. Every function once a round, `count` rounds; {name: {figure: median}}.
+
+    The order changes from round to round: what a turn leaves in the caches is good or bad for the next one."""
     if warm_up:
         for turn in turns.values():
             turn()
-    seen = {name: [] for name in turns}
+    seen, order, dice = {name: [] for name in turns}, list(turns), random.Random(1)
     for _ in range(count):
-        for name, turn in turns.items():
-            seen[name].append(turn())
+        for name in order:
+            seen[name].append(turns[name]())
+        dice.shuffle(order)
     return {name: {figure: statistics.median(f[figure] for f in all_of) for figure in all_of[0]
                    if not isinstance(all_of[0][figure], str)} for name, all_of in seen.items()}

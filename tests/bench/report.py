@@ -50,7 +50,7 @@ class Goal:
 
 NEW8, KEPT8 = 'hello, new connections, 8 clients', 'hello, kept against new, 8 clients'
 NGINX, NEW_WORKER = 'hello through nginx', 'first answer of a new worker, Flask'
-SOCKETS, PYTHON = 'bare C server', 'embedder, no server'
+SOCKETS, PYTHON, WARM = 'bare C server', 'embedder, no server', 'wsgi-cgi, warm'
 GOALS = [
     Goal('hello, new connections: requests/s to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'rps', 1.8, bare=SOCKETS),
     Goal('... to the C program on stock libfcgi', NEW8, 'wsgi-cgi', 'stock libfcgi, C', 'rps', 1.0),
@@ -72,8 +72,12 @@ GOALS = [
     Goal('... to an embedder that only starts Python', 'CGI hello', 'wsgi-cgi', 'embedder, init and exit', 'ms', 1.1, False),
     *(Goal(f'CGI {name} hello: time to CGIHandler', f'CGI {name} hello', 'wsgi-cgi', 'python3, CGIHandler', 'ms', 0.8, False)
       for name in ('Flask', 'Django')),
-    Goal('CGI hello by --relay: time to cgi-fcgi', 'CGI hello, relayed', 'wsgi-cgi --relay', 'cgi-fcgi', 'ms', 1.3, False,
-         bare='/bin/true'),
+    Goal('CGI hello, warm: time to CGIHandler', 'CGI hello', WARM, 'python3, CGIHandler', 'ms', 1 / 10, False, '/bin/true'),
+    Goal('... to cgi-fcgi, same instance', 'CGI hello', WARM, 'cgi-fcgi, same instance', 'ms', 1.3, False, '/bin/true'),
+    Goal('CGI hello by --relay: time to cgi-fcgi, same instance', 'CGI hello', 'wsgi-cgi --relay, same',
+         'cgi-fcgi, same instance', 'ms', 1.3, False, '/bin/true'),
+    Goal('CGI Flask hello, warm: time to CGIHandler', 'CGI Flask hello', WARM, 'python3, CGIHandler', 'ms', 1 / 50, False,
+         '/bin/true'),
     Goal('RSS of a worker beyond a sleeping python3, MiB', 'memory of a worker, KiB', 'wsgi-cgi', 'python3 that sleeps',
          'rss_kib', 3.0, False),
     Goal('first answer of a new worker, --processes 1-8 --preload: ms', NEW_WORKER, 'wsgi-cgi, --preload', None, 'ms', 20, False),
@@ -92,6 +96,10 @@ def measured(goal, results):
     return goal.measure(results)
 
 
+def text_of(value):
+    return f'{value:.2f}' if value >= 0.1 else f'{value:.4f}'
+
+
 def print_goals(results):
     """The table of goals; how many are missed."""
     missed = 0
@@ -104,7 +112,7 @@ def print_goals(results):
         missed += not met
         bound = ('>= ' if goal.at_least else '<= ') + f'{goal.bound:g}'
         limit = goal.limit(results)
-        print(f'{goal.text:62}{bound:>12}{value:12.2f}{f"{limit:.2f}" if limit else "":>8}  {"met" if met else "MISSED"}')
+        print(f'{goal.text:62}{bound:>12}{text_of(value):>12}{text_of(limit) if limit else "":>8}  {"met" if met else "MISSED"}')
     return missed
 
 
@@ -165,8 +173,8 @@ def write_readme(path, results, versions):
         if value is not None:
             text = f'{goal.table}: {goal.text[4:]}' if goal.text.startswith('... ') else goal.text
             limit = goal.limit(results)
-            rows.append(f'| {text} | {value:.2f} | {"at least" if goal.at_least else "at most"} {goal.bound:g}'
-                        f'{"" if goal.is_met(value) else ", **missed**"} | {f"{limit:.2f}" if limit else ""} |')
+            rows.append(f'| {text} | {text_of(value)} | {"at least" if goal.at_least else "at most"} {goal.bound:g}'
+                        f'{"" if goal.is_met(value) else ", **missed**"} | {text_of(limit) if limit else ""} |')
     table = '\n'.join(['| Ratio, in one run on one machine | measured | goal | bare |', '|---|---|---|---|', *rows])
     line = (f'{time.strftime("%B %Y", time.gmtime())}, {versions["cpus"]} processors ({versions["cpu"]}), {versions["Python"]}, '
             f'uWSGI {versions["uWSGI"]}, {versions["nginx"].split(": ")[-1]}, {versions["Apache"].split(": ")[-1]}, '

@@ -399,8 +399,8 @@ bench-compare: deps-bench ## BASE=rev: this tree against that one
 deps-bench:
 	@tools/need build bench
 
-BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,load stock floor cgi embed)
-bench-programs: $(BENCH_PROGRAMS)
+BENCH_PROGRAMS := $(addprefix $(BUILD)/bench/,load stock floor embed cgi)
+bench-programs: $(BENCH_PROGRAMS) $(addprefix $(BUILD)/bench/,cgi-static cgi-go)
 
 # The flags that their manuals would have; the program's own warnings.
 $(BENCH_PROGRAMS): $(BUILD)/bench/%: $(BENCH)/%.c $(BUILD)/settings
@@ -412,6 +412,16 @@ $(BUILD)/bench/stock: bench_libs = -lfcgi
 # With whatever way of libpython the program itself has.
 $(BUILD)/bench/embed: bench_flags = $(PYTHON_CFLAGS) $(PIE_CFLAGS) $(PIE_LDFLAGS)
 $(BUILD)/bench/embed: bench_libs = $(PYTHON_STUB) $(PYTHON_LIBS) $(LDLIBS)
+
+$(BUILD)/bench/cgi-static: $(BENCH)/cgi.c $(BUILD)/settings
+	@echo '  CC      $< (static)'
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -static $< -o $@
+
+$(BUILD)/bench/cgi-go: $(BENCH)/cgi.go
+	@echo '  GO      $<'
+	@mkdir -p $(@D)
+	$(Q)GOCACHE=$(abspath $(BUILD))/go-cache GOFLAGS= go build -o $@ $<
 
 # --- lint ---------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import contenders as who
+from cgi_servers import cgi_servers
 from cgi_tables import cgi
 from elastic import elastic, plot_workers
 from measure import load, loop, rounds, wrk
@@ -267,6 +268,7 @@ def versions(wsgi_cgi):
             'mod_wsgi': first_line('dpkg-query', '-Wf', '${Version}', 'libapache2-mod-wsgi-py3'),
             'lighttpd': first_line('/usr/sbin/lighttpd', '-v').split(' (')[0],
             'libfcgi': first_line('dpkg-query', '-Wf', '${Version}', 'libfcgi-dev'),
+            'Go': first_line('go', 'version'),
             'Python': first_line(who.PYTHON, '--version'), 'kernel': platform.release(), 'cpus': os.cpu_count(),
             'cpu': next((line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines()
                          if line.startswith('model name')), '?')}
@@ -275,7 +277,7 @@ def versions(wsgi_cgi):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('wsgi_cgi', type=Path)
-    parser.add_argument('programs', type=Path, help='folder of load, stock, floor, cgi and embed')
+    parser.add_argument('programs', type=Path, help='folder of load, stock, floor, embed, cgi, cgi-static and cgi-go')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--seconds', type=float, default=1.0, help='of one turn')
     parser.add_argument('--only', help='regular expression: these tables')
@@ -292,7 +294,7 @@ def main():
         b = Bench(place, args)
         print(json.dumps(versions(args.wsgi_cgi), indent=2))
         try:
-            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, elastic):
+            for part in (instructions, memory, fastcgi, through_a_web_server, cgi, cgi_servers, elastic):
                 part(b)
         finally:
             place.stop()

@@ -91,6 +91,7 @@ class Fork:
                 'wsgi-cgi --relay, same': self.turn(self.place.wsgi_cgi, '--relay', address),
                 '/bin/true': self.turn('/bin/true', expected=b''),
                 'wsgi-cgi': self.turn(*self.ours, script),
+                'Go, net/http/cgi': self.turn(self.place.programs / 'cgi-go'),
                 'python3, CGIHandler': self.turn(self.python, with_handler)}
 
 
@@ -118,4 +119,5 @@ def smallest(fork):
     return {'embedder, init and exit': fork.turn(fork.place.programs / 'embed', embedded, fork.python),
             'python3 -c pass': fork.turn(fork.python, '-c', 'pass', expected=b''),
             'php-cgi': fork.turn('/usr/bin/php-cgi', SCRIPT_FILENAME=str(fork.place.folder / 'hello.php')),
-            'C program': fork.turn(fork.place.programs / 'cgi')}
+            'C program': fork.turn(fork.place.programs / 'cgi'),
+            'C program, static': fork.turn(fork.place.programs / 'cgi-static')}

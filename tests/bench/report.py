@@ -51,6 +51,7 @@ class Goal:
 NEW8, KEPT8 = 'hello, new connections, 8 clients', 'hello, kept against new, 8 clients'
 NGINX, NEW_WORKER = 'hello through nginx', 'first answer of a new worker, Flask'
 SOCKETS, PYTHON, WARM = 'bare C server', 'embedder, no server', 'wsgi-cgi, warm'
+CGI_SERVERS = 'CGI behind Apache mod_cgid, 8 clients', 'CGI behind lighttpd mod_cgi, 8 clients'
 GOALS = [
     Goal('hello, new connections: requests/s to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'rps', 1.8, bare=SOCKETS),
     Goal('... to the C program on stock libfcgi', NEW8, 'wsgi-cgi', 'stock libfcgi, C', 'rps', 1.0),
@@ -78,6 +79,9 @@ GOALS = [
          'cgi-fcgi, same instance', 'ms', 1.3, False, '/bin/true'),
     Goal('CGI Flask hello, warm: time to CGIHandler', 'CGI Flask hello', WARM, 'python3, CGIHandler', 'ms', 1 / 50, False,
          '/bin/true'),
+    Goal('... to a Go program', 'CGI Flask hello', WARM, 'Go, net/http/cgi', 'ms', 0.45, False, '/bin/true'),
+    *(Goal(f'{name}: p50 of warm Flask to a Go program', name, 'wsgi-cgi, warm Flask', 'Go, net/http/cgi', 'p50_us', 0.45, False,
+           'C program, static') for name in CGI_SERVERS),
     Goal('RSS of a worker beyond a sleeping python3, MiB', 'memory of a worker, KiB', 'wsgi-cgi', 'python3 that sleeps',
          'rss_kib', 3.0, False),
     Goal('first answer of a new worker, --processes 1-8 --preload: ms', NEW_WORKER, 'wsgi-cgi, --preload', None, 'ms', 20, False),
@@ -103,7 +107,7 @@ def text_of(value):
 def print_goals(results):
     """The table of goals; how many are missed."""
     missed = 0
-    print(f'\n{"goal":62}{"bound":>12}{"measured":>12}{"bare":>8}')
+    print(f'\n{"goal":74}{"bound":>12}{"measured":>12}{"bare":>8}')
     for goal in GOALS:
         value = measured(goal, results)
         if value is None:
@@ -112,7 +116,7 @@ def print_goals(results):
         missed += not met
         bound = ('>= ' if goal.at_least else '<= ') + f'{goal.bound:g}'
         limit = goal.limit(results)
-        print(f'{goal.text:62}{bound:>12}{text_of(value):>12}{text_of(limit) if limit else "":>8}  {"met" if met else "MISSED"}')
+        print(f'{goal.text:74}{bound:>12}{text_of(value):>12}{text_of(limit) if limit else "":>8}  {"met" if met else "MISSED"}')
     return missed
 
 
@@ -136,7 +140,8 @@ def plot(folder, results):
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, names in (('fastcgi', (NEW8, KEPT8)), ('nginx', (NGINX,)), ('cgi', ('CGI hello', 'CGI Flask hello'))):
+    for stem, names in (('fastcgi', (NEW8, KEPT8)), ('nginx', (NGINX,)), ('cgi', ('CGI hello', 'CGI Flask hello')),
+                        ('cgi-servers', CGI_SERVERS)):
         names = [n for n in names if n in results]
         if not names:
             continue
@@ -178,5 +183,5 @@ def write_readme(path, results, versions):
     table = '\n'.join(['| Ratio, in one run on one machine | measured | goal | bare |', '|---|---|---|---|', *rows])
     line = (f'{time.strftime("%B %Y", time.gmtime())}, {versions["cpus"]} processors ({versions["cpu"]}), {versions["Python"]}, '
             f'uWSGI {versions["uWSGI"]}, {versions["nginx"].split(": ")[-1]}, {versions["Apache"].split(": ")[-1]}, '
-            f'{versions["PHP"].split(" (")[0]}.')
+            f'{versions["PHP"].split(" (")[0]}, {versions["Go"].removeprefix("go version ").split()[0]}.')
     path.write_text(f'{before}{MARKS[0]}\n\n{line}\n\n{table}\n\n{MARKS[1]}{after}')

@@ -120,18 +120,18 @@ def check(front, url, expected):
         raise RuntimeError(f'{front.name}: {url}: {answer}\n{front.log.read_text(errors="replace")[-2000:]}')
 
 
-def turn(b, front, url, is_warm):
+def turn(b, front, url, row):
     """The processes of the turn before have ended: each client leaves one. The workers of an instance that has waited for its
-    turn have ended, too, so a warm one has a turn that does not count."""
+    turn have ended, too, so a warm one has a turn that does not count. A cold one needs longer for a few requests."""
     before = set(front.pids())
 
     def run():
-        if is_warm and not b.args.smoke:
+        if 'warm' in row and not b.args.smoke:
             once()
         return once()
 
     def once():
-        figures = wrk(front, url, 2 * b.args.seconds if not b.args.smoke else b.args.seconds)
+        figures = wrk(front, url, b.args.seconds * (1 if b.args.smoke else 8 if 'cold' in row else 2))
         end = time.monotonic() + 20
         while set(front.pids()) - before:
             if time.monotonic() > end:
@@ -154,7 +154,7 @@ def cgi_servers(b):
             check(front, front.url + file, expected)
         if len(site.instances.sockets()) != sum('warm' in row for row in site.rows):
             raise RuntimeError(f'{name}: {site.instances.sockets()}')
-        b.table(name, {row: turn(b, front, front.url + file, 'warm' in row) for row, (file, _) in site.rows.items()})
+        b.table(name, {row: turn(b, front, front.url + file, row) for row, (file, _) in site.rows.items()})
         cold = sum(log.read_text(errors='replace').count('this process serves the request')
                    for log in (front.log, *b.place.folder.glob('*-error.log*')))
         if cold:

@@ -51,7 +51,7 @@ def wrk(running, url, seconds=1.0, connections=8):
     before = running.cpu()
     text = subprocess.run(['wrk', '-t', '1', '-c', str(connections), '-d', f'{max(1, round(seconds))}s', '--latency',
                            '--timeout', '20s', url], stdout=subprocess.PIPE, check=True, text=True).stdout
-    if 'Non-2xx' in text or 'Socket errors' in text:
+    if 'Non-2xx' in text or 'Socket errors' in text or ' 0 requests in' in text:
         raise RuntimeError(f'{running.name}: {text}' + running.log.read_text(errors='replace')[-2000:])
     requests = int(re.search(r'(\d+) requests in', text)[1])
     figures = {'requests': requests, 'rps': float(re.search(r'Requests/sec:\s+([\d.]+)', text)[1]),

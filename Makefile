@@ -89,8 +89,8 @@ SRC_worker    := conn_passing control_thread graceful_stop pool rebalance \
                  request_threads watchdog worker worker_conns
 SRC_master    := master master_drain master_elastic master_fork master_reload master_workers \
                  master_zygotes zygote zygote_table
-SRC_mode      := cgi_process cgi_timeout check fcgi_process script_check \
-                 sockets start_mode startup
+SRC_mode      := cgi_process cgi_timeout check fcgi_process math_library \
+                 script_check sockets start_mode startup
 
 layer = $(patsubst %,src/$(1)/%.c,$(SRC_$(1)))
 SRC   := src/main.c $(foreach l,$(LAYERS),$(call layer,$(l)))
@@ -103,8 +103,8 @@ endif
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 
 OBJ      := $(SRC:src/%.c=$(BUILD)/obj/%.o)
-# What needs no Python: one archive for all unit tests.
-CORE_OBJ := $(filter-out $(BUILD)/obj/main.o \
+# What needs no Python: one archive for all unit tests, which use the real libm.
+CORE_OBJ := $(filter-out $(BUILD)/obj/main.o $(BUILD)/obj/mode/math_library.o \
             $(foreach l,$(PYTHON_LAYERS),$(BUILD)/obj/$(l)/%.o),$(OBJ))
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/unit/%)
 PROGRAM  := $(BUILD)/wsgi-cgi
@@ -226,6 +226,8 @@ $(BUILD)/obj/%.o: src/%.c $(BUILD)/settings $(BUILD)/config.h
 
 $(foreach l,$(PYTHON_LAYERS),$(BUILD)/obj/$(l)/%.o): \
     PROG_CPPFLAGS += $(PYTHON_CFLAGS)
+# The compiler must not turn one of its functions into a call of itself.
+$(BUILD)/obj/mode/math_library.o: PROG_CFLAGS += -fno-builtin
 ifeq ($(fcgi_mode),shared)
 # libfcgi.so must find our OS_* functions in the program.
 $(BUILD)/obj/transport/fcgi_os.o: PROG_CFLAGS += -fvisibility=default

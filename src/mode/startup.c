@@ -3,6 +3,7 @@
 #include "app/imports.h"
 #include "app/loader.h"
 #include "context/interrupt.h"
+#include "mode/math_library.h"
 #include "os/fd.h"
 #include "os/log.h"
 #include "os/path_access.h"
@@ -122,8 +123,9 @@ startup_prepare(const struct config *config, bool is_cgi)
     if (config->app == NULL && config->scripts_in == NULL && !config->doctor) {
         return no_application(config);
     }
-    if (!config->doctor && ((e = loader_prepare(config)) != 0 ||
-                            (e = interp_check(config)) != 0)) {
+    if (!config->doctor &&
+        ((e = loader_prepare(config)) != 0 || (e = interp_check(config)) != 0 ||
+         (e = math_library_load()) != 0)) {
         return e;
     }
     if (is_cgi) {
@@ -149,7 +151,8 @@ startup_open_watch(const struct config *config)
 int
 startup_start_python(const struct config *config)
 {
-    int status = wsgi_python_start(config);
+    int status = math_library_load();
 
+    status = status != 0 ? status : wsgi_python_start(config);
     return status != 0 ? status : startup_open_watch(config);
 }

@@ -23,7 +23,8 @@
  * them. Returns 0 or -errno, without a log line. */
 CHECK_RESULT int startup_take_stdio(int *ret_in, int *ret_out);
 
-/* Checks the application and Python, and changes to the working directory. */
+/* Checks the application and Python, loads libm for it, and changes to the
+ * working directory. */
 CHECK_RESULT int startup_prepare(const struct config *config, bool is_cgi);
 
 /* Call this in the process that serves, when Python runs: from now on

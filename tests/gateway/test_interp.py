@@ -72,6 +72,9 @@ def test_static_on_debian(run):
     if values['PYTHON_EXE'] != f'/usr/bin/python{values["PYTHON_MINOR"]}' or 'LINK= ' not in values['PYTHON_ASKED']:
         pytest.skip('not Debian\'s Python, or built with LINK')
     assert 'static libpython' in run('--version').stdout.decode()
+    # All that it needs of libm is in mode/math_library.c: --keep-warm and --relay do not load it.
+    if not SANITIZED:
+        assert 'libm.' not in subprocess.run(['ldd', BINARY], capture_output=True, text=True).stdout
 
 
 def test_frozen_encodings(run, cgi):
@@ -84,6 +87,33 @@ def test_frozen_encodings(run, cgi):
     theirs = json.loads(subprocess.check_output([executable, '-c', f'{names}\nprint(json.dumps({ENCODINGS}))'], text=True))
     assert ours[:-1] == theirs[:-1]
     assert (ours[-1] == 'frozen') == frozen
+
+
+NUMBERS = '''
+import cmath, ctypes, math
+def numbers():
+    found = {'operators': repr([2.5 ** 0.3, 7.5 % 2, -7.5 // 2, divmod(-7.25, 0.5), round(2.675, 2), float('1e-310')])}
+    for module in math, cmath:
+        for name, function in vars(module).items():
+            for values in (0.5,), (1.75,), (-2.0,), (1e308, 3.0), (2.5, 0.75), (0.1, 0.2, 0.3), (3.0, 2):
+                try:
+                    text = repr(function(*values))
+                except Exception as e:
+                    text = type(e).__name__
+                found['%s.%s%s' % (module.__name__, name, values)] = text
+    # For an extension module that is not linked with what it needs.
+    found['global'] = [hasattr(ctypes.CDLL(None), name) for name in ('cbrt', 'lgamma', 'nonsense')]
+    return found
+'''
+
+
+def test_numbers(transport):
+    """A static libpython gets its libm when Python starts (mode/math_library.c): each function is the right one."""
+    executable = show(transport, 'sys.executable')
+    theirs = json.loads(subprocess.check_output(
+        [executable, '-c', f'{NUMBERS}\nimport json\nprint(json.dumps(numbers()))'], text=True))
+    assert len(theirs) > 500 and theirs['global'] == [True, True, False]
+    assert show(transport, f'(exec({NUMBERS!r}, globals()), numbers())[1]') == theirs
 
 
 # --- its memory -------------------------------------------------------------------------------------------------------

@@ -46,6 +46,12 @@ struct cpu_limit {
  * same time. */
 void cpu_limit_open(struct cpu_limit *c, unsigned threads);
 
+static inline bool
+cpu_limit_is_set(const struct cpu_limit *c)
+{
+    return c->soft_s != 0;
+}
+
 /* A request begins or has ended: the next one has its time. True where the
  * process is to be replaced. */
 CHECK_RESULT bool cpu_limit_renew(struct cpu_limit *c);

@@ -137,7 +137,7 @@ check_descriptors(struct pool *p)
 static void
 check_cpu(struct pool *p)
 {
-    if (cpu_limit_renew(&p->cpu) &&
+    if (cpu_limit_is_set(&p->cpu) && cpu_limit_renew(&p->cpu) &&
         (p->cpu.is_tight ? need_recycle_now(p) : need_recycle(p))) {
         log_notice("RLIMIT_CPU: the requests of this process have used much of "
                    "its time: a new process takes over");

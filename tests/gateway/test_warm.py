@@ -355,16 +355,17 @@ def test_changed_module(warm, tmp_path):
     assert server.instances.only() == master
 
 
-EDITS, EDIT_SECONDS = 1000, 30
+EDITS = int(os.environ.get('WSGI_CGI_TEST_EDITS', '100'))
+EDIT_SECONDS = 10 if EDITS <= 100 else EDITS
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_a_thousand_edits(warm):
-    """P31, P33: an instance for each; in the end one is left, with its three files. As many edits as 30 s allow."""
+def test_many_edits(warm):
+    """P31, P33: an instance for each; in the end one is left, with its three files. As many edits as 10 s allow."""
     server = warm(versions(0))
     server.warm_requests = False
-    end, number, opened = time.monotonic() + EDIT_SECONDS, 0, len(os.listdir('/proc/self/fd'))
+    end, number = time.monotonic() + EDIT_SECONDS, 0
     env = {os.fsencode(k): os.fsencode(v) for k, v in server.world.env(server.env).items()}
     env.update(harness.cgi_params(script_filename=server.script))
     masters, session = set(), os.getsid(0)
@@ -377,7 +378,7 @@ def test_a_thousand_edits(warm):
         assert words[0] == b'version' and int(words[1]) == number
         masters.add(int(words[2]))
     print(f'{number} edits in {EDIT_SECONDS - (end - time.monotonic()):.0f} s')
-    assert number >= 20 and len(masters) == number and session not in masters
+    assert number >= min(EDITS, 10) and len(masters) == number and session not in masters
     last = int(words[2])
     wait_for(lambda: not [pid for pid in masters - {last} if (harness.proc_stat(pid) or 'Z')[0] != 'Z'], 20, 'end of the old instances')
     wait_for(lambda: len(server.instances.files()) == 3, 5, 'end of their files')

@@ -23,7 +23,7 @@
 
 enum {
     WARM_HASH_SIZE = 17, /* 16 hexadecimal digits */
-    WARM_ENTRY_SIZE = 2 * 17 + sizeof ".sock" - 1
+    WARM_ENTRY_SIZE = 17 + 17 + sizeof ".sock" - 1
 };
 
 struct warm_name {

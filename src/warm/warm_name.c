@@ -195,12 +195,14 @@ int
 warm_name_make(struct warm_name *ret, const struct config *config, char **argv,
                char why[WARM_WHY_SIZE])
 {
-    const unsigned ids[2] = {geteuid(), getegid()};
+    char ids[48];
     char script[PATH_MAX];
     uint64_t h = FNV_START;
     int e = find_script(config, script, why);
 
-    add(&h, ids, sizeof ids);
+    (void)snprintf(ids, sizeof ids, "%lu:%lu", (unsigned long)geteuid(),
+                   (unsigned long)getegid());
+    add_text(&h, ids);
     add_start(&h, config, argv);
     e = e == 0 ? add_application(&h, config, script, why) : e;
     e = e == 0 ? add_program(&h, why) : e;

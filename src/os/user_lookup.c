@@ -71,7 +71,7 @@ void
 user_local_name(uid_t uid, char to[USER_NAME_SIZE])
 {
     char strings[PATH_MAX];
-    struct passwd pw, *found;
+    struct passwd pw = {.pw_name = NULL}, *found;
     FILE *f = fopen("/etc/passwd", "re");
 
     (void)snprintf(to, USER_NAME_SIZE, "uid %u", (unsigned)uid);

@@ -223,9 +223,8 @@ begin_copy(struct watchdog *w, const struct watched *slow)
 {
     for (unsigned i = 0; i < w->board->nthreads; i++) {
         struct watched *t = &w->threads[i];
-        t->dumped = t == slow || (slow == NULL && t->stage == STAGE_DUE)
-                        ? t->serial
-                        : 0;
+        bool is_it = slow == NULL ? t->stage == STAGE_DUE : t == slow;
+        t->dumped = is_it ? t->serial : 0;
     }
     if (w->config->is_warm) {
         stack_dump_copy_to(tell_servers, w);

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "os/fd.h"
+#include "os/safe_path.h"
 #include "os/user_lookup.h"
 
 #include <errno.h>
@@ -99,6 +100,29 @@ say_owner(char *why, const struct place *p, const char *what, uid_t owner)
     return say(why, -EPERM, p, reason);
 }
 
+/* For root: sockets are bound and connected to by path, so no other user may be
+ * able to lead that path elsewhere after these checks. */
+static int
+check_way(const struct place *p, char *why)
+{
+    CLEANUP(safe_path_close) struct safe_path way = {.folder_fd = -1};
+    char path[WARM_FOLDER_SIZE];
+
+    if (geteuid() != 0) {
+        return 0; /* he has chosen it; the peer of each socket is checked */
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", p->above, p->name);
+    int e = safe_path_find(&way, path, 0);
+    if (e < 0) {
+        return say(why, e, p, safe_path_strerror(e));
+    }
+    return !way.is_folder_exposed
+               ? 0
+               : say(why, -EPERM, p,
+                     "another user may replace a folder of this path: set "
+                     "TMPDIR to another folder");
+}
+
 static int
 open_above(const struct place *p, char *why)
 {
@@ -119,6 +143,9 @@ open_above(const struct place *p, char *why)
         e = say(why, -EPERM, p,
                 "others may replace it: the folder above it needs the sticky "
                 "bit");
+    }
+    else {
+        e = check_way(p, why);
     }
     if (e < 0) {
         fd_close(&fd);
@@ -147,6 +174,15 @@ check_own(int fd, const struct place *p, char *why)
 
 /* Where it does not exist. */
 enum or_else { OR_FAIL, OR_CREATE, OR_ASK };
+
+static int
+open_own(int above, const struct place *p)
+{
+    int fd =
+        openat(above, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
+}
 
 static void
 set_path(struct warm_folder *f, const struct place *p)
@@ -184,14 +220,14 @@ say_not_opened(char *why, int err, const struct place *p, int above)
 
 /* Whatever the umask: nobody could use one of mode 000, which would stay. */
 static int
-create(const struct place *p, int above)
+create(int above, const struct place *p)
 {
     mode_t old = umask(S_IRWXG | S_IRWXO);
     int e =
         mkdirat(above, p->name, S_IRWXU) < 0 && errno != EEXIST ? -errno : 0;
 
     (void)umask(old);
-    return e;
+    return e < 0 ? e : open_own(above, p);
 }
 
 static int
@@ -199,28 +235,27 @@ open_place(struct warm_folder *ret, const struct place *p, enum or_else or_else,
            char *why)
 {
     CLEANUP(fd_close) int above = open_above(p, why);
-    int e = above < 0 ? above : 0;
 
     ret->fd = -1;
-    if (e < 0) {
-        return e;
+    if (above < 0) {
+        return above;
     }
-    if (or_else == OR_CREATE && (e = create(p, above)) < 0) {
-        return say(why, e, p, strerror(-e));
-    }
-    ret->fd =
-        openat(above, p->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (ret->fd < 0 && errno == ENOENT && or_else == OR_ASK) {
+    int fd = open_own(above, p);
+    if (fd == -ENOENT && or_else == OR_ASK) {
         return ask_above(ret, p, above, why);
     }
-    if (ret->fd < 0) {
-        return say_not_opened(why, -errno, p, above);
+    if (fd == -ENOENT && or_else == OR_CREATE) {
+        fd = create(above, p);
     }
-    e = check_own(ret->fd, p, why);
+    if (fd < 0) {
+        return say_not_opened(why, fd, p, above);
+    }
+    int e = check_own(fd, p, why);
     if (e < 0) {
-        fd_close(&ret->fd);
+        fd_close(&fd);
         return e;
     }
+    ret->fd = fd;
     set_path(ret, p);
     return 0;
 }
@@ -255,10 +290,7 @@ open_first(struct warm_folder *ret, enum or_else or_else,
                                      "too long";
         struct place p;
         int e = nth_place(&p, i);
-        e = e == 0 ? open_place(ret, &p, OR_FAIL, reason) : e;
-        if (e == -ENOENT && or_else != OR_FAIL && nth_place(&p, i) == 0) {
-            e = open_place(ret, &p, or_else, reason);
-        }
+        e = e == 0 ? open_place(ret, &p, or_else, reason) : e;
         if (e == 0) {
             return 0;
         }
@@ -273,9 +305,9 @@ open_first(struct warm_folder *ret, enum or_else or_else,
 }
 
 int
-warm_folder_open(struct warm_folder *ret, bool create, char why[WARM_WHY_SIZE])
+warm_folder_open(struct warm_folder *ret, char why[WARM_WHY_SIZE])
 {
-    return open_first(ret, create ? OR_CREATE : OR_FAIL, why);
+    return open_first(ret, OR_CREATE, why);
 }
 
 int

@@ -6,7 +6,8 @@
  *            $TMPDIR or /tmp. Others can neither create it beforehand nor
  *            replace it: owner and mode are checked on the open descriptor, no
  *            link is followed, and the folder above belongs to root or to this
- *            user and is sticky where others may write to it.
+ *            user and is sticky where others may write to it. For root, nobody
+ *            else can replace any folder of its path.
  * Owner:     the caller owns the struct; warm_folder_close() frees nothing else
  *            than its descriptor.
  * Threads:   one.                                                GIL: not used.
@@ -32,13 +33,12 @@ struct warm_folder {
     char path[WARM_FOLDER_SIZE];
 };
 
-/* Opens the first that can be used. create: if it does not exist, creates it;
- * else that is -ENOENT. */
-CHECK_RESULT int warm_folder_open(struct warm_folder *ret, bool create,
+/* Opens the first that can be used, or creates it. */
+CHECK_RESULT int warm_folder_open(struct warm_folder *ret,
                                   char why[WARM_WHY_SIZE]);
 
-/* The one that warm_folder_open() would open or create, without creating it: fd is
- * -1 where it does not exist yet. */
+/* The one that warm_folder_open() would open or create, without creating it: fd
+ * is -1 where it does not exist yet. */
 CHECK_RESULT int warm_folder_find(struct warm_folder *ret,
                                   char why[WARM_WHY_SIZE]);
 

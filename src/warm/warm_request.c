@@ -132,7 +132,7 @@ warm_request(struct request *q, char **argv, char *const *environment,
 {
     struct instance i = {.looks = 0};
 
-    if (warm_folder_open(&i.folder, true, why) < 0) {
+    if (warm_folder_open(&i.folder, why) < 0) {
         return false;
     }
     bool is_done = serve(q, &i, argv, environment, why);

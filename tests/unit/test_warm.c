@@ -52,7 +52,7 @@ test_folder_is_found_without_creating_it(void **state UNUSED)
     assert_string_equal(f.path, path);
     assert_int_equal(f.fd, -1);
     assert_int_equal(access(path, F_OK), -1);
-    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_int_equal(warm_folder_open(&f, why), 0);
     warm_folder_close(&f);
     assert_int_equal(warm_folder_find(&f, why), 0);
     assert_string_equal(f.path, path);
@@ -70,14 +70,14 @@ test_folder_is_private(void **state UNUSED)
 
     path_of_folder(path);
     mode_t old = umask(0777);
-    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_int_equal(warm_folder_open(&f, why), 0);
     assert_int_equal(umask(old), 0777);
     assert_string_equal(f.path, path);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
     warm_folder_close(&f);
     assert_int_equal(f.fd, -1);
-    assert_int_equal(warm_folder_open(&f, false, why), 0);
+    assert_int_equal(warm_folder_find(&f, why), 0);
     warm_folder_close(&f);
     assert_int_equal(rmdir(path), 0);
 }
@@ -123,6 +123,37 @@ test_folder_of_others(void **state UNUSED)
     assert_int_equal(rmdir(path), 0);
 }
 
+/* For root, who binds sockets there by path. */
+static void
+test_path_of_others(void **state UNUSED)
+{
+    char way[64], link[80], tmp[80], why[WARM_WHY_SIZE];
+    struct warm_folder f;
+
+    if (geteuid() != 0) {
+        print_message("only root has more to check\n");
+        skip();
+    }
+    (void)snprintf(way, sizeof way, "%s/way", above);
+    (void)snprintf(link, sizeof link, "%s/link", way);
+    (void)snprintf(tmp, sizeof tmp, "%s/tmp", way);
+    assert_int_equal(mkdir(way, 0755), 0);
+    assert_int_equal(mkdir(tmp, 0700), 0);
+    assert_int_equal(symlink(tmp, link), 0);
+    assert_int_equal(setenv("TMPDIR", link, 1), 0);
+    assert_int_equal(warm_folder_open_nth(&f, 1, why), -ENOENT);
+    assert_int_equal(chown(way, 1, 1), 0);
+    assert_int_equal(warm_folder_open_nth(&f, 1, why), -EXDEV);
+    assert_int_equal(setenv("TMPDIR", tmp, 1), 0);
+    assert_int_equal(warm_folder_open_nth(&f, 1, why), -EPERM);
+    assert_non_null(strstr(why, "another user may replace a folder"));
+    assert_int_equal(f.fd, -1);
+    assert_int_equal(setenv("TMPDIR", above, 1), 0);
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(tmp), 0);
+    assert_int_equal(rmdir(way), 0);
+}
+
 static void
 test_folder_is_not_created(void **state UNUSED)
 {
@@ -155,8 +186,8 @@ test_lock(void **state UNUSED)
     struct warm_folder f, g;
     char why[WARM_WHY_SIZE];
 
-    assert_int_equal(warm_folder_open(&f, true, why), 0);
-    assert_int_equal(warm_folder_open(&g, true, why), 0);
+    assert_int_equal(warm_folder_open(&f, why), 0);
+    assert_int_equal(warm_folder_open(&g, why), 0);
     assert_int_equal(warm_folder_lock(&f, clock_ms()), 0);
     assert_int_equal(warm_folder_lock(&g, clock_ms() + 20), -ETIMEDOUT);
     warm_folder_unlock(&f);
@@ -287,7 +318,7 @@ test_connections(void **state UNUSED)
     struct sockaddr_un address;
     struct warm_folder f;
 
-    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_int_equal(warm_folder_open(&f, why), 0);
     assert_int_equal(warm_connect(&f, &n, WARM_SOCKET), -ENOENT);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(listener >= 0);
@@ -342,7 +373,7 @@ test_any_connection(void **state UNUSED)
     char why[WARM_WHY_SIZE];
     struct warm_folder f;
 
-    assert_int_equal(warm_folder_open(&f, true, why), 0);
+    assert_int_equal(warm_folder_open(&f, why), 0);
     assert_true(warm_connect_is_nobody(warm_connect_any(&f, &n)));
     int control = bind_and_listen(&f, &n, WARM_CONTROL);
     int first = warm_connect_any(&f, &n);
@@ -411,6 +442,7 @@ main(void)
         cmocka_unit_test(test_folder_is_found_without_creating_it),
         cmocka_unit_test(test_folder_is_private),
         cmocka_unit_test(test_folder_of_others),
+        cmocka_unit_test(test_path_of_others),
         cmocka_unit_test(test_long_path),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_what_a_name_depends_on),

@@ -136,9 +136,9 @@ struct config {
     enum config_log_format log_format;
     enum log_level log_level; /* log lines up to this level */
 
-    /* The client commands: ACTION_PING, ACTION_STATUS, ACTION_REQUEST. */
+    /* The client commands: ACTION_PING to ACTION_WARM_STOP. */
     const char *address;        /* ADDR; SCRIPT of --warm-stop */
-    bool json;                  /* --status --json */
+    bool json;                  /* --json */
     const char *method, *path;  /* --request */
     struct config_list headers; /* -H "Name: value" ... */
     const char *data_file;      /* --data-file FILE or NULL */

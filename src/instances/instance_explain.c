@@ -7,14 +7,13 @@
 #include "os/fd.h"
 #include "warm/warm_connect.h"
 #include "warm/warm_name.h"
+#include "warm/warm_sweep.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A module is only found by Python. */
@@ -36,22 +35,14 @@ check_script(const struct config *config, char why[WARM_WHY_SIZE])
     return true;
 }
 
-static bool
-takes_requests(const struct warm_folder *f, const struct warm_name *n)
-{
-    char entry[WARM_ENTRY_SIZE];
-    struct stat st;
-
-    warm_name_entry(n, WARM_SOCKET, entry);
-    return f->fd >= 0 && fstatat(f->fd, entry, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 static void
 explain_folder(const struct warm_folder *f, const struct warm_name *n,
                char to[INSTANCE_TEXT_SIZE])
 {
     CLEANUP(fd_close)
-    int fd = takes_requests(f, n) ? warm_connect_any(f, n) : -ENOENT;
+    int fd = f->fd >= 0 && warm_sweep_is_there(f, n, WARM_SOCKET)
+                 ? warm_connect_any(f, n)
+                 : -ENOENT; /* not there yet, or finishing */
     struct sockaddr_un address;
 
     warm_name_address(f, n, WARM_SOCKET, &address);

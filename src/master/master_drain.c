@@ -11,25 +11,22 @@
 
 enum { LAST_WORKERS = 3 /* each may die at its start */ };
 
+/* By a worker that has left, or by shut() below. */
 static bool
-is_readable(int fd)
+was_passed_on(const struct master *m)
 {
-    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct pollfd p = {.fd = m->s->fd_passing->receive_fd, .events = POLLIN};
 
-    /* A socket that is shut is readable, too. */
-    return poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0 &&
-           (p.revents & POLLHUP) == 0;
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0;
 }
 
-/* In a queue of our own, or passed on by a worker that has left. */
 static bool
 somebody_waits(const struct master *m)
 {
-    bool waits = is_readable(m->s->fd_passing->receive_fd);
+    bool waits = was_passed_on(m);
 
     for (size_t i = 0; !waits && i < m->s->nlisteners; i++) {
-        const struct listener *l = &m->s->listeners[i];
-        waits = !l->is_adopted && is_readable(l->fd);
+        waits = listener_somebody_waits(&m->s->listeners[i]);
     }
     return waits;
 }
@@ -77,7 +74,7 @@ is_wanted(const struct master *m)
             shut(m, l);
         }
     }
-    return is_readable(m->s->fd_passing->receive_fd);
+    return was_passed_on(m);
 }
 
 bool

@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +409,16 @@ listener_take_over(struct listener *l, int fd)
         l->file = file;
     }
     return 0;
+}
+
+bool
+listener_somebody_waits(const struct listener *l)
+{
+    struct pollfd p = {.fd = l->fd, .events = POLLIN};
+
+    /* A socket that is shut is readable, too. */
+    return !l->is_adopted && poll(&p, 1, 0) > 0 && (p.revents & POLLIN) != 0 &&
+           (p.revents & POLLHUP) == 0;
 }
 
 void

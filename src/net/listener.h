@@ -51,6 +51,9 @@ CHECK_RESULT int listener_inherit(struct listener *l, int fd,
  * EX_OSERR. */
 CHECK_RESULT int listener_take_over(struct listener *l, int fd);
 
+/* True where a connection waits at a socket that nobody else accepts on. */
+bool listener_somebody_waits(const struct listener *l);
+
 /* Removes the socket file that we have created, if it is still the same. */
 void listener_unlink(struct listener *l);
 

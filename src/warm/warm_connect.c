@@ -16,15 +16,20 @@
 enum { QUEUE_PAUSE_MS = 5 };
 
 static int
+get_peer(int fd, struct ucred *ret)
+{
+    socklen_t len = sizeof *ret;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret, &len) < 0 ? -errno : 0;
+}
+
+static int
 check_peer(int fd)
 {
     struct ucred peer;
-    socklen_t len = sizeof peer;
+    int e = get_peer(fd, &peer);
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
-        return -errno;
-    }
-    return peer.uid == geteuid() ? 0 : -EPERM;
+    return e < 0 ? e : peer.uid == geteuid() ? 0 : -EPERM;
 }
 
 /* Nothing wakes a process that waits for room in the queue without blocking. */
@@ -83,10 +88,9 @@ pid_t
 warm_connect_pid(int fd)
 {
     struct ucred peer;
-    socklen_t len = sizeof peer;
+    int e = get_peer(fd, &peer);
 
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ? -errno
-                                                                    : peer.pid;
+    return e < 0 ? e : peer.pid;
 }
 
 /* The listener has ended, and so perhaps its process. */

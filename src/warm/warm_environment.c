@@ -3,6 +3,7 @@
  */
 #include "warm/warm_environment.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,8 +76,8 @@ starts_with_one(const char *text, const char *const *list, size_t n)
     return false;
 }
 
-bool
-warm_environment_is_request(const char *variable)
+static bool
+is_of_request(const char *variable)
 {
     return starts_with_one(variable, of_requests, ARRAY_SIZE(of_requests)) &&
            !starts_with_one(variable, of_libraries, ARRAY_SIZE(of_libraries));
@@ -92,7 +93,7 @@ warm_environment_new(char *const *environment, char *const *more, size_t nmore)
     }
     char **to = calloc(n + nmore + 1, sizeof *to);
     for (size_t i = 0; to != NULL && i < n; i++) {
-        if (!warm_environment_is_request(environment[i]) &&
+        if (!is_of_request(environment[i]) &&
             !starts_with_one(environment[i], of_process,
                              ARRAY_SIZE(of_process))) {
             to[k++] = environment[i];

@@ -15,11 +15,7 @@
 
 #include "base/compiler.h"
 
-#include <stdbool.h>
 #include <stddef.h>
-
-/* True for "NAME=value" of a request. */
-CHECK_RESULT bool warm_environment_is_request(const char *variable);
 
 /* A copy, which also lacks the variables that only this process reads
  * (LISTEN_FDS, ...), with n more at its end. */

@@ -2,11 +2,11 @@
  * warm_name.h - the names of an instance's files
  *
  * What:      two hashes. script is what the instance serves: user, program,
- *            script, options. version is what it has read: the stamps of script
- *            and program, and of tmp/restart.txt; the options of a #! line are
- *            part of the script. A script that was edited has
- *            another version, and so another socket: nothing asks the old
- *            instance.
+ *            the script by the path that it is called by, and options. version
+ *            is what it has read: the stamps of script, program and
+ *            tmp/restart.txt, and the options of a #! line, which are part of
+ *            the script. A script that was edited has another version, and so
+ *            another socket: nothing asks the old instance.
  * Owner:     the caller.
  * Threads:   one.                                                GIL: not used.
  * Errors:    0 or -errno, with a sentence in why; logs nothing.

@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -253,10 +252,7 @@ bool
 worker_conns_somebody_waits(const struct worker_conns *c)
 {
     for (size_t i = 0; i < c->setup->nlisteners; i++) {
-        const struct listener *l = &c->setup->listeners[i];
-        struct pollfd p = {.fd = l->fd, .events = POLLIN};
-        if (!l->is_adopted && poll(&p, 1, 0) > 0 &&
-            (p.revents & POLLHUP) == 0) {
+        if (listener_somebody_waits(&c->setup->listeners[i])) {
             return true;
         }
     }

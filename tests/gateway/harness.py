@@ -111,15 +111,41 @@ def session_of(pid):
         return None
 
 
-def kill_session(popen):
-    """End, at once, everything that `popen` (a session leader) and its descendants still run."""
-    if popen.returncode is not None and proc_stat(popen.pid):
-        return              # it was reaped, and its number belongs to somebody else's process by now
-    for pid in session_members(popen.pid):
+def kill_all(pids):
+    """End, at once, those that have not ended."""
+    for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def freeze(*pids):
+    """Stop processes until SIGCONT, as a debugger or the freezer of a host does."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: all(proc_stat(pid)[0] == 'T' for pid in pids), 5, 'the stop of the processes')
+
+
+class Threads:
+    """Those in `self.threads` run during a with block, until `self.ended` is set."""
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def kill_session(popen):
+    """End, at once, everything that `popen` (a session leader) and its descendants still run."""
+    if popen.returncode is not None and proc_stat(popen.pid):
+        return              # it was reaped, and its number belongs to somebody else's process by now
+    kill_all(session_members(popen.pid))
     popen.wait()
 
 

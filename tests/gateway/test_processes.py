@@ -13,7 +13,7 @@ import time
 import pytest
 
 from fcgi import wait_for
-from harness import rss
+from harness import Threads, rss
 from settings import SANITIZED, SLOW
 
 VERSIONED = '''
@@ -56,17 +56,17 @@ def rewrite(server, version):
     os.replace(new, script)
 
 
-class Load:
+class Load(Threads):
     """Clients that ask one after the other until told to stop; every answer counts."""
 
     def __init__(self, server, clients=3):
-        self.server, self.stopping = server, threading.Event()
+        self.server, self.ended = server, threading.Event()
         self.answers, self.failures = [], []
         self.threads = [threading.Thread(target=self.run) for _ in range(clients)]
 
     def run(self):
         import fcgi
-        while not self.stopping.is_set():
+        while not self.ended.is_set():
             try:
                 with fcgi.Connection(self.server.address) as conn:
                     response = conn.request(self.server.params())
@@ -74,16 +74,6 @@ class Load:
                 self.answers.append(response.text.split())
             except (AssertionError, OSError) as error:
                 self.failures.append(repr(error))
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.fixture
@@ -285,7 +275,7 @@ def test_term_under_load(two):
         wait_for(lambda: len(load.answers) > 50, 10, 'load')
         two.process.signal(signal.SIGTERM)
         wait_for(lambda: not workers(two) if two.process.running() else True, 10, 'the end of the workers')
-        load.stopping.set()
+        load.ended.set()
     assert two.wait(10) == 0
     # After the end nobody accepts on the inherited socket; an answer cut short would be a Timeout or incomplete.
     assert not [f for f in load.failures if 'complete=False' in f], load.failures[:3]

@@ -196,7 +196,7 @@ def test_killed_right_after_its_start(gated):
     assert not is_cold(server.request()) and len(server.instances.masters) == 2
 
 
-class Load:
+class Load(harness.Threads):
     """CGI processes one after the other, in several threads, as a web server starts them. With post, every second one has a body."""
 
     def __init__(self, server, threads=3, post=False):
@@ -222,16 +222,6 @@ class Load:
 
     def failed(self):
         return [a for a in self.answers if a.returncode != 0 or not a.stdout.startswith(b'Status: 200 ')]
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def test_killed_under_load(gated):
@@ -542,12 +532,6 @@ def test_large_body(gated):
     assert held.response().status == 200
 
 
-def stop(pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: all(harness.proc_stat(pid)[0] == 'T' for pid in pids), 5, 'the stop of the processes')
-
-
 @pytest.mark.parametrize('method, body', [('GET', b''), ('POST', b'x' * 999 + b'end')], ids=['GET', 'POST'])
 def test_frozen_instance(gated, method, body):
     """P32: as a host's freezer leaves it. What nobody has read is served here, and never begins there."""
@@ -557,7 +541,7 @@ def test_frozen_instance(gated, method, body):
     pids = list(server.instances.only().members())
     server.expect_log(BUSY_LINE)
     server.settles = False
-    stop(pids)
+    harness.freeze(*pids)
     try:
         exchange = server.start(method, '/second', body=body, early=body)
         exchange.finish_body()

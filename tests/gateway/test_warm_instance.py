@@ -21,7 +21,7 @@ import pytest
 
 import fcgi
 from fcgi import wait_for
-from harness import FcgiServer, Log, cgi_params, listening_socket, proc_stat
+from harness import FcgiServer, Log, Threads, cgi_params, freeze, listening_socket
 from settings import BINARY
 from test_elastic import watch
 from test_starting import OTHER, as_root, identity
@@ -343,16 +343,21 @@ SLOW_LOAD = '''
 ''' + HELLO
 
 
+def connected(instance, count):
+    """Connections with a request each."""
+    conns = [instance.connect() for _ in range(count)]
+    for conn in conns:
+        conn.send(fcgi.request_bytes(instance.params()))
+    return conns
+
+
 @pytest.mark.parametrize('end', ['idle', 'TERM'])
 def test_who_comes_as_it_ends(world, warm, end):
     """P28, P2: the master has not seen them yet, has no worker, and is told to end (or finds out that it is idle)."""
     instance = warm(HELLO, options='--processes=0-2 --log-level=debug' + (' --exit-idle=200ms' if end == 'idle' else ''))
     instance.wait_log('started: ')
-    instance.signal(signal.SIGSTOP)
-    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
-    conns = [instance.connect() for _ in range(5)]
-    for conn in conns:
-        conn.send(fcgi.request_bytes(instance.params()))
+    freeze(instance.pid)
+    conns = connected(instance, 5)
     if end == 'idle':
         watch(0.3, lambda: True, 'the time of --exit-idle')
     else:
@@ -385,10 +390,8 @@ def test_nobody_can_serve_those_who_came(warm):
     instance = warm('import os; os._exit(3)\n', options='--processes=0-2')
     instance.expect_log('warning: clients that have connected are not served: workers die at their start')
     instance.wait_log('started: ')
-    instance.signal(signal.SIGSTOP)
-    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
-    conn = instance.connect()
-    conn.send(fcgi.request_bytes(instance.params()))
+    freeze(instance.pid)
+    conn, = connected(instance, 1)
     instance.signal(signal.SIGTERM)
     instance.signal(signal.SIGCONT)
     conn.wait_eof()
@@ -411,17 +414,15 @@ def test_a_stop_at_once_serves_nobody(warm):
     """P28, P2: SIGQUIT means now."""
     instance = warm(HELLO)
     instance.wait_log('started: ')
-    instance.signal(signal.SIGSTOP)
-    wait_for(lambda: proc_stat(instance.pid)[0] == 'T', 5, 'the stop of the process')
-    conn = instance.connect()
-    conn.send(fcgi.request_bytes(instance.params()))
+    freeze(instance.pid)
+    conn, = connected(instance, 1)
     instance.signal(signal.SIGQUIT)
     instance.signal(signal.SIGCONT)
     conn.wait_eof()
     assert not conn.records and instance.wait() == 0
 
 
-class Clients:
+class Clients(Threads):
     """They connect all the time. Refused is no failure, and no socket is none; anything else after connect() is."""
 
     def __init__(self, paths, count, pause):
@@ -450,16 +451,6 @@ class Clients:
             if self.ask(self.paths[-1], params):
                 self.served += 1
                 self.ended.wait(chance.random() * self.pause)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.mark.timeout(180)

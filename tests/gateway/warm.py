@@ -12,7 +12,7 @@ import struct
 
 import fcgi
 from fcgi import Timeout, wait_for
-from harness import CgiServer, OwnLines, Transport, session_members, session_of
+from harness import CgiServer, OwnLines, Transport, kill_all, session_members, session_of
 from settings import SLOW
 
 REFUSED = {400, 404, 411, 413, 414, 431}
@@ -144,11 +144,7 @@ class Instances:
         except OSError:
             pass
         for master in self.masters.values():
-            for pid in master.members():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            kill_all(master.members())
         self.close()
 
     def close(self):

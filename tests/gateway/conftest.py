@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ if 'WSGI_CGI_TEST_CACHE' in os.environ:
 
 
 TEST_NUMBERS = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line('filterwarnings', 'error::pytest.PytestUnhandledThreadExceptionWarning')
 
 
 def spread(items):
@@ -81,12 +86,14 @@ def world(request, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_leftovers():
-    """The test process itself has neither children nor new descriptors afterwards."""
+    """The test process itself has neither children nor threads nor new descriptors afterwards."""
     def children():
         tasks = Path('/proc/self/task').glob('*/children')
         return {int(pid) for task in tasks for pid in task.read_text().split()}
-    before, fds = children(), len(os.listdir('/proc/self/fd'))
+    before, threads, fds = children(), set(threading.enumerate()), len(os.listdir('/proc/self/fd'))
     yield
+    running = set(threading.enumerate()) - threads
+    assert not running, f'the test left threads running: {running}'
     left = children() - before
     assert not left, f'the test left processes behind: {left}'
     assert len(os.listdir('/proc/self/fd')) <= fds, 'the test left descriptors open'

@@ -87,12 +87,12 @@ class Clients(Load):
     """So many requests a second, each with when it began and whether it was answered with 200."""
 
     def __init__(self, server):
-        self.server, self.stopping, self.results = server, threading.Event(), []
+        self.server, self.ended, self.results = server, threading.Event(), []
         self.threads = [threading.Thread(target=self.run, args=(i / RATE,)) for i in range(CLIENTS)]
 
     def run(self, delay):
         due = time.monotonic() + delay
-        while not self.stopping.wait(max(0, due - time.monotonic())):
+        while not self.ended.wait(max(0, due - time.monotonic())):
             due = max(due + CLIENTS / RATE, time.monotonic() - 1)
             begun = time.monotonic()
             try:

@@ -18,7 +18,7 @@ import pytest
 import fcgi
 from apps import HELLO
 from fcgi import wait_for
-from harness import cgi_params, rss
+from harness import Threads, cgi_params, rss
 from settings import SLOW
 from test_processes import Load, rewrite, serve, workers  # noqa: F401 (a fixture)
 from test_starting import Systemd
@@ -100,28 +100,20 @@ def elastic(serve, world):  # noqa: F811
     return start
 
 
-class History:
+class History(Threads):
     """How many workers there were, sampled all the time from the scoreboard: [(seconds, alive, serving)]."""
 
     def __init__(self, elastic):
-        self.elastic, self.stopping, self.samples = elastic, threading.Event(), []
-        self.thread = threading.Thread(target=self.run)
+        self.elastic, self.ended, self.samples = elastic, threading.Event(), []
+        self.threads = [threading.Thread(target=self.run)]
 
     def run(self):
         start = time.monotonic()
-        while not self.stopping.is_set():
+        while not self.ended.is_set():
             states = [p['state'] for p in self.elastic.status()['processes']]
             sample = len(states), states.count('ready')
             if not self.samples or self.samples[-1][1:] != sample:
                 self.samples.append((time.monotonic() - start, *sample))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join()
 
 
 PRELOAD = pytest.mark.parametrize('preload', [[], ['--preload']], ids=['each imports', 'preload'])

@@ -282,7 +282,7 @@ class Numbers(Load):
         self.lock, self.sent = threading.Lock(), 0
 
     def run(self):
-        while not self.stopping.is_set():
+        while not self.ended.is_set():
             with self.lock:
                 self.sent += 1
                 number = self.sent

@@ -837,7 +837,7 @@ def test_term_under_load(two):
         wait_for(lambda: len(load.answers) > 50, 10, 'load')
         two.process.signal(signal.SIGTERM)
         wait_for(lambda: not two.process.running(), 10, 'the end')
-        load.stopping.set()
+        load.ended.set()
     assert two.wait(10) == 0
     assert not [f for f in load.failures if 'complete=False' in f], load.failures[:3]
 

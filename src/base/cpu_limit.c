@@ -30,7 +30,7 @@ used_ms(void)
     return (int64_t)t.tv_sec * SECOND_MS + t.tv_nsec / 1000000;
 }
 
-/* For the kernel, 0 is 1. */
+/* 0 is 1, as for Linux before 5.4; later ones end the process at once. */
 static int64_t
 seconds_of(rlim_t limit)
 {

@@ -17,6 +17,7 @@ from fcgi import wait_for
 from harness import proc_stat
 from settings import BINARY
 from test_starting import as_root
+from test_warm import own_uid
 
 HELLO = '''
     def application(environ, start_response):
@@ -34,7 +35,7 @@ GATED = '''
         return [b'whole']
 '''
 CGI = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1'}
-STRANGER = 54321            # of no user
+STRANGER = own_uid()
 
 
 def peer(path):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import fcgi
-from settings import SANITIZED, SLOW
+from settings import SANITIZED, SLOW, TSAN
 from test_warm_instance import own_log, warm  # noqa: F401
 
 NONE = resource.RLIM_INFINITY
@@ -101,7 +101,8 @@ def test_programs_of_the_application(warm):  # noqa: F811
     burn(instance, 0.9 * SECONDS)
     burn(instance, 0.9 * SECONDS)
     _, started, forked = instance.request(path='/limits').json
-    assert forked == SECONDS and 2 * SECONDS <= started <= 9 * SECONDS + 1
+    least = SECONDS if TSAN else 2 * SECONDS        # it makes the vfork() of a program that is started a fork()
+    assert forked == SECONDS and least <= started <= 9 * SECONDS + 1
 
 
 def test_processor_time_of_the_master(warm):  # noqa: F811

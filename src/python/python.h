@@ -95,6 +95,39 @@ PyErr_SetRaisedException(PyObject *exc)
 #if PY_VERSION_HEX < 0x030D0000
 #define PyObject_GetOptionalAttr(O, NAME, RET) \
     _PyObject_LookupAttr((O), (NAME), (RET))
+
+/* 1 with a new reference, 0 if the key is missing, -1 with an exception. */
+static inline int
+PyDict_GetItemRef(PyObject *dict, PyObject *key, PyObject **ret)
+{
+    *ret = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+    return *ret != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+static inline int
+PyDict_GetItemStringRef(PyObject *dict, const char *key, PyObject **ret)
+{
+    PyObject *name = PyUnicode_FromString(key);
+    int r = -1;
+
+    *ret = NULL;
+    if (name != NULL) {
+        r = PyDict_GetItemRef(dict, name, ret);
+        Py_DECREF(name);
+    }
+    return r;
+}
+
+/* New reference, or NULL with an exception. */
+static inline PyObject *
+PyList_GetItemRef(PyObject *list, Py_ssize_t i)
+{
+    return Py_XNewRef(PyList_GetItem(list, i));
+}
+
+/* Nothing runs between two lines of C while the GIL is held. */
+#define Py_BEGIN_CRITICAL_SECTION(O) {
+#define Py_END_CRITICAL_SECTION() }
 #endif
 
 /* The version as the names of folders spell it: "3.13", or "3.13t" for a
@@ -109,6 +142,54 @@ PyErr_SetRaisedException(PyObject *exc)
 #define PYTHON_MAJOR PYTHON_STRING(PY_MAJOR_VERSION)
 #define PYTHON_MINOR PYTHON_STRING(PY_MINOR_VERSION)
 #define PYTHON_X_Y PYTHON_MAJOR "." PYTHON_MINOR PYTHON_ABI_THREAD
+
+/* Protects data of ours that the GIL protects, where there is a GIL: there it is
+ * nothing. On a free-threaded Python it is a lock. A thread that waits for it is
+ * detached from Python meanwhile, so it may run Python code inside, but must
+ * not come back to the same lock. All zero is a lock that is free. */
+struct py_lock {
+#ifdef Py_GIL_DISABLED
+    PyMutex mutex;
+#else
+    char unused;
+#endif
+};
+
+static inline void
+py_lock(struct py_lock *lock)
+{
+#ifdef Py_GIL_DISABLED
+    PyMutex_Lock(&lock->mutex);
+#else
+    (void)lock;
+#endif
+}
+
+static inline void
+py_unlock(struct py_lock *lock)
+{
+#ifdef Py_GIL_DISABLED
+    PyMutex_Unlock(&lock->mutex);
+#else
+    (void)lock;
+#endif
+}
+
+/* The attribute of the module sys; NULL without an exception if there is none.
+ * New reference: PySys_GetObject() gives a borrowed one, which another thread
+ * of a free-threaded Python may drop. */
+static inline PyObject *
+py_sys_attr(const char *name)
+{
+    PyObject *sys = PyImport_ImportModule("sys");
+    PyObject *value = sys == NULL ? NULL : PyObject_GetAttrString(sys, name);
+
+    Py_XDECREF(sys);
+    if (value == NULL) {
+        PyErr_Clear();
+    }
+    return value;
+}
 
 /* The first statement of a function that needs the GIL and has callers in other
  * files. */

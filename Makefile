@@ -67,7 +67,7 @@ SRC_doctor    := doctor doctor_advice doctor_page
 SRC_client    := client_response connection fcgi_client fcgi_records \
                  ping_command relay relay_command request_command \
                  request_params status_command upload
-SRC_python    := finalize frozen gil_task interp prefault python_fork \
+SRC_python    := finalize gil_state gil_task interp prefault python_fork \
                  python_signals site venv
 SRC_debug     := debug_page find_below import_hint slow_load stack_dump traceback
 SRC_context   := error_stream input_stream interrupt request_guard \
@@ -252,7 +252,7 @@ $(BUILD)/config.h: $(BUILD)/python.mk Makefile
 # Bytecode of that very Python.
 $(BUILD)/frozen_encodings.h: tools/freeze-encodings $(BUILD)/settings
 	$(Q)$(PYTHON_EXE) -I tools/freeze-encodings $@
-$(BUILD)/obj/python/frozen.o: $(BUILD)/frozen_encodings.h
+$(BUILD)/obj/python/interp.o: $(BUILD)/frozen_encodings.h
 
 $(BUILD)/page_css.h: src/text/page.css tools/page-css.sed $(BUILD)/settings
 	@{ echo '/* Written by the Makefile. */' && \

@@ -9,6 +9,7 @@
 #include "process/environment.h"
 #include "process/forked_child.h"
 #include "process/logs.h"
+#include "python/gil_state.h"
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "transport/cgi.h"
@@ -190,6 +191,7 @@ start_python(const struct config *config, struct wsgi_thread **ret)
     int status;
 
     prefault_for_one_request();
+    gil_state_be_quiet();
     if ((status = startup_start_python(config)) != 0) {
         return status;
     }

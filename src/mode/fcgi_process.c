@@ -17,6 +17,7 @@
 #include "process/process_title.h"
 #include "process/service_log.h"
 #include "process/signals.h"
+#include "python/gil_state.h"
 #include "python/interp.h"
 #include "python/prefault.h"
 #include "python/python_signals.h"
@@ -224,6 +225,13 @@ set_up(const struct start_mode *s, struct worker_setup *setup)
     return status != 0 ? status : startup_prepare(setup->config, false);
 }
 
+static void
+tell_about_python(struct scoreboard *board)
+{
+    board->python = gil_state_is_free_threaded() ? interp_name() : NULL;
+    board->expects_gil = gil_state_is_on();
+}
+
 int
 fcgi_process_run(const struct config *config, const struct start_mode *s,
                  char **argv, const struct doctor_facts *doctor)
@@ -260,6 +268,7 @@ fcgi_process_run(const struct config *config, const struct start_mode *s,
     process_title_set(config->processes > 0 ? "master" : "single");
     status = set_up(s, &setup);
     if (status == 0) {
+        tell_about_python(setup.board); /* after --env */
         (void)logs_take_stderr();
         if (!setup.restarted && !config->is_warm) {
             service_log_root(config);

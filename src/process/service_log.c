@@ -9,6 +9,7 @@
 #include "os/log.h"
 #include "os/user_lookup.h"
 #include "process/signals.h"
+#include "python/gil_state.h"
 #include "python/interp.h"
 #include "text/signal_name.h"
 
@@ -95,10 +96,11 @@ static int
 describe(struct buf *b, const struct config *c,
          const struct listener *listeners, size_t n)
 {
-    const char *python = interp_version();
-    int e =
-        buf_printf(b, "started: wsgi-cgi %s, Python %.*s, %s", WSGI_CGI_VERSION,
-                   (int)strcspn(python, ","), python, config_application(c));
+    /* Without a GIL unless it says so, or the log has had a warning. */
+    bool has_gil = gil_state_is_free_threaded() && gil_state_is_on();
+    int e = buf_printf(b, "started: wsgi-cgi %s, Python %s%s, %s",
+                       WSGI_CGI_VERSION, interp_name(),
+                       has_gil ? " (GIL on)" : "", config_application(c));
 
     if (e == 0) {
         e = add_sockets(b, listeners, n);

@@ -7,7 +7,7 @@
 #include "os/log.h"
 #include "os/path_absolute.h"
 #include "python/finalize.h"
-#include "python/frozen.h"
+#include "python/gil_state.h"
 #include "python/prefault.h"
 #include "python/python.h"
 #include "python/python_fork.h"
@@ -24,6 +24,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#if WSGI_CGI_LINK_STATIC
+#include "frozen_encodings.h"
+#endif
+
 /* How long one of several threads may compute while another one waits. Python's
  * own 5 ms would delay every short request beside a busy one by as much. */
 #define SWITCH_INTERVAL_S 0.0005
@@ -35,12 +39,6 @@ static char executable[PATH_MAX];
 static char venv_dir[PATH_MAX];
 static PyThreadState *main_state;
 static bool utf8_mode;
-
-#ifdef Py_GIL_DISABLED
-#define FREE_THREADED ", free-threaded but with the GIL on"
-#else
-#define FREE_THREADED ""
-#endif
 
 /* -- before Python --------------------------------------------------------- */
 
@@ -102,11 +100,36 @@ interp_version(void)
     const char *whole = Py_GetVersion();
     (void)snprintf(version, sizeof(version), "%.*s, %s libpython%s",
                    (int)strcspn(whole, " "), whole,
-                   WSGI_CGI_LINK_STATIC ? "static" : "shared", FREE_THREADED);
+                   WSGI_CGI_LINK_STATIC ? "static" : "shared",
+                   gil_state_text());
     return version;
 }
 
+const char *
+interp_name(void)
+{
+    static char name[128];
+    const char *whole = Py_GetVersion();
+
+    (void)snprintf(name, sizeof(name), "%.*s%s", (int)strcspn(whole, " "),
+                   whole, gil_state_is_free_threaded() ? " free-threaded" : "");
+    return name;
+}
+
 /* -- start ----------------------------------------------------------------- */
+
+/* encodings, encodings.aliases and encodings.utf_8 are the only files that
+ * Python itself reads at every start. Their bytecode is made at build time, if
+ * libpython is static and Python is 3.11 or later. */
+static void
+register_frozen(void)
+{
+#ifdef FROZEN_MODULES
+    static const struct _frozen modules[] = {FROZEN_MODULES{.name = NULL}};
+
+    PyImport_FrozenModules = modules;
+#endif
+}
 
 static PyStatus
 preinit(void)
@@ -251,7 +274,7 @@ restore_ctype(locale_t utf8)
 static int
 set_up(const struct config *config, const struct interp_hooks *hooks)
 {
-    if (hooks->after_start() < 0) {
+    if (gil_state_open() < 0 || hooks->after_start() < 0) {
         return -1;
     }
     return config->threads > 1 ? prepare_threads() : 0;
@@ -286,7 +309,7 @@ interp_start(const struct config *config, const char *script,
         return EX_SOFTWARE;
     }
     prefault_data();
-    frozen_register();
+    register_frozen();
     PyStatus s = preinit();
     locale_t utf8 = use_utf8_ctype(config);
     if (!PyStatus_Exception(s)) {

@@ -47,8 +47,12 @@ void interp_finish(void);
 /* The same without waiting for threads. */
 void interp_finish_without_threads(void);
 
-/* For --version and --explain, such as "3.11.2, static libpython". */
+/* For --version and --explain, such as "3.11.2, static libpython". Of a
+ * free-threaded Python also whether its GIL is on. */
 const char *interp_version(void);
+
+/* "3.11.2", or "3.13.5 free-threaded". */
+const char *interp_name(void);
 
 /* The absolute path of the python executable that a start with this
  * configuration stands for. 0 or -errno. */

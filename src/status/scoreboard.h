@@ -87,6 +87,8 @@ struct score_worker {
     atomic_llong starved_ms; /* clock_ms() of its last look, where requests have
                               * waited there for a thread; 0 = none have */
     atomic_uint conns;       /* open connections, a moment ago */
+    /* The thread that starts Python, and any thread that loads a module. */
+    atomic_bool gil; /* threads take turns (python/gil_state.h) */
 };
 
 struct scoreboard {
@@ -94,6 +96,9 @@ struct scoreboard {
     unsigned nworkers, nthreads; /* slots; threads of each worker */
     int64_t started_at;          /* seconds since 1970 */
     int64_t started_ms;          /* clock_ms() */
+    const char *python;          /* "3.13.5 free-threaded", for people; NULL =
+                                  * one that always has a GIL */
+    bool expects_gil;            /* a process that starts now will have one */
     /* The master. */
     atomic_uint generation;
     atomic_bool stopping; /* workers that end are not replaced */
@@ -114,6 +119,9 @@ struct scoreboard {
     atomic_llong load_ms;
     /* Workers: the generation whose slow load is in the log, 0 = none. */
     atomic_uint slow_load;
+    /* Workers: the generation whose module that turned the GIL on is in the
+     * log, 0 = none. */
+    atomic_uint gil_logged;
     /* scoreboard_sample(). */
     atomic_uint all_busy; /* how often no thread was idle */
     /* Request threads: when the next line about --queue-timeout may be logged

@@ -222,6 +222,14 @@ add_tiles(struct text_writer *s, const struct status_snapshot *shot)
     }
     add_tile(s, "Process deaths", atomic_load(&b->deaths), "bad");
     add_tile(s, "Reloads", atomic_load(&b->reloads), "");
+    if (shot->board->python != NULL) {
+        char gil[STATUS_GIL_SIZE];
+        text_writer_printf(s,
+                           "<div><dt>Python</dt><dd%s>%s <small>%s</small>"
+                           "</dd></div>",
+                           status_has_gil(shot) ? " class=warn" : "",
+                           shot->board->python, status_gil_text(shot, gil));
+    }
     text_writer_text(s, "</dl>\n");
 }
 

@@ -48,11 +48,13 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
 {
     text_writer_printf(
         s,
-        "{\"pid\":%d,\"state\":\"%s\",\"generation\":%u,\"start time\":%" PRId64
-        ",\"start since\":%" PRId64 ",\"accepted conn\":%" PRIu64
-        ",\"requests\":%" PRIu64 ",\"failed requests\":%" PRIu64,
-        w->pid, score_state_name(w->state), w->generation, w->started_at,
-        w->since_s, w->accepted, w->requests, w->failed);
+        "{\"pid\":%d,\"state\":\"%s\",\"generation\":%u,\"gil\":%s"
+        ",\"start time\":%" PRId64 ",\"start since\":%" PRId64
+        ",\"accepted conn\":%" PRIu64 ",\"requests\":%" PRIu64
+        ",\"failed requests\":%" PRIu64,
+        w->pid, score_state_name(w->state), w->generation,
+        w->gil ? "true" : "false", w->started_at, w->since_s, w->accepted,
+        w->requests, w->failed);
     text_writer_printf(
         s,
         ",\"client aborts\":%" PRIu64 ",\"slow requests\":%" PRIu64
@@ -84,9 +86,10 @@ status_json(struct text_writer *s, const struct status_snapshot *shot)
     text_writer_text(s, "{\"pool\":");
     add_string(s, shot->pool, strlen(shot->pool));
     text_writer_printf(s,
-                       ",\"process manager\":\"%s\",\"start time\":%" PRId64
-                       ",\"start since\":%" PRId64,
-                       shot->manager, shot->board->started_at, shot->since_s);
+                       ",\"process manager\":\"%s\",\"gil\":%s"
+                       ",\"start time\":%" PRId64 ",\"start since\":%" PRId64,
+                       shot->manager, status_has_gil(shot) ? "true" : "false",
+                       shot->board->started_at, shot->since_s);
     for (size_t i = 0; i < shot->nfields; i++) {
         const struct status_field *f = &shot->fields[i];
         if (f->is_unknown) {

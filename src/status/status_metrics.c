@@ -116,6 +116,11 @@ status_metrics(struct text_writer *s, const struct status_snapshot *shot)
                        "# UNIT wsgi_cgi_start_time_seconds seconds\n"
                        "wsgi_cgi_start_time_seconds %" PRId64 "\n",
                        shot->board->started_at);
+    if (shot->board->python != NULL) {
+        add_head(s, "gil_processes", "gauge",
+                 "Processes whose threads take turns in Python.");
+        text_writer_printf(s, "wsgi_cgi_gil_processes %u\n", shot->with_gil);
+    }
     for (size_t i = 0; i < shot->nfields; i++) {
         const struct status_field *f = &shot->fields[i];
         if (f->is_unknown) {

@@ -112,6 +112,23 @@ fill_fields(struct status_snapshot *shot)
           "Generation of the code; grows by 1 with each reload.");
 }
 
+bool
+status_has_gil(const struct status_snapshot *shot)
+{
+    return shot->known_gil == 0 ? shot->board->expects_gil : shot->with_gil > 0;
+}
+
+const char *
+status_gil_text(const struct status_snapshot *shot, char to[STATUS_GIL_SIZE])
+{
+    if (shot->with_gil > 0 && shot->with_gil < shot->known_gil) {
+        (void)snprintf(to, STATUS_GIL_SIZE, "GIL on in %u of %u processes",
+                       shot->with_gil, shot->known_gil);
+        return to;
+    }
+    return status_has_gil(shot) ? "GIL on" : "GIL off";
+}
+
 /* In php-fpm's words. */
 static const char *
 manager(const struct config *c)
@@ -145,6 +162,9 @@ status_snapshot_take(struct status_snapshot *shot,
     for (unsigned i = 0; i < board->nworkers; i++) {
         struct status_worker w;
         if (status_worker_get(shot, i, &w)) {
+            bool has_started = w.state != SCORE_STARTING;
+            shot->known_gil += has_started;
+            shot->with_gil += has_started && w.gil;
             shot->active_workers += w.busy > 0;
             shot->idle_workers += w.busy == 0 && w.state != SCORE_STARTING &&
                                   w.state != SCORE_DRAINING;
@@ -176,6 +196,7 @@ status_worker_get(const struct status_snapshot *shot, unsigned i,
         .generation = atomic_load(&w->generation),
         .started_at = atomic_load(&w->started_at),
         .since_s = (shot->now_ms - atomic_load(&w->started_ms)) / 1000,
+        .gil = atomic_load(&w->gil),
         .requests = atomic_load(&w->requests),
         .accepted = atomic_load(&w->accepted),
         .failed = atomic_load(&w->failed),

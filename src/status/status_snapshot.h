@@ -42,10 +42,21 @@ struct status_snapshot {
     struct score_totals totals;
     struct listen_queue queue;
     unsigned idle_workers, active_workers;
-    int64_t max_reached_ms; /* for how long MAX workers were too few */
+    unsigned known_gil, with_gil; /* processes that have started, and those of
+                                   * them whose threads take turns in Python */
+    int64_t max_reached_ms;       /* for how long MAX workers were too few */
     struct status_field fields[STATUS_FIELDS_MAX];
     size_t nfields;
 };
+
+/* Of all processes, those that are known. */
+bool status_has_gil(const struct status_snapshot *shot);
+
+enum { STATUS_GIL_SIZE = 64 };
+
+/* "GIL off", "GIL on", "GIL on in 1 of 2 processes". */
+const char *status_gil_text(const struct status_snapshot *shot,
+                            char to[STATUS_GIL_SIZE]);
 
 void status_snapshot_take(struct status_snapshot *shot,
                           const struct status_source *from, bool full);
@@ -54,6 +65,7 @@ struct status_worker {
     enum score_state state;
     int pid;
     unsigned generation, busy; /* busy: threads */
+    bool gil;                  /* its threads take turns in Python */
     int64_t started_at;        /* seconds since 1970 */
     int64_t since_s;
     uint64_t requests, accepted, failed, client_aborts, slow, timeouts;

@@ -68,6 +68,9 @@ add_worker(struct text_writer *s, const struct status_snapshot *shot,
     add_number(s, "pid", (uint64_t)w->pid);
     add_line(s, "state", score_state_name(w->state));
     add_number(s, "generation", w->generation);
+    if (shot->board->python != NULL) {
+        add_line(s, "gil", w->gil ? "on" : "off");
+    }
     add_time(s, "start time", w->started_at);
     add_number(s, "start since", (uint64_t)w->since_s);
     add_number(s, "accepted conn", w->accepted);
@@ -100,6 +103,12 @@ status_text(struct text_writer *s, const struct status_snapshot *shot)
 {
     add_line(s, "pool", shot->pool);
     add_line(s, "process manager", shot->manager);
+    if (shot->board->python != NULL) {
+        char gil[STATUS_GIL_SIZE];
+        add_name(s, "python");
+        text_writer_printf(s, "%s, %s\n", shot->board->python,
+                           status_gil_text(shot, gil));
+    }
     add_time(s, "start time", shot->board->started_at);
     add_number(s, "start since", (uint64_t)shot->since_s);
     for (size_t i = 0; i < shot->nfields; i++) {

@@ -7,6 +7,7 @@
 #include "process/forked_child.h"
 #include "process/service_log.h"
 #include "process/signals.h"
+#include "python/gil_state.h"
 #include "status/notify.h"
 #include "transport/fcgi.h"
 #include "worker/conn_passing.h"
@@ -56,6 +57,17 @@ request_limit(const struct config *c)
     return c->max_requests + r % (c->max_requests_jitter + 1u);
 }
 
+static void
+share_gil_state(const struct worker_setup *s)
+{
+    struct score_worker *w = &s->board->workers[s->worker];
+    const struct gil_share share = {.is_on = &w->gil,
+                                    .logged = &s->board->gil_logged,
+                                    .generation = atomic_load(&w->generation)};
+
+    gil_state_share(&share);
+}
+
 static int
 prepare(struct pool *p)
 {
@@ -101,6 +113,7 @@ pool_open(const struct worker_setup *setup, struct pool **ret_pool)
     int e;
 
     pool.s = *setup;
+    share_gil_state(setup);
     if ((e = memory_open(&pool.memory, setup->config->max_memory,
                          setup->config->is_warm)) != 0) {
         return e;

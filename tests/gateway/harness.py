@@ -39,7 +39,8 @@ SUSPECT = re.compile(r'error|warning|Traceback|Sanitizer|Fatal Python|assertion|
 FATAL = re.compile(r'Sanitizer|runtime error:|Fatal Python error|smashing detected')
 PREFIX = re.compile(r'^wsgi-cgi(\[\d+\])?: (?:(?:error|warning|notice|info): )?')
 # The lines that every service logs at its start and at its end: complete, or they are suspicious. After the prefix.
-STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.\d+\S*, (?P<app>.+), sockets? (?P<sockets>\S.*), '
+STARTED = (r'started: wsgi-cgi \d+\.\d+\.\d+, Python 3\.\d+\.[^,\s]+(?: free-threaded(?: \(GIL on\))?)?, (?P<app>.+), '
+           r'sockets? (?P<sockets>\S.*), '
            r'as (?P<user>uid \d+|[\w.:$-]+), (?P<processes>(?:\d+-)?\d+) process(?:es)? x (?P<threads>\d+) threads?'
            r'(?P<preload> \(preload\))?, (?:no --mount|mount (?P<mount>/\S*))(?:, venv (?P<venv>.+?))?'
            r'(?:, control (?P<control>\S+))?')

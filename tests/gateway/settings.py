@@ -20,5 +20,8 @@ SANITIZED = has_symbol(b'__asan_init', b'__tsan_init')
 # library (read() on a pipe does not count); and it ends a forked child of several threads that starts one.
 TSAN = has_symbol(b'__tsan_init')
 
+# Whether threads run Python code at the same time, unless an extension module of the application prevents it.
+FREE_THREADED = has_symbol(b', free-threaded, GIL off')
+
 # One knob for slow builds: every deadline of the suite is multiplied by it.
 SLOW = float(os.environ.get('WSGI_CGI_TEST_SLOW') or (5 if SANITIZED else 1))

@@ -24,8 +24,10 @@ BROKEN = 'import no_such_module\n'
 
 
 def versions(run):
-    """(wsgi-cgi, Python) as --version says it."""
-    return re.match(r'wsgi-cgi (\S+) \(Python ([^,]+),', run('--version').stdout.decode()).groups()
+    """(wsgi-cgi, Python) as --version says it, and in the words of the line."""
+    version = run('--version').stdout.decode()
+    wsgi_cgi, python = re.match(r'wsgi-cgi (\S+) \(Python ([^,]+),', version).groups()
+    return wsgi_cgi, python + ' free-threaded' * (', free-threaded' in version)
 
 
 def own_name():

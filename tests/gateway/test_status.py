@@ -12,6 +12,8 @@ import fcgi
 import harness
 from apps import HELLO
 from fcgi import wait_for
+from settings import FREE_THREADED
+from test_starting import serve         # noqa: F401 (a fixture)
 
 PATHS = '--status-path', '/status', '--ping-path', '/ping'
 # Answers when the file that the query string names is there.
@@ -270,6 +272,21 @@ def test_text(fcgi_server):
     assert re.search(r'^requests: +1$', response.text, re.MULTILINE)
     assert re.search(rf'^pid: +{server.pid}$', response.text, re.MULTILINE)
     assert all(re.fullmatch(r'[a-z ]+: +\S.*|\*+|', line) for line in response.text.splitlines())
+
+
+@pytest.mark.parametrize('mode', [(), ('--processes', '2')], ids=' '.join)
+def test_status_says_whether_there_is_a_gil(serve, mode):
+    """P8: JSON always has it, of the program and of each process; the pages for people and OpenMetrics only have what is not a
+    matter of course."""
+    server = serve(HELLO, *PATHS, *mode)
+    status = server.request(path='/status', query='json&full').json
+    assert status['gil'] is not FREE_THREADED
+    assert status['processes'] and all(p['gil'] is status['gil'] for p in status['processes'])
+    text, html, metrics = (server.request(path='/status', query=q).body.decode() for q in ('text&full', 'html', 'openmetrics'))
+    assert bool(re.search(r'^python: +3\.\d+\.\S+ free-threaded, GIL off$', text, re.MULTILINE)) == FREE_THREADED
+    assert bool(re.search(r'^gil: +off$', text, re.MULTILINE)) == FREE_THREADED
+    assert bool(re.search(r'<dt>Python</dt><dd>3\.\S+ free-threaded <small>GIL off</small>', html)) == FREE_THREADED
+    assert ('wsgi_cgi_gil_processes 0\n' in metrics) == FREE_THREADED
 
 
 def test_ping(fcgi_server):

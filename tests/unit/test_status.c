@@ -247,6 +247,45 @@ test_numbers(void **state)
     assert_has(metrics, "\n# EOF\n");
 }
 
+/* A free-threaded Python says whether its threads take turns, of each process.
+ * Any other only in JSON. */
+static void
+test_gil(void **state)
+{
+    struct fixture *f = *state;
+
+    /* Until a process has started: what is expected of it. */
+    f->board->expects_gil = true;
+    atomic_store(&f->board->workers[0].state, SCORE_STARTING);
+    assert_has(page(f, "json"), "\"gil\":true,");
+    atomic_store(&f->board->workers[0].state, SCORE_READY);
+    assert_has(page(f, "json"), "\"gil\":false,");
+    assert_lacks(page(f, "text&full"), "gil");
+    assert_lacks(page(f, ""), "GIL");
+    assert_lacks(page(f, "openmetrics"), "gil");
+
+    f->board->python = "3.13.5 free-threaded";
+    assert_has(page(f, "json&full"), "\"gil\":false,");
+    assert_has(page(f, "text"),
+               "\npython:               3.13.5 free-threaded, GIL "
+               "off\n");
+    assert_has(page(f, ""), "<dt>Python</dt><dd>3.13.5 free-threaded "
+                            "<small>GIL off</small></dd>");
+    /* A process that starts does not count: it has loaded nothing. */
+    atomic_store(&f->board->workers[2].gil, true);
+    assert_has(page(f, "openmetrics"), "\nwsgi_cgi_gil_processes 0\n");
+    atomic_store(&f->board->workers[2].state, SCORE_READY);
+    assert_has(page(f, "openmetrics"), "\nwsgi_cgi_gil_processes 1\n");
+    assert_has(page(f, "json"), "\"gil\":true,");
+    assert_has(page(f, "text&full"), ", GIL on in 1 of 2 processes\n");
+    assert_has(page(f, "text&full"), "\ngil:                  on\n");
+    assert_has(page(f, "text&full"), "\ngil:                  off\n");
+    atomic_store(&f->board->workers[0].gil, true);
+    assert_has(page(f, ""),
+               "<dt>Python</dt><dd class=warn>3.13.5 free-threaded "
+               "<small>GIL on</small></dd>");
+}
+
 /* Work after the response: the thread is busy, its request has ended. */
 /* P8: the memory of each process, as it is now. Of one that has ended there is
  * none, also while it has not been waited for. */
@@ -449,17 +488,12 @@ main(void)
 {
 #define TEST(NAME) cmocka_unit_test_setup_teardown(NAME, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_paths),
-        TEST(test_no_path_configured),
-        TEST(test_forms),
-        TEST(test_numbers),
-        TEST(test_finishing),
-        TEST(test_memory),
-        TEST(test_waiting),
-        TEST(test_verdict),
-        TEST(test_hostile_text),
-        TEST(test_methods),
-        TEST(test_text_has_no_controls),
+        TEST(test_paths),   TEST(test_no_path_configured),
+        TEST(test_forms),   TEST(test_numbers),
+        TEST(test_gil),     TEST(test_finishing),
+        TEST(test_memory),  TEST(test_waiting),
+        TEST(test_verdict), TEST(test_hostile_text),
+        TEST(test_methods), TEST(test_text_has_no_controls),
         TEST(test_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

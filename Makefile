@@ -50,7 +50,7 @@ LAYERS := base text os conf net queue gateway transport doctor client python deb
 # Those that include <Python.h>.
 PYTHON_LAYERS := python debug context app wsgi
 
-SRC_base      := buf clock cpu_limit hash timer_thread
+SRC_base      := buf clock cpu_count cpu_limit hash timer_thread
 SRC_text      := html json num signal_name text_writer token url utf8
 SRC_os        := fd file_id log log_file memory path_absolute path_access \
                  safe_path user_lookup

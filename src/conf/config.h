@@ -82,7 +82,7 @@ struct config {
     struct config_list env;         /* --env NAME=VALUE ... */
     struct config_list bind;        /* --bind ADDR ... */
     struct config_list allow;       /* --allow CIDR|any ..., commas split */
-    unsigned threads;               /* >= 1 */
+    unsigned threads;               /* >= 1; auto = cores */
     unsigned limit_vars;            /* parameters of one request */
     uint64_t limit_head;            /* bytes of parameters of one request */
     uint64_t limit_body;            /* bytes, 0 = no limit */
@@ -95,7 +95,8 @@ struct config {
     mode_t socket_mode;       /* of unix sockets we create */
     const char *socket_owner; /* "user[:group]" or NULL */
     enum config_errors_to errors_to;
-    bool user_site; /* --user-site */
+    bool user_site;    /* --user-site */
+    bool threads_auto; /* --threads auto */
     bool debug;
     bool doctor; /* --doctor, instead of APP */
 

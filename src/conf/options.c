@@ -132,10 +132,11 @@ static const struct option_row table[] = {
              "repeatable"},
 
     HEADING("Threads, limits and timeouts (sizes: K, M, G; times: ms, s, m)"),
-    {.letter = 't', .name = "threads", .arg = "N", .default_value = "1",
-     .set = value_unsigned, FIELD(threads), .min = 1, .max = 1024,
-     .expected = "a number from 1 to 1024",
-     .help = "requests handled at the same time"},
+    {.letter = 't', .name = "threads", .arg = "N|auto", .default_value = "1",
+     WHOLE, .set = value_threads, .min = 1, .max = 1024,
+     .expected = "a number from 1 to 1024, or auto",
+     .help = "requests handled at the same time; auto: one for\n"
+             "each processor (free-threaded Python only)"},
     {.name = "limit-head", .arg = "SIZE", .default_value = "1M",
      .set = value_size,
      FIELD(limit_head), .min = 1024, .max = UINT64_C(1) << 30,

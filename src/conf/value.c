@@ -2,6 +2,7 @@
  * value.c - the values of options: a setter for each kind
  */
 #include "conf/value.h"
+#include "base/cpu_count.h"
 #include "conf/config.h"
 #include "text/num.h"
 
@@ -14,7 +15,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 void
 value_drop(const char **field)
@@ -258,16 +258,14 @@ value_umask(const struct option_row *row, void *field, const char *value)
 
 /* N or auto, which is the number of processors but not less than least. */
 static int
-parse_processes(const struct option_row *row, const char *value, unsigned least,
+parse_n_or_auto(const struct option_row *row, const char *value, unsigned least,
                 unsigned *ret)
 {
     if (strcmp(value, "auto") != 0) {
         return value_unsigned(row, ret, value);
     }
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    *ret = n < (long)least          ? least
-           : (uint64_t)n > row->max ? (unsigned)row->max
-                                    : (unsigned)n;
+    unsigned n = cpu_count();
+    *ret = n < least ? least : n > row->max ? (unsigned)row->max : n;
     return 0;
 }
 
@@ -283,7 +281,7 @@ value_processes(const struct option_row *row, void *field, const char *value)
         num_parse(value, (size_t)(dash - value), row->max, &min) < 0) {
         return -EINVAL;
     }
-    int r = parse_processes(row, dash != NULL ? dash + 1 : value,
+    int r = parse_n_or_auto(row, dash != NULL ? dash + 1 : value,
                             min > 0 ? (unsigned)min : 1, &max);
     if (r < 0 || max < min) {
         return -EINVAL;
@@ -291,6 +289,18 @@ value_processes(const struct option_row *row, void *field, const char *value)
     c->processes = max;
     c->processes_min = dash != NULL ? (unsigned)min : max;
     return 0;
+}
+
+int
+value_threads(const struct option_row *row, void *field, const char *value)
+{
+    struct config *c = field;
+    int r = parse_n_or_auto(row, value, 1, &c->threads);
+
+    if (r == 0) {
+        c->threads_auto = strcmp(value, "auto") == 0;
+    }
+    return r;
 }
 
 /* One function for all enums: they have the size of an unsigned here, and their

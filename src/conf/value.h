@@ -73,6 +73,9 @@ int value_client_action(const struct option_row *row, void *field,
 int value_processes(const struct option_row *row, void *field,
                     const char *value);
 
+/* For a row whose field is the whole config: N or auto. */
+int value_threads(const struct option_row *row, void *field, const char *value);
+
 /* For a row whose field is the whole config: HEADER[:[URLPREFIX=]DIR]. */
 int value_x_sendfile(const struct option_row *row, void *field,
                      const char *value);

@@ -9,6 +9,7 @@
 #include "os/path_access.h"
 #include "os/safe_path.h"
 #include "process/environment.h"
+#include "python/gil_state.h"
 #include "python/interp.h"
 #include "reload/touch_files.h"
 #include "wsgi/wsgi_python.h"
@@ -112,6 +113,23 @@ no_application(const struct config *config)
     return EX_USAGE;
 }
 
+/* Where threads take turns, the number of processors says nothing about how many
+ * of them are useful, and one process does not use them all. */
+static int
+check_threads(const struct config *config)
+{
+    if (!config->threads_auto || !gil_state_is_on()) {
+        return 0;
+    }
+    log_error("--threads: invalid value \"auto\": %s: expected a number, or "
+              "--processes auto",
+              gil_state_is_free_threaded()
+                  ? "PYTHON_GIL=1 turns on the GIL, with which threads take "
+                    "turns"
+                  : "this Python has a GIL, so threads take turns");
+    return EX_USAGE;
+}
+
 int
 startup_prepare(const struct config *config, bool is_cgi)
 {
@@ -124,7 +142,8 @@ startup_prepare(const struct config *config, bool is_cgi)
         return no_application(config);
     }
     if (!config->doctor &&
-        ((e = loader_prepare(config)) != 0 || (e = interp_check(config)) != 0 ||
+        ((e = check_threads(config)) != 0 ||
+         (e = loader_prepare(config)) != 0 || (e = interp_check(config)) != 0 ||
          (e = math_library_load()) != 0)) {
         return e;
     }

@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -14,6 +15,7 @@ import fcgi
 from apps import DUMP, ECHO, HELLO
 from fcgi import STDIN, wait_for
 from harness import FcgiServer
+from settings import FREE_THREADED
 
 GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
        'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
@@ -24,7 +26,7 @@ SIZES = ['', '-1', '1.5m', '1kb', '1KB', '1MiB', 'k', 'K', '1T', '1 k', ' 1k', '
 TIMES = ['', '-1', '1.5s', '1h', 's', '1 s', ' 1s', '1sec', '1sm', '99999999999999999999', '99999999m']
 
 WRONG = {
-    '--threads': NUMBERS + ['100000'], '--backlog': NUMBERS,
+    '--threads': NUMBERS + ['100000', 'Auto', '1-auto', 'auto '], '--backlog': NUMBERS,
     '--limit-head': SIZES + ['1', '100g'], '--limit-vars': NUMBERS + ['15', '1000001'], '--limit-body': SIZES,
     '--max-memory': SIZES,
     '--processes': [n for n in NUMBERS if n] + ['', '257', '4-2', '0-0', '-3', '3-', 'a-b', '1-257', '1-2-3', '1 - 2', 'auto-2',
@@ -641,3 +643,39 @@ def test_socket_owner_that_only_root_can_give(world, sockets, owner):
     assert finished.code == 77 and f'--socket-owner: {owner}: the socket {folder}/sock cannot be given' in line, line
     assert 'only root can give it to another user' in line
     assert [path.name for path in folder.iterdir()] == ['app.py']
+
+
+# --- auto -------------------------------------------------------------------------------------------------------------
+
+REFUSED = '--threads: invalid value "auto": {}: expected a number, or --processes auto'
+
+
+def one_cpu():
+    """For preexec_fn: the first of the processors that this process may use."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def start_line(world, *options, **keywords):
+    """Starts a service on a socket of its own, ends it, and returns the line of its start."""
+    process = world.spawn('--bind', f'unix:{world.new_path("sock")}', *options, world.write_app(HELLO), **keywords)
+    line = process.wait_log('started: .*', 20)[0]
+    process.signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    return line
+
+
+def test_threads_auto_where_there_is_a_gil(run, tmp_path):
+    """It would be a guess there: threads take turns, and one process does not use the processors. So it is refused."""
+    if FREE_THREADED:
+        expected, env = 'PYTHON_GIL=1 turns on the GIL, with which threads take turns', {'PYTHON_GIL': '1'}
+    else:
+        expected, env = 'this Python has a GIL, so threads take turns', {}
+    for options in ['--check'], ['--bind', f'unix:{tmp_path}/s']:
+        refused = run(*options, '--threads', 'auto', 'app:app', env=env)
+        assert refused.code == 64 and REFUSED.format(expected) in refused.stderr, refused
+    assert not (tmp_path / 's').exists()
+
+
+def test_processes_auto_counts_what_may_be_used(world):
+    """The affinity mask limits `auto`, as taskset and the cpuset of a container set it."""
+    assert ', 1 process x 1 thread, ' in start_line(world, '--processes', 'auto', preexec_fn=one_cpu)

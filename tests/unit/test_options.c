@@ -177,6 +177,25 @@ test_processes(void **state UNUSED)
 }
 
 static void
+test_threads(void **state UNUSED)
+{
+    expect_ok(PARSE("--threads", "1024", "app.py"));
+    assert_int_equal(config.threads, 1024);
+    assert_false(config.threads_auto);
+    expect_ok(PARSE("-tauto", "app.py"));
+    assert_in_range(config.threads, 1, 1024);
+    assert_true(config.threads_auto);
+    /* The last one counts. */
+    expect_ok(PARSE("-tauto", "-t3", "app.py"));
+    assert_int_equal(config.threads, 3);
+    assert_false(config.threads_auto);
+    expect_usage(
+        PARSE("--threads", "1-auto", "app.py"),
+        "--threads: invalid value \"1-auto\": expected a number from 1 "
+        "to 1024, or auto");
+}
+
+static void
 test_words_with_a_set_of_values(void **state UNUSED)
 {
     expect_ok(PARSE("--mode=cgi", "--errors-to=server"));
@@ -435,10 +454,10 @@ test_sentences(void **state UNUSED)
     expect_usage(
         PARSE("--threads", "many"),
         ": error: --threads: invalid value \"many\": expected a number from "
-        "1 to 1024\n");
+        "1 to 1024, or auto\n");
     expect_usage(PARSE("--threads"),
                  ": error: --threads: missing value: expected a number from "
-                 "1 to 1024\n");
+                 "1 to 1024, or auto\n");
     expect_usage(PARSE("-b"), "--bind: missing value: expected unix:PATH");
     expect_usage(PARSE("--debug=1"),
                  "--debug: unexpected value \"1\": it takes none\n");
@@ -622,8 +641,9 @@ test_help_names_every_default(void **state UNUSED)
     assert_int_equal(fclose(to), 0);
     static const char *const lines[] = {
         "usage: wsgi-cgi [OPTION ...] [APP]\n",
-        "\n  -t, --threads N             requests handled at the same time "
-        "[1]",
+        "\n  -t, --threads N|auto        requests handled at the same time; "
+        "auto: "
+        "one for\n",
         "\n      --limit-head SIZE       size of all variables of a request, "
         "else 431 [1M]",
         "\n  -h, --help                  print this text, and exit\n",
@@ -653,6 +673,7 @@ main(void)
         cmocka_unit_test_teardown(test_every_option_reaches_its_field,
                                   teardown),
         cmocka_unit_test_teardown(test_processes, teardown),
+        cmocka_unit_test_teardown(test_threads, teardown),
         cmocka_unit_test_teardown(test_words_with_a_set_of_values, teardown),
         cmocka_unit_test_teardown(test_actions, teardown),
         cmocka_unit_test_teardown(test_lists_keep_their_order, teardown),

@@ -29,7 +29,9 @@
 #endif
 
 /* How long one of several threads may compute while another one waits. Python's
- * own 5 ms would delay every short request beside a busy one by as much. */
+ * own 5 ms would delay every short request beside a busy one by as much. Of use
+ * with a free-threaded Python too, once an extension module has turned its GIL
+ * on. */
 #define SWITCH_INTERVAL_S 0.0005
 
 /* The executable and --venv, found by the first call of find_executable():

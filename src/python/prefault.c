@@ -24,9 +24,10 @@ enum { MADV_POPULATE_WRITE = 23 }; /* Linux 5.14; before: EINVAL */
 /* address space; memory is used as it is touched */
 #define CHUNK (2 * HUGE_PAGE)
 
-/* False if pages are not 4 KiB, since huge pages are then far larger than 2
+/* Neither this nor map_huge() is used with a free-threaded Python and a shared
+ * libpython. False if pages are not 4 KiB, since huge pages are then far larger than 2
  * MiB, and if the address space or the data is limited. */
-static bool
+UNUSED static bool
 may_be_huge(void)
 {
     struct rlimit addresses, data;
@@ -38,7 +39,7 @@ may_be_huge(void)
 }
 
 /* Maps address space that starts at a huge page. NULL if there is none. */
-static char *
+UNUSED static char *
 map_huge(size_t size)
 {
     char *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
@@ -115,6 +116,14 @@ prefault_data(void)
 
 /* -- arenas ---------------------------------------------------------------- */
 
+#ifdef Py_GIL_DISABLED
+/* Its objects are mimalloc's, which maps its own memory. Only the stacks of its
+ * frames would come from arenas, which are not worth a huge page. */
+static void
+set_arenas(void)
+{
+}
+#else
 /* Memory for Python's arenas, under lock. All arenas that come from chunks have
  * the size of the first one; Python also asks for other sizes, for the stacks
  * of its frames. */
@@ -202,18 +211,25 @@ unlock_arenas(void)
     (void)pthread_mutex_unlock(&arenas.lock);
 }
 
-void
-prefault_for_one_request(void)
+static void
+set_arenas(void)
 {
     PyObjectArenaAllocator a = {NULL, arena_alloc, arena_free};
 
-    map_data(true);
     /* Without these handlers a fork while another thread holds the lock would
      * leave it locked in the child. */
     if (may_be_huge() &&
         pthread_atfork(lock_arenas, unlock_arenas, unlock_arenas) == 0) {
         PyObject_SetArenaAllocator(&a);
     }
+}
+#endif
+
+void
+prefault_for_one_request(void)
+{
+    map_data(true);
+    set_arenas();
 }
 
 /* -- malloc() -------------------------------------------------------------- */

@@ -10,10 +10,11 @@
  *            Huge pages take up to 3 MiB more memory. A process that stays uses
  *            small pages, and so does one whose address space or data is
  *            limited (ulimit -v, -d). A process without Python (a master, a
- *            client command) calls none of this.
+ *            client command) calls none of this. A free-threaded Python has no
+ *            arenas: its objects are mimalloc's.
  * Owner:     the process.
  * Threads:   Python asks for arenas from any thread; the others: see below.
- * GIL:       not needed.
+ * GIL:       not needed; a lock guards the arenas.
  * Errors:    none: memory that cannot be mapped early faults in page by page.
  * Blocks:    only while the kernel looks for a huge page.
  */

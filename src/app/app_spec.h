@@ -5,7 +5,8 @@
  * Owner:     the caller; the strings belong to the struct.
  * Lifetime:  app_spec_parse() or app_spec_init_file() to app_spec_fini().
  * Threads:   any; each struct in one thread at a time.
- * GIL:       held for app_spec_load(), not used by the others.
+ * GIL:       held for app_spec_load(), not used by the others. Without one, too,
+ *            a struct is one thread's.
  * Errors:    app_spec_load(): a Python exception. The others: see below.
  * Blocks:    on the file system and imports.
  */

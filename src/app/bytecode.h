@@ -6,7 +6,8 @@
  *            folder is ours, else in $TMPDIR/wsgi-cgi-UID (mode 0700).
  * Owner:     the caller owns the code object.
  * Threads:   any.
- * GIL:       held.
+ * GIL:       held. Without one, too: no data is shared; files of the cache are
+ *            replaced by rename().
  * Errors:    a Python exception for the source; none for the cache, which is
  *            then not used.
  * Blocks:    on the file system.

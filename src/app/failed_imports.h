@@ -7,7 +7,8 @@
  * Owner:     the application that failed.
  * Lifetime:  failed_imports_init() to the last failed_imports_clear().
  * Threads:   one at a time.
- * GIL:       held for the functions that take or unload Python objects.
+ * GIL:       held for the functions that take or unload Python objects. Without
+ *            one, too, the load lock of the application protects the struct.
  * Errors:    none: a file that cannot be recorded is left out.
  * Blocks:    on the file system.
  */

@@ -7,7 +7,8 @@
  * Owner:     the process owns the applications until it ends.
  * Lifetime:  loader_prepare() to the end of the process.
  * Threads:   the main thread, at start; loader_is_loaded() any.
- * GIL:       see each function.
+ * GIL:       see each function. The module's own data is constant when Python
+ *            starts; that of the applications is app_cache.c's.
  * Errors:    see each function.
  * Blocks:    on the file system and imports.
  */

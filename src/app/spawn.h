@@ -8,7 +8,8 @@
  *            under that name on demand.
  * Owner:     the process; names are kept until it ends.
  * Threads:   any.
- * GIL:       held.
+ * GIL:       held. Without one, a lock guards the pointer to the dict of names,
+ *            and the dict itself.
  * Errors:    a Python exception.
  * Blocks:    never.
  */

@@ -4,7 +4,8 @@
  * What:      joins threads, runs the atexit functions and flushes every open
  *            writer, in a tenth of the 1.6 to 40 ms that Py_FinalizeEx() takes.
  * Threads:   the main thread.
- * GIL:       held.
+ * GIL:       held. Without one, threads that were not joined go on meanwhile;
+ *            streams have locks of their own.
  * Errors:    none: Python reports what fails, and the next step follows.
  * Blocks:    with join_threads, until all non-daemon threads have ended.
  */

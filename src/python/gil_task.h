@@ -9,7 +9,9 @@
  *            because the thread of a cancelled task still reads it.
  * Threads:   one thread calls all functions below; the task's function runs in
  *            its own thread, with the caller's signal mask.
- * GIL:       not held by the caller; held by the task's function.
+ * GIL:       not held by the caller; held by the task's function. Without one,
+ *            too, the state is an atomic. Then such a task waits only for a
+ *            garbage collection or a fork, which stop all threads.
  * Errors:    0 or -errno.
  * Blocks:    never.
  */

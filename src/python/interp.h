@@ -9,7 +9,8 @@
  * Lifetime:  interp_start() to interp_finish().
  * Threads:   the main thread.
  * GIL:       interp_start() returns with the GIL released; wsgi_thread_new()
- *            uses the main thread's state. interp_finish() takes the GIL.
+ *            uses the main thread's state. interp_finish() takes the GIL. Without
+ *            one, too, all data here is the main thread's.
  * Errors:    a code of <sysexits.h>, after one sentence in the log.
  * Blocks:    start: on the file system; finish: until non-daemon threads have
  *            ended.

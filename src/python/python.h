@@ -4,7 +4,11 @@
  * What:      the only include of <Python.h>: gives earlier versions the names
  *            of later ones; adds scope cleanup for references.
  * Threads:   any.
- * GIL:       held, for everything.
+ * GIL:       held, for everything. What headers say of the GIL is meant for a
+ *            free-threaded Python, too: "held" means that the thread has an
+ *            attached thread state. Other threads may have one as well then, so
+ *            each header also says what protects the data where there is no
+ *            GIL.
  * Errors:    CPython's convention.
  * Blocks:    never.
  */

@@ -9,7 +9,8 @@
  * Owner:     the process.
  * Threads:   the thread that called interp_start().
  * GIL:       not held by the caller; held from python_fork_begin() to
- *            python_fork_in_parent() or python_fork_in_child().
+ *            python_fork_in_parent() or python_fork_in_child(). Without one, too,
+ *            it is one thread that forks.
  * Errors:    none: Python reports what fails.
  * Blocks:    until the import lock and the GIL are free; hooks may block.
  */

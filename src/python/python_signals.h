@@ -13,7 +13,8 @@
  * Lifetime:  from the call to the end of the process, in forked children as
  *            well.
  * Threads:   the main thread only, like signal.signal() itself.
- * GIL:       see each function.
+ * GIL:       see each function. Without one, too, the tables are constant once
+ *            Python has been set up.
  * Errors:    see each function.
  * Blocks:    never.
  */

@@ -6,7 +6,8 @@
  * Owner:     nothing is kept.
  * Threads:   the main thread, at start.
  * GIL:       held, except for site_check_user(), which runs before Python
- *            starts.
+ *            starts. Without one, too, there is no other thread of this
+ *            program yet.
  * Errors:    see each function.
  * Blocks:    on the file system and name services.
  */

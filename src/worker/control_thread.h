@@ -7,7 +7,8 @@
  * Owner:     worker.c starts it and waits for its end.
  * Lifetime:  from before the application is loaded until its requests have
  *            ended.
- * Threads:   one, with all signals blocked.    GIL: never taken.
+ * Threads:   one, with all signals blocked.    GIL: never taken;
+ *            nor does this thread attach to a Python that has none.
  * Errors:    logs.                             Blocks: in poll().
  */
 #ifndef WORKER_CONTROL_THREAD_H

@@ -8,7 +8,7 @@
  * Lifetime:  request_threads_new() to request_threads_free().
  * Threads:   as said.
  * GIL:       a thread takes it to run a request, and has released it again when
- *            it waits.
+ *            it waits. Nothing here is protected by it.
  * Errors:    0 or -errno.
  * Blocks:    request_threads_run_main(), request_threads_join(): until the
  *            threads have ended.

@@ -5,7 +5,7 @@
  *            sends an error page with that id, or breaks the transfer off if
  *            the head has been sent. A client that went away is one log line.
  * Threads:   the request's thread.
- * GIL:       held.
+ * GIL:       held. Without one, too, nothing is shared.
  * Errors:    none; no exception stays set, no traceback is kept.
  * Blocks:    as long as the log and the client do.
  * Standards: PEP 3333, Error Handling.

@@ -6,7 +6,9 @@
  * Owner:     each request thread makes its own struct wsgi_thread.
  * Lifetime:  wsgi_thread_new() to wsgi_thread_free().
  * Threads:   each wsgi_thread is used in the thread that made it.
- * GIL:       not held by the caller; taken and released inside.
+ * GIL:       not held by the caller; taken and released inside. Without one, too,
+ *            a wsgi_thread is one thread's, and a request its guard's
+ *            (context/request_guard.h).
  * Errors:    none: everything ends in a response or an abort, and a log line.
  * Blocks:    as long as the application does.
  * Standards: PEP 3333.

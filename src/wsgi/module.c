@@ -112,12 +112,13 @@ module_register(void)
 struct module_state *
 module_get(void)
 {
+    /* Kept for ever: an application may empty sys.modules. Written at the start,
+     * before other threads exist. */
+    static PyObject *module;
+
     ASSERT_GIL();
-    PyObject *module = PyImport_ImportModule(module_name);
     if (module == NULL) {
-        return NULL;
+        module = PyImport_ImportModule(module_name);
     }
-    struct module_state *s = PyModule_GetState(module);
-    Py_DECREF(module); /* sys.modules keeps it */
-    return s;
+    return module == NULL ? NULL : PyModule_GetState(module);
 }

@@ -3,10 +3,11 @@
  *
  * What:      a PEP 489 module built into the program; holds the heap types of
  *            the objects that applications get.
- * Owner:     the interpreter (sys.modules).
- * Lifetime:  the state lives as long as the interpreter.
+ * Owner:     this file, and sys.modules.
+ * Lifetime:  the state lives as long as the process.
  * Threads:   any.
- * GIL:       held, but not for module_register().
+ * GIL:       held, but not for module_register(). Without one, too, the state is
+ *            constant once the module has been imported, at the start.
  * Errors:    CPython's convention.
  * Blocks:    never.
  */
@@ -30,8 +31,8 @@ struct module_state {
  * out of memory. */
 CHECK_RESULT int module_register(void);
 
-/* Imports the module if it has not been imported. Borrowed; NULL with an
- * exception. */
+/* Imports the module, the first time, at the start of the process. Borrowed; NULL
+ * with an exception. */
 CHECK_RESULT struct module_state *module_get(void);
 
 #endif

@@ -7,7 +7,8 @@
  * Owner:     the process; once.
  * Lifetime:  wsgi_python_start() to interp_finish().
  * Threads:   the main thread.
- * GIL:       not held by the caller; taken and released inside.
+ * GIL:       not held by the caller; taken and released inside. No data is
+ *            shared.
  * Errors:    see each function.
  * Blocks:    file system, imports.
  */

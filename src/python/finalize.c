@@ -136,7 +136,7 @@ flush_standard(void)
 void
 finalize_flush(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     flush_standard();
     flush_writers();
 }
@@ -144,7 +144,7 @@ finalize_flush(void)
 void
 finalize_python(bool join_threads)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     PyErr_Clear();
     if (join_threads) {
         call_if_imported("threading", "_shutdown");

@@ -195,9 +195,13 @@ py_sys_attr(const char *name)
     return value;
 }
 
-/* The first statement of a function that needs the GIL and has callers in other
- * files. */
-#define ASSERT_GIL() assert(PyGILState_Check())
+/* The first statement of a function that needs an attached thread state and has
+ * callers in other files. With a GIL, such a thread holds it; without one, others
+ * are attached at the same time. */
+#define ASSERT_ATTACHED() assert(PyGILState_Check())
+
+/* Its old name, in the folders above. */
+#define ASSERT_GIL() ASSERT_ATTACHED()
 
 /* CLEANUP(py_clear) PyObject *x = ...: the reference is dropped at the end of
  * the scope. */

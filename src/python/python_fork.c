@@ -97,7 +97,7 @@ python_fork_begin(void (*flush)(void))
 void
 python_fork_in_parent(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     PyOS_AfterFork_Parent();
     PyGILState_Release(gil);
 }
@@ -184,7 +184,7 @@ static PyMethodDef after_in_child_def = {"be_main_thread", after_fork_in_child,
 int
 python_fork_register_hook(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("posix");
     CLEANUP(py_clear)
     PyObject *hook = PyCFunction_New(&after_in_child_def, NULL);

@@ -125,7 +125,7 @@ replace_signal(PyObject *module)
 int
 python_signals_add(int number, void *callable, void (*restore)(int number))
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(number > 0 && callable != NULL && restore != NULL);
     CLEANUP(py_clear) PyObject *module = PyImport_ImportModule("_signal");
 

@@ -16,6 +16,7 @@ from apps import DUMP, ECHO, HELLO
 from fcgi import STDIN, wait_for
 from harness import FcgiServer
 from settings import FREE_THREADED
+from test_venv import embedded_python
 
 GET = {'REQUEST_METHOD': 'GET', 'GATEWAY_INTERFACE': 'CGI/1.1', 'SERVER_NAME': 'localhost', 'SERVER_PORT': '80',
        'SERVER_PROTOCOL': 'HTTP/1.1', 'SCRIPT_NAME': '', 'PATH_INFO': '/', 'QUERY_STRING': ''}
@@ -519,15 +520,11 @@ def program_version(run):
 
 
 @pytest.fixture
-def environment(run, world):
+def environment(world):
     """A virtual environment of the program's own Python version with a module in it."""
-    version = program_version(run)
-    python = shutil.which(f'python{version}', path='/usr/bin:/usr/local/bin') or shutil.which(f'python{version}')
-    if python is None:
-        pytest.skip(f'no python{version} here to make a virtual environment with')
     folder = world.tmp_path / 'venv'
-    subprocess.run([python, '-m', 'venv', '--without-pip', folder], check=True)
-    site = folder / 'lib' / f'python{version}' / 'site-packages'
+    subprocess.run([embedded_python(), '-m', 'venv', '--without-pip', folder], check=True)
+    [site] = folder.glob('lib/python3.*/site-packages')
     (site / 'only_here.py').write_text('name = "from the venv"')
     return folder
 

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 
 import pytest
 
@@ -17,6 +16,7 @@ from fcgi import wait_for
 from harness import AS_ROOT, STAMP, STARTED, STOPPED, OwnLines
 from test_processes import VERSIONED, answer, rewrite
 from test_starting import GATED, OTHER, as_root, become, public, serve      # noqa: F401 (fixtures, too)
+from test_venv import embedded_python
 
 MODES = pytest.mark.parametrize('mode', [[], ['--processes', '2'], ['--processes', '2', '--preload']],
                                 ids=['single', 'master', 'zygote'])
@@ -59,7 +59,7 @@ def test_lines(serve, run, mode):
 def test_sockets_of_its_own(world, tmp_path):
     """P26: the sockets as the kernel has them: also the port that it has chosen; the control socket; and the venv."""
     path, control = world.new_path('sock'), world.new_path('control')
-    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'], check=True)
+    subprocess.run([embedded_python(), '-m', 'venv', '--without-pip', tmp_path / 'venv'], check=True)
     process = world.spawn('--bind', path, '--bind', f'@{path}', '--bind', ':0', '--bind', '[::1]:0', '--control',
                           control, '--venv', tmp_path / 'venv', world.write_app(HELLO))
     line = process.wait_log('started: .*', 20)[0]

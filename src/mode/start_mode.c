@@ -165,15 +165,17 @@ kind_at_start(const struct start_mode *s, int fd, char *to, size_t size)
     return s->was_closed >> fd & 1 ? "closed" : kind_of_fd(fd, to, size);
 }
 
+/* After --env, which Python would obey. */
 static void
-explain_warm(const struct start_mode *s, const struct config *config,
-             char **argv)
+explain_python(const struct config *config)
 {
-    char text[INSTANCE_TEXT_SIZE];
+    char python[PATH_MAX];
 
-    if (config->keep_warm) {
-        instance_explain(config, s->mode, argv, text);
-        (void)printf("warm: %s\n", text);
+    if (environment_set(config) == 0) {
+        (void)printf("python: %s\n", interp_version());
+    }
+    if (interp_executable(config, python, sizeof python) == 0) {
+        (void)printf("python executable: %s\n", python);
     }
 }
 
@@ -181,7 +183,7 @@ int
 start_mode_explain(const struct start_mode *s, const struct config *config,
                    char **argv)
 {
-    char python[PATH_MAX], other[64];
+    char other[64], warm[INSTANCE_TEXT_SIZE] = "";
 
     assert(s->why != NULL && s->mode < ARRAY_SIZE(mode_names));
     if (s->request_in_env && !s->fd0_listens) {
@@ -217,11 +219,13 @@ start_mode_explain(const struct start_mode *s, const struct config *config,
                                     ? "(the server's split, corrected)"
                                 : config->mount[0] == '\0' ? "/"
                                                            : config->mount);
-    (void)printf("python: %s\n", interp_version());
-    if (interp_executable(config, python, sizeof python) == 0) {
-        (void)printf("python executable: %s\n", python);
+    if (config->keep_warm) {
+        instance_explain(config, s->mode, argv, warm); /* before --env */
     }
-    explain_warm(s, config, argv);
+    explain_python(config);
+    if (config->keep_warm) {
+        (void)printf("warm: %s\n", warm);
+    }
     int status = start_mode_check_words(s, config);
     return s->mode == MODE_AUTO ? EX_USAGE : status;
 }

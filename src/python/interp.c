@@ -154,46 +154,6 @@ preinit(void)
     return Py_PreInitialize(&pre);
 }
 
-#ifdef Py_GIL_DISABLED
-/* This program relies on the GIL: it protects the data that threads share, and
- * the moment when the objects of a request expire. Python itself turns the GIL
- * on, with a warning, when it imports our module, but not if PYTHON_GIL=0 is
- * set. */
-static PyStatus
-init_with_gil(PyConfig *c)
-{
-    const char *asked = getenv("PYTHON_GIL");
-    bool is_hidden = asked != NULL && strcmp(asked, "0") == 0;
-
-    if (is_hidden && unsetenv("PYTHON_GIL") < 0) {
-        return PyStatus_NoMemory();
-    }
-    c->enable_gil = 1;
-    PyStatus s = Py_InitializeFromConfig(c);
-    if (!is_hidden || PyStatus_Exception(s)) {
-        return s;
-    }
-    /* Restore it for programs that the application starts. */
-    CLEANUP(py_clear) PyObject *os = PyImport_ImportModule("os");
-    CLEANUP(py_clear)
-    PyObject *env = os == NULL ? NULL : PyObject_GetAttrString(os, "environ");
-    CLEANUP(py_clear) PyObject *value = PyUnicode_FromString("0");
-
-    if (env == NULL || value == NULL ||
-        PyMapping_SetItemString(env, "PYTHON_GIL", value) < 0) {
-        PyErr_Clear();
-        return PyStatus_NoMemory();
-    }
-    return s;
-}
-#else
-static PyStatus
-init_with_gil(const PyConfig *c)
-{
-    return Py_InitializeFromConfig(c);
-}
-#endif
-
 static PyStatus
 init(const struct config *config, const char *script)
 {
@@ -221,7 +181,7 @@ init(const struct config *config, const char *script)
         s = PyConfig_SetBytesArgv(&c, 1, argv);
     }
     if (!PyStatus_Exception(s)) {
-        s = init_with_gil(&c);
+        s = Py_InitializeFromConfig(&c);
     }
     PyConfig_Clear(&c);
     return s;

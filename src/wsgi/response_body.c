@@ -76,19 +76,25 @@ is_whole(const struct response *r)
     return r->has_length && r->sent > 0 && r->sent == r->content_length;
 }
 
-static enum step
-check_started(const struct request_guard *g)
+static const char name[] = "the response";
+
+/* Enters the guard. Only there another thread is not in the middle of
+ * start_response(). 0, or -1 with an exception. */
+static int
+enter_started(struct request_guard *g)
 {
-    if (g->q->response.state != RESPONSE_NONE) {
-        return STEP_CONTINUE;
+    if (request_guard_enter(g, name) < 0) {
+        return -1;
     }
+    if (g->q->response.state != RESPONSE_NONE) {
+        return 0;
+    }
+    request_guard_leave(g);
     PyErr_SetString(PyExc_AssertionError,
                     "start_response() was not called before the body, or its "
                     "last call failed");
-    return STEP_FAILED;
+    return -1;
 }
-
-static const char name[] = "the response";
 
 /* -- block by block -------------------------------------------------------- */
 
@@ -101,7 +107,7 @@ send_block(struct request_guard *g, PyObject *block)
                      Py_TYPE(block)->tp_name);
         return STEP_FAILED;
     }
-    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
+    if (enter_started(g) < 0) {
         return STEP_FAILED;
     }
     enum step step =
@@ -111,11 +117,17 @@ send_block(struct request_guard *g, PyObject *block)
     return step;
 }
 
+/* Before the next block. */
 static enum step
 check_client(struct request_guard *g)
 {
     if (request_guard_enter(g, name) < 0) {
         return STEP_FAILED;
+    }
+    /* write() may have reached Content-Length before or between blocks. */
+    if (is_whole(&g->q->response)) {
+        request_guard_leave(g);
+        return STEP_FULL;
     }
     bool is_gone = request_peer_gone(g->q);
     if (is_gone) {
@@ -152,8 +164,7 @@ send_iterable(struct request_guard *g, PyObject *result)
     enum step step = it == NULL ? STEP_FAILED : STEP_CONTINUE;
 
     while (step == STEP_CONTINUE) {
-        /* write() may have reached Content-Length before or between blocks. */
-        step = is_whole(&g->q->response) ? STEP_FULL : check_client(g);
+        step = check_client(g);
         if (step != STEP_CONTINUE) {
             break;
         }
@@ -185,7 +196,6 @@ send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
 {
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
 
-    assert(g->q->response.state != RESPONSE_NONE);
     for (size_t i = 0; i < n; i++) {
         PyObject *block = PyTuple_GET_ITEM(tuple, (Py_ssize_t)i);
         blocks[i].iov_base = PyBytes_AS_STRING(block);
@@ -193,7 +203,7 @@ send_blocks(struct request_guard *g, PyObject *tuple, struct iovec *blocks)
     }
     /* FCGI_STDERR cannot follow the end of the response */
     error_stream_end_line();
-    if (request_guard_enter(g, name) < 0) {
+    if (enter_started(g) < 0) {
         return STEP_FAILED;
     }
     bool was_whole = is_whole(&g->q->response);
@@ -218,9 +228,6 @@ send_sequence(struct request_guard *g, PyObject *result)
         /* blocks before the wrong one are sent */
         return send_iterable(g, tuple);
     }
-    if (check_started(g) == STEP_FAILED) {
-        return STEP_FAILED;
-    }
     size_t n = (size_t)PyTuple_GET_SIZE(tuple);
     if (n <= FEW_BLOCKS) {
         return send_blocks(g, tuple, few);
@@ -243,7 +250,7 @@ send_file(struct request_guard *g, PyObject *result,
 {
     uint64_t sent;
 
-    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
+    if (enter_started(g) < 0) {
         return STEP_FAILED;
     }
     if (g->q->config->x_sendfile != NULL && span->offset == 0) {
@@ -267,7 +274,7 @@ static enum step
 finish(struct request_guard *g)
 {
     error_stream_end_line();
-    if (check_started(g) == STEP_FAILED || request_guard_enter(g, name) < 0) {
+    if (enter_started(g) < 0) {
         return STEP_FAILED;
     }
     const struct response *r = &g->q->response;

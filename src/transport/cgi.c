@@ -221,9 +221,9 @@ cgi_body_put_back(struct request *q, const void *bytes, size_t n)
 static int
 poll_hooked(struct request *q, struct pollfd *p, nfds_t np)
 {
-    bool cancelled = request_is_cancelled(q);
-
     request_wait_begin(q, WAIT_SENDING);
+    /* From here on the signal comes; before, it may have been an exception. */
+    bool cancelled = request_is_cancelled(q);
     int n = poll(p, np, cancelled ? 0 : -1);
     int err = errno;
     request_wait_end(q);
@@ -285,8 +285,14 @@ write_some(struct cgi *c, struct iovec *v, size_t n)
         return k < 0 ? -errno : k;
     }
     request_wait_begin(&c->q, WAIT_SENDING);
-    k = writev(c->io->out_fd, v, (int)n);
-    err = errno;
+    if (request_is_cancelled(&c->q)) { /* as poll_hooked() */
+        k = -1;
+        err = EAGAIN;
+    }
+    else {
+        k = writev(c->io->out_fd, v, (int)n);
+        err = errno;
+    }
     request_wait_end(&c->q);
     return k < 0 ? -err : k;
 }

@@ -22,6 +22,7 @@ enum {
     LINE_BUFFER_MAX = 64 << 10
 };
 
+/* Nothing of it changes. */
 typedef struct {
     PyObject_HEAD const char *name;
     /* .buffer, the stream that takes bytes; NULL if this is that stream */
@@ -76,10 +77,15 @@ send_lines(const char *bytes, size_t n)
     }
     /* Release the GIL for fd 2, whose reader may be slow. request_errors()
      * releases it by itself. */
-    if (g != NULL && request_tells_server(g->q) && request_guard_try_enter(g)) {
-        request_errors(g->q, bytes, n);
+    if (g != NULL && request_guard_try_enter(g)) {
+        bool tells_server = request_tells_server(g->q);
+        if (tells_server) {
+            request_errors(g->q, bytes, n);
+        }
         request_guard_leave(g);
-        return;
+        if (tells_server) {
+            return;
+        }
     }
     id = g != NULL ? request_id(g->q) : request_running_id();
     Py_BEGIN_ALLOW_THREADS log_output(id, bytes, n);

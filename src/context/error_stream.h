@@ -8,7 +8,8 @@
  * Owner:     Python owns the streams, each thread its waiting line.
  * Lifetime:  any; a stream does not refer to a request, so it may outlive it.
  * Threads:   any.
- * GIL:       held; released while a write blocks.
+ * GIL:       held; released while a write blocks. Nothing depends on it: the
+ *            streams do not change, the waiting line is the thread's own.
  * Errors:    none, whatever the text; a line that cannot be written is lost.
  * Blocks:    while the log's reader does not read.
  * Standards: PEP 3333, Input and Error Streams.

@@ -24,9 +24,9 @@ enum {
 
 static const char input_name[] = "wsgi.input";
 
-/* guard is written with the GIL held, the rest inside the guard. */
+/* stream never changes; ahead and pos are used inside the guard. */
 typedef struct {
-    PyObject_HEAD struct request_guard *guard; /* NULL: the request is over */
+    PyObject_HEAD request_guard_ref guard; /* NULL: the request is over */
     enum request_stream stream;
     struct buf ahead; /* read ahead; from pos on not handed out yet */
     size_t pos;
@@ -62,14 +62,22 @@ raise_read_error(struct request_guard *g, int err)
     return request_guard_raise(err, request_read_strerror(err));
 }
 
+/* It has not expired. */
+static struct request_guard *
+guard_of(const InputStreamObject *in)
+{
+    return atomic_load_explicit(&in->guard, memory_order_relaxed);
+}
+
 /* The number of bytes, 0 at the end, -1 with an exception. */
 static ssize_t
 receive(InputStreamObject *in, void *to, size_t size)
 {
-    ssize_t n = request_read(in->guard->q, in->stream, to, size);
+    struct request_guard *g = guard_of(in);
+    ssize_t n = request_read(g->q, in->stream, to, size);
 
     assert(n <= (ssize_t)size);
-    return n < 0 ? raise_read_error(in->guard, (int)n) : n;
+    return n < 0 ? raise_read_error(g, (int)n) : n;
 }
 
 /* Reads what comes next and appends it to ahead. Returns as receive(). */
@@ -96,7 +104,7 @@ receive_ahead(InputStreamObject *in)
 static size_t
 bytes_left(const InputStreamObject *in)
 {
-    const struct request *q = in->guard->q;
+    const struct request *q = guard_of(in)->q;
 
     if (in->stream != STREAM_STDIN || q->content_length < 0) {
         return SIZE_MAX;
@@ -239,9 +247,10 @@ static PyObject *
 call_inside(PyObject *self, read_fn fn, size_t want)
 {
     InputStreamObject *in = (InputStreamObject *)self;
-    struct request_guard *guard = in->guard;
+    struct request_guard *guard =
+        request_guard_enter_object(&in->guard, input_name);
 
-    if (request_guard_enter_object(&in->guard, input_name) < 0) {
+    if (guard == NULL) {
         return NULL;
     }
     PyObject *result = fn(in, want);
@@ -469,7 +478,7 @@ input_stream_new(PyTypeObject *type, struct request_guard *guard,
     InputStreamObject *in = PyObject_New(InputStreamObject, type);
 
     if (in != NULL) {
-        in->guard = guard;
+        atomic_init(&in->guard, guard);
         in->stream = stream;
         in->pos = 0;
         buf_init(&in->ahead, PY_SSIZE_T_MAX);
@@ -481,6 +490,7 @@ void
 input_stream_expire(PyObject *input)
 {
     if (input != NULL) {
-        ((InputStreamObject *)input)->guard = NULL;
+        atomic_store_explicit(&((InputStreamObject *)input)->guard, NULL,
+                              memory_order_relaxed);
     }
 }

@@ -8,7 +8,7 @@
  * Owner:     Python; the object borrows the guard until input_stream_expire().
  * Lifetime:  any; after the request every method raises RuntimeError.
  * Threads:   any, one at a time (request_guard.h).
- * GIL:       held; released while a read waits.
+ * GIL:       held; released while a read waits. The guard protects the rest.
  * Errors:    OSError with an errno if the body is cut short, late or too large.
  * Blocks:    up to --body-timeout without a byte.
  * Standards: PEP 3333, Input and Error Streams.
@@ -26,8 +26,8 @@ PyObject *input_stream_type(PyObject *module);
 PyObject *input_stream_new(PyTypeObject *type, struct request_guard *guard,
                            enum request_stream stream);
 
-/* Its request has ended: it raises RuntimeError from now on. input may be
- * NULL. */
+/* Its request has ended: it raises RuntimeError from now on. Call it inside the
+ * guard. input may be NULL. */
 void input_stream_expire(PyObject *input);
 
 #endif

@@ -116,7 +116,8 @@ interrupt_main_thread(void)
 
 /* Protects the list of guards, and is held while a guard is used, so that its
  * thread cannot end meanwhile. The GIL is never waited for with this lock
- * held. */
+ * held; nor does who holds it attach to Python, so a thread that is attached
+ * may wait for it. */
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct request_guard *guards;
 
@@ -142,9 +143,9 @@ interrupt_unregister(struct request_guard *g)
     (void)pthread_mutex_unlock(&guards_lock);
 }
 
-/* While we hold the GIL any other thread is either in a wait of ours, or will
- * look for an exception before it runs more Python code. (A thread in a wait of
- * its own looks only after that.) */
+/* Any other thread is either in a wait of ours, or will look for an exception
+ * before it runs more Python code. (A thread in a wait of its own looks only
+ * after that.) The GIL keeps it there, or the guard's state lock. */
 static void
 raise_in_all(void)
 {
@@ -153,13 +154,8 @@ raise_in_all(void)
     ASSERT_GIL();
     (void)pthread_mutex_lock(&guards_lock);
     for (struct request_guard *g = guards; g != NULL; g = g->next) {
-        if (!request_timeout_is_due(g)) {
-            continue;
-        }
-        if (!g->is_blocked) {
-            request_timeout_raise_async(g);
-        }
-        else if (signal_works) {
+        if (request_timeout_raise_async(g) == REQUEST_TIMEOUT_BLOCKED &&
+            signal_works) {
             (void)pthread_kill(g->thread, INTERRUPT_SIGNAL);
         }
     }
@@ -186,7 +182,7 @@ lock_guard(pthread_t thread, uint64_t serial)
         if (!pthread_equal(g->thread, thread) || !request_guard_inspect(g)) {
             continue;
         }
-        if (g->q != NULL && g->q->serial == serial) {
+        if (g->q != NULL && g->q->serial == serial) { /* inside the guard */
             return g;
         }
         request_guard_end_inspection(g);

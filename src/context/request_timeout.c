@@ -40,6 +40,7 @@ thread_ident(const struct request_guard *g)
     return (unsigned long)g->thread;
 }
 
+/* With the state lock. */
 static void
 cancel_async(struct request_guard *g)
 {
@@ -52,35 +53,53 @@ cancel_async(struct request_guard *g)
 void
 request_timeout_enable(struct request_guard *g)
 {
+    request_guard_lock_state(g);
     g->may_interrupt = true;
+    request_guard_unlock_state(g);
 }
 
 void
 request_timeout_disable(struct request_guard *g)
 {
     ASSERT_GIL();
+    request_guard_lock_state(g);
     g->may_interrupt = false;
     cancel_async(g);
+    request_guard_unlock_state(g);
 }
 
-bool
-request_timeout_was_raised(const struct request_guard *g)
+static bool
+was_raised(const struct request *q)
 {
-    const struct request *q = g->q;
-
     return request_is_cancelled(q) &&
            atomic_load(&q->cancel->told) == q->serial;
 }
 
 bool
-request_timeout_is_due(const struct request_guard *g)
+request_timeout_was_raised(const struct request_guard *g)
+{
+    return was_raised(g->q);
+}
+
+/* With the state lock. */
+static bool
+is_due(const struct request_guard *g)
 {
     return g->q != NULL && g->may_interrupt && !g->forked &&
-           request_is_cancelled(g->q) && !request_timeout_was_raised(g);
+           request_is_cancelled(g->q) && !was_raised(g->q);
+}
+
+bool
+request_timeout_is_due(struct request_guard *g)
+{
+    request_guard_lock_state(g);
+    bool due = is_due(g);
+    request_guard_unlock_state(g);
+    return due;
 }
 
 static void
-mark_raised(struct request_guard *g)
+mark_raised(const struct request_guard *g)
 {
     atomic_store(&g->q->cancel->told, g->q->serial);
 }
@@ -91,19 +110,32 @@ request_timeout_raise(struct request_guard *g)
     ASSERT_GIL();
     assert(pthread_equal(g->thread, pthread_self()));
     assert(exception_type != NULL && g->q != NULL);
+    request_guard_lock_state(g);
     cancel_async(g);
     mark_raised(g);
+    request_guard_unlock_state(g);
     PyErr_SetString(exception_type,
                     "the request is older than --request-timeout");
     return -1;
 }
 
-void
+enum request_timeout_step
 request_timeout_raise_async(struct request_guard *g)
 {
+    enum request_timeout_step step = REQUEST_TIMEOUT_NOT_DUE;
+
     ASSERT_GIL();
-    assert(exception_type != NULL && request_timeout_is_due(g));
-    g->async_exc_set = true;
-    mark_raised(g);
-    (void)PyThreadState_SetAsyncExc(thread_ident(g), exception_type);
+    assert(exception_type != NULL);
+    request_guard_lock_state(g);
+    if (is_due(g) && g->is_blocked) {
+        step = REQUEST_TIMEOUT_BLOCKED;
+    }
+    else if (is_due(g)) {
+        step = REQUEST_TIMEOUT_SET;
+        g->async_exc_set = true;
+        mark_raised(g);
+        (void)PyThreadState_SetAsyncExc(thread_ident(g), exception_type);
+    }
+    request_guard_unlock_state(g);
+    return step;
 }

@@ -8,7 +8,9 @@
  * Lifetime:  the class lives as long as the process.
  * Threads:   the request's; request_timeout_raise_async() and
  *            request_timeout_is_due() any.
- * GIL:       held.
+ * GIL:       held. What the functions look at is under the guard's state lock, so
+ *            that on a free-threaded Python, too, the exception cannot come
+ *            after request_timeout_disable(), or for the next request.
  * Errors:    none, except as documented below.
  * Blocks:    never.
  */
@@ -34,7 +36,7 @@ void request_timeout_disable(struct request_guard *g);
 
 /* True if the request is cancelled, and the exception may be raised and has not
  * been yet. */
-bool request_timeout_is_due(const struct request_guard *g);
+bool request_timeout_is_due(struct request_guard *g);
 
 /* True if it has been raised: then it is the reason for whatever exception ends
  * the request. */
@@ -43,7 +45,13 @@ bool request_timeout_was_raised(const struct request_guard *g);
 /* Raises it in the request's thread, which calls this. Returns -1. */
 int request_timeout_raise(struct request_guard *g);
 
-/* Raises it in the request's thread when that next runs Python code. */
-void request_timeout_raise_async(struct request_guard *g);
+/* If it is due: raises it in the request's thread when that next runs Python
+ * code; but not if the thread is in a wait of ours, which a signal ends. */
+enum request_timeout_step {
+    REQUEST_TIMEOUT_NOT_DUE,
+    REQUEST_TIMEOUT_SET,
+    REQUEST_TIMEOUT_BLOCKED
+};
+enum request_timeout_step request_timeout_raise_async(struct request_guard *g);
 
 #endif

@@ -195,13 +195,13 @@ void
 failure_gone(struct request_guard *g)
 {
     struct request *q = g->q;
-    bool reading = g->gone_side == GUARD_REQUEST;
 
     assert(q != NULL && g->gone < 0);
     if (request_guard_enter(g, name) < 0) {
         PyErr_Clear();
         return;
     }
+    bool reading = g->gone_side == GUARD_REQUEST;
     if (request_is_cancelled(q)) {
         request_note_result(q, REQUEST_FAILED);
     }

@@ -120,7 +120,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
     environ_fini(&t->environs);
     after_response_fini(&t->after);
     Py_CLEAR(t->close_name);
-    bool has_waiters = request_guard_has_waiters(&t->guard);
+    bool can_be_freed = request_guard_can_be_freed(&t->guard);
     if (t->is_main) {
         (void)PyEval_SaveThread();
     }
@@ -128,7 +128,7 @@ wsgi_thread_free(struct wsgi_thread **ret_t)
         PyThreadState_Clear(t->state);
         PyThreadState_DeleteCurrent();
     }
-    if (!has_waiters) { /* otherwise it stays until the process ends, soon */
+    if (can_be_freed) {
         request_guard_fini(&t->guard);
         free(t);
     }

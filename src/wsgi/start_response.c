@@ -12,11 +12,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Written with the GIL held; called inside the guard, too. */
 typedef struct {
-    PyObject_HEAD vectorcallfunc vectorcall;
-    struct request_guard *guard; /* NULL: the response is complete */
-    bool called;
+    PyObject_HEAD vectorcallfunc vectorcall; /* never changes */
+    request_guard_ref guard; /* NULL: the response is complete */
+    bool called;             /* used inside the guard */
 } StartResponseObject;
 
 static const char start_response_name[] = "start_response()";
@@ -121,12 +120,14 @@ add_headers(struct response *r, PyObject *headers)
                      Py_TYPE(headers)->tp_name);
         return -1;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
-        if (add_header(r, i, PyList_GET_ITEM(headers, i)) < 0) {
-            return -1;
-        }
+    int e = 0;
+    /* Other threads may change the list. */
+    Py_BEGIN_CRITICAL_SECTION(headers);
+    for (Py_ssize_t i = 0; e == 0 && i < PyList_GET_SIZE(headers); i++) {
+        e = add_header(r, i, PyList_GET_ITEM(headers, i));
     }
-    return 0;
+    Py_END_CRITICAL_SECTION();
+    return e;
 }
 
 /* -- exc_info -------------------------------------------------------------- */
@@ -152,9 +153,8 @@ raise_again(PyObject *exc_info)
 /* PEP 3333: exc_info allows a second call, which replaces the first one before
  * the headers are sent. The tuple is only read, never kept. */
 static int
-begin_call(StartResponseObject *self, PyObject *exc_info)
+begin_call(StartResponseObject *self, struct response *r, PyObject *exc_info)
 {
-    struct response *r = &self->guard->q->response;
     bool again = self->called;
 
     self->called = true;
@@ -235,15 +235,14 @@ write_inside(struct request_guard *guard, PyObject *block)
 static PyObject *
 write_block(PyObject *self, PyObject *block)
 {
-    struct request_guard *const *held = &((StartResponseObject *)self)->guard;
-    struct request_guard *guard = *held;
-
     if (!PyBytes_Check(block)) {
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %.200s",
                      Py_TYPE(block)->tp_name);
         return NULL;
     }
-    if (request_guard_enter_object(held, write_name) < 0) {
+    struct request_guard *guard = request_guard_enter_object(
+        &((StartResponseObject *)self)->guard, write_name);
+    if (guard == NULL) {
         return NULL;
     }
     int r = write_inside(guard, block);
@@ -257,13 +256,11 @@ static PyMethodDef write_def = {"write", write_block, METH_O, NULL};
 /* -- the callable ---------------------------------------------------------- */
 
 static int
-call_inside(StartResponseObject *self, PyObject *status, PyObject *headers,
-            PyObject *exc_info)
+call_inside(StartResponseObject *self, struct response *r, PyObject *status,
+            PyObject *headers, PyObject *exc_info)
 {
-    struct response *r = &self->guard->q->response;
-
     assert(!PyErr_Occurred());
-    if (begin_call(self, exc_info) < 0) {
+    if (begin_call(self, r, exc_info) < 0) {
         return -1;
     }
     if (set_status(r, status) < 0 || add_headers(r, headers) < 0) {
@@ -278,7 +275,6 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                     PyObject *names)
 {
     StartResponseObject *self = (StartResponseObject *)callable;
-    struct request_guard *guard = self->guard;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
 
     if (names != NULL && PyTuple_GET_SIZE(names) > 0) {
@@ -291,10 +287,13 @@ start_response_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      "start_response() takes 2 or 3 arguments, not %zd", n);
         return NULL;
     }
-    if (request_guard_enter_object(&self->guard, start_response_name) < 0) {
+    struct request_guard *guard =
+        request_guard_enter_object(&self->guard, start_response_name);
+    if (guard == NULL) {
         return NULL;
     }
-    int r = call_inside(self, args[0], args[1], n == 3 ? args[2] : Py_None);
+    int r = call_inside(self, &guard->q->response, args[0], args[1],
+                        n == 3 ? args[2] : Py_None);
     request_guard_leave(guard);
     return r < 0 ? NULL : PyCFunction_New(&write_def, callable);
 }
@@ -357,7 +356,7 @@ start_response_new(PyTypeObject *type, struct request_guard *guard)
 
     if (self != NULL) {
         self->vectorcall = start_response_call;
-        self->guard = guard;
+        atomic_init(&self->guard, guard);
         self->called = false;
     }
     return (PyObject *)self;
@@ -367,6 +366,7 @@ void
 start_response_expire(PyObject *callable)
 {
     if (callable != NULL) {
-        ((StartResponseObject *)callable)->guard = NULL;
+        atomic_store_explicit(&((StartResponseObject *)callable)->guard, NULL,
+                              memory_order_relaxed);
     }
 }

@@ -7,7 +7,8 @@
  *            start_response_expire().
  * Lifetime:  any; after the response both callables raise RuntimeError.
  * Threads:   start_response() any, write() the request's own.
- * GIL:       held; write() releases it while the client does not read.
+ * GIL:       held; write() releases it while the client does not read. The guard
+ *            protects the rest.
  * Errors:    TypeError, ValueError (which header, and what is wrong with it),
  *            AssertionError (a second call), OSError (the client has gone).
  * Blocks:    write() as response_write().
@@ -25,8 +26,8 @@ PyObject *start_response_type(PyObject *module);
 /* New reference, or NULL with an exception; borrows the guard. */
 PyObject *start_response_new(PyTypeObject *type, struct request_guard *guard);
 
-/* The response is complete: the callable raises RuntimeError from now on. It
- * may be NULL. */
+/* The response is complete: the callable raises RuntimeError from now on. Call
+ * it inside the guard. callable may be NULL. */
 void start_response_expire(PyObject *callable);
 
 #endif

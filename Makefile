@@ -69,7 +69,8 @@ SRC_client    := client_response connection fcgi_client fcgi_records \
                  request_params status_command upload
 SRC_python    := finalize gil_state gil_task interp prefault python_fork \
                  python_signals site venv
-SRC_debug     := debug_page find_below import_hint slow_load stack_dump traceback
+SRC_debug     := debug_page find_below import_hint own_stack slow_load \
+                 stack_dump thread_stack traceback
 SRC_context   := error_stream input_stream interrupt request_guard \
                  request_timeout
 SRC_app       := app_cache app_spec bytecode callable failed_imports imports \

@@ -4,25 +4,21 @@
 #include "debug/stack_dump.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
+#include "debug/thread_stack.h"
 #include "gateway/request_id.h"
-#include "os/fd.h"
 #include "python/gil_task.h"
 #include "python/python.h"
 #include "text/num.h"
 
 #include <assert.h>
 #include <dirent.h>
-#include <errno.h>
 #include <limits.h>
-#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -31,8 +27,16 @@ enum {
     LINE_TEXT = 1024,   /* a line at the top, or a name */
     GIL_WAIT_MS = 1000, /* then each thread writes its own stack */
     GIL_TASK_MAX_MS = 5000, /* then the task hangs (in some __del__) */
-    ANSWER_WAIT_MS = 100    /* for one thread to write its stack */
+    ANSWER_WAIT_MS = 100,   /* for one thread to write its stack ... */
+    ANSWERS_WAIT_MS = 1000  /* without a GIL, where that is the usual way: for
+                             * all of them, and at least the above for each */
 };
+
+#ifdef Py_GIL_DISABLED
+enum { HAS_NO_GIL = 1 };
+#else
+enum { HAS_NO_GIL = 0 };
+#endif
 
 struct name {
     pthread_t id;
@@ -40,8 +44,14 @@ struct name {
     char text[LINE_TEXT];
 };
 
+/* A thread that the module threading knows. */
+struct python_thread {
+    pthread_t id;
+    char name[128];
+};
+
 /* The present dump. Its thread writes all fields, or the GIL task while that
- * runs. */
+ * runs: the state of the task says which, also without a GIL. */
 static struct {
     enum log_level level;
     bool all;
@@ -54,7 +64,12 @@ static struct {
     struct name *names;
     size_t n;
     bool begun;
+    bool has_names; /* those of threads: the task has ended */
     int64_t since_ms;
+    int64_t asked_ms; /* when the first thread was asked */
+    /* The GIL task. */
+    struct python_thread *threads;
+    size_t nthreads;
     struct gil_task task;
 } dump = {.text = {.max = TEXT_MAX}};
 
@@ -70,129 +85,72 @@ add_line(const char *text)
     }
 }
 
-static const struct name *
-find_name(pthread_t id)
-{
-    for (size_t i = 0; i < dump.n; i++) {
-        if (pthread_equal(dump.names[i].id, id)) {
-            return &dump.names[i];
-        }
-    }
-    return NULL;
-}
+/* -- names of threads ------------------------------------------------------ */
 
-/* -- with the GIL ---------------------------------------------------------- */
-
-static PyObject *
-frame_text(PyFrameObject *frame)
-{
-    CLEANUP(py_clear) PyObject *code = (PyObject *)PyFrame_GetCode(frame);
-    CLEANUP(py_clear)
-    PyObject *file = PyObject_GetAttrString(code, "co_filename");
-    CLEANUP(py_clear)
-    PyObject *function = PyObject_GetAttrString(
-        code, PY_VERSION_HEX >= 0x030B0000 ? "co_qualname" : "co_name");
-    if (file == NULL || function == NULL) {
-        return NULL;
-    }
-    CLEANUP(py_clear)
-    PyObject *text =
-        PyUnicode_FromFormat("  File \"%S\", line %d, in %S", file,
-                             PyFrame_GetLineNumber(frame), function);
-    return text == NULL
-               ? NULL
-               : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
-}
-
+/* Takes the names from a copy, since threads come and go meanwhile. Does not
+ * take the lock of the module threading: the thread that holds it may be one
+ * that we show. */
 static void
-add_frames(PyObject *top)
+copy_names(PyObject *active)
 {
-    PyObject *frame = Py_NewRef(top);
-
-    for (int i = 0; frame != NULL; i++) {
-        CLEANUP(py_clear) PyObject *text = NULL;
-        if (i < FRAMES_MAX) {
-            text = frame_text((PyFrameObject *)frame);
-        }
-        PyErr_Clear();
-        add_line(text != NULL ? PyBytes_AS_STRING(text) : "  ...");
-        Py_SETREF(frame, i == FRAMES_MAX ? NULL
-                                         : (PyObject *)PyFrame_GetBack(
-                                               (PyFrameObject *)frame));
-    }
-}
-
-/* The name of the thread in the module threading, or NULL. Does not take the
- * lock of that module: the thread that holds it may be one that we show. */
-static PyObject *
-thread_name(PyObject *ident)
-{
-    PyObject *threading =
-        PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
-    if (threading == NULL) {
-        return NULL;
-    }
-    CLEANUP(py_clear)
-    PyObject *active = PyObject_GetAttrString(threading, "_active");
-    if (active == NULL || !PyDict_Check(active)) {
-        return NULL;
-    }
-    PyObject *thread = PyDict_GetItemWithError(active, ident);
-    return thread == NULL ? NULL : PyObject_GetAttrString(thread, "_name");
-}
-
-static void
-add_title(PyObject *ident)
-{
-    char title[LINE_TEXT];
-    CLEANUP(py_clear) PyObject *name = thread_name(ident);
-    const char *text =
-        name != NULL && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-
-    PyErr_Clear();
-    if (text != NULL) {
-        (void)snprintf(title, sizeof title,
-                       "thread \"%s\" of the application:", text);
-    }
-    else {
-        (void)snprintf(title, sizeof title, "thread %lu of the application:",
-                       PyLong_AsUnsignedLongMask(ident));
-    }
-    add_line(title);
-}
-
-static void
-add_named(PyObject *frames)
-{
-    for (size_t i = 0; i < dump.n; i++) {
-        CLEANUP(py_clear)
-        PyObject *ident = PyLong_FromUnsignedLong(dump.names[i].id);
-        PyObject *frame =
-            ident == NULL ? NULL : PyDict_GetItemWithError(frames, ident);
-        add_line(dump.names[i].text);
-        if (frame != NULL) {
-            add_frames(frame);
-        }
-        else {
-            add_line("  (not in Python code)");
-        }
-    }
-}
-
-static void
-add_others(PyObject *frames)
-{
-    PyObject *ident, *frame;
+    CLEANUP(py_clear) PyObject *copy = PyDict_Copy(active);
+    PyObject *ident, *thread;
     Py_ssize_t at = 0;
 
-    while (PyDict_Next(frames, &at, &ident, &frame)) {
-        if (PyFrame_Check(frame) &&
-            find_name(PyLong_AsUnsignedLongMask(ident)) == NULL) {
-            add_title(ident);
-            add_frames(frame);
+    dump.threads = copy == NULL ? NULL
+                                : calloc((size_t)PyDict_Size(copy) + 1,
+                                         sizeof *dump.threads);
+    while (dump.threads != NULL && PyDict_Next(copy, &at, &ident, &thread)) {
+        struct python_thread *to = &dump.threads[dump.nthreads];
+        CLEANUP(py_clear)
+        PyObject *name = PyObject_GetAttrString(thread, "_name");
+        const char *text = name != NULL && PyUnicode_Check(name)
+                               ? PyUnicode_AsUTF8(name)
+                               : NULL;
+        to->id = PyLong_AsUnsignedLongMask(ident);
+        PyErr_Clear();
+        if (text != NULL) {
+            (void)snprintf(to->name, sizeof to->name, "%s", text);
+            dump.nthreads++;
         }
     }
 }
+
+/* Notes the names that the module threading has. */
+static void
+take_names(void)
+{
+    CLEANUP(py_clear) PyObject *threading = NULL;
+    CLEANUP(py_clear) PyObject *active = NULL;
+
+    free(dump.threads);
+    dump.threads = NULL;
+    dump.nthreads = 0;
+    if (PyDict_GetItemStringRef(PyImport_GetModuleDict(), "threading",
+                                &threading) > 0) {
+        active = PyObject_GetAttrString(threading, "_active");
+    }
+    if (active != NULL && PyDict_Check(active)) {
+        copy_names(active);
+    }
+    PyErr_Clear();
+}
+
+/* Of a thread that is none of ours. */
+static const char *
+title_of(pthread_t id, char to[LINE_TEXT])
+{
+    (void)snprintf(to, LINE_TEXT, "thread %lu of the application:", id);
+    for (size_t i = 0; dump.has_names && i < dump.nthreads; i++) {
+        if (pthread_equal(dump.threads[i].id, id)) {
+            (void)snprintf(to, LINE_TEXT, "thread \"%s\" of the application:",
+                           dump.threads[i].name);
+        }
+    }
+    return to;
+}
+
+/* -- the log --------------------------------------------------------------- */
 
 /* A file of its own has the time in each line, whatever the log has. */
 static enum log_form
@@ -304,143 +262,69 @@ log_text(void)
     }
 }
 
-static void
-with_gil(void)
-{
-    PyObject *get = PySys_GetObject("_current_frames"); /* borrowed */
-    CLEANUP(py_clear)
-    PyObject *frames = get == NULL ? NULL : PyObject_CallNoArgs(get);
-
-    if (frames != NULL && PyDict_Check(frames)) {
-        add_named(frames);
-        if (dump.all) {
-            add_others(frames);
-        }
-    }
-    PyErr_Clear();
-    Py_BEGIN_ALLOW_THREADS log_text();
-    Py_END_ALLOW_THREADS
-}
-
-/* -- without it ------------------------------------------------------------ */
-
-/* The handler of faulthandler writes the stack of the thread that it runs in.
- * Our handler calls it. */
-static struct {
-    void (*write_stack)(int number); /* NULL: not available */
-    int fd;                          /* a memory file for the stack */
-    atomic_int asked;                /* tid of the thread that has to write */
-    _Atomic pthread_t by;            /* the thread that has written */
-    sem_t answered;
-} self_dump = {.fd = -1};
-
-static void
-on_signal(int number)
-{
-    int saved = errno;
-
-    if (atomic_load(&self_dump.asked) == gettid()) {
-        self_dump.write_stack(number);
-        atomic_store(&self_dump.by, pthread_self());
-        (void)sem_post(&self_dump.answered);
-    }
-    errno = saved;
-}
+/* -- each thread writes its own -------------------------------------------- */
 
 static int
-install(void)
+answer_wait_ms(void)
 {
-    CLEANUP(py_clear)
-    PyObject *faulthandler = PyImport_ImportModule("faulthandler");
-    struct sigaction sa;
+    int64_t left =
+        HAS_NO_GIL ? dump.asked_ms + ANSWERS_WAIT_MS - clock_ms() : 0;
 
-    if (faulthandler == NULL) {
-        return -1;
-    }
-    CLEANUP(py_clear)
-    PyObject *r = PyObject_CallMethod(faulthandler, "register", "iiii",
-                                      STACK_DUMP_SIGNAL, self_dump.fd, 0, 0);
-    if (r == NULL) {
-        return -1;
-    }
-    if (self_dump.write_stack == NULL) { /* else we are a forked process */
-        if (sigaction(STACK_DUMP_SIGNAL, NULL, &sa) < 0 ||
-            (sa.sa_flags & SA_SIGINFO) != 0) {
-            return -1;
-        }
-        self_dump.write_stack = sa.sa_handler;
-    }
-    sa = (struct sigaction){.sa_handler = on_signal,
-                            .sa_flags = SA_RESTART | SA_ONSTACK};
-    return sigaction(STACK_DUMP_SIGNAL, &sa, NULL);
+    return left > ANSWER_WAIT_MS ? (int)left : ANSWER_WAIT_MS;
 }
 
-/* False: the application has its own handler for the signal. */
+/* False: nothing has been added for the thread. */
 static bool
-is_installed(void)
+add_stack(const char *title, const char *lines)
 {
-    struct sigaction sa;
-
-    return self_dump.write_stack != NULL &&
-           sigaction(STACK_DUMP_SIGNAL, NULL, &sa) == 0 &&
-           sa.sa_handler == on_signal;
-}
-
-/* Adds the stack that faulthandler has written, with our title in place of its
- * own, which is the first line. */
-static void
-add_answer(const char *title)
-{
-    static char text[64 << 10]; /* usually more than FRAMES_MAX lines */
-    ssize_t n = pread(self_dump.fd, text, sizeof text - 1, 0);
-
-    assert(n < (ssize_t)sizeof text);
-    text[n > 0 ? n : 0] = '\0';
-    if (strstr(text, "  File ") == NULL) {
-        return; /* no Python code runs in it, or it is idle */
+    if (lines == NULL || lines[0] == '\0') {
+        return false;
     }
     add_line(title);
-    char *rest = text;
-    (void)strsep(&rest, "\n");
-    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
-        if (line[0] != '\0') {
-            add_line(line);
+    if (buf_add_str(&dump.text, lines) < 0) {
+        add_line("  (no memory for it)");
+    }
+    return true;
+}
+
+static void
+ask_named(const struct name *name)
+{
+    pthread_t id;
+    const char *lines = thread_stack_ask(name->tid, answer_wait_ms(), &id);
+
+    if (!add_stack(name->text, lines) && HAS_NO_GIL) {
+        add_line(name->text);
+        add_line(lines == NULL ? "  (does not answer)"
+                               : "  (not in Python code)");
+    }
+}
+
+static void
+ask_other(pid_t tid)
+{
+    pthread_t id;
+    char title[LINE_TEXT];
+    const char *lines = thread_stack_ask(tid, answer_wait_ms(), &id);
+
+    if (lines != NULL) {
+        (void)add_stack(title_of(id, title), lines);
+    }
+}
+
+static bool
+is_named(pid_t tid)
+{
+    for (size_t i = 0; i < dump.n; i++) {
+        if (dump.names[i].tid == tid) {
+            return true;
         }
     }
+    return false;
 }
 
 static void
-ask(pid_t tid)
-{
-    struct timespec end;
-
-    if (ftruncate(self_dump.fd, 0) < 0 ||
-        lseek(self_dump.fd, 0, SEEK_SET) < 0) {
-        return;
-    }
-    assert(atomic_load(&self_dump.asked) == 0); /* one thread at a time */
-    atomic_store(&self_dump.asked, tid);
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_nsec += ANSWER_WAIT_MS * 1000000L;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
-    if (tgkill(getpid(), tid, STACK_DUMP_SIGNAL) == 0 &&
-        sem_clockwait(&self_dump.answered, CLOCK_MONOTONIC, &end) == 0) {
-        pthread_t by = atomic_load(&self_dump.by);
-        const struct name *name = find_name(by);
-        char other[64];
-        (void)snprintf(other, sizeof other,
-                       "thread %lu of the application:", by);
-        add_answer(name != NULL ? name->text : other);
-    }
-    atomic_store(&self_dump.asked, 0);
-    while (sem_trywait(&self_dump.answered) == 0) {
-        /* A late answer to an earlier question. */
-    }
-}
-
-static void
-ask_all(void)
+ask_others(void)
 {
     DIR *tasks = opendir("/proc/self/task");
 
@@ -448,8 +332,8 @@ ask_all(void)
          tasks != NULL && (d = readdir(tasks)) != NULL;) {
         uint64_t tid;
         if (num_parse(d->d_name, strlen(d->d_name), INT32_MAX, &tid) == 0 &&
-            (pid_t)tid != gettid()) {
-            ask((pid_t)tid);
+            (pid_t)tid != gettid() && !is_named((pid_t)tid)) {
+            ask_other((pid_t)tid);
         }
     }
     if (tasks != NULL) {
@@ -457,23 +341,216 @@ ask_all(void)
     }
 }
 
+/* why: for the log, or NULL. */
 static void
-without_gil(void)
+ask_all(const char *why)
 {
-    add_line("(Python is busy in a C function; each thread shows its own)");
-    if (!is_installed()) {
-        add_line("(and cannot be asked)");
+    dump.asked_ms = clock_ms();
+    if (why != NULL) {
+        add_line(why);
     }
-    else if (dump.all) {
-        ask_all();
+    if (!thread_stack_is_open()) {
+        add_line("(and cannot be asked)");
     }
     else {
         for (size_t i = 0; i < dump.n; i++) {
-            ask(dump.names[i].tid);
+            ask_named(&dump.names[i]);
+        }
+        if (dump.all) {
+            ask_others();
         }
     }
     log_text();
 }
+
+#ifdef Py_GIL_DISABLED
+
+/* -- without a GIL --------------------------------------------------------- */
+
+/* The other threads run, so none may look at their frames; to stop them for
+ * that would also stop them for as long as one of them is in a C function. The
+ * GIL task takes the names only, and each thread writes its own stack. (Also
+ * where the GIL has been turned on again.) */
+static void
+in_python(void)
+{
+    take_names();
+}
+
+static void
+finish_at_once(void)
+{
+    ask_all("(Python is busy in a C function: no names of threads)");
+}
+
+static bool
+finish(int64_t now_ms)
+{
+    if (gil_task_state(&dump.task) == GIL_TASK_IDLE) {
+        dump.has_names = true;
+        ask_all(NULL);
+        dump.has_names = false;
+        return true;
+    }
+    if (now_ms - dump.since_ms < GIL_WAIT_MS) {
+        return false;
+    }
+    if (gil_task_cancel(&dump.task)) {
+        /* Python waits for one thread, to stop all. */
+    }
+    finish_at_once();
+    return true;
+}
+
+static bool
+is_free(void)
+{
+    return true;
+}
+
+#else
+
+/* -- with the GIL ---------------------------------------------------------- */
+
+static const struct name *
+find_name(pthread_t id)
+{
+    for (size_t i = 0; i < dump.n; i++) {
+        if (pthread_equal(dump.names[i].id, id)) {
+            return &dump.names[i];
+        }
+    }
+    return NULL;
+}
+
+static PyObject *
+frame_text(PyFrameObject *frame)
+{
+    CLEANUP(py_clear) PyObject *code = (PyObject *)PyFrame_GetCode(frame);
+    CLEANUP(py_clear)
+    PyObject *file = PyObject_GetAttrString(code, "co_filename");
+    CLEANUP(py_clear)
+    PyObject *function = PyObject_GetAttrString(
+        code, PY_VERSION_HEX >= 0x030B0000 ? "co_qualname" : "co_name");
+    if (file == NULL || function == NULL) {
+        return NULL;
+    }
+    CLEANUP(py_clear)
+    PyObject *text =
+        PyUnicode_FromFormat("  File \"%S\", line %d, in %S", file,
+                             PyFrame_GetLineNumber(frame), function);
+    return text == NULL
+               ? NULL
+               : PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
+static void
+add_frames(PyObject *top)
+{
+    PyObject *frame = Py_NewRef(top);
+
+    for (int i = 0; frame != NULL; i++) {
+        CLEANUP(py_clear) PyObject *text = NULL;
+        if (i < FRAMES_MAX) {
+            text = frame_text((PyFrameObject *)frame);
+        }
+        PyErr_Clear();
+        add_line(text != NULL ? PyBytes_AS_STRING(text) : "  ...");
+        Py_SETREF(frame, i == FRAMES_MAX ? NULL
+                                         : (PyObject *)PyFrame_GetBack(
+                                               (PyFrameObject *)frame));
+    }
+}
+
+static void
+add_named(PyObject *frames)
+{
+    for (size_t i = 0; i < dump.n; i++) {
+        CLEANUP(py_clear)
+        PyObject *ident = PyLong_FromUnsignedLong(dump.names[i].id);
+        PyObject *frame =
+            ident == NULL ? NULL : PyDict_GetItemWithError(frames, ident);
+        add_line(dump.names[i].text);
+        if (frame != NULL) {
+            add_frames(frame);
+        }
+        else {
+            add_line("  (not in Python code)");
+        }
+    }
+}
+
+static void
+add_others(PyObject *frames)
+{
+    PyObject *ident, *frame;
+    Py_ssize_t at = 0;
+
+    while (PyDict_Next(frames, &at, &ident, &frame)) {
+        pthread_t id = PyLong_AsUnsignedLongMask(ident);
+        if (PyFrame_Check(frame) && find_name(id) == NULL) {
+            char title[LINE_TEXT];
+            add_line(title_of(id, title));
+            add_frames(frame);
+        }
+    }
+}
+
+static void
+in_python(void)
+{
+    CLEANUP(py_clear) PyObject *get = py_sys_attr("_current_frames");
+    CLEANUP(py_clear)
+    PyObject *frames = get == NULL ? NULL : PyObject_CallNoArgs(get);
+
+    take_names();
+    dump.has_names = true;
+    if (frames != NULL && PyDict_Check(frames)) {
+        add_named(frames);
+        if (dump.all) {
+            add_others(frames);
+        }
+    }
+    dump.has_names = false;
+    PyErr_Clear();
+    Py_BEGIN_ALLOW_THREADS log_text();
+    Py_END_ALLOW_THREADS
+}
+
+static void
+finish_at_once(void)
+{
+    ask_all("(Python is busy in a C function; each thread shows its own)");
+}
+
+static bool
+finish(int64_t now_ms)
+{
+    switch (gil_task_state(&dump.task)) {
+    case GIL_TASK_WAITING:
+        if (now_ms - dump.since_ms < GIL_WAIT_MS ||
+            !gil_task_cancel(&dump.task)) {
+            return false;
+        }
+        finish_at_once();
+        return true;
+    case GIL_TASK_RUNNING:
+        return now_ms - dump.since_ms >= GIL_TASK_MAX_MS;
+    case GIL_TASK_IDLE:
+    case GIL_TASK_CANCELLED:
+        break;
+    }
+    return true;
+}
+
+/* A task that still runs writes the dump. */
+static bool
+is_free(void)
+{
+    return gil_task_state(&dump.task) != GIL_TASK_RUNNING;
+}
+
+#endif
 
 /* -- both ------------------------------------------------------------------ */
 
@@ -482,14 +559,7 @@ stack_dump_open(void)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
 
-    fd_close(&self_dump.fd);
-    self_dump.fd = memfd_create("stacks", MFD_CLOEXEC);
-    if (self_dump.fd < 0 || sem_init(&self_dump.answered, 0, 0) < 0 ||
-        install() < 0) {
-        self_dump.write_stack = NULL;
-        fd_close(&self_dump.fd);
-        PyErr_Clear();
-    }
+    thread_stack_open();
     PyGILState_Release(gil);
     atomic_store(&is_open, true);
 }
@@ -497,8 +567,7 @@ stack_dump_open(void)
 bool
 stack_dump_prepare(enum log_level level, bool all, int fd)
 {
-    if (!atomic_load(&is_open) || dump.begun ||
-        gil_task_state(&dump.task) == GIL_TASK_RUNNING) {
+    if (!atomic_load(&is_open) || dump.begun || !is_free()) {
         return false;
     }
     dump.level = level;
@@ -561,37 +630,17 @@ stack_dump_begin(int64_t now_ms)
     assert(!dump.begun); /* stack_dump_prepare() was called */
     dump.begun = true;
     dump.since_ms = now_ms;
-    if (gil_task_begin(&dump.task, with_gil) < 0) {
-        /* An earlier task still waits for the GIL. */
-        without_gil();
+    if (gil_task_begin(&dump.task, in_python) < 0) {
+        /* An earlier task still waits, or no thread can be created. */
+        finish_at_once();
         dump.begun = false;
     }
-}
-
-static bool
-has_ended(int64_t now_ms)
-{
-    switch (gil_task_state(&dump.task)) {
-    case GIL_TASK_WAITING:
-        if (now_ms - dump.since_ms < GIL_WAIT_MS ||
-            !gil_task_cancel(&dump.task)) {
-            return false;
-        }
-        without_gil();
-        return true;
-    case GIL_TASK_RUNNING:
-        return now_ms - dump.since_ms >= GIL_TASK_MAX_MS;
-    case GIL_TASK_IDLE:
-    case GIL_TASK_CANCELLED:
-        break;
-    }
-    return true;
 }
 
 bool
 stack_dump_work(int64_t now_ms)
 {
-    if (dump.begun && has_ended(now_ms)) {
+    if (dump.begun && finish(now_ms)) {
         dump.begun = false;
     }
     return !dump.begun;

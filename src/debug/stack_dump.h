@@ -3,14 +3,18 @@
  *
  * What:      what sys._current_frames() shows, one line for each frame, the
  *            most recent call first. If the GIL is not free in time (a C
- *            extension holds it), each thread gets STACK_DUMP_SIGNAL instead
- *            and writes its own stack, with faulthandler.
+ *            extension holds it), each thread writes its own stack instead
+ *            (thread_stack.h). On a free-threaded Python each always does:
+ *            nobody may look at the frames of a thread that runs.
  * Owner:     the process; one dump at a time.
  * Lifetime:  stack_dump_open() to the end of the process.
  * Threads:   stack_dump_open() the main thread; the rest one other thread.
- * GIL:       not held by the caller.
+ * GIL:       not held by the caller. One thread describes a dump; from
+ *            stack_dump_begin() until its task has ended, the task writes it.
  * Errors:    none: what cannot be found out is missing.
- * Blocks:    stack_dump_work(): without the GIL up to 0.1 s for each thread.
+ * Blocks:    stack_dump_work(): where threads write their own stacks, up to
+ *            0.1 s for each; on a free-threaded Python up to a second for the
+ *            first that does not answer.
  */
 #ifndef DEBUG_STACK_DUMP_H
 #define DEBUG_STACK_DUMP_H
@@ -19,14 +23,10 @@
 #include "os/log.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-/* The man page reserves this signal for us. */
-#define STACK_DUMP_SIGNAL (SIGRTMIN + 11)
 
 /* Call it when Python has started, and again in a forked process. */
 void stack_dump_open(void);

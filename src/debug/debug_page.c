@@ -145,19 +145,25 @@ add_source(struct text_writer *w, PyObject *filename, long here)
     Py_XDECREF(CALL("linecache", "checkcache", "(O)", filename));
     CLEANUP(py_clear)
     PyObject *lines = CALL("linecache", "getlines", "(O)", filename);
-    if (lines == NULL || !PyList_Check(lines) || here < 1 ||
-        here > PyList_GET_SIZE(lines)) {
+    long n_lines = lines == NULL || !PyList_Check(lines)
+                       ? 0
+                       : (long)PyList_GET_SIZE(lines);
+    if (here < 1 || here > n_lines) {
         return false;
     }
-    assert(here >= 1 && here <= PyList_GET_SIZE(lines));
     long first = here > CONTEXT_LINES ? here - CONTEXT_LINES : 1;
     long last = here + CONTEXT_LINES;
-    if (last > PyList_GET_SIZE(lines)) {
-        last = (long)PyList_GET_SIZE(lines);
+    if (last > n_lines) {
+        last = n_lines;
     }
     text_writer_text(w, "<pre class=source>");
     for (long n = first; n <= last; n++) {
-        add_source_line(w, PyList_GET_ITEM(lines, n - 1), n, n == here);
+        /* linecache gives every thread the same list. */
+        CLEANUP(py_clear) PyObject *line = PyList_GetItemRef(lines, n - 1);
+        PyErr_Clear();
+        if (line != NULL) {
+            add_source_line(w, line, n, n == here);
+        }
     }
     text_writer_text(w, "</pre>");
     return true;
@@ -451,17 +457,22 @@ add_params(struct text_writer *w, const struct params *params)
 static void
 add_python(struct text_writer *w)
 {
-    PyObject *executable = PySys_GetObject("executable"); /* borrowed */
-    PyObject *path = PySys_GetObject("path");
+    CLEANUP(py_clear) PyObject *executable = py_sys_attr("executable");
+    CLEANUP(py_clear) PyObject *list = py_sys_attr("path");
+    /* Another thread may change it. */
+    CLEANUP(py_clear)
+    PyObject *path =
+        list == NULL || !PyList_Check(list) ? NULL : PySequence_Tuple(list);
+    Py_ssize_t n = path == NULL ? 0 : PyTuple_GET_SIZE(path);
 
+    PyErr_Clear();
     text_writer_text(w, "<h2>Python</h2><table><tr><th>version</th><td>");
     add_text(w, Py_GetVersion());
     text_writer_text(w, "</td></tr><tr><th>sys.executable</th><td>");
     add_object(w, executable);
     text_writer_text(w, "</td></tr><tr><th>sys.path</th><td>");
-    for (Py_ssize_t i = 0;
-         path != NULL && PyList_Check(path) && i < PyList_GET_SIZE(path); i++) {
-        add_object(w, PyList_GET_ITEM(path, i));
+    for (Py_ssize_t i = 0; i < n; i++) {
+        add_object(w, PyTuple_GET_ITEM(path, i));
         text_writer_text(w, "\n");
     }
     text_writer_text(w, "</td></tr></table>");

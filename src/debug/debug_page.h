@@ -5,7 +5,9 @@
  *            lines, the traceback as text, the variables of the request.
  * Owner:     the caller owns the buffer.
  * Lifetime:  one request.
- * Threads:   the request's thread.                                   GIL: held.
+ * Threads:   the request's thread.
+ * GIL:       held. Without one: what other threads may change (sys.path, the
+ *            lines of linecache) is copied or counted, never borrowed.
  * Errors:    0 or -errno; never leaves a Python exception set.
  * Blocks:    file system (source lines).
  */

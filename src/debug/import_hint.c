@@ -71,6 +71,19 @@ take_full(const char *text, struct failed_import *f)
     return true;
 }
 
+/* The module that has been imported, or NULL without an exception. New
+ * reference: another thread may forget it. */
+static PyObject *
+imported(const char *name)
+{
+    PyObject *module;
+
+    if (PyDict_GetItemStringRef(PyImport_GetModuleDict(), name, &module) < 0) {
+        PyErr_Clear();
+    }
+    return module;
+}
+
 static bool
 take_missing(PyObject *exc, struct failed_import *f)
 {
@@ -80,9 +93,11 @@ take_missing(PyObject *exc, struct failed_import *f)
 
     PyErr_Clear();
     /* Python names the first part that it did not find. */
-    return text != NULL && take_full(text, f) &&
-           (f->has_parent ||
-            PyDict_GetItemString(PyImport_GetModuleDict(), f->name) == NULL);
+    if (text == NULL || !take_full(text, f)) {
+        return false;
+    }
+    CLEANUP(py_clear) PyObject *module = imported(f->name);
+    return f->has_parent || module == NULL;
 }
 
 /* "from shop import models" where there is no such module: Python cannot know
@@ -449,15 +464,19 @@ hint_below(const struct failed_import *f)
 static bool
 find_on_path(const char *name, char *to, size_t size)
 {
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    CLEANUP(py_clear) PyObject *list = py_sys_attr("path");
+    /* Another thread may change it. */
+    CLEANUP(py_clear)
+    PyObject *path =
+        list == NULL || !PyList_Check(list) ? NULL : PySequence_Tuple(list);
     char folder[PATH_MAX], below[PATH_MAX];
 
-    if (path == NULL || !PyList_Check(path) ||
-        !file_of(name, "/__init__.py", below, sizeof below)) {
+    PyErr_Clear();
+    if (path == NULL || !file_of(name, "/__init__.py", below, sizeof below)) {
         return false;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(path); i++) {
-        int n = take_path(PyList_GET_ITEM(path, i), folder, sizeof folder)
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(path); i++) {
+        int n = take_path(PyTuple_GET_ITEM(path, i), folder, sizeof folder)
                     ? snprintf(to, size, "%s/%s", folder, below)
                     : -1;
         if (n > 0 && (size_t)n < size && access(to, F_OK) == 0) {
@@ -473,7 +492,7 @@ find_on_path(const char *name, char *to, size_t size)
 static bool
 find_parent(const char *name, bool *ret_is_file, char *to, size_t size)
 {
-    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+    CLEANUP(py_clear) PyObject *module = imported(name);
 
     *ret_is_file = false;
     if (module == NULL) {
@@ -543,8 +562,8 @@ hint_foreign(const struct failed_import *f)
 static PyObject *
 hint_install(const struct failed_import *f)
 {
-    PyObject *python = PySys_GetObject("executable"); /* borrowed */
-    PyObject *venv = PySys_GetObject("prefix");
+    CLEANUP(py_clear) PyObject *python = py_sys_attr("executable");
+    CLEANUP(py_clear) PyObject *venv = py_sys_attr("prefix");
     CLEANUP(py_clear) PyObject *folder = text_of(f->folder);
     PyObject *hint = NULL;
 

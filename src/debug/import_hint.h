@@ -7,7 +7,8 @@
  *            says for which Python it is not installed; where its package was
  *            found, which folder lacks which file.
  * Owner:     the result is the caller's.
- * Threads:   any.                                                    GIL: held.
+ * Threads:   any.
+ * GIL:       held. Without one: nothing is borrowed from sys.modules or sys.
  * Errors:    NULL: there is no hint. Never leaves an exception.
  * Blocks:    on the file system.
  */

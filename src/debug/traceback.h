@@ -5,7 +5,9 @@
  *            that module cannot be imported, one without source lines.
  * Owner:     the caller owns what is returned.
  * Lifetime:  nothing is kept.
- * Threads:   any.                                                    GIL: held.
+ * Threads:   any.
+ * GIL:       held. Without one: the lists are the caller's alone, and a traceback
+ *            has the line of each frame itself, whatever the frame does now.
  * Errors:    CPython's convention: NULL with an exception.
  * Blocks:    file system (source lines, imports).
  */

@@ -59,6 +59,16 @@ gil_task_state(struct gil_task *task)
     return atomic_load(&task->state);
 }
 
+const char *
+gil_task_obstacle(void)
+{
+#ifdef Py_GIL_DISABLED
+    return "an extension keeps all other threads out of Python";
+#else
+    return "an extension holds the GIL";
+#endif
+}
+
 bool
 gil_task_cancel(struct gil_task *task)
 {

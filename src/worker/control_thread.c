@@ -44,11 +44,11 @@ static struct control_thread {
     struct exit_idle idle;
     struct imports_file *imports; /* files to be handed over */
     bool load_watched;            /* it has ended, or is in the log */
-    bool stuck; /* some code keeps the GIL, and the log says so */
+    bool stuck; /* no thread gets into Python, and the log says so */
 } control_thread;
 
-/* Takes the GIL now and then, to see whether that is possible. A dropped one
- * may outlive the control thread. */
+/* Takes the GIL now and then, or without one attaches a thread to Python, to see
+ * whether that is possible. A dropped one may outlive the control thread. */
 static struct gil_task gil_probe;
 
 static int
@@ -247,9 +247,12 @@ do_nothing(void)
 {
 }
 
-/* Feeds systemd's watchdog as long as a thread can take the GIL: one request
- * may take any time, but code that keeps the GIL stops all of them. (Until the
- * application is loaded it is enough that this thread runs.) */
+/* Feeds systemd's watchdog as long as a thread can take the GIL, or without one
+ * attach itself to Python: one request may take any time, but code that prevents
+ * this stops all of them. Without a GIL such code stops nobody else until the
+ * next garbage collection; until then it is a request that takes its time, and
+ * to start a collection as a test would do the harm. (Until the application is
+ * loaded it is enough that this thread runs.) */
 static void
 feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
 {
@@ -258,9 +261,9 @@ feed_watchdog(struct pool *p, struct control_thread *t, int64_t now)
     }
     if (gil_task_state(&gil_probe) != GIL_TASK_IDLE) {
         if (!t->stuck) {
-            log_error(
-                "an extension holds the GIL: no request can continue, and "
-                "the systemd watchdog gets no keep-alive");
+            log_error("%s: no request can continue, and the systemd watchdog "
+                      "gets no keep-alive",
+                      gil_task_obstacle());
             watchdog_dump(p->watchdog, "systemd's watchdog");
         }
         t->stuck = true;

@@ -14,12 +14,10 @@ enum { WRITER_TYPES = 3 };
 static void
 call_if_imported(const char *module, const char *name)
 {
-    PyObject *modules = PyImport_GetModuleDict(); /* borrowed */
-    PyObject *m = PyDict_GetItemString(modules, module);
+    PyObject *m = py_loaded_module(module);
     if (m == NULL) {
         return;
     }
-    Py_INCREF(m);
     PyObject *r = PyObject_CallMethod(m, name, NULL);
     if (r == NULL) {
         PyErr_WriteUnraisable(m);
@@ -62,7 +60,8 @@ struct writer_search {
 };
 
 /* Called during a walk of the collector's lists, so it must not start a
- * collection; appending to a list does not. */
+ * collection; appending to a list does not. On a free-threaded Python all other
+ * threads are stopped during the walk. */
 static int
 visit_object(PyObject *o, void *arg)
 {
@@ -124,11 +123,9 @@ flush_standard(void)
 {
     static const char *const names[] = {"stdout", "stderr"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        PyObject *stream = PySys_GetObject(names[i]); /* borrowed */
+        CLEANUP(py_clear) PyObject *stream = py_sys_attr(names[i]);
         if (stream != NULL && stream != Py_None) {
-            Py_INCREF(stream);
             flush(stream);
-            Py_DECREF(stream);
         }
     }
 }

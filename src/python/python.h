@@ -122,6 +122,12 @@ PyDict_GetItemStringRef(PyObject *dict, const char *key, PyObject **ret)
     return r;
 }
 
+static inline PyObject *
+PyImport_AddModuleRef(const char *name)
+{
+    return Py_XNewRef(PyImport_AddModule(name));
+}
+
 /* New reference, or NULL with an exception. */
 static inline PyObject *
 PyList_GetItemRef(PyObject *list, Py_ssize_t i)
@@ -185,6 +191,9 @@ py_unlock(struct py_lock *lock)
 static inline PyObject *
 py_sys_attr(const char *name)
 {
+#ifndef Py_GIL_DISABLED
+    return Py_XNewRef(PySys_GetObject(name));
+#else
     PyObject *sys = PyImport_ImportModule("sys");
     PyObject *value = sys == NULL ? NULL : PyObject_GetAttrString(sys, name);
 
@@ -193,6 +202,20 @@ py_sys_attr(const char *name)
         PyErr_Clear();
     }
     return value;
+#endif
+}
+
+/* A module that is in sys.modules already; NULL without an exception for any
+ * other. Does not wait while another thread imports it. New reference. */
+static inline PyObject *
+py_loaded_module(const char *name)
+{
+    PyObject *module;
+
+    if (PyDict_GetItemStringRef(PyImport_GetModuleDict(), name, &module) < 0) {
+        PyErr_Clear();
+    }
+    return module;
 }
 
 /* The first statement of a function that needs an attached thread state and has

@@ -43,9 +43,8 @@ names_of_other_threads(PyObject *threading)
 static void
 warn_about_threads(void)
 {
-    /* Borrowed. If threading has not been imported there are no threads. */
-    PyObject *threading =
-        PyDict_GetItemString(PyImport_GetModuleDict(), "threading");
+    /* If threading has not been imported there are no threads. */
+    CLEANUP(py_clear) PyObject *threading = py_loaded_module("threading");
     CLEANUP(py_clear)
     PyObject *names =
         threading == NULL ? NULL : names_of_other_threads(threading);
@@ -108,9 +107,8 @@ python_fork_in_parent(void)
 static void
 forget_child_processes(void)
 {
-    PyObject *m = /* borrowed */
-        PyDict_GetItemString(PyImport_GetModuleDict(),
-                             "multiprocessing.process");
+    CLEANUP(py_clear)
+    PyObject *m = py_loaded_module("multiprocessing.process");
     CLEANUP(py_clear) PyObject *none = m == NULL ? NULL : PySet_New(NULL);
 
     if (none != NULL && PyObject_SetAttrString(m, "_children", none) < 0) {

@@ -15,7 +15,8 @@
 
 enum { SIGNALS_MAX = 16 };
 
-/* Protected by the GIL, as all variables below. */
+/* The main thread writes this and all variables below, before other threads
+ * exist; later they are only read. */
 struct known_signal {
     int number;
     /* What Python has for it, kept for ever: a callable, or SIG_IGN. */

@@ -16,17 +16,17 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-/* sys.path, borrowed. NULL with an exception if it is not a list. */
+/* sys.path, a new reference. NULL with an exception if it is not a list. */
 static PyObject *
 path_list(void)
 {
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    CLEANUP(py_clear) PyObject *path = py_sys_attr("path");
 
     if (path == NULL || !PyList_Check(path)) {
         PyErr_SetString(PyExc_RuntimeError, "sys.path is not a list");
         return NULL;
     }
-    return path;
+    return py_steal(&path);
 }
 
 int
@@ -34,12 +34,15 @@ site_insert_path(const char *dir, Py_ssize_t position)
 {
     ASSERT_GIL();
     CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
-    PyObject *path = entry == NULL ? NULL : path_list();
+    CLEANUP(py_clear) PyObject *path = entry == NULL ? NULL : path_list();
 
     return path == NULL ? -1 : PyList_Insert(path, position, entry);
 }
 
 /* -- .pth files ------------------------------------------------------------ */
+
+/* Only at start, in the main thread: no thread of ours runs yet. One that a .pth
+ * file started may change sys.path at its own risk, as with python3. */
 
 /* The index of this very object; -1 if the list does not have it. */
 static Py_ssize_t
@@ -120,18 +123,21 @@ site_add_folder(const char *dir, Py_ssize_t *at)
         *at += 1;
         return 0;
     }
-    PyObject *path = path_list();
+    CLEANUP(py_clear) PyObject *path = path_list();
     if (path == NULL) {
         return -1;
     }
-    CLEANUP(py_clear) PyObject *entry = Py_NewRef(PyList_GET_ITEM(path, *at));
+    CLEANUP(py_clear) PyObject *entry = PyList_GetItemRef(path, *at);
+    if (entry == NULL) {
+        return -1;
+    }
     CLEANUP(py_clear) PyObject *old = PySequence_List(path);
     CLEANUP(py_clear) PyObject *site = PyImport_ImportModule("site");
     CLEANUP(py_clear)
     PyObject *r = old == NULL || site == NULL
                       ? NULL
                       : PyObject_CallMethod(site, "addsitedir", "O", entry);
-    path = r == NULL ? NULL : path_list();
+    Py_SETREF(path, r == NULL ? NULL : path_list());
     if (path == NULL) {
         return -1;
     }

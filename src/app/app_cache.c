@@ -39,16 +39,20 @@ enum {
 
 enum app_state { APP_ABSENT, APP_READY, APP_FAILED };
 
-/* All fields but lock are protected by the GIL. Those from state on are written
- * by the thread that holds lock. */
+/* The thread that holds load_lock writes all fields from loader on. Any thread
+ * reads state, callable and stamp: these are written and read under the GIL or,
+ * without one, under ready_lock; the thread that holds load_lock reads them
+ * without it. The rest is read by the thread that holds load_lock. */
 struct app {
+    /* Written before others can find the application: */
     struct app *next;            /* next in its bucket */
     struct app_spec own_spec;    /* of a script */
     const struct app_spec *spec; /* own_spec, or the loader's */
-    PyThread_type_lock lock;     /* held while loading */
-    unsigned long loader;        /* the thread that holds it, 0 = none */
+    PyThread_type_lock load_lock;
+    atomic_ulong loader; /* the thread that holds it, 0 = none */
+    struct py_lock ready_lock;
     enum app_state state;
-    PyObject *callable;   /* READY */
+    PyObject *callable;   /* READY; of the one APP it never changes then */
     struct file_id stamp; /* READY: the script when it was loaded */
     PyObject *text;       /* FAILED: what happened */
     PyObject *traceback;  /* FAILED, without --debug: its traceback, a string */
@@ -65,13 +69,20 @@ static struct app *only_app;
 static PyObject *load_error_type; /* exception types */
 static PyObject *not_found_type;
 
-/* Set under the GIL, read without it. */
+/* Set once, by the thread that has loaded the one APP; read by any, also
+ * without the GIL. */
 static atomic_bool only_is_ready;
 
-/* The rest is protected by the GIL. */
-static struct app *buckets[BUCKETS];
+/* Lists that are only ever added to, at the front; read without a lock. Written
+ * under the GIL or, without one, under buckets_lock. */
+static _Atomic(struct app *) buckets[BUCKETS];
+static struct py_lock buckets_lock;
+
+/* Written by any thread that loads: protected by the GIL or, without one, by
+ * gc_lock. */
 static int loads_running;
 static long gc_threshold; /* to be restored, 0 = not raised */
+static struct py_lock gc_lock;
 
 /* -- garbage collection while importing ------------------------------------ */
 
@@ -95,29 +106,55 @@ set_gc_threshold(PyObject *gc, long value)
 }
 
 /* Raises the threshold while an application is imported. gc.disable() would not
- * do, because the application may call it itself and mean it. */
+ * do, because the application may call it itself and mean it. No lock is held
+ * over Python code: while this load counts as running, no other restores the
+ * threshold; but one that ends as this begins may restore it too late. */
 static void
 gc_begin_load(void)
 {
-    if (loads_running++ > 0) {
+    py_lock(&gc_lock);
+    bool is_first = loads_running++ == 0;
+    py_unlock(&gc_lock);
+    if (!is_first) {
         return;
     }
     CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
     long now = gc == NULL ? -1 : get_gc_threshold(gc);
-    gc_threshold = 0;
     if (now > 0 && now < GC_THRESHOLD_LOADING) {
+        py_lock(&gc_lock);
         gc_threshold = now;
+        py_unlock(&gc_lock);
         set_gc_threshold(gc, GC_THRESHOLD_LOADING);
     }
     PyErr_Clear();
 }
 
+/* The threshold to restore if this was the last load, else 0. */
+static long
+take_threshold(void)
+{
+    long value = 0;
+
+    py_lock(&gc_lock);
+    if (--loads_running == 0) {
+        value = gc_threshold;
+        gc_threshold = 0;
+    }
+    py_unlock(&gc_lock);
+    return value;
+}
+
 /* Moves all new objects to the oldest generation. Otherwise the first request
  * that creates an object would start a collection of all of them. Does nothing
- * if the application has frozen objects, which must stay frozen. */
+ * if the application has frozen objects, which must stay frozen. A free-threaded
+ * Python has no generations: this would stop all threads twice for nothing, and
+ * thaw what another thread freezes meanwhile. */
 static void
 gc_move_to_old(PyObject *gc)
 {
+#ifdef Py_GIL_DISABLED
+    (void)gc;
+#else
     CLEANUP(py_clear)
     PyObject *frozen = PyObject_CallMethod(gc, "get_freeze_count", NULL);
     if (frozen == NULL || PyObject_IsTrue(frozen) != 0) {
@@ -127,12 +164,15 @@ gc_move_to_old(PyObject *gc)
     CLEANUP(py_clear) PyObject *u = PyObject_CallMethod(gc, "unfreeze", NULL);
     (void)r;
     (void)u;
+#endif
 }
 
 static void
 gc_end_load(void)
 {
-    if (--loads_running > 0 || gc_threshold == 0) {
+    long old = take_threshold();
+
+    if (old == 0) {
         return;
     }
     CLEANUP(py_clear) PyObject *gc = PyImport_ImportModule("gc");
@@ -142,7 +182,7 @@ gc_end_load(void)
     }
     /* Unless the application has set a threshold of its own. */
     if (gc != NULL && get_gc_threshold(gc) == GC_THRESHOLD_LOADING) {
-        set_gc_threshold(gc, gc_threshold);
+        set_gc_threshold(gc, old);
     }
     PyErr_Clear();
 }
@@ -213,6 +253,21 @@ traceback_text(PyObject *exc)
     return text;
 }
 
+/* Writes what any thread may read. Steals the reference to callable. */
+static void
+set_ready(struct app *a, enum app_state state, PyObject *callable,
+          struct file_id stamp)
+{
+    py_lock(&a->ready_lock);
+    PyObject *old = a->callable;
+    a->callable = callable;
+    a->stamp = stamp;
+    a->state = state;
+    py_unlock(&a->ready_lock);
+    Py_XDECREF(old); /* may run the application's code */
+}
+
+/* Called by the thread that holds load_lock. */
 static void
 set_failed(struct app *a, PyObject *exc, PyObject *summary,
            struct file_id stamp)
@@ -241,8 +296,7 @@ set_failed(struct app *a, PyObject *exc, PyObject *summary,
     a->failed_at_ms = clock_ms();
     a->retry_at_ms =
         a->failed_at_ms + (a->failed.n > 0 ? RETRY_MS : RETRY_UNKNOWN_MS);
-    a->state = APP_FAILED;
-    Py_CLEAR(a->callable);
+    set_ready(a, APP_FAILED, NULL, stamp);
 }
 
 /* raise LoadError(text) from cause. Steals the reference to cause, which may be
@@ -304,7 +358,7 @@ fail_load(struct app *a, PyObject *exc, struct file_id stamp)
 static void
 clear_importer_cache(void)
 {
-    PyObject *cache = PySys_GetObject("path_importer_cache"); /* borrowed */
+    CLEANUP(py_clear) PyObject *cache = py_sys_attr("path_importer_cache");
     if (cache != NULL && PyDict_Check(cache)) {
         PyDict_Clear(cache);
     }
@@ -356,9 +410,7 @@ load(struct app *a, struct file_id stamp)
         return exc == NULL ? NULL : fail_load(a, exc, stamp);
     }
     assert(a->loader == PyThread_get_thread_ident());
-    Py_XSETREF(a->callable, Py_NewRef(callable));
-    a->stamp = stamp;
-    a->state = APP_READY;
+    set_ready(a, APP_READY, Py_NewRef(callable), stamp);
     if (a == only_app) {
         atomic_store(&only_is_ready, true);
     }
@@ -369,21 +421,35 @@ load(struct app *a, struct file_id stamp)
     return callable;
 }
 
-/* One script of several is loaded again when it changes, as people expect from
- * CGI; the one APP only by a reload. */
-static bool
-is_current(const struct app *a, const struct file_id *stamp)
+/* The callable if it is loaded and current; else NULL, without an exception.
+ * One script of several is loaded again when it changes, as people expect from
+ * CGI; the one APP only by a reload. New reference. */
+static PyObject *
+current_callable(struct app *a, const struct file_id *stamp)
 {
-    return a->state == APP_READY &&
-           (a == only_app || file_id_equal(&a->stamp, stamp));
+    PyObject *callable = NULL;
+
+    if (a == only_app) { /* once it is ready nothing changes any more */
+        return atomic_load_explicit(&only_is_ready, memory_order_acquire)
+                   ? Py_NewRef(a->callable)
+                   : NULL;
+    }
+    py_lock(&a->ready_lock);
+    if (a->state == APP_READY && file_id_equal(&a->stamp, stamp)) {
+        callable = Py_NewRef(a->callable);
+    }
+    py_unlock(&a->ready_lock);
+    return callable;
 }
 
 static PyObject *
 load_or_fail(struct app *a, struct file_id stamp)
 {
     /* Another thread may have loaded it while this one waited. */
-    if (is_current(a, &stamp)) {
-        return Py_NewRef(a->callable);
+    PyObject *callable = current_callable(a, &stamp);
+
+    if (callable != NULL) {
+        return callable;
     }
     if (a->state == APP_FAILED && clock_ms() < a->retry_at_ms &&
         !failed_imports_changed(&a->failed)) {
@@ -403,7 +469,7 @@ wait_for_lock(struct app *a)
     for (;;) {
         PyLockStatus s;
         Py_BEGIN_ALLOW_THREADS s = PyThread_acquire_lock_timed(
-            a->lock, watched ? LOCK_WAIT_US : -1, 0);
+            a->load_lock, watched ? LOCK_WAIT_US : -1, 0);
         Py_END_ALLOW_THREADS if (s == PY_LOCK_ACQUIRED)
         {
             return true;
@@ -418,24 +484,27 @@ wait_for_lock(struct app *a)
 static PyObject *
 get_callable(struct app *a, struct file_id stamp)
 {
-    if (is_current(a, &stamp)) {
-        return Py_NewRef(a->callable);
+    PyObject *callable = current_callable(a, &stamp);
+
+    if (callable != NULL) {
+        return callable;
     }
     unsigned long me = PyThread_get_thread_ident();
-    if (a->loader == me) {
+    if (atomic_load(&a->loader) == me) {
         return PyErr_Format(load_error_type,
                             "%s was requested by the code that loads it",
                             a->spec->display_name);
     }
-    if (!PyThread_acquire_lock(a->lock, NOWAIT_LOCK) && !wait_for_lock(a)) {
+    if (!PyThread_acquire_lock(a->load_lock, NOWAIT_LOCK) &&
+        !wait_for_lock(a)) {
         return NULL;
     }
-    assert(a->loader == 0);
-    a->loader = me;
-    PyObject *callable = load_or_fail(a, stamp);
+    assert(atomic_load(&a->loader) == 0);
+    atomic_store(&a->loader, me);
+    callable = load_or_fail(a, stamp);
     assert((callable == NULL) == (PyErr_Occurred() != NULL));
-    a->loader = 0;
-    PyThread_release_lock(a->lock);
+    atomic_store(&a->loader, 0);
+    PyThread_release_lock(a->load_lock);
     return callable;
 }
 
@@ -447,12 +516,48 @@ new_app(void)
     struct app *a = calloc(1, sizeof(*a));
     if (a != NULL) {
         failed_imports_init(&a->failed);
-        a->lock = PyThread_allocate_lock();
+        a->load_lock = PyThread_allocate_lock();
     }
-    if (a == NULL || a->lock == NULL) {
+    if (a == NULL || a->load_lock == NULL) {
         free(a);
         PyErr_NoMemory();
         return NULL;
+    }
+    return a;
+}
+
+static void
+free_app(struct app *a)
+{
+    PyThread_free_lock(a->load_lock);
+    app_spec_fini(&a->own_spec);
+    free(a);
+}
+
+static struct app *
+new_script(const char *path)
+{
+    struct app *a = new_app();
+
+    if (a == NULL) {
+        return NULL;
+    }
+    if (app_spec_init_file(&a->own_spec, path, config->callable) < 0) {
+        free_app(a);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    a->spec = &a->own_spec;
+    return a;
+}
+
+static struct app *
+find_in(struct app *first, const char *path)
+{
+    struct app *a = first;
+
+    while (a != NULL && strcmp(a->spec->file, path) != 0) {
+        a = a->next;
     }
     return a;
 }
@@ -462,26 +567,31 @@ new_app(void)
 static struct app *
 app_of_script(const char *path)
 {
-    struct app **bucket = &buckets[hash_bytes(path, strlen(path)) % BUCKETS];
-    for (struct app *a = *bucket; a != NULL; a = a->next) {
-        if (strcmp(a->spec->file, path) == 0) {
-            return a;
-        }
+    _Atomic(struct app *) *bucket =
+        &buckets[hash_bytes(path, strlen(path)) % BUCKETS];
+    struct app *a =
+        find_in(atomic_load_explicit(bucket, memory_order_acquire), path);
+
+    if (a != NULL) {
+        return a;
     }
-    struct app *a = new_app();
+    struct app *new = new_script(path);
+    if (new == NULL) {
+        return NULL;
+    }
+    py_lock(&buckets_lock);
+    struct app *first = atomic_load(bucket);
+    a = find_in(first, path); /* another thread may have been faster */
     if (a == NULL) {
-        return NULL;
+        new->next = first;
+        atomic_store(bucket, new);
     }
-    if (app_spec_init_file(&a->own_spec, path, config->callable) < 0) {
-        PyThread_free_lock(a->lock);
-        free(a);
-        PyErr_NoMemory();
-        return NULL;
+    py_unlock(&buckets_lock);
+    if (a != NULL) {
+        free_app(new);
+        return a;
     }
-    a->spec = &a->own_spec;
-    a->next = *bucket;
-    *bucket = a;
-    return a;
+    return new;
 }
 
 static PyObject *
@@ -536,7 +646,7 @@ app_cache_get_only(void)
     ASSERT_GIL();
     assert(only_app != NULL);
     struct file_id stamp = {0, 0, 0, 0};
-    if (only_app->state != APP_READY && only_app->spec->file != NULL) {
+    if (!atomic_load(&only_is_ready) && only_app->spec->file != NULL) {
         stamp = file_id_of_path(only_app->spec->file);
     }
     return get_callable(only_app, stamp);

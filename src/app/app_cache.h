@@ -11,6 +11,8 @@
  *            same one wait for it; different applications can be loaded at the
  *            same time.
  * GIL:       held by the caller; released while waiting for another thread.
+ *            Without one the thread is attached to Python in the same way, and
+ *            locks of app_cache.c protect the data.
  * Errors:    CPython's convention. SystemExit and the like never get out, only
  *            LoadError and ScriptNotFound, and RequestTimeout.
  * Blocks:    on the file system and imports.

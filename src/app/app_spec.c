@@ -295,9 +295,10 @@ app_spec_fini(struct app_spec *t)
 static bool
 is_name_available(PyObject *name, const char *file)
 {
-    PyObject *m = PyDict_GetItemWithError(PyImport_GetModuleDict(), name);
-    if (m == NULL) {
-        return !PyErr_Occurred();
+    CLEANUP(py_clear) PyObject *m = NULL;
+    int has = PyDict_GetItemRef(PyImport_GetModuleDict(), name, &m);
+    if (has <= 0) {
+        return has == 0;
     }
     CLEANUP(py_clear) PyObject *its = PyObject_GetAttrString(m, "__file__");
     const char *text =
@@ -354,7 +355,7 @@ static void
 unload_module(PyObject *name)
 {
     PyObject *modules = PyImport_GetModuleDict();
-    if (PyDict_GetItemWithError(modules, name) != NULL) {
+    if (PyDict_Contains(modules, name) > 0) {
         (void)PyDict_DelItem(modules, name);
     }
     PyErr_Clear();
@@ -370,10 +371,12 @@ add_folder(const char *file)
     (void)snprintf(dir, sizeof(dir), "%.*s",
                    slash == file ? 1 : (int)(slash - file), file);
     CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
-    PyObject *path = PySys_GetObject("path"); /* borrowed */
+    CLEANUP(py_clear) PyObject *path = py_sys_attr("path");
     if (entry == NULL || path == NULL) {
         return entry == NULL ? -1 : 0;
     }
+    /* No lock: entries may have an __eq__() of their own. If two threads load
+     * scripts of a new folder at once, it may get two entries. */
     int has = PySequence_Contains(path, entry);
     return has != 0 ? has < 0 ? -1 : 0 : site_insert_path(dir, 0);
 }

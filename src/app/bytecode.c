@@ -136,7 +136,7 @@ is_private(const struct stat *st)
 static int64_t
 optimize_level(void)
 {
-    PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+    CLEANUP(py_clear) PyObject *flags = py_sys_attr("flags");
     CLEANUP(py_clear)
     PyObject *level =
         flags == NULL ? NULL : PyObject_GetAttrString(flags, "optimize");
@@ -336,7 +336,7 @@ cache_read(const char *path, const struct cache_key *want)
 static bool
 may_write(const struct stat *st)
 {
-    PyObject *no = PySys_GetObject("dont_write_bytecode"); /* borrowed */
+    CLEANUP(py_clear) PyObject *no = py_sys_attr("dont_write_bytecode");
     struct timespec now;
     if (no == NULL || PyObject_IsTrue(no) != 0 ||
         st->st_size < CACHE_SOURCE_MIN ||

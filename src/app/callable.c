@@ -11,6 +11,7 @@
 #include "app/callable.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #define ANY_NUMBER PY_SSIZE_T_MAX
@@ -36,8 +37,7 @@ lacks_default(PyObject *names, Py_ssize_t i, PyObject *defaults)
 {
     return i < PyTuple_GET_SIZE(names) &&
            (defaults == NULL || !PyDict_Check(defaults) ||
-            PyDict_GetItemWithError(defaults, PyTuple_GET_ITEM(names, i)) ==
-                NULL);
+            PyDict_Contains(defaults, PyTuple_GET_ITEM(names, i)) <= 0);
 }
 
 static void
@@ -52,10 +52,14 @@ read_names(PyObject *function, Py_ssize_t bound, struct signature *s)
         PyErr_Clear();
         return;
     }
+    CLEANUP(py_clear) PyObject *defaults = NULL;
+    Py_BEGIN_CRITICAL_SECTION(function);
+    defaults = Py_XNewRef(PyFunction_GET_KW_DEFAULTS(function));
+    Py_END_CRITICAL_SECTION();
     for (Py_ssize_t i = 0; i < code->co_kwonlyargcount; i++) {
-        s->needs_keyword = s->needs_keyword ||
-                           lacks_default(names, code->co_argcount + i,
-                                         PyFunction_GET_KW_DEFAULTS(function));
+        s->needs_keyword =
+            s->needs_keyword ||
+            lacks_default(names, code->co_argcount + i, defaults);
     }
     if (bound < code->co_argcount) {
         s->has_scope = PyUnicode_CompareWithASCIIString(
@@ -70,7 +74,10 @@ read_function(PyObject *function, Py_ssize_t bound, struct signature *s)
 {
     const PyCodeObject *code =
         (const PyCodeObject *)PyFunction_GET_CODE(function);
-    PyObject *defaults = PyFunction_GET_DEFAULTS(function);
+    CLEANUP(py_clear) PyObject *defaults = NULL;
+    Py_BEGIN_CRITICAL_SECTION(function);
+    defaults = Py_XNewRef(PyFunction_GET_DEFAULTS(function));
+    Py_END_CRITICAL_SECTION();
     Py_ssize_t named =
         code->co_argcount > bound ? code->co_argcount - bound : 0;
     Py_ssize_t optional = defaults == NULL ? 0 : PyTuple_GET_SIZE(defaults);
@@ -113,22 +120,42 @@ read_member(PyObject *member, Py_ssize_t of_static, struct signature *s)
 
 /* -- objects and classes --------------------------------------------------- */
 
-/* The member as a class statement has defined it: borrowed. NULL if there is
- * none, or if a base class in C could define it first. */
+/* New reference, or NULL. */
+static PyObject *
+mro_of(const PyTypeObject *type)
+{
+#ifdef Py_GIL_DISABLED
+    /* another thread may set __bases__ */
+    PyObject *mro =
+        PyObject_GetAttrString((PyObject *)(uintptr_t)type, "__mro__");
+
+    PyErr_Clear();
+    if (mro != NULL && !PyTuple_Check(mro)) {
+        Py_CLEAR(mro);
+    }
+    return mro;
+#else
+    return Py_XNewRef(type->tp_mro);
+#endif
+}
+
+/* The member as a class statement has defined it: new reference. NULL if there
+ * is none, or if a base class in C could define it first. */
 static PyObject *
 find_member(const PyTypeObject *type, const char *name)
 {
-    PyObject *mro = type->tp_mro;
+    CLEANUP(py_clear) PyObject *mro = mro_of(type);
 
     for (Py_ssize_t i = 0; mro != NULL && i < PyTuple_GET_SIZE(mro); i++) {
         PyTypeObject *t = (PyTypeObject *)PyTuple_GET_ITEM(mro, i);
         if (!PyType_HasFeature(t, Py_TPFLAGS_HEAPTYPE)) {
             return NULL;
         }
-        PyObject *found = PyDict_GetItemString(t->tp_dict, name);
-        if (found != NULL) {
+        PyObject *found;
+        if (PyDict_GetItemStringRef(t->tp_dict, name, &found) > 0) {
             return found;
         }
+        PyErr_Clear();
     }
     return NULL;
 }
@@ -136,7 +163,7 @@ find_member(const PyTypeObject *type, const char *name)
 static bool
 object_signature(PyObject *o, struct signature *s)
 {
-    PyObject *call = find_member(Py_TYPE(o), "__call__");
+    CLEANUP(py_clear) PyObject *call = find_member(Py_TYPE(o), "__call__");
     return call != NULL && read_member(call, 0, s);
 }
 
@@ -151,8 +178,8 @@ static bool
 class_signature(PyObject *o, struct signature *s)
 {
     const PyTypeObject *type = (const PyTypeObject *)o;
-    PyObject *make = find_member(type, "__new__");
-    PyObject *init = find_member(type, "__init__");
+    CLEANUP(py_clear) PyObject *make = find_member(type, "__new__");
+    CLEANUP(py_clear) PyObject *init = find_member(type, "__init__");
 
     if (Py_TYPE(o)->tp_call != PyType_Type.tp_call) {
         return false; /* the metaclass may do anything */
@@ -341,7 +368,7 @@ refuse_class(const struct signature *s, const char *where, const char *name)
     struct signature call = {.cls = NULL};
 
     assert(s->cls != NULL);
-    PyObject *member = find_member(s->cls, "__call__");
+    CLEANUP(py_clear) PyObject *member = find_member(s->cls, "__call__");
 
     if (member != NULL && read_member(member, 0, &call) && call.is_async) {
         return call.max >= ASGI_ARGUMENTS

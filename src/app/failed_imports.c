@@ -62,16 +62,18 @@ add_name(struct failed_imports *f, PyObject *name)
 static void
 add_traceback(struct failed_imports *f, PyObject *exc)
 {
-    CLEANUP(py_clear) PyObject *traceback = PyException_GetTraceback(exc);
-    PyObject *at = traceback;
+    CLEANUP(py_clear) PyObject *at = PyException_GetTraceback(exc);
     for (int i = 0; i < FRAMES_MAX && at != NULL && PyTraceBack_Check(at);
          i++) {
         PyTracebackObject *tb = (PyTracebackObject *)at;
         PyCodeObject *code = PyFrame_GetCode(tb->tb_frame);
         add_name(f, code->co_filename);
         Py_DECREF(code);
-        at = (PyObject *)tb->tb_next;
+        /* not the field, which Python code can set */
+        PyObject *next = PyObject_GetAttrString(at, "tb_next");
+        Py_SETREF(at, next);
     }
+    PyErr_Clear();
 }
 
 /* Adds folder/NAME.py and folder/NAME/__init__.py, which do not exist yet. */
@@ -98,15 +100,16 @@ static PyObject *
 folders_of(PyObject *name, const char *dot)
 {
     if (dot == NULL) {
-        PyObject *path = PySys_GetObject("path"); /* borrowed */
+        CLEANUP(py_clear) PyObject *path = py_sys_attr("path");
         return path == NULL ? NULL : PySequence_List(path);
     }
     CLEANUP(py_clear)
     PyObject *package = PyUnicode_DecodeUTF8(
         PyUnicode_AsUTF8(name), dot - PyUnicode_AsUTF8(name), NULL);
-    PyObject *m = package == NULL
-                      ? NULL
-                      : PyDict_GetItem(PyImport_GetModuleDict(), package);
+    CLEANUP(py_clear) PyObject *m = NULL;
+    if (package != NULL) {
+        (void)PyDict_GetItemRef(PyImport_GetModuleDict(), package, &m);
+    }
     CLEANUP(py_clear)
     PyObject *path = m == NULL ? NULL : PyObject_GetAttrString(m, "__path__");
     return path == NULL ? NULL : PySequence_List(path);
@@ -158,7 +161,7 @@ failed_imports_add_exception(struct failed_imports *f, PyObject *exc)
 void
 failed_imports_add_module(struct failed_imports *f, const char *name)
 {
-    PyObject *m = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+    CLEANUP(py_clear) PyObject *m = py_loaded_module(name);
     CLEANUP(py_clear)
     PyObject *file = m == NULL ? NULL : PyObject_GetAttrString(m, "__file__");
     PyErr_Clear();

@@ -9,6 +9,8 @@
  */
 #include "app/spawn.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Executed in the child, with `source` (this text) and `scripts` (names and
@@ -39,19 +41,23 @@ static const char child_source[] =
     "sys.modules['__main__'].__spec__ = ModuleSpec(MainName('__main__'), "
     "None)\n";
 
-static PyObject *scripts; /* dict: module name to path; protected by the GIL */
+/* Written once, by the first thread that loads a script, under the GIL or,
+ * without one, under scripts_lock. The dict protects itself. */
+static PyObject *scripts; /* dict: module name to path */
+static struct py_lock scripts_lock;
+static atomic_bool is_open; /* multiprocessing knows of the dict */
 
 /* Returns (eval, (expression, globals)). The expression's value is the name
  * "__main__", for which multiprocessing does nothing. */
 static PyObject *
 name_reduce(UNUSED PyObject *self, UNUSED PyObject *none)
 {
-    PyObject *eval = /* borrowed */
-        PyDict_GetItemString(PyEval_GetBuiltins(), "eval");
-    CLEANUP(py_clear) PyObject *now = PyDict_Copy(scripts);
+    CLEANUP(py_clear) PyObject *eval = NULL;
+    int has = PyDict_GetItemStringRef(PyEval_GetBuiltins(), "eval", &eval);
+    CLEANUP(py_clear) PyObject *now = has <= 0 ? NULL : PyDict_Copy(scripts);
 
-    if (eval == NULL || now == NULL) {
-        return eval == NULL ? PyErr_Format(PyExc_NameError, "eval") : NULL;
+    if (has <= 0 || now == NULL) {
+        return has == 0 ? PyErr_Format(PyExc_NameError, "eval") : NULL;
     }
     return Py_BuildValue("O(s{sssO})", eval, "exec(source) or '__main__'",
                          "source", child_source, "scripts", now);
@@ -93,18 +99,39 @@ make_spec(void)
                                      Py_None);
 }
 
+/* Sets the __spec__ of __main__. If two threads do that at once, either spec
+ * will do. */
+static int
+show_scripts(void)
+{
+    CLEANUP(py_clear) PyObject *spec = make_spec();
+    CLEANUP(py_clear)
+    PyObject *main_module = PyImport_AddModuleRef("__main__");
+
+    return spec == NULL || main_module == NULL
+               ? -1
+               : PyObject_SetAttrString(main_module, "__spec__", spec);
+}
+
+/* Creates the dict, before anything refers to it. */
 static int
 open_scripts(void)
 {
-    CLEANUP(py_clear) PyObject *spec = make_spec();
-    PyObject *main_module = PyImport_AddModule("__main__"); /* borrowed */
+    CLEANUP(py_clear) PyObject *new = PyDict_New();
 
-    if (spec == NULL || main_module == NULL ||
-        PyObject_SetAttrString(main_module, "__spec__", spec) < 0) {
+    if (new == NULL) {
         return -1;
     }
-    scripts = PyDict_New();
-    return scripts == NULL ? -1 : 0;
+    py_lock(&scripts_lock);
+    if (scripts == NULL) {
+        scripts = py_steal(&new);
+    }
+    py_unlock(&scripts_lock);
+    if (show_scripts() < 0) {
+        return -1;
+    }
+    atomic_store(&is_open, true);
+    return 0;
 }
 
 int
@@ -112,7 +139,7 @@ spawn_add_script(PyObject *name, PyObject *path)
 {
     ASSERT_GIL();
     assert(PyUnicode_Check(name) && PyUnicode_Check(path));
-    if (scripts == NULL && open_scripts() < 0) {
+    if (!atomic_load(&is_open) && open_scripts() < 0) {
         return -1;
     }
     return PyDict_SetItem(scripts, name, path);

@@ -16,12 +16,15 @@
 
 static bool is_on; /* written before there are threads */
 
-/* A lock-free list: threads push with the GIL held; imports_take() takes all of
- * it, without the GIL. */
+/* A lock-free list: any threads push at once, with or without a GIL;
+ * imports_take() takes all of it. Nobody follows a pointer into it before
+ * that. */
 static struct imports_file *_Atomic new_files;
 
-/* The rest is protected by the GIL. */
-/* dict: the names of modules that have been examined */
+/* The rest is protected by the GIL or, without one, by lock; any thread that
+ * imports writes it. No Python code runs while the lock is held. */
+static struct py_lock lock;
+/* dict: the names of modules that have been examined; never replaced */
 static PyObject *seen_modules;
 static Py_ssize_t seen_size; /* the size of sys.modules at that time */
 /* calls of imports_begin() without imports_end() */
@@ -91,7 +94,10 @@ is_changed_meanwhile(const struct stat *st)
     int64_t changed =
         (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
 
-    return changed > since_ns && changed <= file_clock_ns();
+    py_lock(&lock);
+    int64_t since = since_ns;
+    py_unlock(&lock);
+    return changed > since && changed <= file_clock_ns();
 }
 
 /* Adds a file, or the zip archive that contains it. */
@@ -174,52 +180,94 @@ imports_add_app(void *module)
     }
 }
 
+/* Borrowed; NULL without memory. */
+static PyObject *
+get_seen(void)
+{
+    CLEANUP(py_clear) PyObject *new = PyDict_New();
+
+    PyErr_Clear();
+    py_lock(&lock);
+    if (seen_modules == NULL) {
+        seen_modules = py_steal(&new);
+    }
+    PyObject *seen = seen_modules;
+    py_unlock(&lock);
+    return seen;
+}
+
+/* Two threads that end at the same time may both add a module; its file is
+ * watched once. */
 static void
 add_new_modules(void)
 {
     /* A copy, because another thread may import meanwhile. */
     CLEANUP(py_clear) PyObject *all = PyDict_Copy(PyImport_GetModuleDict());
     PyObject *name = NULL, *m = NULL;
+    PyObject *seen = get_seen();
 
-    if (seen_modules == NULL) {
-        seen_modules = PyDict_New();
-    }
-    for (Py_ssize_t at = 0; all != NULL && seen_modules != NULL &&
-                            PyDict_Next(all, &at, &name, &m);) {
-        if (PyDict_Contains(seen_modules, name) == 0 &&
-            PyDict_SetItem(seen_modules, name, Py_None) == 0 && m != Py_None) {
+    for (Py_ssize_t at = 0;
+         all != NULL && seen != NULL && PyDict_Next(all, &at, &name, &m);) {
+        if (PyDict_Contains(seen, name) == 0 &&
+            PyDict_SetItem(seen, name, Py_None) == 0 && m != Py_None) {
             add_module(m, false);
         }
         PyErr_Clear();
     }
+    PyErr_Clear();
+    py_lock(&lock);
     seen_size = all == NULL ? 0 : PyDict_Size(all);
+    py_unlock(&lock);
 }
 
 void
 imports_begin(void)
 {
-    if (is_on && nrunning++ == 0) {
+    if (!is_on) {
+        return;
+    }
+    py_lock(&lock);
+    if (nrunning++ == 0) {
         since_ns = file_clock_ns();
     }
+    py_unlock(&lock);
+}
+
+/* One that imports has ended. Gets the time before anything is examined: what
+ * another thread imports meanwhile may be examined later. */
+static bool
+end_one(int64_t *ret_now)
+{
+    Py_ssize_t size = PyDict_Size(PyImport_GetModuleDict());
+
+    py_lock(&lock);
+    assert(nrunning > 0);
+    nrunning--;
+    bool is_new = size != seen_size;
+    *ret_now = file_clock_ns();
+    py_unlock(&lock);
+    return is_new;
 }
 
 void
 imports_end(void)
 {
+    int64_t now;
+
     if (!is_on) {
         return;
     }
     ASSERT_GIL();
-    assert(nrunning > 0);
-    nrunning--;
     /* If one module goes and another comes in the same request, the new one is
      * found after a later request. */
-    if (PyDict_Size(PyImport_GetModuleDict()) != seen_size) {
+    if (end_one(&now)) {
         PyObject *exc = PyErr_GetRaisedException();
         add_new_modules();
         if (exc != NULL) {
             PyErr_SetRaisedException(exc);
         }
     }
-    since_ns = file_clock_ns();
+    py_lock(&lock);
+    since_ns = now;
+    py_unlock(&lock);
 }

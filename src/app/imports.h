@@ -8,7 +8,7 @@
  * Lifetime:  from imports_watch(true) to the end of the process.
  * Threads:   any.
  * GIL:       held, but not needed by imports_watch(), imports_take() and
- *            imports_free().
+ *            imports_free(). Without one, a lock and the list's atomic head.
  * Errors:    none: a file that cannot be added is left out.
  * Blocks:    on the file system.
  */

@@ -9,8 +9,12 @@
 
 typedef struct {
     PyObject_HEAD vectorcallfunc vectorcall;
-    /* NULL: the request is over; written with the GIL held */
-    struct after_response *after;
+    /* Protects after, and after->calls, where there is no GIL: any thread that
+     * has the object may note a call while the request's thread ends the
+     * request. It lives longer than the struct, which a thread owns. No Python
+     * code runs while it is held, so no other thread has it during a fork(). */
+    struct py_lock lock;
+    struct after_response *after; /* NULL: the request is over */
 } AfterObject;
 
 /* A noted call is a tuple: the callable, the names of keyword arguments (or
@@ -39,11 +43,37 @@ make_call(PyObject *const *args, Py_ssize_t n, PyObject *names)
     return call;
 }
 
+static int
+note_call(AfterObject *self, PyObject *call)
+{
+    /* Before anything is looked at: a new list may start a collection, in which
+     * Python code runs. */
+    CLEANUP(py_clear) PyObject *first = PyList_New(0);
+    int r = 0;
+
+    if (first == NULL) {
+        return -1;
+    }
+    py_lock(&self->lock);
+    struct after_response *a = self->after;
+    bool is_open = a != NULL && !a->guard->forked;
+    if (is_open) {
+        if (a->calls == NULL) {
+            a->calls = py_steal(&first);
+        }
+        r = PyList_Append(a->calls, call);
+    }
+    py_unlock(&self->lock);
+    /* For an expired object a is NULL. */
+    return is_open
+               ? r
+               : request_guard_check(a == NULL ? NULL : a->guard, after_name);
+}
+
 static PyObject *
 after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
            PyObject *names)
 {
-    struct after_response *a = ((AfterObject *)callable)->after;
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
 
     if (n < 1 || !PyCallable_Check(args[0])) {
@@ -53,47 +83,66 @@ after_call(PyObject *callable, PyObject *const *args, size_t nargsf,
                      n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
         return NULL;
     }
-    /* For an expired object a is NULL, and request_guard_check() has raised. */
-    if (request_guard_check(a == NULL ? NULL : a->guard, after_name) < 0 ||
-        a == NULL) {
-        return NULL;
-    }
     CLEANUP(py_clear) PyObject *call = make_call(args, n, names);
-    if (call == NULL ||
-        (a->calls == NULL && (a->calls = PyList_New(0)) == NULL)) {
-        return NULL;
-    }
-    return PyList_Append(a->calls, call) < 0 ? NULL : Py_NewRef(args[0]);
+
+    return call == NULL || note_call((AfterObject *)callable, call) < 0
+               ? NULL
+               : Py_NewRef(args[0]);
 }
 
 /* -- making the calls ------------------------------------------------------ */
 
+/* Drops the callable, which other threads can no longer use to note calls. */
 static void
-expire(struct after_response *a)
+forget(struct after_response *a)
 {
-    if (a->callable != NULL) {
-        ((AfterObject *)a->callable)->after = NULL;
-        Py_CLEAR(a->callable);
-        a->in_templates = 0;
-    }
+    Py_CLEAR(a->callable);
+    a->in_templates = 0;
 }
 
 /* If the application still holds the callable it must not reach the next
  * request. */
-static void
-expire_if_kept(struct after_response *a)
+static bool
+may_be_kept(const struct after_response *a)
 {
-    if (a->callable != NULL &&
-        Py_REFCNT(a->callable) > 1 + (Py_ssize_t)a->in_templates) {
-        expire(a);
+#ifdef Py_GIL_DISABLED
+    /* References that other threads take and drop are counted apart, and the
+     * sum is no proof: every request gets a callable of its own. */
+    return a->callable != NULL;
+#else
+    return Py_REFCNT(a->callable) > 1 + (Py_ssize_t)a->in_templates;
+#endif
+}
+
+/* The noted calls: new reference. If there are none: NULL, and from this moment
+ * on nobody can note any who could still do it in the next request. */
+static PyObject *
+take_calls(struct after_response *a)
+{
+    AfterObject *self = (AfterObject *)a->callable;
+
+    if (self == NULL) {
+        assert(a->calls == NULL);
+        return NULL;
     }
+    py_lock(&self->lock);
+    PyObject *calls = py_steal(&a->calls);
+    bool is_over = calls == NULL && may_be_kept(a);
+    if (is_over) {
+        self->after = NULL;
+    }
+    py_unlock(&self->lock);
+    if (is_over) {
+        forget(a);
+    }
+    return calls;
 }
 
 bool
 after_response_is_due(struct after_response *a, PyObject *context)
 {
-    if (a->calls == NULL) {
-        expire_if_kept(a);
+    a->due = take_calls(a);
+    if (a->due == NULL) {
         return false;
     }
     Py_XSETREF(a->context, Py_NewRef(context));
@@ -150,13 +199,14 @@ after_response_run(struct after_response *a)
     bool is_inside = PyContext_Enter(context) == 0;
 
     failure_note(a->guard, "entering the request's context");
-    while (a->calls != NULL) {
-        make_all(a, py_steal(&a->calls));
+    PyObject *calls = py_steal(&a->due);
+    while (calls != NULL) {
+        make_all(a, calls);
         if (a->guard->forked) {
             return;
         }
+        calls = take_calls(a);
     }
-    expire_if_kept(a); /* at once, so that no other thread can note more */
     if (is_inside && PyContext_Exit(context) < 0) {
         failure_note(a->guard, "leaving the request's context");
     }
@@ -221,6 +271,7 @@ after_response_callable(struct after_response *a)
         AfterObject *self = PyObject_New(AfterObject, a->type);
         if (self != NULL) {
             self->vectorcall = after_call;
+            self->lock = (struct py_lock){0};
             self->after = a;
         }
         a->callable = (PyObject *)self;
@@ -238,7 +289,15 @@ after_response_init(struct after_response *a, PyTypeObject *type,
 void
 after_response_fini(struct after_response *a)
 {
-    expire(a);
+    AfterObject *self = (AfterObject *)a->callable;
+
+    if (self != NULL) {
+        py_lock(&self->lock);
+        self->after = NULL;
+        py_unlock(&self->lock);
+        forget(a);
+    }
     Py_CLEAR(a->calls);
+    Py_CLEAR(a->due);
     Py_CLEAR(a->context);
 }

@@ -10,7 +10,8 @@
  * Owner:     struct wsgi_thread.
  * Lifetime:  after_response_init() to after_response_fini().
  * Threads:   noting a call any; the rest the request's thread.
- * GIL:       held.
+ * GIL:       held. Without one, a lock in the callable, and every request gets
+ *            a callable of its own.
  * Errors:    CPython's convention. TypeError: not callable; RuntimeError: the
  *            request is over, or this is a forked child. What the calls raise
  *            is logged.
@@ -25,13 +26,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Protected by the GIL. Any thread writes calls, the request's the rest. */
+/* Any thread writes calls, the request's the rest. The GIL protects calls or,
+ * without one, the lock in the callable. */
 struct after_response {
     PyTypeObject *type; /* borrowed from the module */
     struct request_guard *guard;
     PyObject *callable;  /* the environ entry; NULL: none yet */
     size_t in_templates; /* references to it that wsgi/environ holds */
     PyObject *calls;     /* a list; NULL: none */
+    PyObject *due;       /* the same, for after_response_run() */
     /* contextvars for the calls; only set if there are calls */
     PyObject *context;
 };

@@ -9,7 +9,8 @@
  * Owner:     struct wsgi_thread, one cache each.
  * Lifetime:  environ_init() to environ_fini().
  * Threads:   the request thread that the cache belongs to.
- * GIL:       held.
+ * GIL:       held. No other thread reaches the templates: each environ is a
+ *            copy, and what it holds cannot be changed.
  * Errors:    CPython's convention.
  * Blocks:    never.
  * Standards: PEP 3333, environ Variables, Unicode Issues.

@@ -6,6 +6,7 @@
  */
 #include "wsgi/file_wrapper.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +16,8 @@ enum { BLOCK_SIZE = 8192 };
 
 typedef struct {
     PyObject_HEAD PyObject *filelike;
-    PyObject *blksize;
-    bool is_closed;
+    PyObject *blksize;     /* neither changes before the object is destroyed */
+    atomic_bool is_closed; /* any thread */
 } FileWrapperObject;
 
 static PyObject *
@@ -69,10 +70,9 @@ file_wrapper_close(PyObject *self, PyObject *unused)
     CLEANUP(py_clear) PyObject *close = NULL;
 
     (void)unused;
-    if (w->is_closed) {
+    if (atomic_exchange(&w->is_closed, true)) {
         Py_RETURN_NONE;
     }
-    w->is_closed = true;
     name = PyUnicode_InternFromString("close");
     if (name == NULL ||
         PyObject_GetOptionalAttr(w->filelike, name, &close) < 0) {

@@ -21,7 +21,8 @@
 
 #include <stdlib.h>
 
-/* Only its own thread uses it; Python objects with the GIL held. */
+/* Only its own thread uses it; Python objects attached to Python. What other
+ * threads reach of it has its own protection: see guard and after. */
 struct wsgi_thread {
     PyThreadState *state;
     bool is_main;

@@ -7,7 +7,9 @@
  *            and Content-Length is not reached.
  * Owner:     the caller keeps the result, and closes it.
  * Threads:   the request's thread.
- * GIL:       held; released while the client does not read.
+ * GIL:       held; released while the client does not read. A list is copied
+ *            before it is sent; an iterator is asked by this thread, but the
+ *            application may give one to several requests.
  * Errors:    see enum response_body_end.
  * Blocks:    as long as the application and the client do.
  * Standards: PEP 3333, Buffering and Streaming, Content-Length.

@@ -113,6 +113,17 @@ add_header(struct response *r, Py_ssize_t i, PyObject *header)
 }
 
 static int
+add_all(struct response *r, PyObject *const *items, Py_ssize_t n)
+{
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (add_header(r, i, items[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
 add_headers(struct response *r, PyObject *headers)
 {
     if (!PyList_CheckExact(headers)) {
@@ -120,14 +131,16 @@ add_headers(struct response *r, PyObject *headers)
                      Py_TYPE(headers)->tp_name);
         return -1;
     }
-    int e = 0;
-    /* Other threads may change the list. */
-    Py_BEGIN_CRITICAL_SECTION(headers);
-    for (Py_ssize_t i = 0; e == 0 && i < PyList_GET_SIZE(headers); i++) {
-        e = add_header(r, i, PyList_GET_ITEM(headers, i));
-    }
-    Py_END_CRITICAL_SECTION();
-    return e;
+#ifdef Py_GIL_DISABLED
+    /* another thread may change the list meanwhile */
+    CLEANUP(py_clear) PyObject *copy = PyList_AsTuple(headers);
+    return copy == NULL ? -1
+                        : add_all(r, PySequence_Fast_ITEMS(copy),
+                                  PyTuple_GET_SIZE(copy));
+#else
+    /* no Python code runs before an error */
+    return add_all(r, PySequence_Fast_ITEMS(headers), PyList_GET_SIZE(headers));
+#endif
 }
 
 /* -- exc_info -------------------------------------------------------------- */

@@ -51,6 +51,7 @@ class Goal:
 NEW8, KEPT8 = 'hello, new connections, 8 clients', 'hello, kept against new, 8 clients'
 NGINX, NEW_WORKER = 'hello through nginx', 'first answer of a new worker, Flask'
 SOCKETS, PYTHON, WARM = 'bare C server', 'embedder, no server', 'wsgi-cgi, warm'
+FREE_COMPUTE, FREE_HELLO = 'free-threaded: 5 ms of computing', 'free-threaded: hello'
 CGI_SERVERS = 'CGI behind Apache mod_cgid, 8 clients', 'CGI behind lighttpd mod_cgi, 8 clients'
 GOALS = [
     Goal('hello, new connections: requests/s to uWSGI', NEW8, 'wsgi-cgi', 'uWSGI', 'rps', 1.8, bare=SOCKETS),
@@ -88,6 +89,9 @@ GOALS = [
     Goal('16 threads, 5 ms of waiting: requests/s (limit 3,200)', 'waits 5 ms, 16 threads', 'wsgi-cgi', None, 'rps', 0.95 * 3200),
     Goal('a short request while another thread computes: p50, µs', 'a short request beside one that computes', 'wsgi-cgi', None,
          'p50_us', 2000, False),
+    Goal('free-threaded, 5 ms of computing: requests/s of 2 threads to 1', FREE_COMPUTE, 'wsgi-cgi, 2 threads',
+         'wsgi-cgi, 1 thread', 'rps', 1.8),
+    Goal('free-threaded, hello: requests/s to the same Python with the GIL', FREE_HELLO, 'wsgi-cgi', 'GIL', 'rps', 0.9),
 ]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import time
 
 TEXT = [('Content-Type', 'text/plain')]
@@ -132,6 +133,19 @@ def compute_or_hello(environ, start_response):
         end = time.monotonic() + 2
         while time.monotonic() < end:
             fibonacci(12)
+    return hello(environ, start_response)
+
+
+def compute_5ms(environ, start_response):
+    """Nothing but Python: some 5 ms on a free-threaded 3.13, 3 ms on one with the GIL."""
+    fibonacci(22)
+    return hello(environ, start_response)
+
+
+def without_gil(environ, start_response):
+    """Fails where there is a GIL."""
+    if getattr(sys, '_is_gil_enabled', lambda: True)():
+        raise RuntimeError('the GIL is on')
     return hello(environ, start_response)
 
 

@@ -362,7 +362,17 @@ check-asan: deps-test ## unit and gateway tests with ASan, LSan and UBSan
 # No second of sleep at the end of each process: it would show no race between
 # threads that meet, and make the run take twice as long.
 TSAN_SETTINGS := exitcode=99:atexit_sleep_ms=0
-check-tsan: deps-test ## unit and gateway tests with TSan
+# For a Python that is built with TSan: CPython's list of its own known races
+# (Tools/tsan/suppressions_free_threading.txt), and ours of what that one lacks.
+TSAN_SUPPRESSIONS ?=
+ifneq ($(TSAN_SUPPRESSIONS),)
+tsan_list := $(abspath $(call variant_build,tsan))/suppressions.txt
+TSAN_SETTINGS := $(TSAN_SETTINGS):suppressions=$(tsan_list)
+$(tsan_list): $(TSAN_SUPPRESSIONS) tools/tsan-suppressions.txt
+	@mkdir -p $(@D)
+	@cat $^ >$@
+endif
+check-tsan: deps-test $(tsan_list) ## unit and gateway tests with TSan
 	@$(call sanitized,tsan,TSAN_OPTIONS,$(TSAN_SETTINGS))
 
 # $(call sanitized,variant,name of the options variable,options). A report in a

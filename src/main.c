@@ -6,6 +6,7 @@
  * this file, only those in process/, reload/, worker/, master/ and mode/ may
  * end the process.
  */
+#include "base/compiler.h"
 #include "client/client.h"
 #include "conf/options.h"
 #include "config.h"
@@ -42,7 +43,7 @@ static int
 leave(int status)
 {
     pid_file_remove();
-#if defined(__SANITIZE_ADDRESS__)
+#if HAS_ASAN
     return status;
 #else
     (void)fflush(NULL);

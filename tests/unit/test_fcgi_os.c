@@ -11,11 +11,7 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define HAS_OWN_MALLOC 1
-#else
-#define HAS_OWN_MALLOC 0
-#endif
+#define HAS_OWN_MALLOC (HAS_ASAN || HAS_TSAN)
 
 /* How many calls from now the one is that fails; 0 = none. */
 static int fail_in;

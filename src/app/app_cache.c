@@ -643,7 +643,7 @@ get_script(struct request *q)
 PyObject *
 app_cache_get_only(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(only_app != NULL);
     struct file_id stamp = {0, 0, 0, 0};
     if (!atomic_load(&only_is_ready) && only_app->spec->file != NULL) {
@@ -655,7 +655,7 @@ app_cache_get_only(void)
 PyObject *
 app_cache_get(struct request *q)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     return only_app != NULL ? app_cache_get_only() : get_script(q);
 }
 
@@ -675,7 +675,7 @@ int
 app_cache_init(const struct config *from, const struct app_spec *spec,
                const char *scripts_in)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(config == NULL && (spec == NULL) != (scripts_in == NULL));
     config = from;
     scripts_dir = scripts_in;

@@ -675,7 +675,7 @@ app_spec_load(const struct app_spec *t)
 {
     const char *name = NULL;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(t->file != NULL ? t->file[0] == '/' : t->module != NULL);
     (void)error_stream_take_cgi_head();
     CLEANUP(py_clear)

@@ -483,7 +483,7 @@ bytecode_load(const char *path)
 {
     struct stat st;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(path[0] == '/');
     CLEANUP(py_clear) PyObject *name = PyUnicode_DecodeFSDefault(path);
     CLEANUP(fd_close)

@@ -450,7 +450,7 @@ callable_check(PyObject *o, const char *where, const char *name)
 {
     struct signature s = {.cls = NULL};
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(!PyErr_Occurred());
     if (!PyCallable_Check(o)) {
         return refuse_object(o, where, name);
@@ -505,7 +505,7 @@ callable_of(PyObject *module)
     CLEANUP(py_clear) PyObject *all = dict == NULL ? NULL : PyDict_Copy(dict);
     PyObject *name, *o;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     PyErr_Clear();
     for (size_t i = 0; all != NULL && i < ARRAY_SIZE(usual); i++) {
         o = PyDict_GetItemString(all, usual[i]);

@@ -136,7 +136,7 @@ add_missing(struct failed_imports *f, PyObject *exc)
 void
 failed_imports_add_exception(struct failed_imports *f, PyObject *exc)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     PyObject *at = Py_NewRef(exc);
     for (int i = 0; i < CHAIN_MAX && at != NULL; i++) {
         add_traceback(f, at);
@@ -211,7 +211,7 @@ unload_file(const char *path)
 void
 failed_imports_unload_changed(const struct failed_imports *f)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     for (size_t i = 0; i < f->n; i++) {
         if (is_changed(f, i)) {
             unload_file(f->v[i].path);

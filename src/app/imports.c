@@ -257,7 +257,7 @@ imports_end(void)
     if (!is_on) {
         return;
     }
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     /* If one module goes and another comes in the same request, the new one is
      * found after a later request. */
     if (end_one(&now)) {

@@ -137,7 +137,7 @@ open_scripts(void)
 int
 spawn_add_script(PyObject *name, PyObject *path)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(PyUnicode_Check(name) && PyUnicode_Check(path));
     if (!atomic_load(&is_open) && open_scripts() < 0) {
         return -1;

@@ -118,7 +118,7 @@ keep_rest(const char *bytes, size_t n)
 void
 error_stream_write(const char *bytes, size_t n)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     line_init();
     const char *last = n == 0 ? NULL : memrchr(bytes, '\n', n);
     size_t whole = last == NULL ? 0 : (size_t)(last - bytes) + 1;
@@ -136,7 +136,7 @@ error_stream_write(const char *bytes, size_t n)
 void
 error_stream_flush(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     if (line.len > 0) {
         send_lines(line.data, line.len);
         line.len = 0;
@@ -454,7 +454,7 @@ error_stream_new(PyTypeObject *type, const char *name)
 int
 error_stream_install(PyTypeObject *type)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     CLEANUP(py_clear) PyObject *out = error_stream_new(type, "<stdout>");
     CLEANUP(py_clear) PyObject *err = error_stream_new(type, "<stderr>");
     if (out == NULL || err == NULL || PySys_SetObject("stdout", out) < 0 ||

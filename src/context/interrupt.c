@@ -151,7 +151,7 @@ raise_in_all(void)
 {
     bool signal_works = is_installed();
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     (void)pthread_mutex_lock(&guards_lock);
     for (struct request_guard *g = guards; g != NULL; g = g->next) {
         if (request_timeout_raise_async(g) == REQUEST_TIMEOUT_BLOCKED &&

@@ -134,7 +134,7 @@ request_guard_can_be_freed(struct request_guard *g)
 bool
 request_guard_can_be_freed(struct request_guard *g)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     return atomic_load(&g->nwaiters) == 0;
 }
 #endif
@@ -208,7 +208,7 @@ set_request(struct request_guard *g, struct request *q, bool watched)
 void
 request_guard_start(struct request_guard *g, struct request *q)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(g->q == NULL && current == NULL);
     assert(pthread_equal(g->thread, pthread_self()));
     atomic_store_explicit(&g->gone, 0, memory_order_relaxed);
@@ -224,7 +224,7 @@ request_guard_end(struct request_guard *g)
 {
     struct request *q = g->q;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(q != NULL && current == g);
     set_request(g, NULL, q->cancel != NULL && !g->forked);
     current = NULL;

@@ -61,7 +61,7 @@ request_timeout_enable(struct request_guard *g)
 void
 request_timeout_disable(struct request_guard *g)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     request_guard_lock_state(g);
     g->may_interrupt = false;
     cancel_async(g);
@@ -107,7 +107,7 @@ mark_raised(const struct request_guard *g)
 int
 request_timeout_raise(struct request_guard *g)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(pthread_equal(g->thread, pthread_self()));
     assert(exception_type != NULL && g->q != NULL);
     request_guard_lock_state(g);
@@ -124,7 +124,7 @@ request_timeout_raise_async(struct request_guard *g)
 {
     enum request_timeout_step step = REQUEST_TIMEOUT_NOT_DUE;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(exception_type != NULL);
     request_guard_lock_state(g);
     if (is_due(g) && g->is_blocked) {

@@ -501,7 +501,7 @@ add_head(struct text_writer *w, struct request *q, PyObject *exc)
 int
 debug_page(struct request *q, PyObject *exc, struct buf *out)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     struct text_writer w = {.out = out};
 
     add_head(&w, q, exc);

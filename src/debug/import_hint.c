@@ -590,7 +590,7 @@ import_hint(PyObject *exc, const char *file, const char *module,
                               .config = config};
     PyObject *hint = NULL;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(file != NULL || module != NULL);
     if (!find_import(exc, &f) || !find_folder(file, &f)) {
         return NULL;
@@ -618,7 +618,7 @@ import_hint_submodule(PyObject *package)
     static const char *const usual[] = {"wsgi", "app"};
     char folder[PATH_MAX - sizeof "/wsgi.py"], file[PATH_MAX];
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(!PyErr_Occurred());
     if (!folder_of(package, folder, sizeof folder)) {
         return NULL;

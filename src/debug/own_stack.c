@@ -224,7 +224,7 @@ own_stack_open(int fd)
 {
     static PyMethodDef def = {"probe", probe, METH_NOARGS, NULL};
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     scratch_fd = fd;
     CLEANUP(py_clear)
     PyObject *code = Py_CompileString(probe_code, "<stack>", Py_file_input);

@@ -89,7 +89,7 @@ find_faulthandler(void)
 void
 thread_stack_open(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     fd_close(&self_dump.fd);
     self_dump.fd = memfd_create("stacks", MFD_CLOEXEC);
     self_dump.is_own = self_dump.fd >= 0 && own_stack_open(self_dump.fd);

@@ -94,7 +94,7 @@ traceback_format(PyObject *exc)
 void
 traceback_prepare(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     /* Formats a complete exception, since versions of CPython import different
      * modules at different times. This one, an AttributeError, has a frame in a
      * small file of the standard library. */

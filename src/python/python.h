@@ -223,9 +223,6 @@ py_loaded_module(const char *name)
  * are attached at the same time. */
 #define ASSERT_ATTACHED() assert(PyGILState_Check())
 
-/* Its old name, in the folders above. */
-#define ASSERT_GIL() ASSERT_ATTACHED()
-
 /* CLEANUP(py_clear) PyObject *x = ...: the reference is dropped at the end of
  * the scope. */
 static inline void

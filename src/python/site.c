@@ -32,7 +32,7 @@ path_list(void)
 int
 site_insert_path(const char *dir, Py_ssize_t position)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     CLEANUP(py_clear) PyObject *entry = PyUnicode_DecodeFSDefault(dir);
     CLEANUP(py_clear) PyObject *path = entry == NULL ? NULL : path_list();
 

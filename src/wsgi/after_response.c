@@ -193,7 +193,7 @@ make_all(struct after_response *a, PyObject *calls)
 void
 after_response_run(struct after_response *a)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(a->context != NULL);
     CLEANUP(py_clear) PyObject *context = py_steal(&a->context);
     bool is_inside = PyContext_Enter(context) == 0;

@@ -539,7 +539,7 @@ environ_new(struct environ_cache *c, struct request *q, PyObject *input,
 {
     size_t rest;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     const struct environ_shape *s = get_shape(c, q, &rest);
     CLEANUP(py_clear)
     PyObject *dict = s == NULL ? NULL : PyDict_Copy(s->template);

@@ -171,7 +171,7 @@ failure_answer(struct request_guard *g)
 {
     CLEANUP(py_clear) PyObject *exc = PyErr_GetRaisedException();
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     if (exc != NULL) {
         /* the exception must not interrupt the answer */
         request_timeout_disable(g);

@@ -241,7 +241,7 @@ answer(struct wsgi_thread *t, PyObject *app, struct call *c)
 {
     enum response_body_end end = RESPONSE_BODY_FAILED;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     if (call_init(c, t) == 0) {
         c->result = call_application(t, app, c);
     }

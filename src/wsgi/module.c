@@ -119,7 +119,7 @@ module_get(void)
      * before other threads exist. */
     static PyObject *module;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     if (module == NULL) {
         module = PyImport_ImportModule(module_name);
     }

@@ -295,7 +295,7 @@ response_body_send(struct request_guard *g, const struct module_state *types,
     struct file_span span;
     enum step step;
 
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     assert(result != NULL && !PyErr_Occurred());
 
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {

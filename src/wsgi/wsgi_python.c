@@ -44,6 +44,6 @@ wsgi_python_warm_up(void)
 void
 wsgi_python_flush_line(void)
 {
-    ASSERT_GIL();
+    ASSERT_ATTACHED();
     error_stream_end_line();
 }

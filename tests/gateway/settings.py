@@ -25,3 +25,6 @@ FREE_THREADED = has_symbol(b', free-threaded, GIL off')
 
 # One knob for slow builds: every deadline of the suite is multiplied by it.
 SLOW = float(os.environ.get('WSGI_CGI_TEST_SLOW') or (5 if SANITIZED else 1))
+
+# How long the threads of an application disturb each other, in tests that have no other end.
+MIX_SECONDS = float(os.environ.get('WSGI_CGI_TEST_MIX') or 3 * SLOW)

@@ -5,10 +5,13 @@ import random
 import threading
 import time
 
-import fcgi
-from settings import SLOW
+import pytest
 
-SECONDS = 2.5 * SLOW            # of load
+import fcgi
+from settings import MIX_SECONDS, SLOW
+
+pytestmark = pytest.mark.timeout(MIX_SECONDS + 60)
+
 LIMIT = 0.05 * SLOW             # --request-timeout
 COARSE = 0.02                   # the program's cheap clock is up to 10 ms behind
 
@@ -68,7 +71,7 @@ def application(environ, start_response):
 '''
 
 
-def load(server, nclients, talk, seconds=SECONDS):
+def load(server, nclients, talk, seconds=MIX_SECONDS):
     """talk(conn, number of the client), again and again in each client; what failed."""
     failures, end = [], time.monotonic() + seconds
 

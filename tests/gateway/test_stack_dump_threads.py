@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from settings import SLOW
+from settings import MIX_SECONDS, SLOW
 
-SECONDS = 3 * SLOW
+pytestmark = pytest.mark.timeout(MIX_SECONDS + 60)
 LIMIT = f'{int(200 * SLOW)}ms'
 
 # Deep enough for more than one piece of the memory that CPython keeps frames in: pieces are given back, and frames with them.
@@ -61,9 +61,9 @@ def application(environ, start_response):
 
 
 class Clients:
-    """Four clients, each with one request after the other until SECONDS have passed."""
+    """Four clients, each with one request after the other until MIX_SECONDS have passed."""
     def __init__(self, server, seconds):
-        self.server, self.seconds, self.end, self.statuses = server, seconds, time.monotonic() + SECONDS, []
+        self.server, self.seconds, self.end, self.statuses = server, seconds, time.monotonic() + MIX_SECONDS, []
         self.over, self.left = threading.Event(), threading.Semaphore(3)
         self.threads = [threading.Thread(target=self.run) for _ in range(4)]
         for thread in self.threads:

@@ -11,6 +11,7 @@ from apps import HELLO
 from fcgi import wait_for
 from harness import FcgiServer
 from settings import BINARY, SANITIZED
+from test_venv import embedded_python
 
 
 def cannot():
@@ -27,12 +28,16 @@ pytestmark = [pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT)),
 
 @pytest.fixture
 def root(world):
-    """A root directory with the program, /usr and what leads there; `root / 'enter'` starts it there."""
+    """A root directory with the program, /usr, its Python and what leads there; `root / 'enter'` starts it there."""
     folder = world.run_dir / 'root'
     (folder / 'usr').mkdir(parents=True)
     (folder / 'run').mkdir()
     (folder / 'proc').mkdir()
-    mounts = [f'mount --bind /usr {folder}/usr', 'test -z "$WITH_PROC" || ' + f'mount -t proc proc {folder}/proc']
+    mounts, prefix = [], os.path.dirname(os.path.dirname(os.path.realpath(embedded_python())))
+    if not prefix.startswith('/usr'):
+        (folder / prefix[1:]).mkdir(parents=True)
+        mounts = [f'mount --bind {prefix} {folder}{prefix}']
+    mounts += [f'mount --bind /usr {folder}/usr', 'test -z "$WITH_PROC" || ' + f'mount -t proc proc {folder}/proc']
     for name in 'bin', 'lib', 'lib64':
         if os.path.islink(f'/{name}'):
             (folder / name).symlink_to(os.readlink(f'/{name}'))

@@ -3,11 +3,11 @@
 import contextlib
 import os
 import pathlib
-import py_compile
 import re
 import select
 import shutil
 import signal
+import subprocess
 import time
 import zipfile
 
@@ -19,6 +19,7 @@ from harness import FcgiServer, listening_socket, listens, proc_stat
 from settings import BINARY, SLOW
 from test_losses import connect
 from test_syscalls import plain, traced
+from test_venv import embedded_python
 
 APP = '''
 import importlib, os, sys, time
@@ -215,7 +216,8 @@ def test_without_source_and_from_a_zip(serve, tmp_path):
     def compiled(text):
         source = tmp_path / 'source'
         source.write_text(text)
-        py_compile.compile(str(source), str(tmp_path / 'new'), doraise=True)
+        run = f'import py_compile; py_compile.compile({str(source)!r}, {str(tmp_path / "new")!r}, doraise=True)'
+        subprocess.run([embedded_python(), '-c', run], check=True)
         os.replace(tmp_path / 'new', tmp_path / 'bare.pyc')
 
     def packed(text):

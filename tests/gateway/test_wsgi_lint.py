@@ -4,19 +4,19 @@ A lint stands between gateway and application and raises AssertionError for what
 goes to the log, where it fails the test.
 """
 
-import importlib.util
 import random
+import subprocess
 
 import pytest
 
 from settings import SANITIZED
+from test_venv import embedded_python
 
 LINTS = {
     'wsgiref': 'from wsgiref.validate import validator as lint',
     'webtest': 'from webtest.lint import middleware as lint',
     'paste': 'from paste.lint import middleware as lint',
 }
-MODULES = {'wsgiref': 'wsgiref', 'webtest': 'webtest', 'paste': 'paste'}
 
 # By PATH_INFO; every way to give and to take bytes that PEP 3333 knows and the lints let through.
 EVERYTHING = '''
@@ -84,10 +84,10 @@ application = lint(inner)
 KINDS = ['list', 'generator', 'object', 'length', 'write', 'file', 'error', 'nothing']
 
 
-@pytest.fixture(params=LINTS)
+@pytest.fixture(params=LINTS, scope='module')
 def lint(request):
-    if importlib.util.find_spec(MODULES[request.param]) is None:
-        pytest.skip(f'{request.param} is not installed')
+    if subprocess.run([embedded_python(), '-c', LINTS[request.param]], capture_output=True).returncode != 0:
+        pytest.skip(f'{request.param} is not installed for its Python')
     return LINTS[request.param]
 
 
